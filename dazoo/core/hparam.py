@@ -1,0 +1,126 @@
+"""Hyper-parameters as dataclass fields: a default, a search range and one line of meaning, beside the method."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dazoo.core.errors import DazooError, UnknownName, nearest
+
+
+@dataclass(frozen=True)
+class HParam:
+    """What a field declares of itself.
+
+    ``low`` and ``high`` bound the search range, not what a user may set. ``structural`` fields change shapes or
+    control flow, so runs that differ in them cannot be stacked into one batched model.
+    """
+
+    default: Any
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    choices: tuple[Any, ...] | None = None
+    structural: bool = False
+    help: str = ""
+
+    @property
+    def searchable(self) -> bool:
+        return self.choices is not None or (self.low is not None and self.high is not None)
+
+    def draw(self, u: float) -> Any:
+        """The value at position ``u`` in [0, 1) of the range (log-uniform where ``log``)."""
+        if self.choices is not None:
+            return self.choices[min(int(u * len(self.choices)), len(self.choices) - 1)]
+        if self.low is None or self.high is None:
+            return self.default
+        if self.log:
+            value = math.exp(math.log(self.low) + u * (math.log(self.high) - math.log(self.low)))
+        else:
+            value = self.low + u * (self.high - self.low)
+        return int(round(value)) if isinstance(self.default, int) else float(value)
+
+
+def hp(
+    default: Any,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    log: bool = False,
+    choices: tuple[Any, ...] | None = None,
+    structural: bool | None = None,
+    help: str = "",
+) -> Any:
+    """A dataclass field that is a hyper-parameter, e.g. ``trade_off: float = hp(1.0, 0.1, 10.0, log=True)``.
+
+    Anything but a plain float is structural unless said otherwise.
+    """
+    if structural is None:
+        structural = not isinstance(default, float)
+    meta = HParam(default, low, high, log, choices, structural, help)
+    return dataclasses.field(default=default, metadata={"hp": meta})
+
+
+def space(cls: type) -> dict[str, HParam]:
+    """The hyper-parameters of a method class by field name."""
+    return {f.name: f.metadata["hp"] for f in dataclasses.fields(cls) if "hp" in f.metadata}
+
+
+def values(obj: Any) -> dict[str, Any]:
+    """The hyper-parameter values of a method instance, defaults included."""
+    return {name: getattr(obj, name) for name in space(type(obj))}
+
+
+def sample(cls: type, seed: int) -> dict[str, Any]:
+    """One random setting of all searchable fields.
+
+    Each field draws from a generator seeded by ``(seed, field name)``: adding a field to a method leaves the draws
+    of the other fields as they were.
+    """
+    drawn = {}
+    for name, meta in space(cls).items():
+        if meta.searchable:
+            digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+            drawn[name] = meta.draw(float(np.random.default_rng(int.from_bytes(digest[:8], "big")).random()))
+    return drawn
+
+
+def configure(cls: type, overrides: dict[str, Any]) -> Any:
+    """An instance of ``cls`` with ``overrides`` checked: unknown names, wrong types and forbidden choices are errors.
+
+    Raises:
+        UnknownName: a name that is no hyper-parameter, with the nearest ones.
+        DazooError: a value of the wrong type, not finite, or not among the choices.
+    """
+    known = space(cls)
+    label = getattr(cls, "name", cls.__name__)
+    clean = {}
+    for name, value in overrides.items():
+        if name not in known:
+            raise UnknownName(f"{label} has no hyper-parameter {name!r}: {nearest(name, known)}")
+        clean[name] = _coerce(label, name, known[name], value)
+    return cls(**clean)
+
+
+def _coerce(label: str, name: str, meta: HParam, value: Any) -> Any:
+    kind = type(meta.default)
+    if meta.choices is not None:
+        if value not in meta.choices:
+            raise DazooError(f"{label}.{name} must be one of {list(meta.choices)}, not {value!r}")
+        return value
+    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise DazooError(f"{label}.{name} must be a finite number, not {value!r}")
+        return float(value)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if kind is tuple and isinstance(value, (list, tuple)):
+        return tuple(value)
+    if meta.default is None or (isinstance(value, kind) and not (kind is int and isinstance(value, bool))):
+        return value
+    raise DazooError(f"{label}.{name} must be {kind.__name__}, not {type(value).__name__} ({value!r})")

@@ -1,0 +1,140 @@
+"""The registry of datasets and the function that turns a task name into a ``Task``."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dazoo.core.errors import DazooError, UnknownName, nearest
+from dazoo.core.registry import Registry
+from dazoo.data.domain import Domain
+from dazoo.data.task import Task
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset family: its domains by name and how to load one.
+
+    Attributes:
+        name: registry name, the stem of the file that defines it.
+        domains: names of the domains, or a function of the options for datasets that are discovered on disk.
+        load: ``load(domain, root, **options) -> Domain``; ``root`` is the data root.
+        description: one line for listings.
+        options: option names with their defaults, for validation.
+        needs_root: whether files under the data root are needed.
+        license: terms and origin, one line.
+    """
+
+    name: str
+    domains: tuple[str, ...] | Callable[..., tuple[str, ...]]
+    load: Callable[..., Domain]
+    description: str
+    options: dict[str, Any]
+    needs_root: bool = False
+    license: str = ""
+
+    def domain_names(self, root: Path | None = None, **options: Any) -> tuple[str, ...]:
+        """The names of the domains, looked up on disk where needed."""
+        return self.domains if isinstance(self.domains, tuple) else tuple(self.domains(root, **options))
+
+
+DATASETS: Registry[Dataset] = Registry("dataset", "dazoo.data.sets", "dazoo.datasets")
+
+
+def register_dataset(dataset: Dataset) -> Dataset:
+    """Add a dataset to the registry."""
+    return DATASETS.add(dataset.name, dataset)
+
+
+def data_root(given: str | Path | None = None) -> Path:
+    """Where datasets lie: the given folder, else ``DAZOO_DATA``, else the user cache folder."""
+    if given is not None:
+        return Path(given).expanduser()
+    if os.environ.get("DAZOO_DATA"):
+        return Path(os.environ["DAZOO_DATA"]).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("dazoo")) / "data"
+
+
+def cache_root() -> Path:
+    """Where decoded images and frozen features are kept: ``DAZOO_CACHE``, else the user cache folder."""
+    if os.environ.get("DAZOO_CACHE"):
+        return Path(os.environ["DAZOO_CACHE"]).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("dazoo")) / "cache"
+
+
+def load_domain(dataset: str, domain: str, root: str | Path | None = None, **options: Any) -> Domain:
+    """One domain of a registered dataset.
+
+    Raises:
+        UnknownName: no such dataset, domain or option.
+        DazooError: files are missing or unreadable.
+    """
+    entry = DATASETS.get(dataset)
+    for key in options:
+        if key not in entry.options:
+            raise UnknownName(f"dataset {dataset!r} has no option {key!r}: {nearest(key, entry.options)}")
+    merged = {**entry.options, **options}
+    where = data_root(root)
+    names = entry.domain_names(where, **merged)
+    if domain not in names:
+        raise UnknownName(f"dataset {dataset!r} has no domain {domain!r}: {nearest(domain, names)}")
+    return entry.load(domain, where, **merged)
+
+
+def split_name(name: str) -> tuple[str, tuple[str, ...], str]:
+    """``dataset/a+b->t`` as ``(dataset, (a, b), t)``."""
+    dataset, slash, pair = name.partition("/")
+    left, arrow, target = pair.rpartition("->")
+    sources = tuple(s for s in left.split("+") if s)
+    if not (slash and arrow and dataset and sources and target):
+        raise DazooError(f"task {name!r} is not of the form dataset/source->target (several sources: a+b->target)")
+    return dataset, sources, target
+
+
+def load_task(name: str, data_root: str | Path | None = None, **options: Any) -> Task:
+    """The task ``dataset/source->target``; options are those of the dataset or fields of ``Task``."""
+    dataset, sources, target = split_name(name)
+    fields = {k: options.pop(k) for k in list(options) if k in TASK_FIELDS}
+    loaded = {d: load_domain(dataset, d, data_root, **options) for d in {*sources, target}}
+    return Task(name, tuple(loaded[s] for s in sources), loaded[target], **fields)
+
+
+TASK_FIELDS = ("setting", "few_per_class", "source_holdout", "target_holdout", "seed")
+
+
+def expand_tasks(patterns: Iterable[str], root: str | Path | None = None, **options: Any) -> list[str]:
+    """All single-source tasks that match shell-style patterns such as ``office_caltech10/*->dslr``.
+
+    Names without wildcards (several sources included) are passed on as they are. The order is that of the patterns,
+    then that of the dataset's domains.
+
+    Raises:
+        DazooError: a pattern that matches nothing.
+    """
+    found: list[str] = []
+    for pattern in patterns:
+        dataset, sources, target = split_name(pattern)
+        entry = DATASETS.get(dataset)
+        names = entry.domain_names(data_root(root), **{**entry.options, **options})
+        if not any(ch in pattern for ch in "*?["):
+            for d in (*sources, target):
+                if d not in names:
+                    raise UnknownName(f"dataset {dataset!r} has no domain {d!r}: {nearest(d, names)}")
+            hits = [pattern]
+        else:
+            wanted = pattern.partition("/")[2]
+            hits = [
+                f"{dataset}/{s}->{t}" for s in names for t in names if s != t and fnmatch.fnmatchcase(f"{s}->{t}", wanted)
+            ]
+        if not hits:
+            raise DazooError(f"the task pattern {pattern!r} matches nothing; domains of {dataset}: {', '.join(names)}")
+        found += [h for h in hits if h not in found]
+    return found

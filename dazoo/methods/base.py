@@ -1,0 +1,243 @@
+"""What a method is: a frozen dataclass of hyper-parameters that turns ``Seen`` into a ``Predictor``."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeVar, dataclass_transform
+
+import torch
+from torch import Tensor, nn
+
+from dazoo.core.errors import DazooError
+from dazoo.core.hparam import configure, hp
+from dazoo.core.paper import Paper
+from dazoo.core.registry import Registry
+from dazoo.core.setting import UNSUPERVISED, Setting
+from dazoo.core.types import Prediction, Predictor, Seen
+
+METHODS: Registry[type[Method]] = Registry("method", "dazoo.methods", "dazoo.methods")
+T = TypeVar("T")
+M = TypeVar("M", bound="type[Method]")
+
+
+class Method:
+    """Base of all methods.
+
+    Class attributes:
+        name: registry name; the stem of the file, set by ``register``.
+        family: the folder of the file, set by ``register`` unless the class says it.
+        paper: where the method comes from.
+        settings: the settings it runs in.
+        targets: ``"classes"``, ``"values"`` (regression), or both.
+        start: name of a method whose fitted model this one starts from (a warm start), or None.
+    """
+
+    name: ClassVar[str] = ""
+    family: ClassVar[str] = ""
+    paper: ClassVar[Paper]
+    settings: ClassVar[frozenset[Setting]] = frozenset({UNSUPERVISED})
+    targets: ClassVar[frozenset[str]] = frozenset({"classes"})
+    start: ClassVar[str | None] = None
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(hp,))
+def register(cls: M) -> M:
+    """Make ``cls`` a frozen keyword-only dataclass and enter it in the registry under its file's stem."""
+    module = cls.__module__.split(".")
+    made = dataclass(frozen=True, kw_only=True)(cls)
+    made.name = module[-1] if module[-1] != "__main__" else cls.__name__.lower()
+    if "family" not in cls.__dict__:
+        inherited = next((b.family for b in cls.__mro__[1:] if getattr(b, "family", "")), "")
+        made.family = module[-2] if module[:2] == ["dazoo", "methods"] and len(module) > 3 else inherited or "custom"
+    if not made.__dict__.get("paper") and not getattr(made, "paper", None):
+        raise DazooError(f"method {made.name!r} has no paper; give the class a Paper(...) with a link")
+    if not (sys.modules[cls.__module__].__doc__ or cls.__doc__):
+        raise DazooError(f"method {made.name!r} has no docstring; state its formula there")
+    METHODS.add(made.name, made)
+    return made
+
+
+def create_method(name: str, **hparams: Any) -> Method:
+    """An instance of the method ``name`` with checked hyper-parameters."""
+    made: Method = configure(METHODS.get(name), hparams)
+    return made
+
+
+# -- shallow methods ----------------------------------------------------------------------------------------------
+
+
+class Memo:
+    """Values shared by all runs on the same data: covariances, decompositions, kernels, costs.
+
+    Keys must name everything the value depends on beside the data itself.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Any, Any] = {}
+
+    def __call__(self, key: Any, make: Callable[[], T]) -> T:
+        if key not in self._kept:
+            self._kept[key] = make()
+        value: T = self._kept[key]
+        return value
+
+
+@dataclass
+class Context:
+    """What the engine lends a shallow method while it fits.
+
+    Attributes:
+        gen: the run's random generator.
+        classifier: the classifier all methods of a suite finish with (``methods.classifiers``).
+        memo: shared results; the key needs no mention of the data, only of hyper-parameters.
+        warnings: filled by ``warn``; recorded with the run.
+        start: the fitted model of ``Method.start``, where the method declares one.
+    """
+
+    gen: torch.Generator
+    classifier: Any
+    memo: Memo = field(default_factory=Memo)
+    warnings: list[str] = field(default_factory=list)
+    start: Predictor | None = None
+
+    def warn(self, message: str) -> None:
+        """Record that something did not go as it should, e.g. that a solver stopped before it converged."""
+        if message not in self.warnings:
+            self.warnings.append(message)
+
+
+class ShallowMethod(Method):
+    """A method that solves a problem on vectors. Data arrives as float64 on the run's device."""
+
+    def fit(self, seen: Seen, ctx: Context) -> Predictor:
+        """Fit on what is visible and return a predictor for target samples."""
+        raise NotImplementedError(f"{self.name} does not define fit")
+
+
+# -- gradient methods ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One optimiser step of an iteration.
+
+    Attributes:
+        losses: name of the method that returns the named loss terms of this phase.
+        update: names of the parts that move (``"*"`` for all).
+        repeat: how often the phase runs per iteration.
+    """
+
+    losses: str = "losses"
+    update: tuple[str, ...] = ("*",)
+    repeat: int = 1
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands: ``fraction`` in [0, 1], the ``step``, the number of ``steps``, and the recipe's ``ramp``
+    of adversarial weights at this step (in [0, 1])."""
+
+    fraction: float
+    step: int
+    steps: int
+    ramp: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch, on the training device, augmented and normalised.
+
+    Shapes: ``xs`` (b, ...), ``ys`` (b,), ``ds`` (b,) source index, ``xt`` (b, ...); ``s_rows``/``t_rows`` (b,) are the
+    samples' rows in ``Seen.source``/``Seen.target``, to look things up in ``memory`` (what ``refresh`` returned).
+    ``xs_strong``/``xt_strong`` are second, strongly augmented views where the method sets ``strong_views``; ``xf``,
+    ``yf`` are labelled target samples in the few-label settings.
+    """
+
+    xs: Tensor
+    ys: Tensor
+    ds: Tensor
+    xt: Tensor
+    s_rows: Tensor
+    t_rows: Tensor
+    xs_strong: Tensor | None = None
+    xt_strong: Tensor | None = None
+    xf: Tensor | None = None
+    yf: Tensor | None = None
+    memory: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Look:
+    """Full passes over the visible data in evaluation mode, made on demand for ``refresh``.
+
+    ``source`` and ``target`` are pairs (features (n, d), scores (n, C)) in the order of ``Seen``'s rows; ``ys`` (n_s,).
+    ``few`` likewise for the labelled target samples, with labels ``yf``.
+    """
+
+    source: tuple[Tensor, Tensor]
+    target: tuple[Tensor, Tensor]
+    few: tuple[Tensor, Tensor]
+    ys: Tensor
+    yf: Tensor
+
+
+class GradientMethod(Method):
+    """A method trained by gradients in the one training loop.
+
+    A file shows its equation in ``losses`` and the extra parts it needs in ``build``; body, bottleneck, head, batches,
+    optimiser, schedule and devices are the engine's and the same for all methods.
+
+    Class attributes:
+        phases: the optimiser steps of one iteration.
+        strong_views: whether batches carry strongly augmented second views.
+        fresh: parts that are initialised anew after a warm start (``start``).
+        stackable: whether members of a group may train as one batched model.
+        uses_source, uses_target: which batches the losses read; unread ones may be left out by the engine.
+    """
+
+    phases: ClassVar[tuple[Phase, ...]] = (Phase(),)
+    strong_views: ClassVar[bool] = False
+    fresh: ClassVar[tuple[str, ...]] = ()
+    stackable: ClassVar[bool] = True
+    uses_target: ClassVar[bool] = True
+
+    def build(self, width: int, n_classes: int) -> dict[str, nn.Module]:
+        """Extra parts by name, for features of ``width`` and ``n_classes`` scores. Default: none."""
+        return {}
+
+    def setup(self, net: Any) -> None:
+        """Called once, after all parts are built and warm-started: to copy parts, add buffers, attach penalties."""
+
+    def part_lr(self) -> dict[str, float]:
+        """Learning-rate multipliers by part (``"body"``, ``"head"``, ``"disc"``); 0 keeps a part fixed."""
+        return {}
+
+    def losses(self, net: Any, b: Batch, t: Progress) -> dict[str, Tensor]:
+        """The named, weighted terms whose sum is minimised."""
+        raise NotImplementedError(f"{self.name} does not define losses")
+
+    def refresh(self, net: Any, look: Look) -> dict[str, Tensor]:
+        """Per epoch: tensors for ``Batch.memory`` (pseudo-labels, centroids, banks). Default: none."""
+        return {}
+
+    def after_step(self, net: Any, b: Batch, t: Progress) -> None:
+        """After each iteration, without gradients: moving averages, banks. Sets ``stackable = False`` if defined."""
+
+    def finish(self, net: Any, look: Look) -> None:
+        """Before each checkpoint's evaluation model is taken, on a copy of ``net``: weight averaging, statistics."""
+
+    def predict(self, net: Any, x: Tensor) -> Prediction:
+        """Predict preprocessed target samples (n, ...) in evaluation mode. Default: body, then head."""
+        features = net.body(x)
+        return Prediction(net.head(features), features)
+
+    def predict_source(self, net: Any, x: Tensor) -> Prediction:
+        """Predict source samples; override where source and target have different bodies."""
+        return self.predict(net, x)
+
+
+def hparams_as(method: Method, **fields: Any) -> Method:
+    """A copy of ``method`` with other field values (tensors included, for stacked runs)."""
+    return dataclasses.replace(method, **fields)  # type: ignore[type-var]

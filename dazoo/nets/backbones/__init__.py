@@ -1,0 +1,1 @@
+"""One file per backbone; the stem is the registry name."""
