@@ -44,7 +44,7 @@ def build(shape: tuple[int, ...], *, pretrained: bool) -> nn.Module:
 
     model = timm.create_model(NAME, pretrained=False)
     model.load_state_dict(rename(torch.load(file, map_location="cpu", weights_only=True), model.state_dict()))
-    model.reset_classifier(0)
+    model.reset_classifier(0)  # type: ignore[operator]
     return TimmBody(model)
 
 
