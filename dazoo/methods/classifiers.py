@@ -1,0 +1,176 @@
+"""The classifiers (and regressors) shallow methods finish with, by name: one for all methods of a suite.
+
+======================  ======================================================================================
+``1nn``                 k nearest neighbours, option ``k`` (1); with values instead of classes, their mean
+``knn_regression``      the same for values only, option ``k`` (5)
+``logistic``            multinomial logistic regression (lbfgs), options ``C`` (1.0), ``max_iter`` (1000)
+``svm``                 linear SVM, one against the rest (liblinear), options ``C`` (1.0), ``max_iter`` (2000)
+``ridge``               least squares with an L2 penalty ``alpha`` (1.0); classes as +1/-1 columns
+======================  ======================================================================================
+"""
+
+from __future__ import annotations
+
+import warnings as python_warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dazoo.core.errors import DazooError, NonFiniteError, UnknownName, nearest
+from dazoo.methods.steps import Head, LinearScores, NearestNeighbors
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "1nn": {"k": 1},
+    "knn_regression": {"k": 5},
+    "logistic": {"C": 1.0, "max_iter": 1000},
+    "svm": {"C": 1.0, "max_iter": 2000},
+    "ridge": {"alpha": 1.0},
+}
+FOR_VALUES = ("1nn", "knn_regression", "ridge")
+FOR_CLASSES = ("1nn", "logistic", "svm", "ridge")
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A description of a classifier: its name and its options, sorted by name. Made by ``classifier``."""
+
+    name: str
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def describe(self) -> dict[str, Any]:
+        """A plain, JSON-able description: ``{"name": ..., <option>: <value>, ...}``."""
+        return {"name": self.name, **dict(self.options)}
+
+    def fit(
+        self,
+        z: Tensor,
+        y: Tensor,
+        n_classes: int,
+        weights: Tensor | None = None,
+        gen: torch.Generator | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> Head:
+        """Fit on features ``z`` (n, d) with labels ``y`` (n,), classes or, with ``n_classes`` 0, values.
+
+        ``weights`` (n,) are sample weights. Nearest neighbours know no weights: they are fitted on a sample drawn with
+        replacement in proportion to the weights, by ``gen``. Weights that are all equal leave the fit exactly as
+        without weights.
+
+        Raises:
+            DazooError: one class only, or a classifier that does not fit the kind of labels.
+            NonFiniteError: features or weights that are not finite.
+        """
+        if not bool(torch.isfinite(z).all()):
+            raise NonFiniteError(f"the features handed to {self.name} hold NaN or infinite values")
+        if n_classes and len(torch.unique(y)) < 2:
+            raise DazooError("the labelled samples hold one class only; a classifier needs at least two")
+        if n_classes and self.name not in FOR_CLASSES:
+            raise DazooError(f"{self.name} predicts values, not classes; use one of {', '.join(FOR_CLASSES)}")
+        if not n_classes and self.name not in FOR_VALUES:
+            raise DazooError(f"{self.name} predicts classes, not values; use one of {', '.join(FOR_VALUES)}")
+        weights = _checked(weights, len(z))
+        options = dict(self.options)
+        if self.name in ("1nn", "knn_regression"):
+            if weights is not None:
+                rows = torch.multinomial(weights.cpu(), len(z), replacement=True, generator=_cpu(gen)).to(z.device)
+                z, y = z[rows], y[rows]
+            return NearestNeighbors(z, y, n_classes, options["k"])
+        if not n_classes:
+            return _ridge_values(z, y, weights, options["alpha"])
+        return _fit_linear(self.name, options, z, y, n_classes, weights, warn)
+
+
+def classifier(name: str, **options: Any) -> Classifier:
+    """The classifier called ``name`` with checked options, e.g. ``classifier("1nn", k=3)``.
+
+    Raises:
+        UnknownName: no such classifier or option.
+        DazooError: an option of the wrong type or out of range.
+    """
+    if name not in DEFAULTS:
+        raise UnknownName(f"unknown classifier {name!r}: {nearest(name, DEFAULTS)}")
+    defaults = DEFAULTS[name]
+    for key, value in options.items():
+        if key not in defaults:
+            raise UnknownName(f"classifier {name!r} has no option {key!r}: {nearest(key, defaults)}")
+        whole = isinstance(defaults[key], int)
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not value > 0:
+            raise DazooError(f"{name}.{key} must be a positive {'whole ' if whole else ''}number, not {value!r}")
+    merged = {key: type(default)(options.get(key, default)) for key, default in defaults.items()}
+    return Classifier(name, tuple(sorted(merged.items())))
+
+
+def _checked(weights: Tensor | None, n: int) -> Tensor | None:
+    """Weights scaled to mean 1, or None where they say nothing."""
+    if weights is None:
+        return None
+    if len(weights) != n:
+        raise DazooError(f"{n} samples but {len(weights)} weights")
+    if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
+        raise NonFiniteError("sample weights must be finite and not negative")
+    total = weights.sum()
+    if not bool(total > 0):
+        raise DazooError("all sample weights are zero; no source sample is left to learn from")
+    if bool((weights == weights[0]).all()):
+        return None
+    return weights.to(torch.float64) * (n / total)
+
+
+def _cpu(gen: torch.Generator | None) -> torch.Generator | None:
+    if gen is None or gen.device.type == "cpu":
+        return gen
+    return torch.Generator().manual_seed(gen.initial_seed())
+
+
+def _fit_linear(
+    name: str,
+    options: dict[str, Any],
+    z: Tensor,
+    y: Tensor,
+    n_classes: int,
+    weights: Tensor | None,
+    warn: Callable[[str], None] | None,
+) -> LinearScores:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression, RidgeClassifier
+    from sklearn.svm import LinearSVC
+
+    if weights is not None and len(torch.unique(y[weights > 0])) < 2:
+        raise DazooError("the sample weights leave one class only; a classifier needs at least two")
+    if name == "logistic":
+        model = LogisticRegression(C=options["C"], max_iter=options["max_iter"])
+    elif name == "svm":
+        model = LinearSVC(C=options["C"], max_iter=options["max_iter"], random_state=0)
+    else:
+        model = RidgeClassifier(alpha=options["alpha"])
+    sample_weight = None if weights is None else weights.cpu().numpy()
+    with python_warnings.catch_warnings(record=True) as caught:
+        python_warnings.simplefilter("always", ConvergenceWarning)
+        model.fit(z.cpu().numpy(), y.cpu().numpy(), sample_weight=sample_weight)
+    if warn is not None and any(issubclass(w.category, ConvergenceWarning) for w in caught):
+        warn(f"{name} stopped after {options.get('max_iter')} iterations before it converged")
+    coef, bias = np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)
+    if len(coef) == 1:  # two classes share one column: log-odds for logistic, a signed distance for the others
+        low = 0.0 if name == "logistic" else -1.0
+        coef, bias = np.concatenate([low * coef, coef]), np.concatenate([low * bias, bias])
+    return LinearScores(
+        torch.from_numpy(np.ascontiguousarray(coef.T)).to(z),
+        torch.from_numpy(bias).to(z),
+        torch.from_numpy(np.asarray(model.classes_)).to(device=z.device, dtype=torch.int64),
+        n_classes,
+        "logits" if name == "logistic" else "decision",
+    )
+
+
+def _ridge_values(z: Tensor, y: Tensor, weights: Tensor | None, alpha: float) -> LinearScores:
+    from sklearn.linear_model import Ridge
+
+    sample_weight = None if weights is None else weights.cpu().numpy()
+    model = Ridge(alpha=alpha).fit(z.cpu().numpy(), y.cpu().numpy().astype(np.float64), sample_weight=sample_weight)
+    weight = torch.from_numpy(np.asarray(model.coef_, dtype=np.float64)).reshape(-1, 1).to(z)
+    bias = torch.tensor([float(model.intercept_)], dtype=z.dtype, device=z.device)
+    return LinearScores(weight, bias, torch.zeros(1, dtype=torch.int64, device=z.device), 0, "values")

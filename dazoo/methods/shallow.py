@@ -1,0 +1,148 @@
+"""Bases of shallow methods: a map of the features, or weights of the source samples, then the suite's classifier.
+
+Several sources are pooled. Labelled target samples (the few-label setting) join the labelled source samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from dazoo.core.errors import DazooError, NonFiniteError
+from dazoo.core.types import Labeled, Predictor, Seen
+from dazoo.methods.base import Context, ShallowMethod
+from dazoo.methods.steps import Head, Pipeline, Step, run_steps
+from dazoo.ops.linear import covariance, squared_distances
+from dazoo.ops.spectral import principal_components
+
+T = TypeVar("T")
+
+
+def source_of(seen: Seen) -> Labeled:
+    """The labelled source; an error where the setting shows none."""
+    if seen.source is None or len(seen.source) == 0:
+        raise DazooError("this method learns from labelled source samples, but the task shows none")
+    return seen.source
+
+
+def source_x(seen: Seen) -> Tensor:
+    """Source samples as rows (n_s, d), float64."""
+    return source_of(seen).x.flatten(1).to(torch.float64)
+
+
+def target_x(seen: Seen) -> Tensor:
+    """All visible target samples as rows (n_t, d), float64: the unlabelled ones, then the few labelled ones."""
+    x = seen.target.x.flatten(1).to(torch.float64)
+    return x if seen.few is None else torch.cat([x, seen.few.x.flatten(1).to(torch.float64)])
+
+
+def pair(seen: Seen) -> tuple[Tensor, Tensor]:
+    """``source_x`` and ``target_x``, checked to have the same number of features."""
+    xs, xt = source_x(seen), target_x(seen)
+    if xs.shape[1] != xt.shape[1]:
+        raise DazooError(f"source samples have {xs.shape[1]} features, target samples {xt.shape[1]}; they must agree")
+    if len(xt) == 0:
+        raise DazooError("the task shows no target samples")
+    return xs, xt
+
+
+def moments(seen: Seen, ctx: Context) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Mean and covariance of source and of target, computed once per pair."""
+    xs, xt = pair(seen)
+    return ctx.memo("moments_s", lambda: covariance(xs)), ctx.memo("moments_t", lambda: covariance(xt))
+
+
+def components(seen: Seen, ctx: Context, side: str, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """PCA (mean, variances, directions) of ``side`` ``"s"``, ``"t"`` or ``"st"`` (pooled), once per pair and k."""
+    xs, xt = pair(seen)
+
+    def make() -> tuple[Tensor, Tensor, Tensor]:
+        return principal_components({"s": xs, "t": xt}[side] if side != "st" else torch.cat([xs, xt]), k)
+
+    return ctx.memo(("pca", side, k), make)
+
+
+def costs(seen: Seen, ctx: Context) -> Tensor:
+    """Squared Euclidean distances (n_s, n_t) of source and target, once per pair. Not to be changed in place."""
+    xs, xt = pair(seen)
+    return ctx.memo("costs", lambda: squared_distances(xs, xt))
+
+
+def labelled(seen: Seen, zs: Tensor, few_z: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Features and labels to learn from: the source's, and the few target samples' mapped by ``few_z``."""
+    y = source_of(seen).y
+    if seen.few is None:
+        return zs, y
+    return torch.cat([zs, few_z(seen.few.x)]), torch.cat([y, seen.few.y.to(y)])
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """What ``FeatureMap.align`` returns.
+
+    Attributes:
+        zs: mapped source samples (n_s, k), in the order of ``seen.source``.
+        target_steps: the map of target samples.
+        source_steps: the map of source samples; None where it is the target's.
+        weights: weights (n_s,) of the source samples, or None.
+    """
+
+    zs: Tensor
+    target_steps: tuple[Step, ...]
+    source_steps: tuple[Step, ...] | None = None
+    weights: Tensor | None = None
+
+
+class FeatureMap(ShallowMethod):
+    """A method that maps both domains into one space and trains the classifier on the mapped source."""
+
+    def align(self, seen: Seen, ctx: Context) -> Aligned:
+        """Find the maps."""
+        raise NotImplementedError(f"{self.name} does not define align")
+
+    def fit(self, seen: Seen, ctx: Context) -> Predictor:
+        """Align, then train ``ctx.classifier``."""
+        aligned = self.align(seen, ctx)
+        if not bool(torch.isfinite(aligned.zs).all()):
+            raise NonFiniteError(
+                f"{self.name}: the mapped source holds NaN or infinite values; check the features' scale"
+            )
+        z, y = labelled(seen, aligned.zs, lambda x: run_steps(aligned.target_steps, x))
+        head = fit_classifier(seen, ctx, z, y, aligned.weights)
+        return Pipeline(aligned.target_steps, aligned.source_steps, head)
+
+
+class Reweighting(ShallowMethod):
+    """A method that weights the source samples and trains the classifier on them, in the original space."""
+
+    def weights(self, seen: Seen, ctx: Context) -> Tensor:
+        """Weights (n_s,), not negative; their scale does not matter."""
+        raise NotImplementedError(f"{self.name} does not define weights")
+
+    def fit(self, seen: Seen, ctx: Context) -> Predictor:
+        """Weigh, then train ``ctx.classifier``."""
+        xs, _ = pair(seen)
+        weights = self.weights(seen, ctx)
+        if not bool(torch.isfinite(weights).all()):
+            raise NonFiniteError(f"{self.name}: the weights hold NaN or infinite values; check the features' scale")
+        z, y = labelled(seen, xs, lambda x: run_steps((), x))
+        return Pipeline((), None, fit_classifier(seen, ctx, z, y, weights))
+
+
+def fit_classifier(seen: Seen, ctx: Context, z: Tensor, y: Tensor, weights: Tensor | None = None) -> Head:
+    """``ctx.classifier`` fitted on ``z``; few target samples at its end weigh 1, source samples 1 on average."""
+    if weights is not None:
+        n_s = len(source_of(seen))
+        if len(weights) != n_s:
+            raise DazooError(f"{len(weights)} weights for {n_s} source samples")
+        total = weights.sum()
+        if not bool(total > 0):
+            raise DazooError("all sample weights are zero; no source sample is left to learn from")
+        scaled = torch.ones_like(weights) if bool((weights == weights[0]).all()) else weights * (n_s / total)
+        weights = torch.cat([scaled, scaled.new_ones(len(z) - n_s)])
+    head: Head = ctx.classifier.fit(z, y, seen.n_classes, weights=weights, gen=ctx.gen, warn=ctx.warn)
+    return head

@@ -1,0 +1,1 @@
+"""Optimal-transport methods on vectors. The solvers come from POT; no training loops."""

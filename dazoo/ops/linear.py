@@ -1,0 +1,90 @@
+"""Second moments, matrix functions, distances and kernels of samples given as rows."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+BLOCK_ENTRIES = 1 << 22
+
+
+def covariance(x: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Mean (d,) and unbiased covariance (d, d) of ``x`` (n, d).
+
+    With ``weights`` (n,) the weighted mean and the weighted covariance without bias correction.
+    """
+    if weights is None:
+        mean = x.mean(dim=0)
+        centred = x - mean
+        return mean, centred.T @ centred / max(len(x) - 1, 1)
+    share = weights / weights.sum()
+    mean = share @ x
+    centred = x - mean
+    return mean, (centred * share[:, None]).T @ centred
+
+
+def symmetrise(a: Tensor) -> Tensor:
+    """The symmetric part (a + a') / 2."""
+    return (a + a.T) / 2
+
+
+def matrix_power(a: Tensor, power: float, floor: float = 1e-12) -> Tensor:
+    """``a`` ** power for a symmetric positive semi-definite ``a`` (d, d).
+
+    Eigenvalues below ``floor`` times the largest are raised to it for positive powers' sake of finiteness; a zero
+    matrix is treated as ``floor`` times the identity.
+    """
+    values, vectors = torch.linalg.eigh(symmetrise(a))
+    top = values[-1].clamp(min=0)
+    low = torch.where(top > 0, floor * top, torch.full_like(top, floor))
+    return (vectors * values.clamp(min=low).pow(power)) @ vectors.T
+
+
+def fix_signs(vectors: Tensor) -> Tensor:
+    """Columns with the sign that makes their entry of largest magnitude positive."""
+    rows = vectors.abs().argmax(dim=0)
+    signs = torch.sign(vectors[rows, torch.arange(vectors.shape[1], device=vectors.device)])
+    return vectors * torch.where(signs == 0, torch.ones_like(signs), signs)
+
+
+def unit_rows(x: Tensor) -> Tensor:
+    """Rows of ``x`` (n, d) scaled to Euclidean norm 1; zero rows stay zero."""
+    norms = x.norm(dim=1, keepdim=True)
+    return x / torch.where(norms > 0, norms, torch.ones_like(norms))
+
+
+def squared_distances(x: Tensor, y: Tensor) -> Tensor:
+    """Squared Euclidean distances (n, m) between the rows of ``x`` (n, d) and ``y`` (m, d), never negative."""
+    return torch.addmm(x.square().sum(1)[:, None] + y.square().sum(1), x, y.T, alpha=-2.0).clamp_(min=0)
+
+
+def median_gamma(x: Tensor, limit: int = 2000) -> Tensor:
+    """1 / (median squared distance of distinct pairs), the width of ``gram("rbf", ...)`` by the median heuristic.
+
+    At most ``limit`` evenly spaced rows enter, so the cost does not grow with n; coinciding rows give 1.
+    """
+    x = x[:: max(1, -(-len(x) // limit))]
+    if len(x) < 2:
+        return torch.ones((), dtype=x.dtype, device=x.device)
+    rows, cols = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
+    middle = squared_distances(x, x)[rows, cols].median()
+    return torch.where(middle > 0, 1 / middle.clamp(min=1e-300), torch.ones_like(middle))
+
+
+def gram(kind: str, x: Tensor, y: Tensor, gamma: Tensor | float = 1.0) -> Tensor:
+    """Kernel matrix (n, m): ``linear`` x'y, or ``rbf`` exp(-gamma ||x - y||^2)."""
+    if kind == "linear":
+        return x @ y.T
+    if kind == "rbf":
+        return torch.exp(-gamma * squared_distances(x, y))
+    raise ValueError(f"unknown kernel {kind!r}")
+
+
+def one_hot(y: Tensor, n_classes: int) -> Tensor:
+    """Float64 indicator matrix (n, C) of class indices (n,)."""
+    return torch.nn.functional.one_hot(y.long(), n_classes).to(torch.float64)
+
+
+def rows_per_block(columns: int) -> int:
+    """How many rows of a matrix with so many columns are computed at once."""
+    return max(1, BLOCK_ENTRIES // max(columns, 1))

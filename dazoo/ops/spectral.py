@@ -1,0 +1,95 @@
+"""Symmetric eigenproblems, plain and generalised, and principal components."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dazoo.ops.linear import fix_signs, symmetrise
+
+
+def leading_eigenvectors(a: Tensor, k: int, largest: bool = True) -> tuple[Tensor, Tensor]:
+    """The ``k`` largest (or smallest) eigenvalues (k,) and orthonormal eigenvectors (d, k) of a symmetric ``a`` (d, d).
+
+    Best first; signs as in ``fix_signs``. Only ``a``'s symmetric part counts.
+    """
+    d = len(a)
+    k = min(k, d)
+    a = symmetrise(a)
+    if a.device.type == "cpu" and k < d:
+        from scipy.linalg import eigh
+
+        subset = (d - k, d - 1) if largest else (0, k - 1)
+        found = eigh(a.numpy(), subset_by_index=subset, check_finite=True)
+        values, vectors = (torch.from_numpy(v) for v in found)
+    else:
+        values, vectors = torch.linalg.eigh(a)
+        part = slice(d - k, d) if largest else slice(0, k)
+        values, vectors = values[part], vectors[:, part]
+    if largest:
+        values, vectors = values.flip(0), vectors.flip(1)
+    return values.to(a.dtype), fix_signs(vectors.to(a.dtype))
+
+
+def generalised_eigenvectors(a: Tensor, b: Tensor, k: int, largest: bool = True) -> tuple[Tensor, Tensor]:
+    """Solve ``a v = l b v`` for symmetric ``a`` and symmetric positive definite ``b`` (d, d), best first.
+
+    Cholesky whitening b = L L' turns it into the symmetric problem (L^-1 a L^-T) u = l u with v = L^-T u, so no
+    non-symmetric matrix ever reaches an eigensolver.
+
+    Returns:
+        eigenvalues (k,) and b-orthonormal eigenvectors (d, k).
+    """
+    lower = torch.linalg.cholesky(symmetrise(b))
+    half = torch.linalg.solve_triangular(lower, symmetrise(a), upper=False)
+    whitened = torch.linalg.solve_triangular(lower, half.T, upper=False)
+    values, vectors = leading_eigenvectors(whitened, k, largest)
+    return values, fix_signs(torch.linalg.solve_triangular(lower.T, vectors, upper=True))
+
+
+def unit_columns(vectors: Tensor) -> Tensor:
+    """Columns scaled to Euclidean norm 1; zero columns stay zero."""
+    norms = vectors.norm(dim=0, keepdim=True)
+    return vectors / torch.where(norms > 0, norms, torch.ones_like(norms))
+
+
+def principal_components(x: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """PCA of ``x`` (n, d): mean (d,), the leading variances (k,), orthonormal directions (d, k).
+
+    Primal (d, d) when d <= n, else through the (n, n) Gram matrix; k is cut to the numerical rank, at least 1.
+    """
+    n, d = x.shape
+    mean = x.mean(dim=0)
+    centred = x - mean
+    scale = max(n - 1, 1)
+    if d <= n:
+        values, vectors = leading_eigenvectors(centred.T @ centred / scale, k)
+        keep = _rank(values)
+        return mean, values[:keep].clamp(min=0), vectors[:, :keep]
+    values, left = leading_eigenvectors(centred @ centred.T / scale, k)
+    keep = _rank(values)
+    directions = unit_columns(centred.T @ left[:, :keep])
+    if values[0] <= 0:
+        directions = torch.eye(d, 1, dtype=x.dtype, device=x.device)
+    return mean, values[:keep].clamp(min=0), fix_signs(directions)
+
+
+def span(x: Tensor) -> Tensor | None:
+    """An orthonormal basis (d, r) of the row space of ``x`` (n, d) when n < d, else None.
+
+    Eigenproblems whose solutions lie in that span can be solved in r <= n coordinates instead of d.
+    """
+    n, d = x.shape
+    if n >= d:
+        return None
+    values, left = torch.linalg.eigh(x @ x.T)
+    keep = values > values[-1].clamp(min=0) * 1e-12
+    if not bool(keep.any()):
+        return torch.eye(d, 1, dtype=x.dtype, device=x.device)
+    basis = x.T @ left[:, keep].flip(1)
+    return torch.linalg.qr(basis / values[keep].flip(0).sqrt()).Q
+
+
+def _rank(values: Tensor) -> int:
+    """How many leading eigenvalues are above rounding error, at least 1."""
+    return max(1, int((values > values[0].clamp(min=0) * 1e-12).sum()))

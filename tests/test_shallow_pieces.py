@@ -1,0 +1,261 @@
+"""Steps, heads, classifiers and the linear algebra below shallow methods, against numpy, scipy and scikit-learn."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.svm import LinearSVC
+
+from dazoo.core import portable
+from dazoo.core.errors import DazooError, NonFiniteError, UnknownName
+from dazoo.core.paper import Paper
+from dazoo.core.setting import UNSUPERVISED
+from dazoo.core.types import Labeled, Seen, Unlabeled
+from dazoo.methods import steps as st
+from dazoo.methods.base import Context
+from dazoo.methods.classifiers import classifier
+from dazoo.methods.shallow import Aligned, FeatureMap, Reweighting, pair
+from dazoo.ops import linear, spectral
+
+RNG = np.random.default_rng(0)
+
+
+def blobs(n: int = 60, d: int = 5, c: int = 3, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % c
+    x = 2.0 * rng.standard_normal((c, d))[y] + rng.standard_normal((n, d))
+    return torch.from_numpy(x), torch.from_numpy(y)
+
+
+def seen_of(
+    xs: torch.Tensor, ys: torch.Tensor, xt: torch.Tensor, n_classes: int = 3, few: Labeled | None = None
+) -> Seen:
+    zeros = torch.zeros(len(ys), dtype=torch.int64)
+    return Seen(Labeled(xs, ys, zeros), Unlabeled(xt), few, n_classes, "vector", UNSUPERVISED)
+
+
+def context(name: str = "1nn") -> Context:
+    return Context(gen=torch.Generator().manual_seed(0), classifier=classifier(name))
+
+
+# -- linear algebra -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(40, 7), (7, 40)])
+def test_pca_spans_the_same_directions_as_scikit_learn(shape):
+    x = RNG.standard_normal(shape) + 3
+    mean, variances, directions = spectral.principal_components(torch.from_numpy(x), 4)
+    reference = PCA(4, svd_solver="full").fit(x)
+    assert np.allclose(mean, reference.mean_)
+    assert np.allclose(variances, reference.explained_variance_)
+    assert np.allclose(np.abs(np.sum(directions.numpy() * reference.components_.T, axis=0)), 1)
+
+
+@pytest.mark.parametrize("largest", [True, False])
+def test_generalised_eigenvectors_agree_with_scipy(largest):
+    a, b = RNG.standard_normal((9, 9)), RNG.standard_normal((9, 9))
+    a, b = a + a.T, b @ b.T + np.eye(9)
+    values, vectors = spectral.generalised_eigenvectors(torch.from_numpy(a), torch.from_numpy(b), 3, largest)
+    reference = scipy.linalg.eigh(a, b, eigvals_only=True)
+    expected = reference[::-1][:3] if largest else reference[:3]
+    assert np.allclose(values, expected)
+    assert np.allclose(a @ vectors.numpy(), b @ vectors.numpy() * values.numpy())
+
+
+def test_signs_of_eigenvectors_do_not_depend_on_the_solver():
+    a = RNG.standard_normal((6, 6))
+    _, some = spectral.leading_eigenvectors(torch.from_numpy(a + a.T), 2)
+    _, every = spectral.leading_eigenvectors(torch.from_numpy(a + a.T), 6)
+    assert torch.allclose(some, every[:, :2])
+
+
+def test_matrix_power_inverts_and_survives_a_singular_matrix():
+    a = RNG.standard_normal((5, 5))
+    a = torch.from_numpy(a @ a.T)
+    root = linear.matrix_power(a, -0.5)
+    assert torch.allclose(root @ a @ root, torch.eye(5, dtype=torch.float64), atol=1e-8)
+    singular = torch.ones(4, 4, dtype=torch.float64)
+    assert torch.isfinite(linear.matrix_power(singular, -0.5)).all()
+    assert torch.isfinite(linear.matrix_power(torch.zeros(3, 3, dtype=torch.float64), -0.5)).all()
+
+
+def test_span_is_orthonormal_and_holds_all_rows():
+    x = torch.from_numpy(RNG.standard_normal((4, 9)))
+    x = torch.cat([x, x[:2]])
+    basis = spectral.span(x)
+    assert basis.shape == (9, 4)
+    assert torch.allclose(basis.T @ basis, torch.eye(4, dtype=torch.float64), atol=1e-10)
+    assert torch.allclose(x @ basis @ basis.T, x, atol=1e-10)
+
+
+# -- classifiers ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_nearest_neighbours_agree_with_scikit_learn_ties_included(k, monkeypatch):
+    x = torch.from_numpy(RNG.integers(0, 3, (200, 3)).astype(float))  # many exact ties and duplicates
+    y = torch.from_numpy(RNG.integers(0, 4, 200))
+    z = torch.from_numpy(RNG.integers(0, 3, (150, 3)).astype(float))
+    whole = classifier("1nn", k=k).fit(x, y, 4)(z)
+    monkeypatch.setattr(linear, "BLOCK_ENTRIES", 1000)
+    blocks = classifier("1nn", k=k).fit(x, y, 4)(z)
+    assert torch.equal(whole, blocks)
+    if k == 1:
+        reference = KNeighborsClassifier(k, algorithm="brute").fit(x.numpy(), y.numpy())
+        assert np.array_equal(whole.argmax(1).numpy(), reference.predict(z.numpy()))
+    assert torch.allclose(torch.softmax(whole, 1).sum(1), torch.ones(150, dtype=torch.float64))
+    assert torch.allclose(whole.exp().sum(1), torch.ones(150, dtype=torch.float64))
+
+
+def test_three_neighbours_agree_with_scikit_learn():
+    (x, y), (z, _) = blobs(80), blobs(50, seed=1)
+    reference = KNeighborsClassifier(3).fit(x.numpy(), y.numpy()).predict(z.numpy())
+    assert np.array_equal(classifier("1nn", k=3).fit(x, y, 3)(z).argmax(1).numpy(), reference)
+    values = torch.from_numpy(RNG.standard_normal(80))
+    reference = KNeighborsRegressor(5).fit(x.numpy(), values.numpy()).predict(z.numpy())
+    assert np.allclose(classifier("knn_regression").fit(x, values, 0)(z)[:, 0], reference)
+
+
+@pytest.mark.parametrize("c", [2, 3])
+def test_logistic_gives_scikit_learns_probabilities(c):
+    x, y = blobs(c=c)
+    scores = classifier("logistic").fit(x, y, c)(x)
+    reference = LogisticRegression(max_iter=1000).fit(x.numpy(), y.numpy()).predict_proba(x.numpy())
+    assert np.allclose(scores.exp().numpy(), reference, atol=1e-6)
+
+
+@pytest.mark.parametrize("c", [2, 3])
+def test_svm_gives_scikit_learns_labels_and_decision_values(c):
+    x, y = blobs(c=c)
+    scores = classifier("svm").fit(x, y, c)(x).numpy()
+    reference = LinearSVC(max_iter=2000, random_state=0).fit(x.numpy(), y.numpy())
+    assert np.array_equal(scores.argmax(1), reference.predict(x.numpy()))
+    assert np.allclose(scores if c > 2 else scores[:, 1], reference.decision_function(x.numpy()))
+
+
+@pytest.mark.parametrize("name", ["1nn", "logistic", "svm", "ridge"])
+def test_a_class_without_samples_is_never_predicted_and_scores_stay_finite(name):
+    x, y = blobs(c=3)
+    y = torch.where(y == 1, 3, y)
+    scores = classifier(name).fit(x, y, 5)(x)
+    assert scores.shape == (60, 5) and torch.isfinite(scores).all()
+    assert set(scores.argmax(1).tolist()) <= {0, 2, 3}
+
+
+@pytest.mark.parametrize("name", ["1nn", "logistic", "svm", "ridge"])
+def test_equal_weights_change_nothing_and_unequal_ones_do(name):
+    x, y = blobs(200)
+    gen = torch.Generator().manual_seed(0)
+    plain = classifier(name).fit(x, y, 3)(x)
+    assert torch.equal(classifier(name).fit(x, y, 3, weights=torch.full((200,), 0.3), gen=gen)(x), plain)
+    weights = torch.where(y == 0, 0.01, 1.0)
+    weighted = classifier(name).fit(x, y, 3, weights=weights, gen=gen)(x)
+    assert (weighted.argmax(1) == 0).sum() < (plain.argmax(1) == 0).sum()
+
+
+def test_one_class_bad_weights_and_wrong_kinds_are_clear_errors():
+    x, y = blobs()
+    for name in ("1nn", "logistic", "svm"):
+        with pytest.raises(DazooError, match="one class"):
+            classifier(name).fit(x, torch.zeros_like(y), 3)
+    with pytest.raises(NonFiniteError):
+        classifier("1nn").fit(x, y, 3, weights=torch.full((60,), float("nan")))
+    with pytest.raises(NonFiniteError):
+        classifier("svm").fit(x / 0.0 * 0.0, y, 3)
+    with pytest.raises(DazooError, match="zero"):
+        classifier("svm").fit(x, y, 3, weights=torch.zeros(60))
+    with pytest.raises(DazooError, match="values"):
+        classifier("logistic").fit(x, y.double(), 0)
+    with pytest.raises(UnknownName, match="logistic"):
+        classifier("logistik")
+    with pytest.raises(UnknownName, match="'k'"):
+        classifier("1nn", kk=1)
+    with pytest.raises(DazooError, match="positive"):
+        classifier("svm", C=0)
+
+
+def test_a_solver_that_stops_early_warns():
+    x, y = blobs(c=3)
+    told: list[str] = []
+    classifier("logistic", max_iter=1).fit(x, y, 3, warn=told.append)
+    assert told and "converged" in told[0]
+
+
+# -- bases and portability ------------------------------------------------------------------------------------------
+
+
+PAPER = Paper("t", "a", 2000, "https://example.org")
+
+
+class Shrink(FeatureMap):
+    name: ClassVar[str] = "shrink"
+    paper = PAPER
+
+    def align(self, seen, ctx):
+        xs, _ = pair(seen)
+        step = st.Affine(torch.eye(xs.shape[1], 2, dtype=torch.float64))
+        return Aligned(step(xs), (step,))
+
+
+class FirstClass(Reweighting):
+    name: ClassVar[str] = "first_class"
+    paper = PAPER
+
+    def weights(self, seen, ctx):
+        return (seen.source.y == 0).double() + 1e-3
+
+
+def test_feature_map_trains_the_classifier_on_the_mapped_source_and_the_few_labels():
+    (xs, ys), (xt, yt) = blobs(60), blobs(30, seed=2)
+    few = Labeled(xt[:6], yt[:6], torch.zeros(6, dtype=torch.int64))
+    model = Shrink().fit(seen_of(xs, ys, xt[6:], few=few), context())
+    assert model.predict(xt).features.shape == (30, 2)
+    assert torch.equal(model.predict(xt[:6]).labels, yt[:6])  # its own nearest neighbours
+    assert torch.equal(model.predict_source(xs).labels, ys)
+
+
+def test_reweighting_prefers_what_it_weighs():
+    (xs, ys), (xt, _) = blobs(60), blobs(30, seed=2)
+    model = FirstClass().fit(seen_of(xs, ys, xt), context("logistic"))
+    plain = classifier("logistic").fit(xs, ys, 3)
+    assert (model.predict(xt).labels == 0).sum() > (plain(xt).argmax(1) == 0).sum()
+
+
+def test_every_piece_saves_and_loads(tmp_path):
+    x, y = blobs()
+    parts: list[st.Step] = [
+        st.Center(x.mean(0)),
+        st.Standardise(x.mean(0), torch.zeros(5, dtype=torch.float64)),
+        st.NearestShift(x, torch.ones_like(x)),
+        st.KernelMap("rbf", x, torch.ones(60, 3, dtype=torch.float64), torch.tensor(0.1, dtype=torch.float64)),
+        st.Append((st.Tanh(),)),
+        st.Columns(torch.tensor([0, 5]), 6),
+        st.UnitNorm(),
+        st.Affine(torch.ones(2, 2, dtype=torch.float64), torch.ones(2, dtype=torch.float64)),
+    ]
+    z = st.run_steps(tuple(parts), x)
+    for head in (
+        classifier("1nn").fit(z, y, 3),
+        classifier("logistic").fit(z, y, 3),
+        st.NearestScores(z, linear.one_hot(y, 3)),
+        st.StepsThenHead((st.UnitNorm(),), st.AsScores(2.0)),
+    ):
+        model = st.Pipeline(tuple(parts), (st.Affine(torch.eye(5, 2, dtype=torch.float64)),), head)
+        portable.save(model, tmp_path / "m.safetensors")
+        loaded = portable.load(tmp_path / "m.safetensors")
+        assert torch.equal(loaded.predict(x).scores, model.predict(x).scores)
+        assert torch.equal(loaded.predict_source(x.float()).scores, model.predict_source(x.float()).scores)
+
+
+def test_wrong_width_is_a_clear_error():
+    x, y = blobs()
+    model = Shrink().fit(seen_of(x, y, x), context())
+    with pytest.raises(DazooError, match="5 features"):
+        model.predict(x[:, :4])
