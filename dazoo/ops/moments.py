@@ -1,0 +1,111 @@
+"""Differences of moments: means, covariances, central and mixed higher moments."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dazoo.core.errors import DazooError
+
+
+def safe_norm(x: Tensor, dim: int = -1) -> Tensor:
+    """Euclidean norm along ``dim`` whose gradient at zero is zero instead of NaN."""
+    sq = x.square().sum(dim)
+    zero = sq == 0
+    return torch.where(zero, torch.zeros_like(sq), torch.where(zero, torch.ones_like(sq), sq).sqrt())
+
+
+def covariance(f: Tensor) -> Tensor:
+    """Sample covariance ``(f - mean)^T (f - mean) / (n - 1)``: f (n, d), n >= 2 -> (d, d)."""
+    n = f.shape[0]
+    if n < 2:
+        raise DazooError(f"a covariance needs at least 2 rows, not {n}; enlarge the batch")
+    centred = f - f.mean(0)
+    return centred.T @ centred / (n - 1)
+
+
+def mean_difference(fs: Tensor, ft: Tensor) -> Tensor:
+    """``|mean(fs) - mean(ft)|^2``: fs (n, d), ft (m, d)."""
+    return (fs.mean(0) - ft.mean(0)).square().sum()
+
+
+def coral(fs: Tensor, ft: Tensor) -> Tensor:
+    """Difference of second moments, ``|C_s - C_t|_F^2 / (4 d^2)``: fs (n, d), ft (m, d), n and m at least 2.
+
+    C are sample covariances. Sun and Saenko, ECCV workshops 2016 (Deep CORAL), https://arxiv.org/abs/1607.01719
+    """
+    d = fs.shape[1]
+    return (covariance(fs) - covariance(ft)).square().sum() / (4.0 * d * d)
+
+
+def log_coral(fs: Tensor, ft: Tensor, ridge: float = 1e-3) -> Tensor:
+    """Log-Euclidean difference of covariances, ``|log(C_s + r I) - log(C_t + r I)|_F^2 / (4 d^2)``.
+
+    fs (n, d), ft (m, d). The ridge is ``r = ridge * trace(C) / d`` of each covariance, which keeps the logarithm finite
+    where a batch has fewer rows than features. Gradients of equal eigenvalues take the limit of the divided
+    difference. Morerio et al., ICLR 2018, https://arxiv.org/abs/1711.10288
+    """
+    d = fs.shape[1]
+    return (_log_spd(covariance(fs), ridge) - _log_spd(covariance(ft), ridge)).square().sum() / (4.0 * d * d)
+
+
+def _log_spd(c: Tensor, ridge: float) -> Tensor:
+    """Matrix logarithm of ``c + r I`` (d, d): value from eigh, gradient by the Daleckii-Krein formula.
+
+    The gradient of a symmetric matrix function is ``V (L * (V^T G V)) V^T`` with divided differences L; written as the
+    linear form ``<V (L * V^T G V) V^T, c>`` around a detached point, it never divides by a zero gap.
+    """
+    d = c.shape[-1]
+    eye = torch.eye(d, dtype=c.dtype, device=c.device)
+    r = ridge * c.diagonal(dim1=-2, dim2=-1).mean(-1).detach().clamp_min(1e-30)
+    c = c + r * eye
+    w, v = torch.linalg.eigh(c.detach())
+    w = w.clamp_min(1e-30)
+    log = w.log()
+    gap = w[:, None] - w[None, :]
+    close = gap.abs() <= 1e-6 * (w[:, None] + w[None, :])
+    slope = torch.where(
+        close, 2.0 / (w[:, None] + w[None, :]), (log[:, None] - log[None, :]) / torch.where(close, 1.0, gap)
+    )
+    value = (v * log) @ v.T
+    change = v @ (slope * (v.T @ (c - c.detach()) @ v)) @ v.T
+    return value + change
+
+
+def central_moments(fs: Tensor, ft: Tensor, moments: int = 5, span: float = 1.0) -> Tensor:
+    """Central moment discrepancy: fs (n, d), ft (m, d) with entries in an interval of length ``span`` (b - a).
+
+        |E s - E t| / (b - a) + sum_{k=2}^{K} |c_k(s) - c_k(t)| / (b - a)^k,    c_k(x) = E (x - E x)^k per feature
+
+    with Euclidean norms over features. Zellinger et al., ICLR 2017, https://arxiv.org/abs/1702.08811
+    """
+    ms, mt = fs.mean(0), ft.mean(0)
+    total = safe_norm(ms - mt) / span
+    for k in range(2, moments + 1):
+        total = total + safe_norm((fs - ms).pow(k).mean(0) - (ft - mt).pow(k).mean(0)) / span**k
+    return total
+
+
+def higher_order(fs: Tensor, ft: Tensor, order: int = 3, index: Tensor | None = None) -> Tensor:
+    """Higher-order moment matching (HoMM): fs (n, d), ft (m, d).
+
+        mean over index tuples (j_1 .. j_p) of (E prod_q s_{j_q} - E prod_q t_{j_q})^2
+
+    Without ``index`` over all d^p tuples (small d only); with ``index`` (N, p) over these N, drawn by the caller.
+    Chen et al., AAAI 2020, https://arxiv.org/abs/1912.11976
+    """
+    if index is not None:
+        return (_mixed(fs, index) - _mixed(ft, index)).square().mean()
+    ts, tt = fs, ft
+    for _ in range(order - 1):
+        ts = (ts[:, :, None] * fs[:, None, :]).flatten(1)
+        tt = (tt[:, :, None] * ft[:, None, :]).flatten(1)
+    return (ts.mean(0) - tt.mean(0)).square().mean()
+
+
+def _mixed(f: Tensor, index: Tensor) -> Tensor:
+    """Mean over rows of products of the indexed features: f (n, d), index (N, p) -> (N,)."""
+    product = f[:, index[:, 0]]
+    for q in range(1, index.shape[1]):
+        product = product * f[:, index[:, q]]
+    return product.mean(0)

@@ -1,0 +1,40 @@
+"""Losses that draw a boundary around unknown classes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def osbp(logits: Tensor, t: float | Tensor = 0.5, eps: float = 1e-6) -> Tensor:
+    """Unknown-class cross-entropy of OSBP: target logits (n, K + 1), the last class being unknown.
+
+        q = softmax(logits)[:, -1],  value = -mean(t log(q + eps)) - mean((1 - t) log(1 - q + eps))
+
+    The classifier minimises it, the body maximises it. Saito et al., ECCV 2018, https://arxiv.org/abs/1804.10427
+    """
+    q = functional.softmax(logits, dim=-1)[..., -1]
+    return -(t * torch.log(q + eps)).mean() - ((1.0 - t) * torch.log(1.0 - q + eps)).mean()
+
+
+def one_vs_all(logits: Tensor, onehot: Tensor) -> Tensor:
+    """One-vs-all loss with hard negatives: logits (n, K, 2) of (negative, positive) per class, onehot (n, K).
+
+        mean_i [-log p_pos(y_i)] + mean_i max_{k != y_i} [-log p_neg(k)]
+
+    Saito and Saenko, ICCV 2021 (OVANet), https://arxiv.org/abs/2104.03344
+    """
+    log_p = functional.log_softmax(logits, dim=-1)
+    positive = -(onehot * log_p[..., 1]).sum(-1)
+    negative = (-(log_p[..., 0]) * (1.0 - onehot)).amax(-1)
+    return positive.mean() + negative.mean()
+
+
+def one_vs_all_entropy(logits: Tensor) -> Tensor:
+    """Mean entropy of all one-vs-all classifiers, ``-1/(n K) sum_ik sum_o p_iko log p_iko``: logits (n, K, 2).
+
+    Saito and Saenko, ICCV 2021 (OVANet), https://arxiv.org/abs/2104.03344
+    """
+    log_p = functional.log_softmax(logits, dim=-1)
+    return -(log_p.exp() * log_p).sum(-1).mean()

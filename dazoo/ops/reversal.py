@@ -1,0 +1,21 @@
+"""Gradient reversal."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def reverse_gradient(x: Tensor, s: float | Tensor = 1.0) -> Tensor:
+    """The identity forwards, and the gradient times ``-s`` backwards: x of any shape.
+
+        R(x) = -s x + (1 + s) stop(x)
+
+    A plain expression, so it runs under ``vmap`` and takes an ``s`` (0-d tensor) per stacked member.
+    Ganin et al., JMLR 2016, https://arxiv.org/abs/1505.07818
+    """
+    return -s * x + (1.0 + s) * x.detach()
+
+
+def scale_gradient(x: Tensor, s: float | Tensor) -> Tensor:
+    """The identity forwards, and the gradient times ``s`` backwards: ``s x + (1 - s) stop(x)``."""
+    return s * x + (1.0 - s) * x.detach()
