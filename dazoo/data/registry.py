@@ -132,7 +132,10 @@ def expand_tasks(patterns: Iterable[str], root: str | Path | None = None, **opti
         else:
             wanted = pattern.partition("/")[2]
             hits = [
-                f"{dataset}/{s}->{t}" for s in names for t in names if s != t and fnmatch.fnmatchcase(f"{s}->{t}", wanted)
+                f"{dataset}/{s}->{t}"
+                for s in names
+                for t in names
+                if s != t and fnmatch.fnmatchcase(f"{s}->{t}", wanted)
             ]
         if not hits:
             raise DazooError(f"the task pattern {pattern!r} matches nothing; domains of {dataset}: {', '.join(names)}")

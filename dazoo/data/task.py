@@ -105,7 +105,8 @@ class Task:
         if not regression and all(np.issubdtype(y.dtype, np.integer) for y in known):
             names = tuple(str(c) for c in np.unique(np.concatenate(known)))
         sources = tuple(
-            _domain("source" if len(xs) == 1 else f"source{i}", x, y, names, kind) for i, (x, y) in enumerate(zip(xs, labels))
+            _domain("source" if len(xs) == 1 else f"source{i}", x, y, names, kind)
+            for i, (x, y) in enumerate(zip(xs, labels))
         )
         test = None if xt_test is None else _domain("target", xt_test, yt_test, names, kind)
         target = replace(_domain("target", xt, yt, names, kind), test=test)
@@ -141,7 +142,9 @@ class Task:
         target_y = self.target.y
         few = None
         if len(few_rows) and target_y is not None:
-            few = Labeled(_rows(self.target.x, few_rows), target_y[few_rows], torch.zeros(len(few_rows), dtype=torch.int64))
+            few = Labeled(
+                _rows(self.target.x, few_rows), target_y[few_rows], torch.zeros(len(few_rows), dtype=torch.int64)
+            )
         return Seen(
             source=source,
             target=Unlabeled(_rows(self.target.x, rest)),
@@ -175,7 +178,7 @@ class Task:
                 raise DazooError(f"task {self.name!r}: the {self.setting} setting needs labelled target samples")
             rng = self._rng("few")
             if self.setting is ORACLE:
-                test, few = _stratified(y, 0.5, rng, self.regression)
+                _, few = _stratified(y, 0.5, rng, self.regression)
             elif self.regression:
                 few = torch.from_numpy(np.sort(rng.permutation(n)[: min(10 * self.few_per_class, n // 2)]))
             else:
@@ -190,7 +193,7 @@ class Task:
         if self.target_holdout and self.target.test is None:
             # not stratified: the split of a target whose labels are hidden must not depend on them
             order = torch.from_numpy(self._rng("target").permutation(n))
-            cut = max(1, int(round(self.target_holdout * n)))
+            cut = max(1, round(self.target_holdout * n))
             return none, order[cut:].sort().values, order[:cut].sort().values
         return none, every, every
 
@@ -199,9 +202,7 @@ def _rows(x: Tensor, rows: Tensor) -> Tensor:
     return x if len(rows) == len(x) else x[rows]
 
 
-def _stratified(
-    y: Tensor, share: float, rng: np.random.Generator, regression: bool
-) -> tuple[Tensor, Tensor]:
+def _stratified(y: Tensor, share: float, rng: np.random.Generator, regression: bool) -> tuple[Tensor, Tensor]:
     """Rows (kept, held out), both ascending, with ``share`` of every class held out but at least one kept."""
     n = len(y)
     if share <= 0:
@@ -210,7 +211,7 @@ def _stratified(
     held = np.zeros(n, dtype=bool)
     groups = [order] if regression else [order[y.numpy()[order] == c] for c in np.unique(y.numpy())]
     for group in groups:
-        held[group[: min(int(round(share * len(group))), len(group) - 1)]] = True
+        held[group[: min(round(share * len(group)), len(group) - 1)]] = True
     return torch.from_numpy(np.flatnonzero(~held)), torch.from_numpy(np.flatnonzero(held))
 
 
@@ -223,7 +224,9 @@ def _per_class(y: Tensor, k: int, rng: np.random.Generator) -> Tensor:
 def _domain(name: str, x: Any, y: Any, classes: Sequence[str], kind: str | None) -> Domain:
     data = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x)
     if data.ndim < 2:
-        raise DazooError(f"{name} samples must be (n, features) or images (n, height, width, channels), not {tuple(data.shape)}")
+        raise DazooError(
+            f"{name} samples must be (n, features) or images (n, height, width, channels), not {tuple(data.shape)}"
+        )
     if kind is None:
         kind = "image" if data.dtype == torch.uint8 and data.ndim == 4 else "vector" if data.ndim == 2 else "series"
     if kind != "image" and data.dtype not in (torch.float32, torch.float64):

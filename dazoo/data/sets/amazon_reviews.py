@@ -1,0 +1,57 @@
+"""Amazon reviews: the sentiment of product reviews in four domains, as 5,000-d bags of words.
+
+Files below the data root: ``amazon_reviews/<domain>_train.svmlight.gz`` and ``..._test.svmlight.gz`` with labels -1
+and +1. Blitzer et al., ACL 2007, in the preparation of Chen et al., ICML 2012 (Ganin et al., JMLR 2016).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dazoo.core.errors import DazooError
+from dazoo.data.domain import Domain
+from dazoo.data.registry import Dataset, register_dataset
+
+DOMAINS = ("books", "dvd", "electronics", "kitchen")
+CLASSES = ("negative", "positive")
+WIDTH = 5000
+
+
+def load(domain: str, root: Path) -> Domain:
+    """The training part (2000, 5000) float32 of one domain, with its official test part as ``.test``.
+
+    Raises:
+        DazooError: a file is missing or damaged.
+    """
+    train, test = (_part(domain, root / "amazon_reviews" / f"{domain}_{p}.svmlight.gz") for p in ("train", "test"))
+    return replace(train, test=test)
+
+
+def _part(domain: str, path: Path) -> Domain:
+    from sklearn.datasets import load_svmlight_file
+
+    if not path.is_file():
+        raise DazooError(f"amazon_reviews needs {path}; put the files there or name the data root by DAZOO_DATA")
+    try:
+        x, y = load_svmlight_file(str(path), n_features=WIDTH, dtype=np.float32)[:2]
+    except Exception as error:
+        raise DazooError(f"{path} is damaged or no svmlight file ({error}); copy it again") from error
+    labels = torch.from_numpy((y > 0).astype(np.int64))
+    return Domain(domain, torch.from_numpy(np.ascontiguousarray(x.toarray())), labels, CLASSES)
+
+
+register_dataset(
+    Dataset(
+        name="amazon_reviews",
+        domains=DOMAINS,
+        load=load,
+        description="sentiment of product reviews: books, dvd, electronics, kitchen; 5,000-d word counts",
+        options={},
+        needs_root=True,
+        license="research use; Blitzer et al. 2007, Chen et al. 2012",
+    )
+)
