@@ -201,6 +201,7 @@ class GradientMethod(Method):
     strong_views: ClassVar[bool] = False
     fresh: ClassVar[tuple[str, ...]] = ()
     stackable: ClassVar[bool] = True
+    uses_source: ClassVar[bool] = True
     uses_target: ClassVar[bool] = True
 
     def build(self, width: int, n_classes: int) -> dict[str, nn.Module]:

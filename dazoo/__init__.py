@@ -1,0 +1,52 @@
+"""dazoo: a zoo of transfer-learning and domain-adaptation methods, and a harness that compares them fairly.
+
+The public names load on first use, so that ``import dazoo`` and ``dazoo --help`` cost nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dazoo.api import (
+        DazooError,
+        Task,
+        create_method,
+        evaluate,
+        fit,
+        list_datasets,
+        list_methods,
+        load,
+        load_task,
+        report,
+        run_suite,
+        save,
+    )
+
+__version__ = "0.1.0"
+__all__ = [
+    "DazooError",
+    "Task",
+    "create_method",
+    "evaluate",
+    "fit",
+    "list_datasets",
+    "list_methods",
+    "load",
+    "load_task",
+    "report",
+    "run_suite",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        import dazoo.api
+
+        return getattr(dazoo.api, name)
+    raise AttributeError(f"module 'dazoo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,150 @@
+"""Batches: seeded samplers over the visible data, gathered, moved, augmented and normalised for one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dazoo.core.types import Labeled, Seen
+from dazoo.methods.base import Batch, GradientMethod
+from dazoo.nets.net import part_seed
+
+EMPTY = torch.empty(0)
+
+
+class Sampler:
+    """Rows of ``n`` samples in batches: a fresh permutation per epoch, no short last batch.
+
+    Fewer samples than a batch are repeated within it. The state is plain, so a killed run goes on with the same rows.
+    """
+
+    def __init__(self, n: int, batch: int, seed: int):
+        self.n, self.batch = n, batch
+        self.gen = torch.Generator().manual_seed(seed)
+        self.order = torch.randperm(n, generator=self.gen)
+        self.at = 0
+
+    def __call__(self) -> Tensor:
+        if self.n < self.batch:
+            parts = [torch.randperm(self.n, generator=self.gen) for _ in range(-(-self.batch // self.n))]
+            return torch.cat(parts)[: self.batch]
+        if self.at + self.batch > self.n:
+            self.order = torch.randperm(self.n, generator=self.gen)
+            self.at = 0
+        rows = self.order[self.at : self.at + self.batch]
+        self.at += self.batch
+        return rows
+
+    def state(self) -> dict[str, Any]:
+        return {"gen": self.gen.get_state(), "order": self.order, "at": self.at}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.gen.set_state(state["gen"])
+        self.order, self.at = state["order"], state["at"]
+
+
+@dataclass(frozen=True)
+class Preparer:
+    """Turns raw samples into what a network takes, on its device.
+
+    Attributes:
+        train: ``(x, generator) -> x`` with the recipe's augmentation.
+        strong: the same with strong augmentation.
+        test: ``x -> x`` without augmentation.
+    """
+
+    train: Callable[[Tensor, torch.Generator], Tensor]
+    strong: Callable[[Tensor, torch.Generator], Tensor]
+    test: Callable[[Tensor], Tensor]
+
+
+class Feed:
+    """The batches of one run. Source and target draw from generators of their own, so that what a method does with
+    one domain never changes what it sees of the other."""
+
+    def __init__(
+        self, seen: Seen, method: GradientMethod, prepare: Preparer, batch: int, seed: int, device: torch.device
+    ):
+        self.seen, self.method, self.prepare, self.device = seen, method, prepare, device
+        self.few_only = seen.few is not None and not method.uses_source
+        source = seen.source
+        self.samplers: dict[str, Sampler] = {}
+        if source is not None and method.uses_source:
+            self.samplers["s"] = Sampler(len(source), batch, part_seed(seed, "sample source"))
+        if method.uses_target:
+            self.samplers["t"] = Sampler(len(seen.target), batch, part_seed(seed, "sample target"))
+        if seen.few is not None:
+            self.samplers["f"] = Sampler(len(seen.few), batch, part_seed(seed, "sample few"))
+        self.gens = {k: torch.Generator(device).manual_seed(part_seed(seed, "augment " + k)) for k in "stf"}
+        self.x = {
+            "s": _to(source.x if source is not None else EMPTY, device),
+            "t": _to(seen.target.x, device),
+            "f": _to(seen.few.x if seen.few is not None else EMPTY, device),
+        }
+        self.y = {"s": _labels(source, device), "f": _labels(seen.few, device)}
+        self.ds = source.domain.to(device) if source is not None else EMPTY
+
+    @property
+    def epoch(self) -> int:
+        """Iterations in a pass over the largest domain in use."""
+        return max(-(-s.n // s.batch) for s in self.samplers.values())
+
+    def __call__(self, memory: dict[str, Tensor]) -> Batch:
+        rows = {k: sampler() for k, sampler in self.samplers.items()}
+        weak: dict[str, Tensor] = {}
+        strong: dict[str, Tensor] = {}
+        for k, r in rows.items():
+            raw = self._gather(k, r)
+            weak[k] = self.prepare.train(raw, self.gens[k])
+            if self.method.strong_views:
+                strong[k] = self.prepare.strong(raw, self.gens[k])
+        s, t = rows.get("s"), rows.get("t")
+        here = self.device
+        return Batch(
+            xs=weak.get("s", EMPTY),
+            ys=self.y["s"][s.to(here)] if s is not None else EMPTY,
+            ds=self.ds[s.to(here)] if s is not None else EMPTY,
+            xt=weak.get("t", EMPTY),
+            s_rows=s.to(here) if s is not None else EMPTY,
+            t_rows=t.to(here) if t is not None else EMPTY,
+            xs_strong=strong.get("s"),
+            xt_strong=strong.get("t"),
+            xf=weak.get("f"),
+            yf=self.y["f"][rows["f"].to(here)] if "f" in rows else None,
+            memory=memory,
+        )
+
+    def _gather(self, key: str, rows: Tensor) -> Tensor:
+        x = self.x[key]
+        return x[rows.to(x.device)].to(self.device, non_blocking=True)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "samplers": {k: s.state() for k, s in self.samplers.items()},
+            "gens": {k: g.get_state() for k, g in self.gens.items()},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        for k, s in state["samplers"].items():
+            self.samplers[k].restore(s)
+        for k, g in state["gens"].items():
+            self.gens[k].set_state(g.cpu())
+
+
+def _to(x: Tensor, device: torch.device) -> Tensor:
+    """Vectors live on the device as float32; photographs stay where they are mapped and travel per batch."""
+    if x.dtype == torch.uint8 and device.type == "cpu":
+        return x
+    if x.dtype == torch.uint8 and x.numel() > 4 << 30:
+        return x
+    return x.to(device=device, dtype=x.dtype if x.dtype == torch.uint8 else torch.float32)
+
+
+def _labels(part: Labeled | None, device: torch.device) -> Tensor:
+    if part is None:
+        return EMPTY
+    return part.y.to(device=device, dtype=torch.float32 if part.y.is_floating_point() else torch.int64)

@@ -1,0 +1,314 @@
+"""The one dispatch between families of methods: data and a method in, a fitted model out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dazoo.core import hparam
+from dazoo.core.errors import DazooError
+from dazoo.core.setting import Setting
+from dazoo.core.types import Labeled, Predictor, Seen, Unlabeled
+from dazoo.engine.feed import Feed
+from dazoo.engine.predictor import NetPredictor, ShallowPredictor, frozen_copy
+from dazoo.engine.prepare import preparer
+from dazoo.engine.recipe import Recipe
+from dazoo.engine.train import LazyLook, Loop, Member
+from dazoo.methods.base import Context, GradientMethod, Memo, Method, ShallowMethod, create_method
+from dazoo.nets.net import Net, NetSpec, build_net, part_seed, seeded
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model at one point of training; shallow methods have one, at fraction 1."""
+
+    step: int
+    fraction: float
+    predictor: Predictor
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit leaves behind.
+
+    Attributes:
+        predictor: the model after the last step.
+        curves: (step, value) of every loss term.
+        warnings: what did not go as it should.
+        info: steps, seconds, samples per second and the like.
+    """
+
+    predictor: Predictor
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to fit, the same for every method of a suite.
+
+    Attributes:
+        recipe: for gradient training; None fits methods that have both forms (the baselines) as shallow ones.
+        classifier: what shallow methods finish with; None is logistic regression.
+        backbone: registry or timm name, the first layers of the body.
+        pretrained: whether the backbone starts from its pretrained weights where it has any.
+        image_size: side of the square the network sees; None is the backbone's own.
+        device: ``cpu`` or ``cuda``.
+        checkpoints: number of evaluations during training.
+        save_every: seconds between saves of the training state.
+    """
+
+    recipe: Recipe | None = None
+    classifier: Any = None
+    backbone: str = "none"
+    pretrained: bool = True
+    image_size: int | None = None
+    device: str = "cpu"
+    checkpoints: int = 1
+    save_every: float = 60.0
+
+
+OnCheckpoint = Callable[[Checkpoint], None]
+
+
+def solver_of(cls: type[Method], recipe: Recipe | None) -> str:
+    """``gradient`` or ``shallow``: how this method is fitted, given whether there is a recipe.
+
+    Raises:
+        DazooError: a method that needs gradient training, and no recipe.
+    """
+    if issubclass(cls, GradientMethod) and recipe is not None:
+        return "gradient"
+    if issubclass(cls, ShallowMethod):
+        return "shallow"
+    raise DazooError(f"method {cls.name!r} is trained by gradients and needs a recipe; none is given")
+
+
+def fit(
+    method: Method,
+    seen: Seen,
+    *,
+    seed: int = 0,
+    options: Options | None = None,
+    on_checkpoint: OnCheckpoint | None = None,
+    memo: Memo | None = None,
+    state: Path | None = None,
+    notes: list[dict[str, Any]] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> FitResult:
+    """Fit one method.
+
+    Args:
+        seed: seeds every draw of the run; same seed, same bits on a CPU with one thread.
+        on_checkpoint: called with each checkpoint.
+        memo: shared by all runs on the same ``seen``.
+        state: file in which a gradient run keeps its state, so that a killed one continues.
+        notes: JSON-able rows kept with the state; the caller's own record of earlier checkpoints.
+        progress: called with the number of finished steps.
+
+    Raises:
+        DazooError: the method does not fit the data, or fitting fails in a way the user can mend.
+    """
+    options = options or Options()
+    check_fit(type(method), seen)
+    if solver_of(type(method), options.recipe) == "gradient":
+        assert isinstance(method, GradientMethod)
+        return fit_group([method], seen, seeds=[seed], options=options,
+                         on_checkpoint=None if on_checkpoint is None else lambda _, c: on_checkpoint(c),
+                         memo=memo, state=state, notes=None if notes is None else [notes], progress=progress)[0]  # fmt: skip
+    assert isinstance(method, ShallowMethod)
+    return _fit_shallow(method, seen, seed, options, on_checkpoint, memo or Memo())
+
+
+def check_fit(cls: type[Method], seen: Seen) -> None:
+    """Whether a method can take such data at all; raises ``DazooError`` with the reason and the remedy."""
+    setting = Setting(seen.setting)
+    if setting not in cls.settings:
+        raise DazooError(
+            f"method {cls.name!r} runs in the settings {sorted(s.value for s in cls.settings)}, not {setting.value!r}; "
+            "change the task's setting"
+        )
+    wanted = "values" if seen.regression else "classes"
+    if wanted not in cls.targets:
+        raise DazooError(f"method {cls.name!r} predicts {sorted(cls.targets)}, but the task has {wanted}")
+    if seen.source is not None and not seen.regression and len(torch.unique(seen.source.y)) < 2:
+        raise DazooError("the source holds a single class; a classifier needs at least two")
+    if len(seen.target) < 2:
+        raise DazooError("the target has a single sample; adaptation needs at least two")
+
+
+# -- shallow ------------------------------------------------------------------------------------------------------
+
+
+def _fit_shallow(
+    method: ShallowMethod, seen: Seen, seed: int, options: Options, on_checkpoint: OnCheckpoint | None, memo: Memo
+) -> FitResult:
+    from dazoo.methods.classifiers import classifier
+
+    if seen.target.x.ndim != 2:
+        raise DazooError(
+            f"method {method.name!r} takes vectors, not {seen.kind} samples of shape {tuple(seen.target.x.shape[1:])}; "
+            "use frozen features of a backbone"
+        )
+    device = torch.device(options.device)
+    vectors = memo(("float64", options.device), lambda: _doubles(seen, device))
+    chosen = options.classifier or classifier("ridge" if seen.regression else "logistic")
+    start = _start_model(method, seen, seed, options, memo)
+    context = Context(
+        torch.Generator().manual_seed(part_seed(seed, "fit")),
+        chosen,
+        memo,
+        start=None if start is None else start.predictor,
+    )
+    began = time.perf_counter()
+    with seeded(seed):
+        inner = method.fit(vectors, context)
+    predictor = ShallowPredictor(inner)
+    seconds = time.perf_counter() - began
+    if on_checkpoint is not None:
+        on_checkpoint(Checkpoint(1, 1.0, predictor))
+    return FitResult(predictor, {}, list(context.warnings), {"solver": "shallow", "fit_seconds": seconds})
+
+
+def _doubles(seen: Seen, device: torch.device) -> Seen:
+    def lift(x: Tensor) -> Tensor:
+        return x.to(device=device, dtype=torch.float64)
+
+    def lift_part(part: Labeled | None) -> Labeled | None:
+        if part is None:
+            return None
+        y = lift(part.y) if part.y.is_floating_point() else part.y.to(device)
+        return Labeled(lift(part.x), y, part.domain.to(device))
+
+    return Seen(
+        lift_part(seen.source), Unlabeled(lift(seen.target.x)), lift_part(seen.few), seen.n_classes, seen.kind,
+        seen.setting, lift_part(seen.source_val), seen.n_sources,
+    )  # fmt: skip
+
+
+# -- gradient -----------------------------------------------------------------------------------------------------
+
+
+def fit_group(
+    methods: Sequence[GradientMethod],
+    seen: Seen,
+    *,
+    seeds: Sequence[int],
+    options: Options,
+    on_checkpoint: Callable[[int, Checkpoint], None] | None = None,
+    memo: Memo | None = None,
+    state: Path | None = None,
+    notes: list[list[dict[str, Any]]] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[FitResult]:
+    """Train runs of one method class together (stacked when there are several) on the same data and recipe.
+
+    Members may differ by seed and by scalar hyper-parameters.
+    """
+    recipe, first = options.recipe, methods[0]
+    if recipe is None:
+        raise DazooError(f"method {first.name!r} is trained by gradients and needs a recipe")
+    device = torch.device(options.device)
+    memo = memo or Memo()
+    spec = net_spec(seen, recipe, options)
+    prepare = preparer(spec, recipe.augment, recipe.channels_last)
+    members: list[Member] = []
+    for i, (method, seed) in enumerate(zip(methods, seeds)):
+        check_fit(type(method), seen)
+        net = _start_net(method, seen, seed, options, spec, memo)
+        for part, rate in method.part_lr().items():
+            if rate == 0:
+                net.get_submodule(part).requires_grad_(False)
+        net = _place(net, spec, recipe, device)
+        feed = Feed(seen, method, prepare, recipe.batch, seed, device)
+        members.append(Member(method, net, feed, prepare, notes=notes[i] if notes else []))
+    steps = recipe.few_steps if recipe.few_steps and not first.uses_source else recipe.steps
+
+    def checkpoint(i: int, step: int, fraction: float) -> None:
+        if on_checkpoint is not None:
+            on_checkpoint(i, Checkpoint(step, fraction, snapshot(members[i], spec, recipe)))
+
+    loop = Loop(members, recipe, steps, device, options.checkpoints, checkpoint, state, options.save_every, progress)
+    began = time.perf_counter()
+    with seeded(part_seed(seeds[0], "loop")):
+        loop.run()
+    seconds = time.perf_counter() - began
+    samples = steps * recipe.batch * sum(k in members[0].feed.samplers for k in "stf") * len(members)
+    info = {
+        "solver": "gradient", "steps": steps, "fit_seconds": seconds, "samples_per_second": samples / max(seconds, 1e-9),
+        "stacked": len(members), "parameters": sum(p.numel() for p in members[0].net.parameters()),
+    }  # fmt: skip
+    return [FitResult(snapshot(m, spec, recipe), m.curves, m.warnings, dict(info)) for m in members]
+
+
+def net_spec(seen: Seen, recipe: Recipe, options: Options) -> NetSpec:
+    """The network of this data and recipe, the same for every method."""
+    return NetSpec(
+        backbone=options.backbone,
+        shape=tuple(seen.target.x.shape[1:]),
+        kind=seen.kind,
+        n_classes=seen.n_classes,
+        bottleneck=recipe.bottleneck,
+        norm=recipe.norm,
+        dropout=recipe.dropout,
+        pretrained=options.pretrained,
+        image_size=options.image_size,
+        joint_norm=recipe.joint_norm,
+    )
+
+
+def snapshot(member: Member, spec: NetSpec, recipe: Recipe) -> NetPredictor:
+    """An evaluation model of a member as it stands; training goes on unharmed."""
+    net = frozen_copy(member.net)
+    if type(member.method).finish is not GradientMethod.finish:
+        with torch.no_grad():
+            member.method.finish(net, LazyLook(member, net))
+        net.eval()
+    return NetPredictor.of(member.method, net, spec, recipe.to_json(), member.prepare)
+
+
+def _start_net(method: GradientMethod, seen: Seen, seed: int, options: Options, spec: NetSpec, memo: Memo) -> Net:
+    net = build_net(spec, seed, method.build)
+    start = _start_model(method, seen, seed, options, memo)
+    if start is not None:
+        assert isinstance(start.predictor, NetPredictor)
+        known = {
+            k: v.cpu()
+            for k, v in start.predictor.state.items()
+            if not any(k == p or k.startswith(p + ".") for p in method.fresh)
+        }
+        mine = net.state_dict()
+        net.load_state_dict({**mine, **{k: v for k, v in known.items() if k in mine}})
+    with seeded(part_seed(seed, "setup")):
+        method.setup(net)
+    return net
+
+
+def _start_model(method: Method, seen: Seen, seed: int, options: Options, memo: Memo) -> FitResult | None:
+    """The fitted model a method starts from, trained once per data, seed and recipe."""
+    if method.start is None:
+        return None
+    origin = create_method(method.start)
+    setting = seen.setting if seen.setting in origin.settings else sorted(origin.settings)[0]
+    plain = Seen(
+        seen.source, seen.target, seen.few, seen.n_classes, seen.kind, Setting(setting), seen.source_val, seen.n_sources
+    )
+    recipe = options.recipe
+    key = ("start", method.start, seed, recipe.hash if recipe else None, options.backbone, options.image_size,
+           options.pretrained, options.device, repr(hparam.values(origin)), repr(options.classifier))  # fmt: skip
+    return memo(key, lambda: fit(origin, plain, seed=seed, options=options, memo=memo))
+
+
+def _place(net: Net, spec: NetSpec, recipe: Recipe, device: torch.device) -> Net:
+    if recipe.recompute and hasattr(net.body.backbone, "set_grad_checkpointing"):
+        net.body.backbone.set_grad_checkpointing(True)
+    if recipe.channels_last and spec.kind == "image":
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net.to(device)

@@ -1,0 +1,34 @@
+"""Optimisers with one parameter group per learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dazoo.engine.recipe import Recipe
+
+
+def rate_of(name: str, multipliers: dict[str, float], recipe: Recipe) -> float:
+    """Learning rate of a parameter: the recipe's, times its backbone rate, times the method's longest matching part."""
+    rate = recipe.lr * (recipe.backbone_lr if name.startswith("body.backbone.") else 1.0)
+    matching = [part for part in multipliers if name == part or name.startswith(part + ".")]
+    return rate * multipliers[max(matching, key=len)] if matching else rate
+
+
+def make_optimizer(
+    parameters: dict[str, Tensor], names: Sequence[str], multipliers: dict[str, float], recipe: Recipe
+) -> torch.optim.Optimizer:
+    """The recipe's optimiser over ``names``; parameters without a gradient in a phase stay as they are."""
+    groups: dict[float, list[Tensor]] = {}
+    for name in names:
+        groups.setdefault(rate_of(name, multipliers, recipe), []).append(parameters[name])
+    rows = [{"params": params, "lr": lr} for lr, params in groups.items()]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            rows, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov and recipe.momentum > 0,
+            weight_decay=recipe.weight_decay, fused=True,
+        )  # fmt: skip
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(rows, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True)

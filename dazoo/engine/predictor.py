@@ -1,0 +1,134 @@
+"""Fitted models as the harness holds them: a network with its preprocessing, or a shallow pipeline."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dazoo.core import hparam
+from dazoo.core.errors import DazooError, NonFiniteError
+from dazoo.core.types import Prediction, Predictor
+from dazoo.engine.feed import Preparer
+from dazoo.engine.prepare import preparer
+from dazoo.methods.base import METHODS, GradientMethod
+from dazoo.nets.net import Net, NetSpec, build_net
+
+
+@dataclass(frozen=True)
+class NetPredictor(Predictor):
+    """A trained network. ``state`` holds its tensors; the network itself is rebuilt from ``spec`` when first used.
+
+    Attributes:
+        method: registry name. hparams: its hyper-parameters. spec: ``NetSpec`` as JSON.
+        state: parameters and buffers by name.
+    """
+
+    method: str
+    hparams: dict[str, Any]
+    spec: dict[str, Any]
+    state: dict[str, Tensor]
+    recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @staticmethod
+    def of(method: GradientMethod, net: Net, spec: NetSpec, recipe: dict[str, Any], prepare: Preparer) -> NetPredictor:
+        """A predictor around a network that will not be trained further."""
+        state = {k: v.detach() for k, v in net.state_dict().items()}
+        made = NetPredictor(method.name, hparam.values(method), spec.to_json(), state, recipe)
+        object.__setattr__(made, "_live", (method, net.eval(), prepare))
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {**fields, "state": {k: v.cpu() for k, v in self.state.items()}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for key, value in state.items():
+            object.__setattr__(self, key, value)
+
+    @property
+    def live(self) -> tuple[GradientMethod, Net, Preparer]:
+        if not hasattr(self, "_live"):
+            method = hparam.configure(METHODS.get(self.method), self.hparams)
+            spec = NetSpec.from_json(self.spec)
+            net = build_net(spec, 0, method.build, pretrained=False)
+            method.setup(net)
+            net.load_state_dict(self.state)
+            object.__setattr__(self, "_live", (method, net.eval(), preparer(spec, "none", True)))
+        live: tuple[GradientMethod, Net, Preparer] = self._live  # type: ignore[attr-defined]
+        return live
+
+    @property
+    def net(self) -> Net:
+        return self.live[1]
+
+    def predict(self, x: Tensor) -> Prediction:
+        method, net, prepare = self.live
+        return run_batched(lambda b: method.predict(net, b), net, prepare, x)
+
+    def predict_source(self, x: Tensor) -> Prediction:
+        method, net, prepare = self.live
+        return run_batched(lambda b: method.predict_source(net, b), net, prepare, x)
+
+
+def run_batched(call: Any, net: Net, prepare: Preparer, x: Tensor, size: int | None = None) -> Prediction:
+    """``call`` on prepared chunks of ``x``, without gradients; results on the network's device.
+
+    Raises:
+        DazooError: ``x`` has another sample shape than the network was built for, or holds NaN.
+    """
+    device = next(net.parameters()).device
+    size = size or (64 if x.ndim > 3 else 8192)
+    scores, features = [], []
+    with torch.no_grad():
+        for start in range(0, len(x), size):
+            try:
+                out = call(prepare.test(x[start : start + size].to(device)))
+            except RuntimeError as error:
+                if "shape" in str(error) or "size" in str(error):
+                    raise DazooError(f"samples of shape {tuple(x.shape[1:])} do not fit this model: {error}") from error
+                raise
+            scores.append(out.scores)
+            features.append(out.features)
+    merged = torch.cat(scores).float()
+    if not bool(torch.isfinite(merged).all()):
+        raise NonFiniteError("the model gives NaN or infinite scores; its training diverged or the samples hold NaN")
+    joined = torch.cat(features).float() if features and features[0] is not None else None
+    return Prediction(merged, joined)
+
+
+@dataclass(frozen=True)
+class ShallowPredictor(Predictor):
+    """A shallow model on float64 vectors; takes vectors of any float type and device."""
+
+    inner: Predictor
+
+    def predict(self, x: Tensor) -> Prediction:
+        return _finite(self.inner.predict(_vectors(x)))
+
+    def predict_source(self, x: Tensor) -> Prediction:
+        return _finite(self.inner.predict_source(_vectors(x)))
+
+
+def _vectors(x: Tensor) -> Tensor:
+    if x.ndim != 2:
+        raise DazooError(f"this model takes vectors (n, d), not samples of shape {tuple(x.shape[1:])}")
+    return x.to(torch.float64)
+
+
+def _finite(out: Prediction) -> Prediction:
+    if not bool(torch.isfinite(out.scores).all()):
+        raise NonFiniteError("the model gives NaN or infinite scores; check the samples for NaN and extreme values")
+    return out
+
+
+def frozen_copy(net: Net) -> Net:
+    """A copy in evaluation mode that later training steps do not touch."""
+    twin = copy.deepcopy(net).eval()
+    for p in twin.parameters():
+        p.requires_grad_(False)
+    return twin

@@ -1,0 +1,315 @@
+"""The one training loop: every gradient method, any device, alone or stacked."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dazoo.core.errors import DazooError, NonFiniteError
+from dazoo.core.types import Labeled, Prediction
+from dazoo.engine.feed import Feed, Preparer
+from dazoo.engine.learner import Alone, Learner, Stacked, Terms, stack_batches
+from dazoo.engine.optim import make_optimizer
+from dazoo.engine.predictor import run_batched
+from dazoo.engine.recipe import Recipe
+from dazoo.methods.base import Batch, GradientMethod, Look, Phase, Progress
+from dazoo.nets.net import Net
+
+
+@dataclass
+class Member:
+    """One run: a method with its hyper-parameters, its network and its batches."""
+
+    method: GradientMethod
+    net: Net
+    feed: Feed
+    prepare: Preparer
+    memory: dict[str, Tensor] = field(default_factory=dict)
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    notes: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+class Diverged(NonFiniteError):
+    """Training turned non-finite; the message holds the step, the term and the last finite values."""
+
+
+@dataclass
+class Loop:
+    """State of a training run; ``run`` advances it to the end, through kills and restarts.
+
+    Args:
+        members: the runs trained together; more than one makes a stack.
+        checkpoints: how many evenly spaced evaluations, the last at the end.
+        on_checkpoint: called with (member index, step, fraction); must not draw random numbers.
+        state: file for periodic state; an existing one is continued. Every ``save_every`` seconds.
+        progress: called with the number of finished steps.
+    """
+
+    members: list[Member]
+    recipe: Recipe
+    steps: int
+    device: torch.device
+    checkpoints: int = 1
+    on_checkpoint: Callable[[int, int, float], None] | None = None
+    state: Path | None = None
+    save_every: float = 60.0
+    progress: Callable[[int], None] | None = None
+
+    def __post_init__(self) -> None:
+        first = self.members[0]
+        self.learner: Learner = (
+            Alone(first.method, first.net)
+            if len(self.members) == 1
+            else Stacked([m.method for m in self.members], [m.net for m in self.members])
+        )
+        names = sorted({n for moving in self.learner.phases.values() for n in moving})
+        self.optimizer = make_optimizer(self.learner.parameters, names, first.method.part_lr(), self.recipe)
+        self.base_lr = [g["lr"] for g in self.optimizer.param_groups]
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.recipe.precision == "fp16")
+        self.epoch = first.feed.epoch
+        self.step = 0
+        self.accumulate = self.recipe.accumulate
+        self.log_every = max(1, self.steps // 100)
+        self.last: dict[str, list[float]] = {}
+        self.images = 0
+
+    # -- the loop ---------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Train from the current step to the last."""
+        if self.state is not None and self.state.is_file():
+            self._restore(self.state)
+        stops = {max(1, round(self.steps * (i + 1) / self.checkpoints)) for i in range(self.checkpoints)}
+        saved = time.monotonic()
+        self._modes()
+        while self.step < self.steps:
+            if self.step % self.epoch == 0:
+                self._refresh()
+            self._iterate()
+            self.step += 1
+            if self.progress is not None:
+                self.progress(self.step)
+            if self.step in stops and self.on_checkpoint is not None:
+                self.learner.nets()
+                for i in range(len(self.members)):
+                    self.on_checkpoint(i, self.step, self.step / self.steps)
+                self._modes()
+            if self.state is not None and time.monotonic() - saved > self.save_every:
+                self._save(self.state)
+                saved = time.monotonic()
+        self.learner.nets()
+        if self.state is not None:
+            self.state.unlink(missing_ok=True)
+
+    def _iterate(self) -> None:
+        t = Progress(self.step / self.steps, self.step, self.steps, self.recipe.ramp_at(self.step))
+        batches = [m.feed(m.memory) for m in self.members]
+        batch = batches[0] if isinstance(self.learner, Alone) else stack_batches(batches)
+        factor = self.recipe.lr_factor(self.step)
+        for group, lr in zip(self.optimizer.param_groups, self.base_lr):
+            group["lr"] = lr * factor
+        for phase, moving in self.learner.phases.items():
+            for _ in range(phase.repeat):
+                terms = self._advance(phase, moving, batch, t)
+                self._check(terms)
+        if isinstance(self.learner, Alone):
+            member = self.members[0]
+            if type(member.method).after_step is not GradientMethod.after_step:
+                with torch.no_grad():
+                    member.method.after_step(member.net, batch, t)
+
+    def _advance(self, phase: Phase, moving: list[str], batch: Batch, t: Progress) -> Terms:
+        """One optimiser step; on CUDA running out of memory splits the batch further and tries again."""
+        while True:
+            try:
+                return self._gradient_step(phase, moving, batch, t)
+            except torch.cuda.OutOfMemoryError:
+                if self.accumulate >= self.recipe.batch:
+                    raise DazooError("out of CUDA memory even with one sample per micro-batch") from None
+                self.accumulate *= 2
+                torch.cuda.empty_cache()
+                for m in self.members:
+                    m.warnings.append(
+                        f"out of CUDA memory at step {self.step}: micro-batches cut to 1/{self.accumulate}"
+                    )
+
+    def _gradient_step(self, phase: Phase, moving: list[str], batch: Batch, t: Progress) -> Terms:
+        leaves = [self.learner.parameters[n] for n in moving]
+        pieces = [batch] if self.accumulate == 1 else _split(batch, self.accumulate)
+        grads: list[Tensor | None] = [None] * len(leaves)
+        seen: Terms = {}
+        for piece in pieces:
+            with torch.autocast(
+                self.device.type, _DTYPES[self.recipe.precision], enabled=self.recipe.precision != "fp32"
+            ):
+                terms = self.learner.terms(phase, piece, t)
+            total = torch.stack([v.float().sum() for v in terms.values()]).sum() / len(pieces)
+            if not total.requires_grad:
+                continue
+            got = torch.autograd.grad(self.scaler.scale(total), leaves, allow_unused=True)
+            grads = [g if old is None else old if g is None else old + g for old, g in zip(grads, got)]
+            for k, v in terms.items():
+                seen[k] = seen.get(k, 0.0) + v.detach() / len(pieces)
+        for p in self.learner.parameters.values():
+            p.grad = None
+        for leaf, grad in zip(leaves, grads):
+            leaf.grad = grad
+        if self.recipe.grad_clip:
+            self.scaler.unscale_(self.optimizer)
+            self._clip([leaf.grad for leaf in leaves if leaf.grad is not None])
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return seen
+
+    def _clip(self, grads: list[Tensor]) -> None:
+        if not grads:
+            return
+        scale = (self.recipe.grad_clip / (self.learner.norms(grads) + 1e-12)).clamp(max=1.0)
+        for g in grads:
+            g.mul_(scale.view([-1] + [1] * (g.ndim - 1)) if scale.ndim else scale)
+
+    # -- watching ---------------------------------------------------------------------------------------------
+
+    def _check(self, terms: Terms) -> None:
+        """Log the terms and stop a run whose loss is no longer a number. On a device this costs a wait, so not every step."""
+        if self.device.type != "cpu" and self.step % 20 and self.step + 1 < self.steps:
+            return
+        values = {k: v.reshape(-1).tolist() for k, v in terms.items()}
+        for name, row in values.items():
+            if not all(map(math.isfinite, row)):
+                last = {k: v for k, v in self.last.items() if k in values}
+                raise Diverged(
+                    f"training became non-finite at step {self.step} in the term {name!r}; last finite values: "
+                    f"{ {k: [round(x, 6) for x in v] for k, v in last.items()} }; lower the learning rate or clip gradients"
+                )
+        self.last.update(values)
+        if self.step % self.log_every == 0 or self.step + 1 == self.steps:
+            for i, m in enumerate(self.members):
+                for name, row in values.items():
+                    m.curves.setdefault(name, []).append((self.step, row[i]))
+
+    def _modes(self) -> None:
+        """Training mode everywhere but in parts that are held fixed, whose statistics must not move."""
+        for m in self.members:
+            m.net.train()
+            fixed = [part for part, lr in m.method.part_lr().items() if lr == 0]
+            if self.recipe.freeze_norm:
+                fixed.append("body.backbone")
+            for part in fixed:
+                m.net.get_submodule(part).eval()
+        if isinstance(self.learner, Stacked):
+            self.learner.template.net.train()
+
+    def _refresh(self) -> None:
+        for m, net in zip(self.members, self.learner.nets()):
+            if type(m.method).refresh is not GradientMethod.refresh:
+                net.eval()
+                with torch.no_grad():
+                    m.memory = m.method.refresh(net, LazyLook(m, net))
+        self._modes()
+
+    # -- state on disk ----------------------------------------------------------------------------------------
+
+    def _save(self, path: Path) -> None:
+        state = {
+            "step": self.step,
+            "parameters": {k: v.detach() for k, v in self.learner.parameters.items()},
+            "buffers": [dict(m.net.named_buffers()) for m in self.learner_members()],
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "rng": torch.get_rng_state(),
+            "feeds": [m.feed.state() for m in self.members],
+            "memory": [m.memory for m in self.members],
+            "curves": json.dumps([m.curves for m in self.members]),
+            "notes": json.dumps([m.notes for m in self.members]),
+            "warnings": [m.warnings for m in self.members],
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+
+    def _restore(self, path: Path) -> None:
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+        except Exception:  # a damaged file is as good as none: the run starts again
+            path.unlink(missing_ok=True)
+            return
+        self.step = state["step"]
+        with torch.no_grad():
+            for name, p in self.learner.parameters.items():
+                p.copy_(state["parameters"][name])
+            for m, buffers in zip(self.learner_members(), state["buffers"]):
+                for name, b in m.net.named_buffers():
+                    b.copy_(buffers[name])
+        if isinstance(self.learner, Stacked):
+            for name, stacked in self.learner.buffers.items():
+                stacked.copy_(torch.stack([dict(m.net.named_buffers())[name] for m in self.members]))
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["rng"].cpu())
+        for i, m in enumerate(self.members):
+            m.feed.restore(state["feeds"][i])
+            m.memory = state["memory"][i]
+            m.curves = {k: [(int(s), v) for s, v in c] for k, c in json.loads(state["curves"])[i].items()}
+            m.notes[:] = json.loads(state["notes"])[i]
+            m.warnings[:] = state["warnings"][i]
+
+    def learner_members(self) -> Sequence[Member]:
+        self.learner.nets()
+        return self.members
+
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class LazyLook(Look):
+    """Evaluation passes over the visible data, made when first asked for."""
+
+    def __init__(self, member: Member, net: Net):
+        self._member, self._net = member, net
+        self._kept: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def _pass(self, key: str) -> tuple[Tensor, Tensor]:
+        if key not in self._kept:
+            m, net = self._member, self._net
+            call: Callable[[Tensor], Prediction] = lambda x: (  # noqa: E731
+                m.method.predict_source(net, x) if key == "s" else m.method.predict(net, x)
+            )
+            out = run_batched(call, net, m.prepare, m.feed.x[key])
+            if out.features is None:
+                raise DazooError(f"{m.method.name}.predict returns no features, which refresh needs")
+            self._kept[key] = (out.features, out.scores)
+        return self._kept[key]
+
+    source = property(lambda self: self._pass("s"))  # type: ignore[assignment]
+    target = property(lambda self: self._pass("t"))  # type: ignore[assignment]
+    few = property(lambda self: self._pass("f"))  # type: ignore[assignment]
+    ys = property(lambda self: self._member.feed.y["s"])  # type: ignore[assignment]
+    yf = property(lambda self: self._member.feed.y["f"])  # type: ignore[assignment]
+    seen = property(lambda self: self._member.feed.seen)
+
+    @property
+    def domain(self) -> Tensor:
+        """Source index of every source sample."""
+        source: Labeled | None = self._member.feed.seen.source
+        return source.domain if source is not None else torch.empty(0, dtype=torch.int64)
+
+
+def _split(batch: Batch, pieces: int) -> list[Batch]:
+    """Micro-batches of equal size (the last may be smaller)."""
+    whole = {k: v for k, v in vars(batch).items() if isinstance(v, Tensor) and v.numel()}
+    rest = {k: v for k, v in vars(batch).items() if k not in whole}
+    cut = {k: torch.tensor_split(v, pieces) for k, v in whole.items()}
+    n = min(sum(1 for part in parts if len(part)) for parts in cut.values())
+    return [Batch(**{k: parts[i] for k, parts in cut.items()}, **rest) for i in range(n)]

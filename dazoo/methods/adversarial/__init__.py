@@ -1,0 +1,1 @@
+"""Deep methods that play against a domain discriminator or a second classifier."""

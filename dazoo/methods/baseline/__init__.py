@@ -1,0 +1,1 @@
+"""Baselines: no adaptation, and the upper bound."""

@@ -1,0 +1,1 @@
+"""Parameter and feature transfer with a few target labels."""

@@ -1,0 +1,1 @@
+"""Deep methods that match moments or kernel embeddings."""

@@ -1,0 +1,1 @@
+"""Deep methods that learn from their own target predictions."""

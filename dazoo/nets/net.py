@@ -1,0 +1,136 @@
+"""The network every gradient method trains: named parts ``body`` (backbone, bottleneck) and ``head``, plus extras."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dazoo.core.errors import DazooError
+from dazoo.nets.backbone import get_backbone
+from dazoo.nets.parts import bottleneck
+
+
+@dataclass(frozen=True)
+class NetSpec:
+    """All that is needed to build a ``Net`` again: JSON-able.
+
+    ``n_classes`` is 0 for regression. ``joint_norm`` sends source and target through batch-normalised bodies in one
+    forward pass; otherwise each domain has its own pass and its own batch statistics.
+    """
+
+    backbone: str
+    shape: tuple[int, ...]
+    kind: str
+    n_classes: int
+    bottleneck: int
+    norm: str = "none"
+    dropout: float = 0.0
+    pretrained: bool = True
+    image_size: int | None = None
+    joint_norm: bool = False
+
+    def to_json(self) -> dict[str, object]:
+        return {**asdict(self), "shape": list(self.shape)}
+
+    @staticmethod
+    def from_json(data: dict[str, object]) -> NetSpec:
+        return NetSpec(**{**data, "shape": tuple(data["shape"])})  # type: ignore[arg-type]
+
+
+class Body(nn.Module):
+    """Backbone, then bottleneck: raw samples to features (n, width)."""
+
+    def __init__(self, backbone: nn.Module, neck: nn.Module, width: int):
+        super().__init__()
+        self.backbone = backbone
+        self.bottleneck = neck
+        self.width = width
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.bottleneck(self.backbone(x))
+        return out
+
+
+class Net(nn.Module):
+    """Named parts. ``net.body``, ``net.head`` always exist; a method's extras are attributes of the same rank."""
+
+    body: Body
+    head: nn.Linear
+
+    def __init__(self, body: Body, head: nn.Module, regression: bool, joint_norm: bool):
+        super().__init__()
+        self.body = body
+        self.head = head  # type: ignore[assignment]
+        self.regression = regression
+        self.joint = joint_norm and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in body.modules())
+
+    def features(self, xs: Tensor, xt: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of both batches, (b_s, width) and (b_t, width).
+
+        In one pass where the recipe joins batch statistics, else in two: then the source half is bit for bit what a
+        source-only method computes.
+        """
+        if self.joint:
+            both = self.body(torch.cat([xs, xt]))
+            return both[: len(xs)], both[len(xs) :]
+        return self.body(xs), self.body(xt)
+
+    def criterion(self, scores: Tensor, y: Tensor) -> Tensor:
+        """Cross-entropy of scores (n, C) with classes (n,), or the mean squared error of (n, 1) with values (n,)."""
+        if self.regression:
+            return F.mse_loss(scores.squeeze(1), y)
+        return F.cross_entropy(scores, y)
+
+
+def part_seed(seed: int, part: str) -> int:
+    """A seed of its own for every part, so that an extra part does not change how the others start."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{part}".encode()).digest()[:7], "big")
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Global torch randomness set to ``seed`` inside the block and restored after it (module initialisers need it)."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def build_net(
+    spec: NetSpec, seed: int, extras: Callable[[int, int], dict[str, nn.Module]], pretrained: bool | None = None
+) -> Net:
+    """A fresh network; ``extras(width, n_scores)`` returns a method's own parts by name."""
+    entry = get_backbone(spec.backbone)
+    with seeded(part_seed(seed, "backbone")):
+        wanted = entry.has_pretrained and (spec.pretrained if pretrained is None else pretrained)
+        backbone = entry.make(spec.shape, pretrained=wanted, image_size=spec.image_size)
+    raw = int(backbone.width)  # type: ignore[arg-type]
+    with seeded(part_seed(seed, "bottleneck")):
+        neck = bottleneck(raw, spec.bottleneck, spec.norm, spec.dropout)
+    width, n_scores = spec.bottleneck or raw, spec.n_classes or 1
+    with seeded(part_seed(seed, "head")):
+        head = nn.Linear(width, n_scores)
+    net = Net(Body(backbone, neck, width), head, spec.n_classes == 0, spec.joint_norm)
+    with seeded(part_seed(seed, "extras")):
+        for name, module in extras(width, n_scores).items():
+            if hasattr(net, name):
+                raise DazooError(f"a method's part may not be called {name!r}; that name is taken")
+            net.add_module(name, module)
+    return net
+
+
+def parts_of(net: nn.Module, patterns: tuple[str, ...]) -> list[str]:
+    """Names of the parameters that belong to parts such as ``"body"``, ``"body.bottleneck"`` or ``"*"``."""
+    names = [n for n, _ in net.named_parameters()]
+    if "*" in patterns:
+        return names
+    chosen = [n for n in names if any(n == p or n.startswith(p + ".") for p in patterns)]
+    for p in patterns:
+        if not any(n == p or n.startswith(p + ".") for n in names):
+            raise DazooError(f"no part {p!r} in this network; parts: {sorted({n.split('.')[0] for n in names})}")
+    return chosen

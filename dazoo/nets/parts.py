@@ -1,0 +1,60 @@
+"""Small network parts that methods build from: plain perceptrons, bottlenecks and heads."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from dazoo.ops.adversarial import random_map
+
+
+def mlp(*widths: int, norm: bool = False, final: bool = False) -> nn.Sequential:
+    """A perceptron ``widths[0] -> ... -> widths[-1]`` with ReLU between the layers.
+
+    Args:
+        norm: batch normalisation before every ReLU.
+        final: also a ReLU (and normalisation) after the last layer.
+    """
+    layers: list[nn.Module] = []
+    last = len(widths) - 2
+    for i, (a, b) in enumerate(pairwise(widths)):
+        layers.append(nn.Linear(a, b))
+        if i < last or final:
+            if norm:
+                layers.append(nn.BatchNorm1d(b))
+            layers.append(nn.ReLU())
+    return nn.Sequential(*layers)
+
+
+def bottleneck(width: int, out: int, norm: str = "none", dropout: float = 0.0) -> nn.Module:
+    """Linear -> [batch or layer normalisation] -> ReLU -> [dropout]; the identity when ``out`` is 0."""
+    if out == 0:
+        return nn.Identity()
+    layers: list[nn.Module] = [nn.Linear(width, out)]
+    if norm == "batch":
+        layers.append(nn.BatchNorm1d(out))
+    elif norm == "layer":
+        layers.append(nn.LayerNorm(out))
+    layers.append(nn.ReLU())
+    if dropout:
+        layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers)
+
+
+class RandomProduct(nn.Module):
+    """Randomised stand-in for an outer product: (R_f f) * (R_g g) / sqrt(dim), with fixed Gaussian R_f, R_g.
+
+    ``f`` (b, width), ``g`` (b, n_classes) -> (b, dim). Long et al., NeurIPS 2018, section 3.2.
+    """
+
+    def __init__(self, width: int, n_classes: int, dim: int):
+        super().__init__()
+        self.rf: Tensor
+        self.rg: Tensor
+        self.register_buffer("rf", torch.randn(width, dim))
+        self.register_buffer("rg", torch.randn(n_classes, dim))
+
+    def forward(self, f: Tensor, g: Tensor) -> Tensor:
+        return random_map(g, f, self.rg, self.rf)
