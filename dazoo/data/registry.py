@@ -27,6 +27,7 @@ class Dataset:
         options: option names with their defaults, for validation.
         needs_root: whether files under the data root are needed.
         license: terms and origin, one line.
+        targets: ``classes``, or ``values`` for regression; decides which methods a suite runs on it.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Dataset:
     options: dict[str, Any]
     needs_root: bool = False
     license: str = ""
+    targets: str = "classes"
 
     def domain_names(self, root: Path | None = None, **options: Any) -> tuple[str, ...]:
         """The names of the domains, looked up on disk where needed."""
