@@ -22,8 +22,9 @@ class ImageView:
     Attributes:
         size: side of the square output in pixels.
         mean, std: normalisation per channel of values scaled to [0, 1].
-        crop: side of the crop as a share of the shorter image side. At 1 the training crop has room to move only
-            because the border is repeated over an eighth of the side.
+        crop: side of the crop as a share of the shorter image side, but never below ``size`` where the image has as
+            many pixels. A training crop as large as the image has room to move because the border is repeated over
+            an eighth of the side.
         flip: whether training views are mirrored at random; wrong for digits and letters.
         channels_last: memory format of the output.
     """
@@ -119,7 +120,8 @@ def strong_images(
 
 
 def _side(x: Tensor, view: ImageView) -> int:
-    return max(1, min(round(view.crop * min(x.shape[1:3])), *x.shape[1:3]))
+    shorter = min(x.shape[1:3])
+    return max(round(view.crop * shorter), min(view.size, shorter))
 
 
 def _integers(high: int, n: int, gen: torch.Generator, device: torch.device) -> Tensor:
