@@ -68,8 +68,9 @@ def mcc(logits: Tensor, temperature: float | Tensor = 2.5, eps: float = 1e-5) ->
     p = functional.softmax(logits / temperature, dim=-1)
     c = p.shape[-1]
     q = (entropy_weights(p, eps)[:, None] * p).T @ p
+    mass = q.sum(1, keepdim=True)
     # a class that no row predicts has a row of zeros, which confuses nothing
-    rows = q / q.sum(1, keepdim=True).clamp_min(1e-30)
+    rows = q / torch.where(mass > 0, mass, torch.ones_like(mass))
     return (rows * (1.0 - torch.eye(c, dtype=p.dtype, device=p.device))).sum() / c
 
 

@@ -1,0 +1,86 @@
+"""Perturbed inputs and the consistency of predictions under them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def kl_of_logits(logits_p: Tensor, logits_q: Tensor) -> Tensor:
+    """Mean over rows of ``KL(p | q) = sum_c p_c (log p_c - log q_c)`` for softmax probabilities: (n, C), (n, C)."""
+    log_p, log_q = functional.log_softmax(logits_p, dim=-1), functional.log_softmax(logits_q, dim=-1)
+    return (log_p.exp() * (log_p - log_q)).sum(-1).mean()
+
+
+def unit_rows(x: Tensor) -> Tensor:
+    """Each sample over its Euclidean norm: x (n, ...) -> (n, ...). A zero sample stays zero."""
+    flat = x.flatten(1)
+    return (flat / flat.norm(dim=1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)).reshape(x.shape)
+
+
+def vat_direction(f: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, xi: float = 1e-2, steps: int = 1) -> Tensor:
+    """Direction in which the predictions of ``f`` change most, by power iteration: (n, ...) of norm 1 per sample.
+
+        d <- grad_d KL(softmax f(x) | softmax f(x + xi d)) / | . |
+
+    No gradient flows through it. Miyato et al., TPAMI 2019, https://arxiv.org/abs/1704.03976
+
+    Args:
+        f: samples (n, ...) to logits (n, C). Buffers that it updates are updated once more per step.
+        x: samples (n, ...).
+        start: standard normal noise of x's shape, drawn by the caller.
+        xi: length of the probing step. The divergence is quadratic in it, so in float32 it must not be tiny.
+        steps: power iterations.
+    """
+    x = x.detach()
+    with torch.no_grad():
+        base = f(x).detach()
+    d = unit_rows(start)
+
+    def divergence(direction: Tensor) -> Tensor:
+        return kl_of_logits(base, f(x + xi * direction))
+
+    for _ in range(steps):
+        d = unit_rows(_gradient(divergence, d).detach())
+    return d
+
+
+def vat(
+    f: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, radius: float | Tensor, xi: float = 1e-2, steps: int = 1
+) -> Tensor:
+    """Virtual adversarial loss, ``KL(stop(softmax f(x)) | softmax f(x + radius d))`` with d of ``vat_direction``.
+
+    Miyato et al., TPAMI 2019, https://arxiv.org/abs/1704.03976; Shu et al., ICLR 2018 (VADA),
+    https://arxiv.org/abs/1802.08735
+    """
+    d = vat_direction(f, x, start, xi, steps)
+    return kl_of_logits(f(x).detach(), f(x.detach() + radius * d))
+
+
+def mixup(x: Tensor, lam: Tensor | float, order: Tensor) -> Tensor:
+    """Convex combinations of samples, ``lam x_i + (1 - lam) x_order(i)``: x (n, ...), order (n,), lam 0-d or (n,).
+
+    Apply it with the same ``lam`` and ``order`` to one-hot labels. Zhang et al., ICLR 2018,
+    https://arxiv.org/abs/1710.09412
+    """
+    if isinstance(lam, Tensor) and lam.dim() == 1:
+        lam = lam.reshape(-1, *([1] * (x.dim() - 1)))
+    return lam * x + (1.0 - lam) * x[order]
+
+
+def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean over rows of ``-sum_c target_c log softmax(logits)_c``: logits (n, C), target (n, C)."""
+    return -(target * functional.log_softmax(logits, dim=-1)).sum(-1).mean()
+
+
+def _gradient(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Gradient of a scalar function, inside a ``torch.func`` transform as well as outside of one."""
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        inside: Tensor = torch.func.grad(f)(x)
+        return inside
+    with torch.enable_grad():
+        probe = x.detach().requires_grad_()
+        return torch.autograd.grad(f(probe), probe)[0]
