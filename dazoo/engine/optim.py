@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ def rate_of(name: str, multipliers: dict[str, float], recipe: Recipe) -> float:
 
 
 def make_optimizer(
-    parameters: dict[str, Tensor], names: Sequence[str], multipliers: dict[str, float], recipe: Recipe
+    parameters: Mapping[str, Tensor], names: Sequence[str], multipliers: dict[str, float], recipe: Recipe
 ) -> torch.optim.Optimizer:
     """The recipe's optimiser over ``names``; parameters without a gradient in a phase stay as they are."""
     groups: dict[float, list[Tensor]] = {}

@@ -163,6 +163,9 @@ class Loop:
         for p in self.learner.parameters.values():
             p.grad = None
         for leaf, grad in zip(leaves, grads):
+            # fused optimisers walk through memory: a gradient of another layout would be applied to the wrong elements
+            if grad is not None and grad.stride() != leaf.stride():
+                grad = torch.empty_like(leaf).copy_(grad)
             leaf.grad = grad
         if self.recipe.grad_clip:
             self.scaler.unscale_(self.optimizer)
@@ -310,6 +313,6 @@ def _split(batch: Batch, pieces: int) -> list[Batch]:
     """Micro-batches of equal size (the last may be smaller)."""
     whole = {k: v for k, v in vars(batch).items() if isinstance(v, Tensor) and v.numel()}
     rest = {k: v for k, v in vars(batch).items() if k not in whole}
-    cut = {k: torch.tensor_split(v, pieces) for k, v in whole.items()}
+    cut: dict[str, Any] = {k: torch.tensor_split(v, pieces) for k, v in whole.items()}
     n = min(sum(1 for part in parts if len(part)) for parts in cut.values())
     return [Batch(**{k: parts[i] for k, parts in cut.items()}, **rest) for i in range(n)]

@@ -20,7 +20,7 @@ from dazoo.core.types import Prediction, Predictor, Seen
 
 METHODS: Registry[type[Method]] = Registry("method", "dazoo.methods", "dazoo.methods")
 T = TypeVar("T")
-M = TypeVar("M", bound="type[Method]")
+M = TypeVar("M", bound="Method")
 
 
 class Method:
@@ -44,13 +44,13 @@ class Method:
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(hp,))
-def register(cls: M) -> M:
+def register(cls: type[M]) -> type[M]:
     """Make ``cls`` a frozen keyword-only dataclass and enter it in the registry under its file's stem."""
     module = cls.__module__.split(".")
     made = dataclass(frozen=True, kw_only=True)(cls)
-    made.name = module[-1] if module[-1] != "__main__" else cls.__name__.lower()
+    made.name = module[-1]
     if "family" not in cls.__dict__:
-        inherited = next((b.family for b in cls.__mro__[1:] if getattr(b, "family", "")), "")
+        inherited = next((f for b in cls.__mro__[1:] if (f := getattr(b, "family", ""))), "")
         made.family = module[-2] if module[:2] == ["dazoo", "methods"] and len(module) > 3 else inherited or "custom"
     if not made.__dict__.get("paper") and not getattr(made, "paper", None):
         raise DazooError(f"method {made.name!r} has no paper; give the class a Paper(...) with a link")

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -62,6 +63,10 @@ class Net(nn.Module):
 
     body: Body
     head: nn.Linear
+
+    if TYPE_CHECKING:  # a method's own parts
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def __init__(self, body: Body, head: nn.Module, regression: bool, joint_norm: bool):
         super().__init__()
