@@ -1,0 +1,166 @@
+"""Running many runs: in this process, or in worker processes that may die without taking anything with them.
+
+Every worker is a pool of one process, so the death of one leaves the others alone. What a worker finished is on disk
+the moment it finished; the first run of its unit that is not on disk is the one it died at.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # a spawned worker imports this module before it may import numpy or torch
+    from dazoo.bench.plan import RunSpec
+    from dazoo.bench.run import Place
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+TRIES = 2
+Tick = Callable[[int], None]
+
+
+def execute(specs: Sequence[RunSpec], place: Place, jobs: int = 1, tick: Tick | None = None) -> None:
+    """Run ``specs`` and append their records; ``tick`` is called with the number of runs finished since the last."""
+    if not specs:
+        return
+    if jobs <= 1:
+        _execute_here(specs, place, tick)
+    else:
+        _execute_in_workers(specs, place, jobs, tick or (lambda n: None))
+
+
+def units(specs: Iterable[RunSpec], jobs: int) -> list[list[RunSpec]]:
+    """Whole tasks where there are enough of them to share out, else (task, method) pairs."""
+    listed = list(specs)
+    whole = len({s.task for s in listed}) >= 2 * jobs
+    groups: dict[Any, list[RunSpec]] = {}
+    for spec in listed:
+        groups.setdefault(spec.task if whole else (spec.task, spec.label), []).append(spec)
+    return list(groups.values())
+
+
+def _execute_here(specs: Sequence[RunSpec], place: Place, tick: Tick | None) -> None:
+    import torch
+
+    from dazoo.bench.run import Runner
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        runner = Runner(place)
+        for unit in units(specs, 1):
+            runner(unit, None if tick is None else lambda spec, status: tick(1))
+        runner.writer.close()
+    finally:
+        torch.set_num_threads(before)
+
+
+def _execute_in_workers(specs: Sequence[RunSpec], place: Place, jobs: int, tick: Tick) -> None:
+    waiting = deque(units(specs, jobs))
+    jobs = min(jobs, len(waiting))
+    deaths: Counter[str] = Counter()
+    watch = _Watch(place, {s.key for s in specs}, tick)
+    pools: dict[int, concurrent.futures.ProcessPoolExecutor] = {}
+    busy: dict[concurrent.futures.Future[None], tuple[int, list[RunSpec]]] = {}
+    try:
+        while waiting or busy:
+            for slot in set(range(jobs)) - {s for s, _ in busy.values()}:
+                if waiting:
+                    unit = waiting.popleft()
+                    pool = pools.get(slot) or pools.setdefault(slot, _pool(place))
+                    busy[pool.submit(_work, unit)] = (slot, unit)
+            done, _ = concurrent.futures.wait(busy, 0.2, concurrent.futures.FIRST_COMPLETED)
+            watch()
+            for future in done:
+                slot, unit = busy.pop(future)
+                try:
+                    future.result()
+                except BrokenProcessPool:
+                    pools.pop(slot).shutdown(wait=False)
+                    rest = _bury(unit, place, deaths)
+                    if rest:
+                        waiting.appendleft(rest)
+        watch()
+    finally:
+        for pool in pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _bury(unit: list[RunSpec], place: Place, deaths: Counter[str]) -> list[RunSpec]:
+    """What is left of a dead worker's unit; a run that killed its worker twice is recorded as failed."""
+    from dazoo.bench.run import in_order, record_death
+    from dazoo.bench.store import stored
+
+    known, _ = stored(place.out)
+    rest = [s for s in in_order(unit) if s.key not in known]
+    if rest:
+        deaths[rest[0].key] += 1
+        if deaths[rest[0].key] >= TRIES:
+            record_death(rest.pop(0), place)
+    return rest
+
+
+class _Watch:
+    """Reports how many of the wanted runs are on disk, by following the shards' growth."""
+
+    def __init__(self, place: Place, wanted: set[str], tick: Tick):
+        from dazoo.bench.store import Follower
+
+        self.wanted, self.tick = wanted, tick
+        self.follower = Follower(place.out)
+
+    def __call__(self) -> None:
+        fresh = {k for k in self.follower.new_keys() if k in self.wanted}
+        self.wanted -= fresh
+        if fresh:
+            self.tick(len(fresh))
+
+
+# -- in the worker ------------------------------------------------------------------------------------------------
+
+_runner: Any = None
+
+
+def _pool(place: Place) -> concurrent.futures.ProcessPoolExecutor:
+    import multiprocessing
+
+    return concurrent.futures.ProcessPoolExecutor(
+        1, multiprocessing.get_context("spawn"), initializer=_start, initargs=(place,)
+    )
+
+
+def _start(place: Place) -> None:
+    for name in THREADS:
+        os.environ[name] = "1"
+    _end_with_parent()
+    import torch
+
+    from dazoo.bench.run import Runner
+
+    torch.set_num_threads(1)
+    global _runner
+    _runner = Runner(place)
+
+
+def _work(unit: list[RunSpec]) -> None:
+    _runner(unit)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed stops at once instead of going on unseen."""
+    import multiprocessing
+    import multiprocessing.connection
+    import threading
+
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

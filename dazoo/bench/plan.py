@@ -1,0 +1,334 @@
+"""From a suite to its runs: every run is its arguments, and their hash is its key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dazoo.bench.suite import LAST, ORACLE_RULE, Entry, Suite
+from dazoo.bench.suite import entry as make_entry
+from dazoo.bench.yamlfile import Where
+from dazoo.core import hparam
+from dazoo.core.errors import DazooError, UnknownName, nearest
+from dazoo.core.setting import FEW_LABELS, MULTI_SOURCE, ORACLE, UNSUPERVISED, Setting
+from dazoo.data.registry import DATASETS, Dataset, data_root, expand_tasks, split_name
+from dazoo.data.transform import TRANSFORMS
+from dazoo.engine.fit import solver_of
+from dazoo.engine.recipe import Recipe
+from dazoo.methods.base import METHODS, Method
+from dazoo.methods.classifiers import classifier
+from dazoo.validators.base import VALIDATORS
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What all runs of a suite share and what determines their results, as plain data."""
+
+    dataset: str
+    options: dict[str, Any]
+    transform: list[str]
+    backbone: str
+    frozen: bool
+    image_size: int | None
+    recipe: dict[str, Any] | None
+    classifier: dict[str, Any] | None
+    few_labels: int
+    source_holdout: float
+    target_holdout: float
+    checkpoints: int
+    validators: list[str]
+
+    @cached_property
+    def plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @cached_property
+    def hash(self) -> str:
+        return _hash(self.plain)
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run.
+
+    Attributes:
+        protocol: shared by the runs of a suite.
+        task: ``dataset/source->target``. method: registry name. label: its name in the tables.
+        family: of the method. setting: which labels it sees.
+        hparams: all hyper-parameters, defaults included. overrides: those the suite sets itself.
+        seed, trial: numbers; trial 0 is the defaults.
+        code: hash of the file a method was loaded from by path; None for installed methods.
+    """
+
+    protocol: Protocol
+    task: str
+    method: str
+    label: str
+    family: str
+    setting: str
+    hparams: dict[str, Any]
+    overrides: dict[str, Any]
+    seed: int
+    trial: int
+    code: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as plain data."""
+        own = {k: getattr(self, k) for k in _OWN}
+        return {**own, "protocol": self.protocol.plain}
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of everything that determines the result."""
+        return _hash({**{k: getattr(self, k) for k in _KEYED}, "protocol": self.protocol.hash})
+
+    @cached_property
+    def variant(self) -> str:
+        """Hash of what must be equal for runs of one label to stand in one row of a table."""
+        return _hash([self.protocol.hash, self.method, self.overrides, self.code])
+
+    @property
+    def data_key(self) -> tuple[Any, ...]:
+        """Runs that agree in it see exactly the same data, so they may share computed values."""
+        return (self.task, self.setting, self.seed if splits_by_seed(self.protocol, self.setting) else None)
+
+
+_KEYED = ("task", "method", "label", "setting", "hparams", "seed", "trial", "code")
+_OWN = ("task", "method", "label", "family", "setting", "hparams", "overrides", "seed", "trial", "code")
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A method that cannot run a task, and why."""
+
+    label: str
+    task: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a suite and what was left out of it."""
+
+    suite: Suite
+    specs: list[RunSpec] = field(default_factory=list)
+    skipped: list[Skip] = field(default_factory=list)
+
+    def missing(self, done: Iterable[str]) -> list[RunSpec]:
+        """The runs whose key is not among ``done``."""
+        known = set(done)
+        return [s for s in self.specs if s.key not in known]
+
+
+def make_plan(suite: Suite, root: str | Path | None = None, sources: dict[str, str] | None = None) -> Plan:
+    """All runs of ``suite``, in the order tasks, methods, trials, seeds.
+
+    Args:
+        root: data root, for datasets whose domains are found on disk.
+        sources: hashes of the files of methods loaded by path, by method name.
+
+    Raises:
+        DazooError: an unknown name or value; the message names the line of the suite file.
+    """
+    protocol = make_protocol(suite)
+    tasks = _tasks(suite, protocol, root)
+    dataset = DATASETS.get(suite.dataset.name)
+    plan = Plan(suite)
+    methods = list(_methods(suite))
+    settings: dict[str, list[dict[str, Any]]] = {}
+    for where, entry, cls in methods:
+        settings[entry.label or cls.name] = _trials(suite, where, entry, cls)
+    for task in tasks:
+        for _, entry, cls in methods:
+            label = entry.label or cls.name
+            setting, reason = _setting(cls, suite, len(split_name(task)[1]), dataset)
+            if reason or setting is None:
+                plan.skipped.append(Skip(label, task, reason))
+                continue
+            seeds = suite.seeds
+            if getattr(cls, "deterministic", False) and not splits_by_seed(protocol, setting.value):
+                seeds = seeds[:1]
+            code = (sources or {}).get(cls.name)
+            for trial, hparams in enumerate(settings[label]):
+                for seed in seeds:
+                    plan.specs.append(
+                        RunSpec(
+                            protocol, task, cls.name, label, cls.family, setting.value, hparams, entry.options, seed,
+                            trial, code,
+                        )
+                    )  # fmt: skip
+    if not plan.specs:
+        reasons = "; ".join(sorted({f"{s.label}: {s.reason}" for s in plan.skipped}))
+        raise suite.origin.error(("methods",), f"no method of this suite can run any of its tasks ({reasons})")
+    return plan
+
+
+def splits_by_seed(protocol: Protocol, setting: str) -> bool:
+    """Whether the seed decides which samples are seen."""
+    return setting in (FEW_LABELS, ORACLE) or protocol.source_holdout > 0 or protocol.target_holdout > 0
+
+
+def make_protocol(suite: Suite) -> Protocol:
+    """The shared part, with every default filled in and every name checked."""
+    dataset = _check(suite, ("dataset", "name"), lambda: DATASETS.get(suite.dataset.name), ("dataset",))
+    for key in suite.dataset.options:
+        if key not in dataset.options:
+            problem = f"dataset {dataset.name!r} has no option {key!r}: {nearest(key, dataset.options)}"
+            raise suite.origin.error(("dataset", key), f"{problem} (options: {_listing(dataset.options)})")
+    for i, name in enumerate(suite.transform):
+        if name not in TRANSFORMS:
+            raise suite.origin.error(("transform", i), f"unknown transform {name!r}: {nearest(name, TRANSFORMS)}")
+    recipe, chosen = suite.recipe, suite.classifier
+    made = None if recipe is None else _check(suite, ("recipe",), lambda: Recipe.named(recipe.name, **recipe.options))
+    finish = (
+        None if chosen is None else _check(suite, ("classifier",), lambda: classifier(chosen.name, **chosen.options))
+    )
+    if suite.backbone != "none":
+        from dazoo.nets.backbone import get_backbone
+
+        _check(suite, ("backbone",), lambda: get_backbone(suite.backbone))
+    if suite.frozen and suite.backbone == "none":
+        raise suite.origin.error(("frozen",), "frozen features need a backbone; name one or drop 'frozen'")
+    return Protocol(
+        dataset=dataset.name,
+        options={**dataset.options, **suite.dataset.options},
+        transform=list(suite.transform),
+        backbone=suite.backbone,
+        frozen=suite.frozen,
+        image_size=suite.image_size,
+        recipe=None if made is None else {**made.to_json(), "hash": made.hash},
+        classifier=None if finish is None else finish.describe(),
+        few_labels=suite.few_labels,
+        source_holdout=suite.source_holdout,
+        target_holdout=suite.target_holdout,
+        checkpoints=suite.checkpoints,
+        validators=_validators(suite),
+    )
+
+
+def _validators(suite: Suite) -> list[str]:
+    found: list[str] = []
+    for i, pattern in enumerate(suite.validators):
+        hits = VALIDATORS.names(pattern)
+        if not hits:
+            problem = f"unknown validator {pattern!r}: {nearest(pattern, VALIDATORS.names())}"
+            raise suite.origin.error(("validators", i), problem)
+        found += [h for h in hits if h not in found]
+    rule = suite.select_by
+    if rule not in (LAST, ORACLE_RULE):
+        if rule not in VALIDATORS:
+            known = [*VALIDATORS.names(), LAST, ORACLE_RULE]
+            raise suite.origin.error(("select_by",), f"unknown selection rule {rule!r}: {nearest(rule, known)}")
+        found += [rule] if rule not in found else []
+    return found
+
+
+def _tasks(suite: Suite, protocol: Protocol, root: str | Path | None) -> list[str]:
+    dataset = DATASETS.get(protocol.dataset)
+    names: list[str] = []
+    for i, pattern in enumerate(suite.tasks):
+        full = pattern if pattern.startswith(protocol.dataset + "/") else f"{protocol.dataset}/{pattern}"
+
+        def expand(full: str = full) -> list[str]:
+            if dataset.needs_root and not data_root(root).is_dir():
+                where = data_root(root)
+                raise DazooError(f"the data root {where} does not exist; name it with --data-root or DAZOO_DATA")
+            return expand_tasks([full], root, **protocol.options)
+
+        names += [n for n in _check(suite, ("tasks", i), expand, ("tasks",)) if n not in names]
+    return names
+
+
+def _methods(suite: Suite) -> Iterable[tuple[Where, Entry, type[Method]]]:
+    labels: set[str] = set()
+    for i, entry in enumerate(suite.methods):
+        where: Where = ("methods", i)
+        wild = any(ch in entry.name for ch in "*?[")
+        if wild and (entry.options or entry.label):
+            raise suite.origin.error(where, f"the pattern {entry.name!r} takes no options; name one method")
+        names = METHODS.names(entry.name) if wild else [entry.name]
+        if not names:
+            raise suite.origin.error(where, f"no method matches {entry.name!r}: {nearest(entry.name, METHODS.names())}")
+        for name in names:
+            label = entry.label or name
+            if label in labels:
+                if wild:
+                    continue
+                raise suite.origin.error(where, f"two methods are labelled {label!r}; tell them apart with 'as'")
+            labels.add(label)
+            cls = _check(suite, (*where, "name"), partial(METHODS.get, name), where)
+            yield where, make_entry(name, entry.label, entry.options), cls
+
+
+def _trials(suite: Suite, where: Where, entry: Entry, cls: type[Method]) -> list[dict[str, Any]]:
+    """Hyper-parameter settings, the suite's own values in each; equal settings stand once."""
+    known = hparam.space(cls)
+    for key in entry.options:
+        if key not in known:
+            problem = f"{cls.name} has no hyper-parameter {key!r}: {nearest(key, known)}"
+            raise suite.origin.error((*where, key), f"{problem} (hyper-parameters: {_listing(known)})")
+        _check(suite, (*where, key), partial(hparam.configure, cls, {key: entry.options[key]}), where)
+    found: list[dict[str, Any]] = []
+    for trial in range(suite.trials):
+        drawn = hparam.sample(cls, trial) if trial else {}
+        values = _plain(hparam.values(hparam.configure(cls, {**drawn, **entry.options})))
+        if values not in found:
+            found.append(values)
+    return found
+
+
+def _setting(cls: type[Method], suite: Suite, n_sources: int, dataset: Dataset) -> tuple[Setting | None, str]:
+    """The setting a method runs a task in, or the reason why it cannot; decided by what the class declares."""
+    if dataset.targets not in cls.targets:
+        return None, f"predicts {' and '.join(sorted(cls.targets))}, but the dataset has {dataset.targets}"
+    recipe = suite.recipe
+    try:
+        solver_of(cls, None if recipe is None else Recipe.named(recipe.name))
+    except DazooError:
+        return None, "is trained by gradients, and the suite has no recipe"
+    wanted = MULTI_SOURCE if n_sources > 1 else UNSUPERVISED
+    if suite.setting != "auto":
+        wanted = Setting(suite.setting)
+    for setting in (wanted, FEW_LABELS, ORACLE):
+        if setting in cls.settings:
+            return setting, ""
+        if setting is MULTI_SOURCE and UNSUPERVISED in cls.settings:
+            return None, "takes a single source"
+    return None, f"runs in the settings {', '.join(sorted(s.value for s in cls.settings))}, not {wanted.value}"
+
+
+def _named(suite: Suite, key: str, entry: Entry, make: Callable[..., T]) -> T:
+    """A recipe or classifier; a mistake in an option is reported at the option's line."""
+    _check(suite, (key, "name"), partial(make, entry.name), (key,))
+    for option, value in entry.options.items():
+        _check(suite, (key, option), partial(make, entry.name, **{option: value}), (key,))
+    return _check(suite, (key,), partial(make, entry.name, **entry.options))
+
+
+def _check(suite: Suite, where: Where, call: Callable[[], T], fallback: Where | None = None) -> T:
+    """``call()``, whose user errors are given the place in the suite file."""
+    try:
+        return call()
+    except (DazooError, UnknownName) as error:
+        place = where if where in suite.origin.lines or fallback is None else fallback
+        raise suite.origin.error(place, error) from None
+
+
+def _listing(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+def _hash(data: Any) -> str:
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,273 @@
+"""One run after the other: data, fit, validators, target metrics, record."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dazoo.bench.evaluate import evaluate
+from dazoo.bench.plan import Protocol, RunSpec
+from dazoo.bench.store import Writer
+from dazoo.core.errors import DazooError
+from dazoo.core.hparam import configure
+from dazoo.core.setting import Setting
+from dazoo.data.domain import Domain
+from dazoo.data.registry import load_domain, split_name
+from dazoo.data.task import Task
+from dazoo.data.transform import apply
+from dazoo.engine.fit import Checkpoint, Options, fit
+from dazoo.engine.recipe import Recipe
+from dazoo.methods.base import METHODS, Memo
+from dazoo.methods.classifiers import classifier
+from dazoo.validators.base import Evidence, score_all
+
+KEPT_TASKS = 2
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs happen; nothing in here changes a result.
+
+    ``out`` is the result folder, ``method_files`` are Python files whose methods must be loaded first.
+    """
+
+    out: str
+    data_root: str | None = None
+    device: str = "cpu"
+    method_files: tuple[str, ...] = ()
+
+
+class Runner:
+    """Executes runs in this process and appends their records. Keeps the data of the last tasks."""
+
+    def __init__(self, place: Place):
+        self.place = place
+        self.writer = Writer(place.out)
+        for path in place.method_files:
+            METHODS.load_file(path)
+        self._domains: OrderedDict[str, dict[str, Domain]] = OrderedDict()
+
+    def __call__(self, specs: Iterable[RunSpec], done: Callable[[RunSpec, str], None] | None = None) -> None:
+        """Run all of ``specs``; those on the same data follow each other and share a memo."""
+        memo, shared = Memo(), None
+        for spec in in_order(specs):
+            if spec.data_key != shared:
+                memo, shared = Memo(), spec.data_key
+            status, body = self.run(spec, memo)
+            self.writer.append(spec.key, status, body)
+            if done is not None:
+                done(spec, status)
+
+    def run(self, spec: RunSpec, memo: Memo) -> tuple[str, dict[str, Any]]:
+        """The status and record of one run; a run that fails is recorded with its error."""
+        record = _opening(spec)
+        reset_peak(self.place.device)
+        began = time.perf_counter()
+        notes: list[dict[str, Any]] = []
+        try:
+            record |= self._fit(spec, memo, notes)
+            status = "ok"
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except Exception as error:  # a failing run must not take the suite with it
+            status = "failed"
+            record["error"] = describe_error(error)
+        record["checkpoints"] = notes
+        record.setdefault("seconds", time.perf_counter() - began)
+        return status, record | {"peak_memory_mb": peak_memory(self.place.device)} | machine(self.place.device)
+
+    def _fit(self, spec: RunSpec, memo: Memo, notes: list[dict[str, Any]]) -> dict[str, Any]:
+        task = self.task(spec)
+        method = configure(METHODS.get(spec.method), spec.hparams)
+        seen = task.seen()
+        warnings: list[str] = []
+        looking = 0.0
+
+        def on_checkpoint(point: Checkpoint) -> None:
+            nonlocal looking
+            began = time.perf_counter()
+            evidence = Evidence(point.predictor, seen)
+            target = evaluate(task, point.predictor, (seen.target.x, evidence.target), strict=False)
+            scores, problems = score_all(spec.protocol.validators, evidence)
+            warnings.extend(p for p in problems if p not in warnings)
+            notes.append({"step": point.step, "fraction": point.fraction, "scores": scores, "target": target})
+            looking += time.perf_counter() - began
+
+        state = Path(self.place.out) / "state" / f"{spec.key}.pt"
+        began = time.perf_counter()
+        result = fit(
+            method,
+            seen,
+            seed=spec.seed,
+            options=self.options(spec.protocol),
+            on_checkpoint=on_checkpoint,
+            memo=memo,
+            state=state,
+            notes=notes,
+        )
+        total = time.perf_counter() - began
+        state.unlink(missing_ok=True)
+        return {
+            "curves": result.curves,
+            "warnings": [*result.warnings, *warnings],
+            "info": result.info,
+            "seconds": total - looking,
+            "seconds_evaluation": looking,
+        }
+
+    def options(self, protocol: Protocol) -> Options:
+        """How to fit under a protocol."""
+        fields = {k: v for k, v in (protocol.recipe or {}).items() if k not in ("hash", "name")}
+        name = (protocol.recipe or {}).get("name")
+        chosen = dict(protocol.classifier or {})
+        return Options(
+            recipe=None if name is None else Recipe.named(name, **fields),
+            classifier=classifier(chosen.pop("name"), **chosen) if chosen else None,
+            backbone="none" if protocol.frozen else protocol.backbone,
+            image_size=None if protocol.frozen else protocol.image_size,
+            device=self.place.device,
+            checkpoints=protocol.checkpoints,
+        )
+
+    def task(self, spec: RunSpec) -> Task:
+        """The task of a run, its data loaded once for the runs that follow each other."""
+        protocol = spec.protocol
+        _, sources, target = split_name(spec.task)
+        domains = self._domains.pop(spec.task, None)
+        if domains is None:
+            kept = {name: d for held in self._domains.values() for name, d in held.items()}
+            domains = {n: kept.get(n) or self._load(protocol, n) for n in (*sources, target)}
+            while len(self._domains) >= KEPT_TASKS:
+                self._domains.popitem(last=False)
+        self._domains[spec.task] = domains
+        return Task(
+            spec.task,
+            tuple(domains[s] for s in sources),
+            domains[target],
+            setting=Setting(spec.setting),
+            few_per_class=protocol.few_labels,
+            source_holdout=protocol.source_holdout,
+            target_holdout=protocol.target_holdout,
+            seed=spec.seed,
+        )
+
+    def _load(self, protocol: Protocol, name: str) -> Domain:
+        domain = load_domain(protocol.dataset, name, self.place.data_root, **protocol.options)
+        if protocol.frozen:
+            from dazoo.nets.frozen import frozen
+
+            domain = frozen(domain, protocol.backbone, image_size=protocol.image_size, device=self.place.device)
+        return apply(domain, protocol.transform)
+
+
+def in_order(specs: Iterable[RunSpec]) -> list[RunSpec]:
+    """The order in which runs are executed: those on the same data together."""
+    return sorted(specs, key=lambda s: tuple("" if k is None else str(k) for k in s.data_key))
+
+
+def record_death(spec: RunSpec, place: Place) -> None:
+    """Record a run that took its worker process with it."""
+    error = {
+        "type": "WorkerDied",
+        "message": "the worker process died in this run, twice; it was killed or ran out of memory",
+        "traceback": "",
+    }
+    writer = Writer(place.out)
+    writer.append(
+        spec.key,
+        "failed",
+        _opening(spec) | {"error": error, "checkpoints": [], "seconds": None} | machine(place.device),
+    )
+    writer.close()
+
+
+def _opening(spec: RunSpec) -> dict[str, Any]:
+    started = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return {"variant": spec.variant, "started": started, "spec": spec.to_json()}
+
+
+def describe_error(error: BaseException) -> dict[str, str]:
+    """Type, message and the last lines of the traceback."""
+    lines = traceback.format_exception(error)
+    message = str(error).strip() or type(error).__name__
+    return {"type": type(error).__name__, "message": message[:500], "traceback": "".join(lines)[-2000:]}
+
+
+def reset_peak(device: str) -> None:
+    """Start measuring peak memory anew, where the system allows it."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+        return
+    with suppress(OSError):  # elsewhere the peak is that of the whole process
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory(device: str) -> float | None:
+    """Peak memory in MB since ``reset_peak``: of the device, or resident memory of this process."""
+    if device.startswith("cuda"):
+        return round(torch.cuda.max_memory_allocated() / 1e6, 1)
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return round(int(line.split()[1]) * 1024 / 1e6, 1)
+    except OSError:
+        pass
+    try:
+        import resource
+    except ImportError:
+        return None
+    scale = 1 if platform.system() == "Darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6, 1)
+
+
+@lru_cache(maxsize=4)
+def machine(device: str) -> dict[str, Any]:
+    """Device, machine and versions of what computed a run."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {"python": platform.python_version()}
+    for package in ("torch", "numpy", "scipy", "scikit-learn", "POT", "timm", "dazoo"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    card = torch.cuda.get_device_name() if device.startswith("cuda") else None
+    return {
+        "device": card or "cpu",
+        "machine": {"system": platform.platform(), "processor": processor(), "cpus": os.cpu_count()},
+        "versions": versions,
+    }
+
+
+def processor() -> str:
+    """Name of the processor."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def require_device(name: str) -> str:
+    """``auto`` resolved; a CUDA device that is not there is an error."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise DazooError("no CUDA device is available here; use --device cpu or auto")
+    if name not in ("cpu", "cuda"):
+        raise DazooError(f"unknown device {name!r}: known: auto, cpu, cuda")
+    return name

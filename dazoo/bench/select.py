@@ -1,0 +1,239 @@
+"""Selection is a query over records: which trial and which checkpoint of every run counts, by which rule.
+
+A rule is the name of a validator, ``last`` (no selection) or ``oracle`` (the target metric itself: it looks at target
+labels and is always labelled so).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dazoo.bench.metrics import HIGHER_IS_BETTER
+from dazoo.bench.store import Damage, records
+from dazoo.bench.suite import LAST, ORACLE_RULE
+
+ORACLE_LABEL = "oracle (target labels)"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One record, as compact as a selection needs it.
+
+    ``scores`` (checkpoints, validators) and ``target`` (checkpoints, metrics) hold NaN where undefined.
+    """
+
+    key: str
+    label: str
+    method: str
+    family: str
+    task: str
+    setting: str
+    seed: int
+    trial: int
+    variant: str
+    ok: bool
+    error: str
+    started: str
+    seconds: float
+    validators: tuple[str, ...]
+    metrics: tuple[str, ...]
+    scores: np.ndarray
+    target: np.ndarray
+
+    def score(self, validator: str) -> np.ndarray:
+        """Scores (checkpoints,) of one validator."""
+        return _column(self.scores, self.validators, validator)
+
+    def metric(self, name: str) -> np.ndarray:
+        """Values (checkpoints,) of one target metric."""
+        return _column(self.target, self.metrics, name)
+
+
+@dataclass
+class Runs:
+    """All runs of a result folder.
+
+    Attributes:
+        runs: sorted by label, task, trial and seed.
+        damage: unusable lines. superseded: records of an earlier form of the suite, left out.
+    """
+
+    runs: list[Run] = field(default_factory=list)
+    damage: Damage = field(default_factory=Damage)
+    superseded: int = 0
+
+
+def read_runs(folder: str | Path) -> Runs:
+    """Runs of a result folder: one per key, and for every label only its newest variant."""
+    out = Runs()
+    best: dict[str, Run] = {}
+    names: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for record in records(folder, out.damage):
+        try:
+            run = _run(record, names)
+        except (KeyError, TypeError, ValueError) as error:
+            out.damage.places.append(f"the record of run {record.get('key')} lacks {error}")
+            continue
+        old = best.get(run.key)
+        if old is None or (run.ok, run.started) > (old.ok, old.started):
+            best[run.key] = run
+    newest: dict[str, tuple[str, str]] = {}
+    for run in best.values():
+        newest[run.label] = max(newest.get(run.label, ("", "")), (run.started, run.variant))
+    out.runs = [r for r in best.values() if r.variant == newest[r.label][1]]
+    out.superseded = len(best) - len(out.runs)
+    out.runs.sort(key=lambda r: (r.label, r.task, r.trial, r.seed))
+    return out
+
+
+def _run(record: dict[str, Any], names: dict[tuple[str, ...], tuple[str, ...]]) -> Run:
+    spec, points = record["spec"], record.get("checkpoints") or []
+    validators = tuple(points[0]["scores"]) if points else ()
+    metrics = tuple(points[0]["target"]) if points else ()
+    error = record.get("error") or {}
+    return Run(
+        key=record["key"],
+        label=spec["label"],
+        method=spec["method"],
+        family=spec["family"],
+        task=spec["task"],
+        setting=spec["setting"],
+        seed=spec["seed"],
+        trial=spec["trial"],
+        variant=record["variant"],
+        ok=record["status"] == "ok" and bool(points),
+        error=f"{error.get('type')}: {error.get('message')}" if error else "",
+        started=record["started"],
+        seconds=float(record.get("seconds") or 0.0),
+        validators=names.setdefault(validators, validators),
+        metrics=names.setdefault(metrics, metrics),
+        scores=_table(points, "scores", validators),
+        target=_table(points, "target", metrics),
+    )
+
+
+def _table(points: list[dict[str, Any]], part: str, names: tuple[str, ...]) -> np.ndarray:
+    rows = [[point[part].get(name) for name in names] for point in points]
+    return np.array(rows, dtype=np.float64).reshape(len(points), len(names))
+
+
+def _column(table: np.ndarray, names: tuple[str, ...], name: str) -> np.ndarray:
+    if name not in names:
+        return np.full(len(table), np.nan)
+    column: np.ndarray = table[:, names.index(name)]
+    return column
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method on a task: the selected runs, or why there are none.
+
+    Attributes:
+        values: metric of the selected checkpoint per seed; empty where the method has no number.
+        trial: the selected trial. seeds: in the order of ``values``. picks: selected checkpoint per seed.
+        failed, total: runs of this cell that failed, and all of them. errors: their messages, each once.
+        selected_by: the rule that really chose.
+    """
+
+    label: str
+    method: str
+    family: str
+    task: str
+    setting: str
+    values: np.ndarray
+    trial: int
+    seeds: tuple[int, ...]
+    picks: tuple[int, ...]
+    failed: int
+    total: int
+    errors: tuple[str, ...]
+    seconds: float
+    selected_by: str
+
+    @property
+    def mean(self) -> float:
+        """Mean over seeds, NaN where there is no number."""
+        return float(self.values.mean()) if len(self.values) else float("nan")
+
+    @property
+    def std(self) -> float:
+        """Standard deviation over seeds (n-1), NaN below two seeds."""
+        return float(self.values.std(ddof=1)) if len(self.values) > 1 else float("nan")
+
+
+def default_metric(runs: Sequence[Run]) -> str:
+    """Accuracy where there are classes, else the root mean squared error."""
+    return "rmse" if any("rmse" in r.metrics for r in runs) else "accuracy"
+
+
+def select(runs: Sequence[Run], rule: str, metric: str) -> list[Cell]:
+    """One cell per label and task; ``runs`` in the order of ``read_runs``."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.label, run.task), []).append(run)
+    return [_select_cell(group, rule, metric) for group in groups.values()]
+
+
+def _select_cell(group: list[Run], rule: str, metric: str) -> Cell:
+    """A trial counts only if it succeeded with every seed; among those the best mean score over seeds wins."""
+    seeds = sorted({r.seed for r in group})
+    best: tuple[float, int] | None = None
+    chosen: list[tuple[Run, int, bool]] = []
+    for trial in sorted({r.trial for r in group}):
+        members = {r.seed: r for r in group if r.trial == trial and r.ok}
+        if len(members) < len(seeds):
+            continue
+        picks = [(members[s], *_pick(members[s], rule, metric)) for s in seeds]
+        quality = float(np.mean([score for _, _, score in picks]))
+        if best is None or quality > best[0]:
+            best = (quality, trial)
+            chosen = [(run, point, np.isfinite(score)) for run, point, score in picks]
+    values = np.array([run.metric(metric)[point] for run, point, _ in chosen])
+    if np.isnan(values).any():  # the target has no labels
+        values, chosen = np.empty(0), []
+    first, good = group[0], [r for r in group if r.ok]
+    failures = [r for r in group if not r.ok]
+    return Cell(
+        label=first.label,
+        method=first.method,
+        family=first.family,
+        task=first.task,
+        setting=first.setting,
+        values=values,
+        trial=best[1] if best else 0,
+        seeds=tuple(run.seed for run, _, _ in chosen),
+        picks=tuple(point for _, point, _ in chosen),
+        failed=len(failures),
+        total=len(group),
+        errors=tuple(dict.fromkeys(r.error for r in failures)),
+        seconds=float(np.mean([r.seconds for r in good])) if good else float("nan"),
+        selected_by=rule_label(rule, [bool(defined) for _, _, defined in chosen]),
+    )
+
+
+def _pick(run: Run, rule: str, metric: str) -> tuple[int, float]:
+    """The chosen checkpoint and its score; the last checkpoint and minus infinity where no score is defined."""
+    last = len(run.target) - 1
+    if rule == LAST:
+        return last, 0.0
+    scores = run.score(rule)
+    if rule == ORACLE_RULE:
+        scores = run.metric(metric) if HIGHER_IS_BETTER[metric] else -run.metric(metric)
+    if np.isnan(scores).all():
+        return last, -np.inf
+    point = int(np.nanargmax(scores))
+    return point, float(scores[point])
+
+
+def rule_label(rule: str, defined: Sequence[bool]) -> str:
+    """What really selected: the rule, or ``last`` where the rule had no score to go by."""
+    if rule == ORACLE_RULE:
+        return ORACLE_LABEL
+    if rule == LAST or all(defined):
+        return rule
+    return f"{rule}, last where undefined" if any(defined) else f"last ({rule} undefined)"

@@ -1,0 +1,214 @@
+"""A suite: tasks x methods x trials x seeds under one protocol, read from YAML or a dictionary."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+
+from dazoo.bench.yamlfile import Origin, Where, read_yaml
+from dazoo.core.errors import DazooError, nearest
+
+LAST, ORACLE_RULE = "last", "oracle"
+
+
+def entry(name: str, label: str | None = None, options: dict[str, Any] | None = None) -> Entry:
+    """A name with its options, from code."""
+    return Entry.model_validate({"name": name, "as": label, "options": options or {}})
+
+
+def _entry(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, dict) and "options" not in value:
+        rest = {k: v for k, v in value.items() if k not in ("name", "as")}
+        return {**{k: v for k, v in value.items() if k in ("name", "as")}, "options": rest}
+    return value
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, (str, dict)) else value
+
+
+def _seed_list(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise ValueError("at least one seed is needed")
+        return list(range(value))
+    return value
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Entry(_Frozen):
+    """A name with options, written as ``name`` or ``{name: ..., option: value}``; ``as`` gives methods a label."""
+
+    name: str
+    label: str | None = Field(None, alias="as")
+    options: dict[str, Any] = {}
+
+
+Named = Annotated[Entry, BeforeValidator(_entry)]
+Seed = Annotated[int, Field(ge=0, strict=True)]
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+class Suite(_Frozen):
+    """One benchmark protocol.
+
+    Attributes:
+        name: short name, the file's stem by default; results go to a folder of that name.
+        description: one or two sentences for the report.
+        dataset: name, or ``{name: ..., option: value}``.
+        tasks: patterns such as ``*->*``, ``upright->rotated`` or ``amazon+dslr->webcam``.
+        transform: names of per-domain transforms, in order.
+        backbone: first layers of the network; ``none`` for vectors.
+        frozen: whether images become fixed features of the backbone first.
+        image_size: side of the square image a backbone sees; its own default when absent.
+        methods: names, wildcards (``ot_*``), or ``{name: dann, as: dann_strong, trade_off: 2.0}``.
+        seeds: a number (0, 1, ... n-1) or a list.
+        trials: hyper-parameter settings per method: the defaults first, then random draws.
+        recipe: how gradient methods are trained; without one, only shallow methods run.
+        classifier: what shallow methods finish with.
+        setting: which labels methods may see; by default unsupervised, or multi_source for several sources.
+        few_labels: labelled target samples per class in the few-label setting.
+        source_holdout: share of the source held out for validators.
+        target_holdout: share of the target held out for testing; 0 is transductive.
+        checkpoints: evaluations per gradient run.
+        validators: names or patterns of label-free scores to record.
+        select_by: the validator that chooses trial and checkpoint, ``last``, or ``oracle`` (target labels, marked).
+        metric: the target metric reported; accuracy for classes and rmse for values by default.
+    """
+
+    name: str = ""
+    description: str = ""
+    dataset: Named
+    tasks: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_listed)] = ("*->*",)
+    transform: Names = ()
+    backbone: str = "none"
+    frozen: bool = False
+    image_size: Annotated[int, Field(ge=8, strict=True)] | None = None
+    methods: Annotated[tuple[Named, ...], Field(min_length=1), BeforeValidator(_listed)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), BeforeValidator(_seed_list)] = (0,)
+    trials: Count = 1
+    recipe: Named | None = None
+    classifier: Named | None = None
+    setting: Literal["auto", "unsupervised", "multi_source", "few_labels", "oracle"] = "auto"
+    few_labels: Count = 3
+    source_holdout: Share = 0.2
+    target_holdout: Share = 0.0
+    checkpoints: Count = 5
+    validators: Names = ("source_validation", "entropy", "info_max")
+    select_by: str = "info_max"
+    metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "mae", "rmse", "r2"] | None = None
+
+    _origin: Origin = PrivateAttr(default_factory=Origin)
+
+    @property
+    def origin(self) -> Origin:
+        return self._origin
+
+    @staticmethod
+    def load(path: str | Path) -> Suite:
+        """Read a suite file.
+
+        Raises:
+            DazooError: the file is missing or wrong; the message names the line.
+        """
+        data, origin = read_yaml(path)
+        return Suite.of(data, origin, Path(path).stem)
+
+    @staticmethod
+    def of(data: Any, origin: Origin | None = None, name: str = "suite") -> Suite:
+        """A suite from a mapping, checked; mistakes are reported with the keys that are allowed."""
+        origin = origin or Origin()
+        if not isinstance(data, dict):
+            raise origin.error((), "a suite is a mapping of keys such as dataset, tasks and methods")
+        try:
+            suite = Suite.model_validate({"name": name, **data})
+        except ValidationError as error:
+            raise _explain(error, origin) from None
+        suite._origin = origin
+        if len(set(suite.seeds)) < len(suite.seeds):
+            raise origin.error(("seeds",), "a seed is listed twice; seeds must differ")
+        for key in ("dataset", "recipe", "classifier"):
+            entry = getattr(suite, key)
+            if entry is not None and entry.label is not None:
+                raise origin.error((key, "as"), f"{key} has no key 'as'; only methods take a label")
+        return suite
+
+    def narrow(
+        self, methods: Iterable[str] = (), tasks: str | None = None, seeds: int | None = None, added: Iterable[str] = ()
+    ) -> Suite:
+        """The suite restricted to some methods, tasks or seeds.
+
+        Args:
+            methods: names or patterns to keep; a name that the suite does not list is run with its defaults.
+            tasks: a pattern that replaces the suite's own.
+            seeds: a number of seeds; the suite's own first.
+            added: names of methods to run beside the others.
+        """
+        change: dict[str, Any] = {}
+        chosen = list(self.methods)
+        wanted = list(methods)
+        if wanted:
+            chosen = []
+            for name in wanted:
+                hits = [m for m in self.methods if fnmatch.fnmatchcase(m.label or m.name, name)]
+                chosen += [m for m in hits or [entry(name)] if m not in chosen]
+        known = {m.label or m.name for m in chosen}
+        chosen += [entry(name) for name in added if name not in known]
+        if chosen != list(self.methods):
+            change["methods"] = tuple(chosen)
+        if tasks is not None:
+            change["tasks"] = (tasks,)
+        if seeds is not None:
+            if seeds < 1:
+                raise DazooError(f"at least one seed is needed, not {seeds}")
+            more = [s for s in range(seeds + len(self.seeds)) if s not in self.seeds]
+            change["seeds"] = (*self.seeds, *more)[:seeds]
+        made = self.model_copy(update=change)
+        # positions in the file no longer match what was replaced
+        lines = {w: n for w, n in self.origin.lines.items() if not (w and w[0] in change)}
+        made._origin = Origin(self.origin.file if lines else "", lines)
+        return made
+
+    def to_json(self) -> dict[str, Any]:
+        """The suite as plain data that ``Suite.of`` reads back."""
+        data = self.model_dump(mode="json", exclude_none=True, exclude_defaults=True, by_alias=True)
+        for key in ("dataset", "recipe", "classifier"):
+            if key in data:
+                data[key] = _short(data[key])
+        data["methods"] = [_short(m) for m in data["methods"]]
+        return data
+
+
+def _short(entry: dict[str, Any]) -> Any:
+    options = entry.pop("options", {})
+    return {**entry, **options} if options or len(entry) > 1 else entry["name"]
+
+
+def _explain(error: ValidationError, origin: Origin) -> DazooError:
+    """The first problem pydantic found, in the words of this project."""
+    first = error.errors()[0]
+    where: Where = tuple(first["loc"])
+    key = where[-1] if where else ""
+    allowed = sorted(n for n in Suite.model_fields)
+    if first["type"] == "extra_forbidden":
+        return origin.error(where, f"unknown key {key!r}: {nearest(str(key), allowed)} (keys: {', '.join(allowed)})")
+    if first["type"] == "missing":
+        if len(where) == 1:
+            return origin.error(where, f"the key {key!r} is missing; every suite needs a dataset and methods")
+        return origin.error(where, f"{where[0]}: the key 'name' is missing beside its options")
+    path = ".".join(str(p) for p in where)
+    value = first.get("input")
+    shown = f", not {value!r}" if isinstance(value, (str, int, float, bool)) else ""
+    text = first["msg"].removeprefix("Value error, ")
+    return origin.error(where, f"{path}: {text[0].lower()}{text[1:]}{shown}")

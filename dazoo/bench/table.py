@@ -1,0 +1,113 @@
+"""The leaderboard: a pure function of the selected runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dazoo.bench.metrics import HIGHER_IS_BETTER
+from dazoo.bench.select import Cell, Run, default_metric, select
+from dazoo.bench.statistics import bootstrap_interval, mean_ranks
+from dazoo.core.setting import FEW_LABELS, ORACLE
+
+MARKS = {FEW_LABELS.value: "few target labels", ORACLE.value: "target labels (upper bound)"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method over all tasks of a suite.
+
+    ``mean``, ``low``, ``high`` and ``rank`` are NaN where the method lacks a number on some task; ``problem`` says why.
+    ``mark`` is empty for methods that see no target label.
+    """
+
+    label: str
+    method: str
+    family: str
+    setting: str
+    mean: float
+    low: float
+    high: float
+    rank: float
+    seconds: float
+    selected_by: str
+    problem: str
+    mark: str
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """``rows`` best first; ``cells`` by (label, task); ``tasks`` sorted; all values of ``metric`` under ``rule``."""
+
+    rule: str
+    metric: str
+    tasks: tuple[str, ...]
+    rows: tuple[Row, ...]
+    cells: dict[tuple[str, str], Cell]
+
+    @property
+    def higher_is_better(self) -> bool:
+        return HIGHER_IS_BETTER[self.metric]
+
+
+def leaderboard(runs: Sequence[Run], rule: str, metric: str | None = None) -> Leaderboard:
+    """Select by ``rule`` and summarise ``metric`` (by default accuracy, for regression rmse)."""
+    metric = metric or default_metric(runs)
+    cells = {(c.label, c.task): c for c in select(runs, rule, metric)}
+    tasks = tuple(sorted({c.task for c in cells.values()}))
+    labels = sorted({c.label for c in cells.values()})
+    higher = HIGHER_IS_BETTER[metric]
+    grid = np.array([[cells[m, t].mean if (m, t) in cells else np.nan for t in tasks] for m in labels])
+    rows = [_row(label, [cells[label, t] for t in tasks if (label, t) in cells], len(tasks)) for label in labels]
+    # what sees target labels is ranked apart from what does not
+    ranks = np.full(len(labels), np.nan)
+    for mark in sorted({r.mark for r in rows}):
+        members = [i for i, r in enumerate(rows) if r.mark == mark]
+        ranks[members] = mean_ranks(grid[members], higher)
+    ranked = [Row(**{**vars(r), "rank": float(k)}) for r, k in zip(rows, ranks)]
+    ranked.sort(key=lambda r: (np.isnan(r.mean), -r.mean if higher else r.mean, r.label))
+    return Leaderboard(rule, metric, tasks, tuple(ranked), cells)
+
+
+def _row(label: str, cells: list[Cell], n_tasks: int) -> Row:
+    first = cells[0]
+    good = [c for c in cells if len(c.values)]
+    failed, total = sum(c.failed for c in cells), sum(c.total for c in cells)
+    complete = len(good) == n_tasks
+    problem = ""
+    if not complete:
+        missing = f"{len(good)} of {n_tasks} tasks"
+        broken = any(c.failed and not len(c.values) for c in cells)
+        problem = f"failed {failed} of {total} runs" if broken else f"incomplete: {missing}"
+    values = [c.values for c in good]
+    mean, (low, high) = float("nan"), (float("nan"), float("nan"))
+    if complete:
+        mean, (low, high) = float(np.mean([c.mean for c in good])), bootstrap_interval(values)
+    marks = sorted({MARKS.get(c.setting, "") for c in cells} - {""})
+    times = [c.seconds for c in cells if not np.isnan(c.seconds)]
+    return Row(
+        label=label,
+        method=first.method,
+        family=first.family,
+        setting=", ".join(sorted({c.setting for c in cells})),
+        mean=mean,
+        low=low,
+        high=high,
+        rank=float("nan"),
+        seconds=float(np.mean(times)) if times else float("nan"),
+        selected_by=_joined([c.selected_by for c in good] or [c.selected_by for c in cells]),
+        problem=problem,
+        mark=", ".join(marks),
+    )
+
+
+def _joined(rules: list[str]) -> str:
+    kinds = sorted(set(rules))
+    if len(kinds) == 1:
+        return kinds[0]
+    plain = [k for k in kinds if "undefined" not in k]
+    if plain:
+        return f"{plain[0]}, last where undefined"
+    return next(k for k in kinds if "where undefined" in k)

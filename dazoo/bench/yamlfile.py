@@ -1,0 +1,79 @@
+"""YAML whose parts remember their lines, so that a message can point at the place to mend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dazoo.core.errors import DazooError
+
+Where = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The file a document came from and the line of each of its parts, by path (``("methods", 2, "name")``)."""
+
+    file: str = ""
+    lines: dict[Where, int] = field(default_factory=dict)
+
+    def at(self, where: Where) -> str:
+        """``"digits.yaml, line 7: "``, the line of the nearest enclosing part that is known; empty without a file."""
+        if not self.file:
+            return ""
+        while len(where) > 1 and where not in self.lines:
+            where = where[:-1]
+        return f"{self.file}, line {self.lines[where]}: " if where in self.lines else f"{self.file}: "
+
+    def error(self, where: Where, problem: object) -> DazooError:
+        """An error that names the place."""
+        return DazooError(f"{self.at(where)}{problem}")
+
+
+def read_yaml(path: str | Path) -> tuple[Any, Origin]:
+    """The content of a YAML file and where its parts stand.
+
+    Raises:
+        DazooError: the file is missing, no YAML, or names a key twice.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DazooError(f"no such file: {path}")
+    origin = Origin(str(path))
+    try:
+        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        if node is None:
+            return {}, origin
+        return _build(loader, node, (), origin), origin
+    except UnicodeDecodeError as error:
+        raise DazooError(f"{path} is not a text file ({error})") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise DazooError(f"{path}{line}: not valid YAML: {error.problem or error.context}") from error
+    except yaml.YAMLError as error:
+        raise DazooError(f"{path}: not valid YAML: {error}") from error
+
+
+def _build(loader: yaml.SafeLoader, node: yaml.Node, where: Where, origin: Origin) -> Any:
+    origin.lines.setdefault(where, node.start_mark.line + 1)
+    if isinstance(node, yaml.SequenceNode):
+        return [_build(loader, item, (*where, i), origin) for i, item in enumerate(node.value)]
+    if isinstance(node, yaml.MappingNode):
+        loader.flatten_mapping(node)
+        found: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            key = _build(loader, key_node, (*where, "\0key"), origin)
+            line = key_node.start_mark.line + 1
+            if not isinstance(key, str):
+                raise DazooError(f"{origin.file}, line {line}: the key {key!r} is not text; quote it")
+            if key in found:
+                raise DazooError(f"{origin.file}, line {line}: the key {key!r} stands here a second time; remove one")
+            origin.lines[(*where, key)] = line
+            found[key] = _build(loader, value_node, (*where, key), origin)
+        return found
+    return loader.construct_object(node)
