@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,9 @@ class Loop:
         factor = self.recipe.lr_factor(self.step)
         for group, lr in zip(self.optimizer.param_groups, self.base_lr):
             group["lr"] = lr * factor
-        for phase, moving in self.learner.phases.items():
+        resting = self.members[0].method.resting(self.members[0].net, t)
+        for phase, every in self.learner.phases.items():
+            moving = [n for n in every if n not in resting] if resting else every
             for _ in range(phase.repeat):
                 terms = self._advance(phase, moving, batch, t)
                 self._check(terms)
@@ -149,17 +151,15 @@ class Loop:
         grads: list[Tensor | None] = [None] * len(leaves)
         seen: Terms = {}
         for piece in pieces:
-            with torch.autocast(
-                self.device.type, _DTYPES[self.recipe.precision], enabled=self.recipe.precision != "fp32"
-            ):
-                terms = self.learner.terms(phase, piece, t)
-            total = torch.stack([v.float().sum() for v in terms.values()]).sum() / len(pieces)
-            if not total.requires_grad:
-                continue
-            got = torch.autograd.grad(self.scaler.scale(total), leaves, allow_unused=True)
-            grads = [g if old is None else old if g is None else old + g for old, g in zip(grads, got)]
+            terms = self._terms(phase, piece, t)
+            plain = {k: v for k, v in terms.items() if k not in phase.smooth}
+            grads = _added(grads, self._gradients(plain, leaves, 1 / len(pieces), keep=bool(phase.smooth)))
+            if phase.smooth:
+                sharp = {k: v for k, v in terms.items() if k in phase.smooth}
+                grads = _added(grads, self._sharp_gradients(phase, sharp, leaves, piece, t, 1 / len(pieces)))
             for k, v in terms.items():
-                seen[k] = seen.get(k, 0.0) + v.detach() / len(pieces)
+                if v.requires_grad or any(u.requires_grad for u in terms.values()):
+                    seen[k] = seen.get(k, 0.0) + v.detach() / len(pieces)
         for p in self.learner.parameters.values():
             p.grad = None
         for leaf, grad in zip(leaves, grads):
@@ -173,6 +173,42 @@ class Loop:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return seen
+
+    def _terms(self, phase: Phase, batch: Batch, t: Progress) -> Terms:
+        with torch.autocast(self.device.type, _DTYPES[self.recipe.precision], enabled=self.recipe.precision != "fp32"):
+            return self.learner.terms(phase, batch, t)
+
+    def _gradients(self, terms: Terms, leaves: list[Tensor], share: float, keep: bool = False) -> list[Tensor | None]:
+        """Gradients of ``share`` times the sum of ``terms``; None where there is none."""
+        if not terms:
+            return [None] * len(leaves)
+        total = torch.stack([v.float().sum() for v in terms.values()]).sum() * share
+        if not total.requires_grad:
+            return [None] * len(leaves)
+        found = torch.autograd.grad(self.scaler.scale(total), leaves, allow_unused=True, retain_graph=keep)
+        return list(found)
+
+    def _sharp_gradients(
+        self, phase: Phase, terms: Terms, leaves: list[Tensor], batch: Batch, t: Progress, share: float
+    ) -> list[Tensor | None]:
+        """Gradients of ``phase.smooth`` at the parameters moved uphill by the phase's radius; then moves them back."""
+        ascent = self._gradients(terms, leaves, share)
+        moved = [(leaf, g) for leaf, g in zip(leaves, ascent) if g is not None]
+        if not moved:
+            return ascent
+        radius = torch.tensor([float(getattr(m.method, phase.radius)) for m in self.members], device=self.device)
+        norm = self.learner.norms([g for _, g in moved])
+        scale = radius.reshape(norm.shape) / norm.clamp_min(1e-12)
+        kept = [leaf.detach().clone() for leaf, _ in moved]
+        with torch.no_grad():
+            for leaf, g in moved:
+                leaf.add_(g * (scale.view([-1] + [1] * (g.ndim - 1)) if scale.ndim else scale))
+        again = self._terms(phase, batch, t)
+        found = self._gradients({k: v for k, v in again.items() if k in phase.smooth}, leaves, share)
+        with torch.no_grad():
+            for (leaf, _), before in zip(moved, kept):
+                leaf.copy_(before)
+        return found
 
     def _clip(self, grads: list[Tensor]) -> None:
         if not grads:
@@ -295,6 +331,12 @@ class LazyLook(Look):
             self._kept[key] = (out.features, out.scores)
         return self._kept[key]
 
+    def inputs(self, part: str, size: int = 256) -> Iterator[Tensor]:
+        feed, device = self._member.feed, next(self._net.parameters()).device
+        x = feed.x[{"source": "s", "target": "t", "few": "f"}[part]]
+        for chunk in torch.tensor_split(x, max(1, -(-len(x) // size))):
+            yield self._member.prepare.test(chunk.to(device))
+
     source = property(lambda self: self._pass("s"))  # type: ignore[assignment]
     target = property(lambda self: self._pass("t"))  # type: ignore[assignment]
     few = property(lambda self: self._pass("f"))  # type: ignore[assignment]
@@ -307,6 +349,10 @@ class LazyLook(Look):
         """Source index of every source sample."""
         source: Labeled | None = self._member.feed.seen.source
         return source.domain if source is not None else torch.empty(0, dtype=torch.int64)
+
+
+def _added(old: list[Tensor | None], new: list[Tensor | None]) -> list[Tensor | None]:
+    return [b if a is None else a if b is None else a + b for a, b in zip(old, new)]
 
 
 def _split(batch: Batch, pieces: int) -> list[Batch]:

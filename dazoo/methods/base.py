@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
@@ -128,11 +128,16 @@ class Phase:
         losses: name of the method that returns the named loss terms of this phase.
         update: names of the parts that move (``"*"`` for all).
         repeat: how often the phase runs per iteration.
+        smooth: terms whose gradient is taken not at the parameters w but at w + r g / |g|, with g the gradient of
+            these terms at w (sharpness-aware minimisation); all other terms keep their gradient at w.
+        radius: name of the hyper-parameter that holds r.
     """
 
     losses: str = "losses"
     update: tuple[str, ...] = ("*",)
     repeat: int = 1
+    smooth: tuple[str, ...] = ()
+    radius: str = ""
 
 
 @dataclass(frozen=True)
@@ -182,6 +187,13 @@ class Look:
     ys: Tensor
     yf: Tensor
 
+    def inputs(self, part: str, size: int = 256) -> Iterator[Tensor]:
+        """Prepared network inputs without augmentation, in the order of ``Seen``'s rows and in chunks of ``size``.
+
+        ``part`` is ``"source"``, ``"target"`` or ``"few"``. No chunk holds a single sample where there are more.
+        """
+        raise NotImplementedError
+
 
 class GradientMethod(Method):
     """A method trained by gradients in the one training loop.
@@ -195,6 +207,7 @@ class GradientMethod(Method):
         fresh: parts that are initialised anew after a warm start (``start``).
         stackable: whether members of a group may train as one batched model.
         uses_source, uses_target: which batches the losses read; unread ones may be left out by the engine.
+        needs_batch_norm: whether the method acts on batch normalisation in the body; a network without it is refused.
     """
 
     phases: ClassVar[tuple[Phase, ...]] = (Phase(),)
@@ -203,6 +216,7 @@ class GradientMethod(Method):
     stackable: ClassVar[bool] = True
     uses_source: ClassVar[bool] = True
     uses_target: ClassVar[bool] = True
+    needs_batch_norm: ClassVar[bool] = False
 
     def build(self, width: int, n_classes: int) -> dict[str, nn.Module]:
         """Extra parts by name, for features of ``width`` and ``n_classes`` scores. Default: none."""
@@ -214,6 +228,10 @@ class GradientMethod(Method):
     def part_lr(self) -> dict[str, float]:
         """Learning-rate multipliers by part (``"body"``, ``"head"``, ``"disc"``); 0 keeps a part fixed."""
         return {}
+
+    def resting(self, net: Any, t: Progress) -> frozenset[str]:
+        """Names of parameters that do not move at this point of training: no gradient, no weight decay, no momentum."""
+        return frozenset()
 
     def losses(self, net: Any, b: Batch, t: Progress) -> dict[str, Tensor]:
         """The named, weighted terms whose sum is minimised."""
