@@ -1,0 +1,118 @@
+"""The recorded losses agree, and the checker that says so can fail."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import parity, slow
+
+# n, d, classes, scale: more and fewer rows than features, few and many classes, small and large features
+SHAPES = [(4, 10, 3, 1.0), (6, 3, 4, 1.0), (3, 7, 5, 0.01), (3, 6, 2, 100.0)]
+
+
+def write(folder: Path, shapes: list[tuple[int, int, int, float]], seed: int = 0) -> Path:
+    """A file of recorded losses, made by the slow transcriptions."""
+    rng = np.random.default_rng(seed)
+    arrays: dict[str, np.ndarray] = {}
+    meta = {}
+    for number, (n, d, c, scale) in enumerate(shapes):
+        for case, (function, inputs, grads) in slow.SLOW.items():
+            if case == "rsd" and 2 * n > d:
+                continue  # its subspaces then meet and the recorded convention is not defined
+            key = f"{case}/{number}"
+            drawn = slow.draw(rng, n, d, c, scale)
+            x = {name: drawn[name] for name in inputs}
+            meta[key] = {"doc": "", "value": function(x, x), "inputs": list(inputs), "grads": list(grads)}
+            arrays.update({f"{key}/in/{name}": x[name] for name in inputs})
+            for name in grads:
+                arrays[f"{key}/grad/{name}"] = slow.gradient(function, x, name, slow.step_of(x, name, case))
+    np.savez(folder / "other.npz", **arrays)
+    (folder / "other.json").write_text(json.dumps(meta))
+    return folder / "other.npz"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("parity"), SHAPES)
+
+
+def alter(path: Path, folder: Path, change) -> Path:
+    """A copy of a file after ``change(meta, arrays)``."""
+    meta = json.loads(path.with_suffix(".json").read_text())
+    with np.load(path) as file:
+        arrays = {name: file[name].copy() for name in file.files}
+    change(meta, arrays)
+    np.savez(folder / "altered.npz", **arrays)
+    (folder / "altered.json").write_text(json.dumps(meta))
+    return folder / "altered.npz"
+
+
+def off(path: Path) -> list[str]:
+    return [outcome.key for outcome in parity.run(path) if not outcome.ok]
+
+
+def test_shared_fixtures_agree() -> None:
+    path = parity.default_path()
+    if path is None:
+        pytest.skip("DAZOO_DATA names no folder beside parity/losses.npz")
+    outcomes = parity.run(path)
+    assert {outcome.key.rpartition("/")[0] for outcome in outcomes} == set(parity.CASES)
+    assert [str(outcome) for outcome in outcomes if not outcome.ok] == []
+
+
+def test_independent_file_of_other_shapes_agrees(made: Path) -> None:
+    outcomes = parity.run(made)
+    assert {outcome.key.rpartition("/")[0] for outcome in outcomes} == set(parity.CASES) == set(slow.SLOW)
+    assert [str(outcome) for outcome in outcomes if not outcome.ok] == []
+
+
+@pytest.mark.parametrize("case", sorted(slow.SLOW))
+def test_a_changed_value_is_off(made: Path, tmp_path: Path, case: str) -> None:
+    def change(meta, arrays):
+        meta[f"{case}/0"]["value"] += 5e-6 * (abs(meta[f"{case}/0"]["value"]) + 0.01)
+
+    assert off(alter(made, tmp_path, change)) == [f"{case}/0"]
+
+
+@pytest.mark.parametrize("case", sorted(case for case, entry in slow.SLOW.items() if entry[2]))
+def test_a_changed_gradient_entry_is_off(made: Path, tmp_path: Path, case: str) -> None:
+    def change(meta, arrays):
+        grad = arrays[f"{case}/0/grad/{slow.SLOW[case][2][-1]}"]
+        grad[-1, 0] += 5e-6 * (abs(grad[-1, 0]) + 0.01)
+
+    assert off(alter(made, tmp_path, change)) == [f"{case}/0"]
+
+
+def test_nan_shape_and_missing_arrays_are_off(made: Path, tmp_path: Path) -> None:
+    def change(meta, arrays):
+        meta["bsp/0"]["value"] = float("nan")
+        arrays["bss_k1/0/grad/f"] = arrays["bss_k1/0/grad/f"][:-1]
+        del arrays["osbp_unknown_bce/0/in/l"]
+        del meta["nce/1"]
+
+    assert sorted(off(alter(made, tmp_path, change))) == ["bsp/0", "bss_k1/0", "nce/1", "osbp_unknown_bce/0"]
+
+
+def test_command_line(made: Path) -> None:
+    command = [sys.executable, "-m", "tests.parity", str(made)]
+    done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    keys = json.loads(made.with_suffix(".json").read_text())
+    lines = done.stdout.splitlines()
+    assert [line.split()[1] for line in lines[:-1]] == list(keys) and all(line.startswith("ok") for line in lines[:-1])
+
+
+def test_exit_status(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def change(meta, arrays):
+        meta["unheard_of/0"] = {"value": 1.0, "inputs": [], "grads": []}
+
+    assert parity.main([str(alter(made, tmp_path, change))]) == 1
+    assert "no such loss: unheard_of" in capsys.readouterr().out
+    assert parity.main([str(tmp_path / "absent.npz")]) == 2
+    assert "no such file" in capsys.readouterr().err
