@@ -1,0 +1,41 @@
+"""``python -m benchmarks.peers shallow|deep``: run one comparison and write its tables."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.peers import deep, shallow
+from benchmarks.peers.measure import Machine, Row, one_thread
+from benchmarks.peers.tables import summary, write
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
+    parser.add_argument("part", choices=("shallow", "deep"))
+    parser.add_argument("--data-root", help="where datasets lie; by default DAZOO_DATA")
+    parser.add_argument("--out", type=Path, default=Path("results/peers"))
+    parser.add_argument("--only", nargs="*", default=[], help="names of cases")
+    options = parser.parse_args()
+    one_thread()
+
+    def report(row: Row) -> None:
+        print(
+            f"{row.case:20s} {row.task:22s} dazoo {row.ours.seconds:8.3f} s {row.ours.accuracy:6.2f} {row.ours.failure}"
+            f"  skada {row.theirs.seconds:8.3f} s {row.theirs.accuracy:6.2f} {row.theirs.failure}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    module = shallow if options.part == "shallow" else deep
+    rows = module.compare(options.data_root, options.only, report)
+    packages = ["skada", "numpy", "scipy", "scikit-learn", "torch", "POT"]
+    machine = Machine.here(packages if module is shallow else [*packages, "skorch"])
+    paths = write(options.out, options.part, rows, machine, (module.__doc__ or "").strip())
+    print(summary(rows))
+    print("written: " + ", ".join(str(p) for p in paths))
+
+
+if __name__ == "__main__":
+    main()
