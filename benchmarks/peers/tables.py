@@ -30,7 +30,8 @@ def write(folder: Path, part: str, rows: Sequence[Row], machine: Machine, about:
     versions = ", ".join(f"{k} {v}" for k, v in machine.versions.items())
     page.write_text(
         f"# dazoo and skada side by side: {part}\n\n{summary(rows)}\n\n{about}\n\n"
-        f"Times are CPU seconds of one thread, fit and prediction. Machine: {machine.text}. Versions: {versions}. Made by `python -m benchmarks.peers {part}`; "
+        f"Times are CPU seconds of one thread, fit and prediction. Machine: {machine.text}. Versions: {versions}. "
+        f"Made by `python -m benchmarks.peers {part}`; "
         f"single pairs are in `{part}.csv`.\n"
     )
     return [table, page]
