@@ -158,8 +158,7 @@ class Loop:
                 sharp = {k: v for k, v in terms.items() if k in phase.smooth}
                 grads = _added(grads, self._sharp_gradients(phase, sharp, leaves, piece, t, 1 / len(pieces)))
             for k, v in terms.items():
-                if v.requires_grad or any(u.requires_grad for u in terms.values()):
-                    seen[k] = seen.get(k, 0.0) + v.detach() / len(pieces)
+                seen[k] = seen.get(k, 0.0) + v.detach() / len(pieces)
         for p in self.learner.parameters.values():
             p.grad = None
         for leaf, grad in zip(leaves, grads):

@@ -208,6 +208,8 @@ class GradientMethod(Method):
         stackable: whether members of a group may train as one batched model.
         uses_source, uses_target: which batches the losses read; unread ones may be left out by the engine.
         needs_batch_norm: whether the method acts on batch normalisation in the body; a network without it is refused.
+        neutral: hyper-parameters that, with all weights at 0, make the method exactly source-only (for most methods
+            none beside the weights); None where the algorithm never reduces to it.
     """
 
     phases: ClassVar[tuple[Phase, ...]] = (Phase(),)
@@ -217,6 +219,7 @@ class GradientMethod(Method):
     uses_source: ClassVar[bool] = True
     uses_target: ClassVar[bool] = True
     needs_batch_norm: ClassVar[bool] = False
+    neutral: ClassVar[dict[str, Any] | None] = {}
 
     def build(self, width: int, n_classes: int) -> dict[str, nn.Module]:
         """Extra parts by name, for features of ``width`` and ``n_classes`` scores. Default: none."""
