@@ -28,6 +28,7 @@ class Dataset:
         needs_root: whether files under the data root are needed.
         license: terms and origin, one line.
         targets: ``classes``, or ``values`` for regression; decides which methods a suite runs on it.
+        pairs: the (source, target) pairs that wildcards expand to; None for all pairs of different domains.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Dataset:
     needs_root: bool = False
     license: str = ""
     targets: str = "classes"
+    pairs: tuple[tuple[str, str], ...] | None = None
 
     def domain_names(self, root: Path | None = None, **options: Any) -> tuple[str, ...]:
         """The names of the domains, looked up on disk where needed."""
@@ -133,12 +135,8 @@ def expand_tasks(patterns: Iterable[str], root: str | Path | None = None, **opti
             hits = [pattern]
         else:
             wanted = pattern.partition("/")[2]
-            hits = [
-                f"{dataset}/{s}->{t}"
-                for s in names
-                for t in names
-                if s != t and fnmatch.fnmatchcase(f"{s}->{t}", wanted)
-            ]
+            pairs = entry.pairs or tuple((s, t) for s in names for t in names if s != t)
+            hits = [f"{dataset}/{s}->{t}" for s, t in pairs if fnmatch.fnmatchcase(f"{s}->{t}", wanted)]
         if not hits:
             raise DazooError(f"the task pattern {pattern!r} matches nothing; domains of {dataset}: {', '.join(names)}")
         found += [h for h in hits if h not in found]
