@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dazoo.core import hparam
 from dazoo.core.errors import DazooError
@@ -223,6 +224,11 @@ def fit_group(
     for i, (method, seed) in enumerate(zip(methods, seeds)):
         check_fit(type(method), seen)
         net = _start_net(method, seen, seed, options, spec, memo)
+        if method.needs_batch_norm and not any(isinstance(m, _BatchNorm) for m in net.body.modules()):
+            raise DazooError(
+                f"method {method.name!r} acts on batch normalisation and this network has none; use a recipe with "
+                "norm='batch' or a backbone with batch normalisation"
+            )
         for part, rate in method.part_lr().items():
             if rate == 0:
                 net.get_submodule(part).requires_grad_(False)
@@ -276,6 +282,7 @@ def snapshot(member: Member, spec: NetSpec, recipe: Recipe) -> NetPredictor:
 
 def _start_net(method: GradientMethod, seen: Seen, seed: int, options: Options, spec: NetSpec, memo: Memo) -> Net:
     net = build_net(spec, seed, method.build)
+    net.body.scale.fill_(memo("input scale", lambda: _input_scale(seen)))
     start = _start_model(method, seen, seed, options, memo)
     if start is not None:
         assert isinstance(start.predictor, NetPredictor)
@@ -291,6 +298,15 @@ def _start_net(method: GradientMethod, seen: Seen, seed: int, options: Options, 
     return net
 
 
+def _input_scale(seen: Seen) -> float:
+    """One over the root mean square of the training samples; 1 for images, which are normalised as bytes."""
+    part = seen.source if seen.source is not None else seen.target
+    if not part.x.is_floating_point():
+        return 1.0
+    size = float(part.x.to(torch.float64).square().mean().sqrt())
+    return 1.0 / size if size > 0 else 1.0
+
+
 def _start_model(method: Method, seen: Seen, seed: int, options: Options, memo: Memo) -> FitResult | None:
     """The fitted model a method starts from, trained once per data, seed and recipe."""
     if method.start is None:
@@ -298,7 +314,7 @@ def _start_model(method: Method, seen: Seen, seed: int, options: Options, memo: 
     origin = create_method(method.start)
     setting = seen.setting if seen.setting in origin.settings else sorted(origin.settings)[0]
     plain = Seen(
-        seen.source, seen.target, seen.few, seen.n_classes, seen.kind, Setting(setting), seen.source_val, seen.n_sources
+        seen.source, seen.target, seen.few if Setting(setting) is seen.setting else None, seen.n_classes, seen.kind, Setting(setting), seen.source_val, seen.n_sources
     )
     recipe = options.recipe
     key = ("start", method.start, seed, recipe.hash if recipe else None, options.backbone, options.image_size,

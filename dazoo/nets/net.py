@@ -45,16 +45,23 @@ class NetSpec:
 
 
 class Body(nn.Module):
-    """Backbone, then bottleneck: raw samples to features (n, width)."""
+    """Backbone, then bottleneck: samples to features (n, width).
+
+    Float inputs are first multiplied by ``scale``, one over the root mean square of the training samples, so that one
+    learning rate suits data of any unit; images come normalised and have ``scale`` 1.
+    """
+
+    scale: Tensor
 
     def __init__(self, backbone: nn.Module, neck: nn.Module, width: int):
         super().__init__()
+        self.register_buffer("scale", torch.ones(()))
         self.backbone = backbone
         self.bottleneck = neck
         self.width = width
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.bottleneck(self.backbone(x))
+        out: Tensor = self.bottleneck(self.backbone(x * self.scale))
         return out
 
 

@@ -1,0 +1,42 @@
+# The two commands of the README are `make demo` and `make test`; both set up what they need in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+JOBS ?= 2
+
+.PHONY: demo test lint check bench report clean
+
+$(VENV)/.base: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "dazoo needs Python 3.11 or newer; set PYTHON=python3.11 (found: $$($(PYTHON) --version))"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing dazoo and what it needs into $(VENV) ..."
+	@$(BIN)/pip install -q -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.base
+	@echo "installing the test tools into $(VENV) ..."
+	@$(BIN)/pip install -q -e '.[test]'
+	@touch $@
+
+demo: $(VENV)/.base
+	@$(BIN)/dazoo run benchmarks/digits.yaml --jobs $(JOBS)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy dazoo
+
+test: lint
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations=15 --cov --cov-report=term-missing:skip-covered
+	$(BIN)/python -m tests.parity
+
+bench: $(VENV)/.test
+	@mkdir -p results/bench
+	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-json results/bench/latest.json -q
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

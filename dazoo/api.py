@@ -1,0 +1,153 @@
+"""The functions people call from Python; ``import dazoo`` loads this module on first use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dazoo.core.errors import DazooError, UnknownName
+from dazoo.core.portable import load, save
+from dazoo.core.types import Predictor
+from dazoo.data.registry import DATASETS, load_task
+from dazoo.data.task import Task
+from dazoo.engine.fit import Options, check_fit, solver_of
+from dazoo.engine.fit import fit as fit_method
+from dazoo.engine.recipe import Recipe
+from dazoo.methods.base import METHODS, GradientMethod, ShallowMethod, create_method
+
+__all__ = [
+    "DazooError",
+    "Task",
+    "UnknownName",
+    "create_method",
+    "evaluate",
+    "fit",
+    "list_datasets",
+    "list_methods",
+    "load",
+    "load_task",
+    "report",
+    "run_suite",
+    "save",
+]
+
+
+def list_methods(pattern: str = "*", family: str | None = None) -> list[str]:
+    """Names of the registered methods, e.g. ``list_methods("ot_*")`` or ``list_methods(family="adversarial")``."""
+    return [n for n in METHODS.names(pattern) if family is None or METHODS.get(n).family == family]
+
+
+def list_datasets(pattern: str = "*") -> list[str]:
+    """Names of the registered datasets."""
+    return DATASETS.names(pattern)
+
+
+def fit(
+    method: str,
+    task: Task,
+    *,
+    seed: int = 0,
+    recipe: str | Recipe | None = None,
+    backbone: str | None = None,
+    classifier: str | None = None,
+    device: str = "auto",
+    select_by: str | None = None,
+    checkpoints: int = 5,
+    **hparams: Any,
+) -> Predictor:
+    """Fit a method by name and return the fitted model, ready for ``predict``, ``evaluate`` and ``save``.
+
+    Args:
+        task: from ``load_task`` or ``Task.from_arrays``. A method that needs labelled target samples gets the task in
+            that setting (``few_per_class`` labels per class, which must be there).
+        recipe: how gradient methods are trained; by default what suits the kind of data.
+        backbone: first layers of the network; by default none for vectors, a small CNN for small images and
+            EfficientNet-Lite0 for photographs.
+        classifier: what shallow methods finish with: ``logistic`` (default), ``1nn``, ``svm``, ``ridge``.
+        device: ``auto`` takes CUDA where it is there.
+        select_by: a label-free validator that picks among ``checkpoints`` models of the run; None keeps the last.
+        hparams: the method's hyper-parameters; ``dazoo info METHOD`` lists them.
+
+    Raises:
+        DazooError: unknown names, values out of place, or data that the method cannot take.
+    """
+    made = create_method(method, **hparams)
+    cls = type(made)
+    if task.setting not in cls.settings:
+        task = task.change(setting=sorted(cls.settings, key=lambda s: s.value)[0])
+    seen = task.seen()
+    default_recipe, default_backbone = _defaults(tuple(task.target.x.shape[1:]))
+    chosen = recipe if isinstance(recipe, Recipe) else Recipe.named(recipe or default_recipe)
+    both = issubclass(cls, GradientMethod) and issubclass(cls, ShallowMethod)
+    options = Options(
+        recipe=None if both and recipe is None and classifier is not None else chosen,
+        classifier=_classifier(classifier),
+        backbone=backbone or default_backbone,
+        device=_device(device),
+        checkpoints=checkpoints if select_by else 1,
+    )
+    check_fit(cls, seen)
+    solver_of(cls, options.recipe)
+    if select_by is None:
+        return fit_method(made, seen, seed=seed, options=options).predictor
+    from dazoo.validators.base import VALIDATORS, Evidence
+
+    validator = VALIDATORS.get(select_by)
+    best: list[tuple[float, Predictor]] = []
+
+    def watch(checkpoint: Any) -> None:
+        score = validator(Evidence(checkpoint.predictor, seen))
+        if score is not None and score == score and (not best or score > best[0][0]):
+            best[:] = [(score, checkpoint.predictor)]
+
+    last = fit_method(made, seen, seed=seed, options=options, on_checkpoint=watch).predictor
+    return best[0][1] if best else last
+
+
+def evaluate(model: Predictor, task: Task) -> dict[str, float]:
+    """Metrics of a fitted model on the task's hidden target labels: accuracy and the like, or errors for regression.
+
+    Raises:
+        DazooError: the target has no labels to compare with.
+    """
+    from dazoo.bench.evaluate import evaluate as metrics_of
+
+    return metrics_of(task, model)
+
+
+def run_suite(path: str | Path, **options: Any) -> Path:
+    """Run what is missing of a suite file; returns the folder of the results. Options as of ``dazoo run``."""
+    from dazoo.bench.executor import run_suite as run
+
+    return Path(run(path, **options))
+
+
+def report(folder: str | Path) -> Path:
+    """Rebuild leaderboard and tables of a results folder from its records alone; returns the HTML page's path."""
+    from dazoo.bench.report import report as write
+
+    return Path(write(folder))
+
+
+def _defaults(shape: tuple[int, ...]) -> tuple[str, str]:
+    if len(shape) == 3:
+        return ("images", "tf_efficientnet_lite0") if min(shape[:2]) >= 64 else ("digits", "cnn")
+    return ("frozen", "none") if len(shape) == 1 else ("digits", "cnn1d")
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise DazooError("no CUDA device is there; use device='cpu' or 'auto'")
+    return name
+
+
+def _classifier(name: str | None) -> Any:
+    if name is None:
+        return None
+    from dazoo.methods.classifiers import classifier
+
+    return classifier(name)
