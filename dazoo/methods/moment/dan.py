@@ -2,8 +2,9 @@
 
     min_{F,C}  CE(C(F(x_s)), y_s) + trade_off * sum_l MMD^2_k(h_l(x_s), h_l(x_t))
 
-over the layers l: the features F (b, width) and, with ``layers = "both"``, the scores C(F) (b, C). k is a sum of Gaussian kernels whose bandwidths are
-powers of two times the mean squared distance. ``linear`` uses the paper's linear-time estimator over cyclic pairs.
+over the layers l: the features F (b, width) and, with ``layers = "both"``, the scores C(F) (b, C). k is a sum of
+Gaussian kernels whose bandwidths are powers of two times the mean squared distance. ``linear`` uses the paper's
+linear-time estimator over cyclic pairs.
 
 Evidence: tests/test_parity.py (dan_mkmmd, dan_mkmmd_linear), tests/test_ops_mmd.py.
 """

@@ -1,0 +1,1 @@
+"""Deep methods that move one domain onto the other by optimal transport: mini-batch plans, slices and critics."""
