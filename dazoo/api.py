@@ -117,16 +117,16 @@ def evaluate(model: Predictor, task: Task) -> dict[str, float]:
 
 def run_suite(path: str | Path, **options: Any) -> Path:
     """Run what is missing of a suite file; returns the folder of the results. Options as of ``dazoo run``."""
-    from dazoo.bench.executor import run_suite as run
+    from dazoo.bench.harness import run_suite as run
 
-    return Path(run(path, **options))
+    return run(path, **options).folder
 
 
 def report(folder: str | Path) -> Path:
     """Rebuild leaderboard and tables of a results folder from its records alone; returns the HTML page's path."""
     from dazoo.bench.report import report as write
 
-    return Path(write(folder))
+    return write(folder).folder / "leaderboard.html"
 
 
 def _defaults(shape: tuple[int, ...]) -> tuple[str, str]:

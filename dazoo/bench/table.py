@@ -52,15 +52,20 @@ class Leaderboard:
         return HIGHER_IS_BETTER[self.metric]
 
 
-def leaderboard(runs: Sequence[Run], rule: str, metric: str | None = None) -> Leaderboard:
-    """Select by ``rule`` and summarise ``metric`` (by default accuracy, for regression rmse)."""
+def leaderboard(runs: Sequence[Run], rule: str, metric: str | None = None, intervals: bool = True) -> Leaderboard:
+    """Select by ``rule`` and summarise ``metric`` (by default accuracy, for regression rmse).
+
+    Without ``intervals``, the ends of the bootstrap intervals stay NaN.
+    """
     metric = metric or default_metric(runs)
     cells = {(c.label, c.task): c for c in select(runs, rule, metric)}
     tasks = tuple(sorted({c.task for c in cells.values()}))
     labels = sorted({c.label for c in cells.values()})
     higher = HIGHER_IS_BETTER[metric]
     grid = np.array([[cells[m, t].mean if (m, t) in cells else np.nan for t in tasks] for m in labels])
-    rows = [_row(label, [cells[label, t] for t in tasks if (label, t) in cells], len(tasks)) for label in labels]
+    rows = [
+        _row(label, [cells[label, t] for t in tasks if (label, t) in cells], len(tasks), intervals) for label in labels
+    ]
     # what sees target labels is ranked apart from what does not
     ranks = np.full(len(labels), np.nan)
     for mark in sorted({r.mark for r in rows}):
@@ -71,7 +76,7 @@ def leaderboard(runs: Sequence[Run], rule: str, metric: str | None = None) -> Le
     return Leaderboard(rule, metric, tasks, tuple(ranked), cells)
 
 
-def _row(label: str, cells: list[Cell], n_tasks: int) -> Row:
+def _row(label: str, cells: list[Cell], n_tasks: int, intervals: bool) -> Row:
     first = cells[0]
     good = [c for c in cells if len(c.values)]
     failed, total = sum(c.failed for c in cells), sum(c.total for c in cells)
@@ -84,7 +89,8 @@ def _row(label: str, cells: list[Cell], n_tasks: int) -> Row:
     values = [c.values for c in good]
     mean, (low, high) = float("nan"), (float("nan"), float("nan"))
     if complete:
-        mean, (low, high) = float(np.mean([c.mean for c in good])), bootstrap_interval(values)
+        mean = float(np.mean([c.mean for c in good]))
+        low, high = bootstrap_interval(values) if intervals else (low, high)
     marks = sorted({MARKS.get(c.setting, "") for c in cells} - {""})
     times = [c.seconds for c in cells if not np.isnan(c.seconds)]
     return Row(

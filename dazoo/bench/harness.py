@@ -1,0 +1,127 @@
+"""Run a suite: what is missing and nothing twice, then the report."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dazoo.bench.executor import execute
+from dazoo.bench.plan import Plan, make_plan
+from dazoo.bench.report import Report, report, write
+from dazoo.bench.run import Place, machine, require_device
+from dazoo.bench.store import Damage, stored
+from dazoo.bench.suite import Suite
+from dazoo.core.errors import DazooError
+from dazoo.methods.base import METHODS
+
+
+@dataclass(frozen=True)
+class Job:
+    """A suite that is ready to run: its plan, what is missing, and where.
+
+    ``failed`` counts stored runs that failed and are not tried again. ``narrowed`` tells whether only a part of the
+    suite was asked for.
+    """
+
+    suite: Suite
+    plan: Plan
+    missing: list[Any]
+    place: Place
+    jobs: int = 1
+    failed: int = 0
+    narrowed: bool = False
+    damage: Damage = field(default_factory=Damage)
+
+
+def prepare(
+    suite: str | Path | dict[str, Any] | Suite,
+    *,
+    data_root: str | Path | None = None,
+    out: str | Path | None = None,
+    methods: Iterable[str] = (),
+    tasks: str | None = None,
+    seeds: int | None = None,
+    jobs: int = 1,
+    device: str = "auto",
+    retry_failed: bool = False,
+) -> Job:
+    """Read and check everything before the first run starts.
+
+    Args:
+        suite: a suite file, its content, or a ``Suite``.
+        out: result folder; ``results/<name of the suite>`` by default.
+        methods: names or patterns to run instead of all; a path to a Python file adds its methods to the run.
+        tasks: a task pattern instead of the suite's. seeds: a number of seeds instead of the suite's.
+        jobs: worker processes, one thread each.
+        retry_failed: run again what failed before.
+
+    Raises:
+        DazooError: something in the suite or the arguments is wrong.
+    """
+    whole = suite if isinstance(suite, Suite) else Suite.of(suite) if isinstance(suite, dict) else Suite.load(suite)
+    if jobs < 1:
+        raise DazooError(f"at least one job is needed, not {jobs}")
+    files = [m for m in methods if m.endswith(".py") or "/" in m]
+    names = [m for m in methods if m not in files]
+    sources: dict[str, str] = {}
+    for path in files:
+        code = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16] if Path(path).is_file() else ""
+        sources |= {name: code for name in METHODS.load_file(path)}
+    listed = [m.label or m.name for m in whole.methods]
+    for name in names:
+        if not any(ch in name for ch in "*?[") and name not in listed:
+            METHODS.get(name)
+        elif not any(fnmatch.fnmatchcase(m, name) for m in listed) and not METHODS.names(name):
+            raise DazooError(f"no method matches {name!r}; dazoo list methods shows them all")
+    chosen = whole.narrow(names, tasks, seeds, added=sources)
+    plan = make_plan(chosen, data_root, sources)
+    folder = Path(out) if out is not None else Path("results") / (whole.name or "suite")
+    known, damage = stored(folder)
+    done = [k for k, status in known.items() if status == "ok" or not retry_failed]
+    missing = plan.missing(done)
+    place = Place(
+        str(folder),
+        None if data_root is None else str(data_root),
+        require_device(device),
+        tuple(str(Path(f).resolve()) for f in files),
+    )
+    failed = sum(known.get(s.key) == "failed" for s in plan.specs) if not retry_failed else 0
+    return Job(whole, plan, missing, place, jobs, failed, chosen is not whole and chosen != whole, damage)
+
+
+def carry_out(job: Job, tick: Callable[[int], None] | None = None) -> Report:
+    """Execute what is missing, then rebuild the report."""
+    folder = Path(job.place.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    _copy_suite(job.suite, folder / "suite.yaml")
+    if not job.narrowed or not (folder / "plan.json").is_file():
+        plan = {"runs": len(job.plan.specs), "skipped": [asdict(s) for s in job.plan.skipped]}
+        write(folder / "plan.json", json.dumps(plan, indent=1) + "\n")
+    if job.missing:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        environment = {"started": now, "jobs": job.jobs, **machine(job.place.device)}
+        write(folder / "environment.json", json.dumps(environment, indent=1) + "\n")
+    execute(job.missing, job.place, job.jobs, tick)
+    return report(folder)
+
+
+def run_suite(suite: str | Path | dict[str, Any] | Suite, **options: Any) -> Report:
+    """``prepare`` and ``carry_out`` in one call; options as of ``prepare``."""
+    return carry_out(prepare(suite, **options))
+
+
+def _copy_suite(suite: Suite, path: Path) -> None:
+    source = Path(suite.origin.file) if suite.origin.file else None
+    if source is not None and source.is_file():
+        if source.resolve() != path.resolve():
+            write(path, source.read_text(encoding="utf-8"))
+    else:
+        write(path, yaml.safe_dump(suite.to_json(), sort_keys=False, allow_unicode=True))

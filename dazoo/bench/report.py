@@ -1,0 +1,281 @@
+"""Leaderboards as Markdown, CSV and one self-contained HTML page, made from the records of a result folder alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dazoo.bench.metrics import SHARES
+from dazoo.bench.select import ORACLE_LABEL, Cell, Runs, read_runs
+from dazoo.bench.store import FOLDER
+from dazoo.bench.suite import LAST, ORACLE_RULE, Suite
+from dazoo.bench.table import Leaderboard, Row, leaderboard
+from dazoo.core.errors import DazooError, nearest
+from dazoo.data.registry import split_name
+
+PER_TASK = ("method", "source", "target", "metric", "mean", "std", "n_seeds", "selected_by")
+OVERALL = ("method", "family", "mean", "ci_low", "ci_high", "mean_rank", "seconds", "selected_by")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the records of a folder say.
+
+    Attributes:
+        name, description: of the suite. suite_text: the suite file as it was copied.
+        runs: all runs. board: the leaderboard under the suite's rule.
+        environment: of the last execution. plan: number of planned runs and what was skipped.
+    """
+
+    folder: Path
+    name: str
+    description: str
+    suite_text: str
+    runs: Runs
+    board: Leaderboard
+    environment: dict[str, Any] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def percent(self) -> bool:
+        return self.board.metric in SHARES
+
+    def show(self, value: float, digits: int = 2) -> str:
+        """A value of the metric for reading: shares in percent, empty where there is none."""
+        if math.isnan(value):
+            return ""
+        return f"{100 * value:.{digits}f}" if self.percent else f"{value:.{digits + 2}f}"
+
+    @property
+    def unit(self) -> str:
+        return self.board.metric.replace("_", " ") + (" (%)" if self.percent else "")
+
+    @property
+    def failures(self) -> list[tuple[Cell, str]]:
+        """Failed cells with each of their error messages."""
+        return [(c, e) for c in self.board.cells.values() for e in c.errors]
+
+
+def load_report(folder: str | Path, select_by: str | None = None, metric: str | None = None) -> Report:
+    """Read a result folder.
+
+    Args:
+        select_by: a rule to use instead of the suite's.
+        metric: a target metric to report instead of the suite's.
+
+    Raises:
+        DazooError: there are no records, or the rule or metric is not among what they hold.
+    """
+    folder = Path(folder)
+    if not (folder / FOLDER).is_dir():
+        raise DazooError(f"{folder} holds no records; run a suite with --out {folder} first")
+    runs = read_runs(folder)
+    if not runs.runs:
+        raise DazooError(f"{folder} holds no usable record ({runs.damage.summary() or 'the shards are empty'})")
+    copy = folder / "suite.yaml"
+    suite = Suite.load(copy) if copy.is_file() else None
+    rule = select_by or (suite.select_by if suite else "info_max")
+    validators = sorted({v for r in runs.runs for v in r.validators})
+    metrics = sorted({m for r in runs.runs for m in r.metrics})
+    if rule not in (LAST, ORACLE_RULE) and select_by and validators and rule not in validators:
+        known = [*validators, LAST, ORACLE_RULE]
+        raise DazooError(f"the records hold no scores of a validator {rule!r}: {nearest(rule, known)}")
+    metric = metric or (suite.metric if suite else None)
+    if metric and metrics and metric not in metrics:
+        raise DazooError(f"the records hold no metric {metric!r}: {nearest(metric, metrics)}")
+    return Report(
+        folder=folder,
+        name=suite.name if suite else folder.resolve().name,
+        description=" ".join(suite.description.split()) if suite else "",
+        suite_text=copy.read_text(encoding="utf-8") if suite else "",
+        runs=runs,
+        board=leaderboard(runs.runs, rule, metric),
+        environment=_json(folder / "environment.json"),
+        plan=_json(folder / "plan.json"),
+    )
+
+
+def report(folder: str | Path, select_by: str | None = None, metric: str | None = None) -> Report:
+    """Rebuild ``leaderboard.{md,csv,html}`` and ``per_task.csv`` of a result folder from its records."""
+    made = load_report(folder, select_by, metric)
+    from dazoo.bench.page import page
+
+    write(made.folder / "leaderboard.csv", leaderboard_csv(made))
+    write(made.folder / "per_task.csv", per_task_csv(made))
+    write(made.folder / "leaderboard.md", markdown(made))
+    write(made.folder / "leaderboard.html", page(made))
+    return made
+
+
+def write(path: Path, text: str) -> None:
+    """Put a whole file in place at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError):
+        return {}
+
+
+# -- CSV ----------------------------------------------------------------------------------------------------------
+
+
+def leaderboard_csv(made: Report) -> str:
+    """One row per method, best first. A method without a number has the reason in the column ``mean``."""
+    return _csv(OVERALL, (_overall(row) for row in made.board.rows))
+
+
+def _overall(row: Row) -> list[str]:
+    numbers = [row.problem or _number(row.mean), _number(row.low), _number(row.high), _number(row.rank, 3)]
+    return [row.label, row.family, *numbers, _number(row.seconds, 3), row.selected_by]
+
+
+def per_task_csv(made: Report) -> str:
+    """One row per method and task. A cell without a number has the reason in the column ``mean``."""
+    rows = []
+    for row in made.board.rows:
+        for task in made.board.tasks:
+            cell = made.board.cells.get((row.label, task))
+            if cell is None:
+                continue
+            _, sources, target = split_name(task)
+            mean = _number(cell.mean) or problem(cell)
+            where = [row.label, "+".join(sources), target, made.board.metric]
+            rows.append([*where, mean, _number(cell.std), str(len(cell.values)), cell.selected_by])
+    return _csv(PER_TASK, rows)
+
+
+def problem(cell: Cell) -> str:
+    """Why a cell has no number."""
+    if cell.failed:
+        return f"failed {cell.failed} of {cell.total}"
+    return "" if len(cell.values) else "incomplete"
+
+
+def _csv(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def _number(value: float, digits: int = 6) -> str:
+    return "" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+# -- words --------------------------------------------------------------------------------------------------------
+
+
+def rule_sentence(made: Report) -> str:
+    """How trial and checkpoint were chosen, in one sentence."""
+    rule = made.board.rule
+    if rule == LAST:
+        return "No selection: every number is the last checkpoint of the default hyper-parameters."
+    if rule == ORACLE_RULE:
+        return f"Selection by {ORACLE_LABEL}: an upper bound that no one without labels can reach."
+    return (
+        f"Trial and checkpoint of every run were chosen by the label-free validator `{rule}`; "
+        "target labels were used for the final numbers only."
+    )
+
+
+def facts(made: Report) -> list[str]:
+    """What a reader must know about the numbers."""
+    board, runs = made.board, made.runs.runs
+    seeds = sorted({len(c.values) for c in board.cells.values() if len(c.values)})
+    shown = "no" if not seeds else str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    found = [
+        f"{len(board.tasks)} tasks, {len(board.rows)} methods, {shown} seed{'' if seeds == [1] else 's'} per task, "
+        f"{len(runs)} runs.",
+        f"Mean of {made.unit} over tasks; 95 % bootstrap interval over tasks and seeds; mean rank among the methods "
+        "with the same view of target labels.",
+    ]
+    if any(r.mark for r in board.rows):
+        found.append("Methods marked with † see target labels and are no competitors of those that do not.")
+    planned = made.plan.get("runs")
+    if isinstance(planned, int) and planned > len(runs):
+        found.append(f"Incomplete: {planned - len(runs)} of {planned} planned runs are missing.")
+    for label, reason in skipped(made):
+        found.append(f"Skipped: {label} ({reason}).")
+    return found
+
+
+def skipped(made: Report) -> list[tuple[str, str]]:
+    """Methods left out of some tasks, with the reason and the number of tasks."""
+    rows = Counter((str(s["label"]), str(s["reason"])) for s in made.plan.get("skipped", []))
+    return [(label, f"{reason}; {n} task{'s' if n > 1 else ''}") for (label, reason), n in sorted(rows.items())]
+
+
+# -- Markdown -----------------------------------------------------------------------------------------------------
+
+
+def markdown(made: Report) -> str:
+    """The leaderboard and the table per task; depends on the records' results and times only."""
+    board = made.board
+    lines = [f"# {made.name}", ""]
+    lines += [made.description, ""] if made.description else []
+    lines += [rule_sentence(made), ""] + [f"- {fact}" for fact in facts(made)] + [""]
+    head = ["method", "family", made.unit, "95 % interval", "mean rank", "s per run", "selected by", "sees"]
+    lines += _table(head, [_md_row(made, row) for row in board.rows])
+    lines += ["", "## Per task", "", f"Mean of {made.unit} over seeds, ± standard deviation.", ""]
+    short = [t.partition("/")[2] for t in board.tasks]
+    lines += _table(["method", *short], [[_name(r), *_md_cells(made, r)] for r in board.rows])
+    if made.failures:
+        lines += ["", "## Failures", ""]
+        for cell, error in made.failures:
+            where = f"{cell.label} on {cell.task}: failed {cell.failed} of {cell.total} runs"
+            lines.append(f"- {where}: {' '.join(error.split())[:300]}")
+    return "\n".join(lines) + "\n"
+
+
+def _md_row(made: Report, row: Row) -> list[str]:
+    interval = f"{made.show(row.low)} to {made.show(row.high)}" if not math.isnan(row.low) else ""
+    numbers = [row.problem or made.show(row.mean), interval, _number(row.rank, 2), _number(row.seconds, 2)]
+    return [_name(row), row.family, *numbers, row.selected_by, row.mark or "no target labels"]
+
+
+def _md_cells(made: Report, row: Row) -> list[str]:
+    found = []
+    for task in made.board.tasks:
+        cell = made.board.cells.get((row.label, task))
+        if cell is None:
+            found.append("–")
+        elif not len(cell.values):
+            found.append(problem(cell))
+        else:
+            std = "" if math.isnan(cell.std) else f" ± {made.show(cell.std, 1)}"
+            found.append(made.show(cell.mean, 1) + std)
+    return found
+
+
+def _name(row: Row) -> str:
+    return row.label + (" †" if row.mark else "")
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
+
+    return [line(head), line(["---"] * len(head)), *(line(r) for r in rows)]
