@@ -1,0 +1,88 @@
+"""Imports point down the layers only; the harness names no method; heavy packages load late."""
+
+from __future__ import annotations
+
+import ast
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from dazoo.methods.base import METHODS
+
+ROOT = pathlib.Path(__file__).parent.parent / "dazoo"
+LAYERS = {"core": 0, "ops": 1, "data": 2, "nets": 3, "methods": 4, "engine": 5, "validators": 5, "bench": 6}
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def layer_of(path: pathlib.Path) -> int:
+    parts = path.relative_to(ROOT).parts
+    return LAYERS[parts[0]] if len(parts) > 1 else 7
+
+
+def imported(path: pathlib.Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found |= {node.module} | {f"{node.module}.{a.name}" for a in node.names}
+    return {name for name in found if name.startswith("dazoo.")}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_down(path):
+    mine = layer_of(path)
+    for name in imported(path):
+        head = name.split(".")[1]
+        other = LAYERS.get(head, 7)
+        if head in LAYERS or (ROOT / f"{head}.py").exists():
+            assert other <= mine, f"{path.relative_to(ROOT)} (layer {mine}) imports {name} (layer {other})"
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if p.parts[-2] != "methods" and "methods" in p.parts], ids=lambda p: p.stem
+)
+def test_methods_know_only_core_ops_and_parts(path):
+    allowed = ("dazoo.core", "dazoo.ops", "dazoo.methods", "dazoo.nets.parts", "dazoo.nets.net", "dazoo.nets.augment")
+    for name in imported(path):
+        assert name.startswith(allowed), f"{path.relative_to(ROOT)} imports {name}"
+
+
+def test_the_harness_names_no_method():
+    """No file of the engine, the validators or the harness holds a method's registry name as a string."""
+    names = set(METHODS.names()) - {"pca", "entropy", "info_max", "bnm"}  # also names of transforms and validators
+    for folder in ("engine", "validators", "bench"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in names:
+                    pytest.fail(f"{path.relative_to(ROOT)}:{node.lineno} names the method {node.value!r}")
+
+
+def test_help_needs_no_torch():
+    code = "import sys, dazoo, dazoo.cli; print(sorted({'torch', 'sklearn', 'ot', 'pandas'} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"
+
+
+def test_heavy_packages_load_late():
+    late = "{'ot', 'timm', 'sklearn', 'peft'}"
+    code = f"import sys, dazoo.api; dazoo.api.list_methods(); print(sorted({late} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"
+
+
+def test_no_file_is_too_long_to_read():
+    long = {str(p.relative_to(ROOT)): n for p in FILES if (n := len(p.read_text().splitlines())) > 400}
+    assert not long
+
+
+def test_no_pickle_loading():
+    """Weights load with weights_only or safetensors."""
+    for path in FILES:
+        text = path.read_text()
+        assert "pickle.load" not in text and "weights_only=False" not in text, path
+        for call in re.findall(r"torch\.load\((?:[^()]|\([^()]*\))*\)", text):
+            assert "weights_only=True" in call, f"{path}: {call}"
