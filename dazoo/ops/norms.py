@@ -52,7 +52,8 @@ def rsd(fs: Tensor, ft: Tensor, base_weight: float | Tensor = 0.1) -> Tensor:
         U_s, U_t = left singular vectors of F_s^T, F_t^T;   P_s, cos, P_t = svd(U_s^T U_t)
         value = sum_i sqrt(1 - cos_i^2) + base_weight | |P_s| - |P_t| |_F
 
-    Gradients pass through the decompositions, so equal singular values (repeated rows) have none. Two n-dimensional
+    Gradients pass through the decompositions, so they do not exist (NaN) where singular values or angles are equal:
+    for repeated rows, or for domains that span the same subspace. Two n-dimensional
     subspaces of R^d meet where 2 n > d, with angles that are zero by dimension alone and bases that are not defined;
     there the leading ``min(n, d // 2)`` singular vectors are used instead of all.
     Chen et al., ICML 2021, https://proceedings.mlr.press/v139/chen21u.html
@@ -111,6 +112,7 @@ def _last_within(spectrum: Tensor, threshold: float) -> Tensor:
 
 
 def _ratio(spectrum: Tensor, last: Tensor) -> Tensor:
-    """Relative tolerance that keeps the eigenvalues before ``last``."""
+    """Relative tolerance that keeps the eigenvalues before ``last``: between the last kept and the first dropped."""
     spectrum = spectrum.detach()
-    return spectrum.gather(0, last[None]).squeeze(0) / spectrum[0].clamp_min(1e-30)
+    share = spectrum / spectrum[0].clamp_min(1e-30)
+    return (share.gather(0, last[None]) * share.gather(0, last[None] - 1)).squeeze(0).sqrt()
