@@ -43,14 +43,30 @@ class Domain:
             raise DazooError(f"domain {self.name!r} is empty; give it at least one sample")
         if self.y is not None and len(self.y) != len(self.x):
             raise DazooError(f"domain {self.name!r} has {len(self.x)} samples but {len(self.y)} labels")
+        if len(set(self.classes)) != len(self.classes):
+            raise DazooError(f"domain {self.name!r} names a class twice: {list(self.classes)}; rename one")
+        if self.y is not None:
+            self._check_labels(self.y)
         if self.x.is_floating_point() and not bool(torch.isfinite(self.x).all()):
             bad = int((~torch.isfinite(self.x)).flatten(1).any(1).sum()) if self.x.ndim > 1 else 1
             raise DazooError(
                 f"domain {self.name!r}: {bad} of {len(self.x)} samples hold NaN or infinite values; "
                 "remove or impute them before adapting"
             )
-        if self.y is not None and self.y.is_floating_point() and not bool(torch.isfinite(self.y).all()):
-            raise DazooError(f"domain {self.name!r}: the targets hold NaN or infinite values")
+
+    def _check_labels(self, y: Tensor) -> None:
+        if y.ndim != 1:
+            raise DazooError(f"domain {self.name!r}: labels must be (n,), not {tuple(y.shape)}; flatten them")
+        if y.is_floating_point():
+            if not bool(torch.isfinite(y).all()):
+                raise DazooError(f"domain {self.name!r}: the targets hold NaN or infinite values; remove these samples")
+        elif y.dtype != torch.int64:
+            raise DazooError(f"domain {self.name!r}: class labels must be int64, not {y.dtype}; convert them")
+        elif int(y.min()) < 0 or int(y.max()) >= len(self.classes):
+            raise DazooError(
+                f"domain {self.name!r}: labels run from {int(y.min())} to {int(y.max())}, but there are "
+                f"{len(self.classes)} class names; labels are indices into classes"
+            )
 
     def __len__(self) -> int:
         return len(self.x)

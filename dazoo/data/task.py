@@ -51,6 +51,7 @@ class Task:
     def __post_init__(self) -> None:
         if not self.sources:
             raise DazooError(f"task {self.name!r} has no source domain")
+        self._check_shares()
         first = self.sources[0]
         for source in self.sources:
             if source.y is None:
@@ -67,9 +68,35 @@ class Task:
                 raise DazooError(_classes_differ(self.name, source, first))
         if self.target.y is not None and self.target.classes != first.classes:
             raise DazooError(_classes_differ(self.name, first, self.target))
-        if not first.regression and len(first.classes) < 2:
+        test = self.target.test
+        if test is not None and (test.x.shape[1:] != self.target.x.shape[1:] or test.classes != self.target.classes):
             raise DazooError(
-                f"task {self.name!r} has only the class {list(first.classes)}; classification needs at least two"
+                f"task {self.name!r}: the target's test part has another shape or other classes than the target"
+            )
+        if not first.regression:
+            self._check_classes()
+
+    def _check_shares(self) -> None:
+        for field in ("source_holdout", "target_holdout"):
+            if not 0 <= getattr(self, field) < 1:
+                raise DazooError(f"task {self.name!r}: {field} must lie in [0, 1), not {getattr(self, field)!r}")
+        if self.few_per_class < 1:
+            raise DazooError(f"task {self.name!r}: few_per_class must be at least 1, not {self.few_per_class!r}")
+
+    def _check_classes(self) -> None:
+        """Classification needs two classes in the sources, and a closed set has no class in the target alone."""
+        present = torch.unique(torch.cat([s.y for s in self.sources if s.y is not None]))
+        if len(present) < 2:
+            only = [self.classes[int(c)] for c in present]
+            raise DazooError(f"task {self.name!r} has only the class {only}; classification needs at least two")
+        if self.setting in (FEW_LABELS, ORACLE) or self.target.y is None:
+            return
+        extra = torch.unique(self.target.y[~torch.isin(self.target.y, present)])
+        if len(extra):
+            names = [self.classes[int(c)] for c in extra[:5]]
+            raise DazooError(
+                f"task {self.name!r} is closed-set, but no source has a sample of the target's classes {names}; "
+                "drop them from the target"
             )
 
     # -- making one -------------------------------------------------------------------------------------------
@@ -97,10 +124,14 @@ class Task:
             xt_test: a separate test part of the target, with its labels ``yt_test``.
             options: further fields of ``Task``.
         """
-        xs, ys = (xs, ys) if isinstance(xs, list) and isinstance(ys, list) and np.ndim(ys[0]) else ([xs], [ys])
-        labels = [np.asarray(y) for y in ys]
-        known = [*labels] + [np.asarray(y) for y in (yt, yt_test) if y is not None]
+        several = isinstance(xs, list) and isinstance(ys, list) and len(ys) > 0 and np.ndim(ys[0]) > 0
+        xs, ys = (xs, ys) if several else ([xs], [ys])
+        if len(xs) != len(ys):
+            raise DazooError(f"there are {len(xs)} arrays of source samples but {len(ys)} of source labels")
+        labels = [_labels(y) for y in ys]
         regression = all(np.issubdtype(y.dtype, np.floating) for y in labels)
+        yt, yt_test = (None if y is None else _labels(y, whole=not regression) for y in (yt, yt_test))
+        known = [*labels] + [y for y in (yt, yt_test) if y is not None]
         names = () if regression else tuple(str(c) for c in np.unique(np.concatenate([y.astype(str) for y in known])))
         if not regression and all(np.issubdtype(y.dtype, np.integer) for y in known):
             names = tuple(str(c) for c in np.unique(np.concatenate(known)))
@@ -184,6 +215,8 @@ class Task:
             else:
                 few = _per_class(y, self.few_per_class, rng)
             rest = every[~torch.isin(every, few)]
+            if not len(few):
+                raise DazooError(f"task {self.name!r}: the target is too small to label a part of it; add samples")
             if not len(rest):
                 raise DazooError(
                     f"task {self.name!r}: {self.few_per_class} labels per class leave no target sample to test on; "
@@ -194,6 +227,8 @@ class Task:
             # not stratified: the split of a target whose labels are hidden must not depend on them
             order = torch.from_numpy(self._rng("target").permutation(n))
             cut = max(1, round(self.target_holdout * n))
+            if cut == n:
+                raise DazooError(f"task {self.name!r}: the target is too small to hold out a part of it; add samples")
             return none, order[cut:].sort().values, order[:cut].sort().values
         return none, every, every
 
@@ -222,7 +257,12 @@ def _per_class(y: Tensor, k: int, rng: np.random.Generator) -> Tensor:
 
 
 def _domain(name: str, x: Any, y: Any, classes: Sequence[str], kind: str | None) -> Domain:
-    data = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x)
+    try:
+        data = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x)
+    except (TypeError, ValueError) as error:
+        raise DazooError(
+            f"{name} samples are no array of numbers ({error}); give every sample the same length"
+        ) from error
     if data.ndim < 2:
         raise DazooError(
             f"{name} samples must be (n, features) or images (n, height, width, channels), not {tuple(data.shape)}"
@@ -240,6 +280,24 @@ def _domain(name: str, x: Any, y: Any, classes: Sequence[str], kind: str | None)
         return Domain(name, data, torch.as_tensor(labels, dtype=torch.float32), (), kind)
     index = {c: i for i, c in enumerate(classes)}
     return Domain(name, data, torch.tensor([index[str(v)] for v in labels], dtype=torch.int64), tuple(classes), kind)
+
+
+def _labels(y: Any, whole: bool = False) -> np.ndarray:
+    """Labels as an array (n,); ``whole`` turns floats that are whole numbers into integers and refuses others."""
+    labels = np.asarray(y.detach().cpu() if isinstance(y, Tensor) else y)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or (labels.dtype == object and any(v is None for v in labels)):
+        raise DazooError(f"labels must be one value per sample, not an array of shape {labels.shape} or missing values")
+    if labels.dtype == bool:
+        return labels.astype(np.int64)
+    if whole and np.issubdtype(labels.dtype, np.floating):
+        if not np.array_equal(labels, np.round(labels)):
+            raise DazooError(
+                "the source labels are classes, but the target labels are fractions or missing; use one kind"
+            )
+        return labels.astype(np.int64)
+    return labels
 
 
 def _classes_differ(task: str, a: Domain, b: Domain) -> str:
