@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import torch
 
@@ -61,11 +63,18 @@ def is_gradient(name: str) -> bool:
 
 def options_for(name: str, recipe: Recipe = TINY, **fields) -> Options:
     backbone = fields.pop("backbone", "mlp" if is_gradient(name) else "none")
+    if getattr(METHODS.get(name), "needs_batch_norm", False):
+        recipe = dataclasses.replace(recipe, norm="batch")
     return Options(recipe=recipe if is_gradient(name) else None, backbone=backbone, **fields)
 
 
 def fit_toy(name: str, task: Task | None = None, seed: int = 0, recipe: Recipe = TINY, **hparams) -> FitResult:
-    """Fit a method by name on its toy task."""
+    """Fit a method by name on its toy task.
+
+    A method's ``toy_hparams`` are values under which a dozen steps are enough to show all of its terms, e.g. a low
+    confidence threshold.
+    """
+    hparams = {**getattr(METHODS.get(name), "toy_hparams", {}), **hparams}
     task = task or task_for(METHODS.get(name))
     return fit(create_method(name, **hparams), task.seen(), seed=seed, options=options_for(name, recipe))
 

@@ -1,0 +1,146 @@
+"""Losses of pseudo-labels, consistency and self-training: pure functions of scores, features and banks.
+
+Masks are weights of 0 and 1 in sums, never index sets, so shapes do not depend on the data.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_TINY = 1e-30
+
+
+def linear_ramp(fraction: float, start: float | Tensor, end: float | Tensor) -> Tensor:
+    """0 before ``start``, 1 after ``end``, straight between: scalar."""
+    return torch.as_tensor((fraction - start) / (end - start)).clamp(0.0, 1.0)
+
+
+def sigmoid_ramp(fraction: float, end: float | Tensor) -> Tensor:
+    """``exp(-5 (1 - min(1, fraction / end))^2)``: scalar. Laine and Aila, ICLR 2017, https://arxiv.org/abs/1610.02242"""
+    rest = 1.0 - torch.as_tensor(fraction / end).clamp(max=1.0)
+    return torch.exp(-5.0 * rest.square())
+
+
+def cosine_ramp(fraction: float) -> float:
+    """``1/2 - cos(min(pi, 2 pi fraction)) / 2``: from 0 to 1 over the first half of training.
+
+    Berthelot et al., ICLR 2022 (AdaMatch), https://arxiv.org/abs/2106.04732
+    """
+    return 0.5 - 0.5 * math.cos(min(math.pi, 2.0 * math.pi * fraction))
+
+
+def step_draws(step: int, label: int) -> np.random.Generator:
+    """Random numbers that belong to a step of training and to nothing else: the same in every run and after a restart.
+
+    They leave torch's generators alone, so that a method that draws inside its losses changes no other draw.
+    """
+    return np.random.default_rng([label, step])
+
+
+def hard_cross_entropy(scores: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    """Weighted mean over rows of ``-log softmax(scores)_y``, ``1/n sum_i w_i ce_i``: (n, C), (n,), (n,)."""
+    return (w * functional.cross_entropy(scores, y, reduction="none")).mean()
+
+
+def confident(p: Tensor, threshold: float | Tensor) -> tuple[Tensor, Tensor]:
+    """Most probable classes (n,) and which rows reach the threshold (n,) of 0 and 1: p (n, C). No gradient."""
+    top, y = p.detach().max(-1)
+    return y, (top >= threshold).to(p.dtype)
+
+
+def fixmatch(strong: Tensor, weak: Tensor, threshold: float | Tensor = 0.95) -> Tensor:
+    """``1/n sum_i 1[max p_i >= threshold] CE(strong_i, argmax p_i)``, p = stop(softmax(weak)): scores (n, C), (n, C).
+
+    Sohn et al., NeurIPS 2020, https://arxiv.org/abs/2001.07685
+    """
+    y, mask = confident(functional.softmax(weak, -1), threshold)
+    return hard_cross_entropy(strong, y, mask)
+
+
+def align_distribution(p: Tensor, wanted: Tensor, have: Tensor) -> Tensor:
+    """Rows of ``p_c wanted_c / have_c``, scaled to sum 1: p (n, C), wanted, have (C,).
+
+    Berthelot et al., ICLR 2020 (ReMixMatch), https://arxiv.org/abs/1911.09785
+    """
+    q = p * wanted / have.clamp_min(1e-6)
+    return q / q.sum(-1, keepdim=True).clamp_min(_TINY)
+
+
+def adamatch(strong: Tensor, weak: Tensor, source_weak: Tensor, threshold: float | Tensor = 0.9) -> Tensor:
+    """AdaMatch's target term: scores (m, C), (m, C) of the target, (n, C) of the source.
+
+        q = stop(normalise(p_t * mean(p_s) / mean(p_t))),  c = threshold * mean_i max p_s,i
+        value = 1/m sum_j 1[max q_j >= c] H(q_j, softmax(strong_j))
+
+    with p_s, p_t the softmax of the weak scores. Berthelot et al., ICLR 2022, https://arxiv.org/abs/2106.04732
+    """
+    ps, pt = functional.softmax(source_weak.detach(), -1), functional.softmax(weak.detach(), -1)
+    q = align_distribution(pt, ps.mean(0), pt.mean(0))
+    mask = (q.amax(-1) >= threshold * ps.amax(-1).mean()).to(q.dtype)
+    return -(mask * (q * functional.log_softmax(strong, -1)).sum(-1)).mean()
+
+
+def consistency(student: Tensor, teacher: Tensor, w: Tensor | None = None) -> Tensor:
+    """``1/n sum_i w_i 1/C sum_c (p_ic - q_ic)^2`` of softmax probabilities p, q: scores (n, C), (n, C), w (n,) or ones.
+
+    The teacher gets no gradient. Tarvainen and Valpola, NeurIPS 2017, https://arxiv.org/abs/1703.01780
+    """
+    gap = (functional.softmax(student, -1) - functional.softmax(teacher.detach(), -1)).square().mean(-1)
+    return gap.mean() if w is None else (w * gap).mean()
+
+
+def class_balance(p: Tensor, eps: float = 1e-6) -> Tensor:
+    """Binary cross-entropy between the mean prediction and the uniform one, summed over classes: p (n, C).
+
+        m = 1/n sum_i p_i,   value = -sum_c [1/C log(m_c + eps) + (1 - 1/C) log(1 - m_c + eps)]
+
+    French et al., ICLR 2018, https://arxiv.org/abs/1706.05208
+    """
+    mean = p.mean(0)
+    even = 1.0 / p.shape[-1]
+    return -(even * torch.log(mean + eps) + (1.0 - even) * torch.log(1.0 - mean + eps)).sum()
+
+
+def balanced_square(p: Tensor) -> Tensor:
+    """Sharpened predictions with every class of equal weight, ``p_ic^2 / (1/n sum_j p_jc^2)``: p (n, C) -> (n, C).
+
+    Liang et al., CVPR 2021 (ATDOC), https://arxiv.org/abs/2007.04171
+    """
+    sq = p.square()
+    return sq / sq.mean(0).clamp_min(_TINY)
+
+
+def neighbour_mean(f: Tensor, rows: Tensor, bank_f: Tensor, bank_p: Tensor, k: int) -> Tensor:
+    """Mean of the bank's predictions over the ``k`` most similar samples, itself left out, scaled to sum 1.
+
+        q_i = 1/k sum_{j in N_k(i)} bank_p_j,   N_k by cosine similarity of f_i and bank_f_j, j != rows_i
+
+    Args:
+        f: features (n, d). rows: their rows in the bank (n,). bank_f: unit features (N, d). bank_p: (N, C).
+        k: cut to N - 1 where the bank is smaller.
+    """
+    size = bank_f.shape[0]
+    sim = functional.normalize(f, dim=-1) @ bank_f.T
+    own = rows[:, None] == torch.arange(size, device=rows.device)
+    near = sim.masked_fill(own, -torch.inf).topk(min(k, size - 1), dim=1).indices
+    q = bank_p[near].mean(1)
+    return q / q.sum(-1, keepdim=True).clamp_min(_TINY)
+
+
+def ridge_transfer(ft: Tensor, wt: Tensor, fs: Tensor, ridge: float | Tensor) -> Tensor:
+    """Predictions on the source of a ridge regression fitted on the target: (n, C).
+
+        F_s (F_t^T F_t + r I)^-1 F_t^T W_t = F_s F_t^T (F_t F_t^T + r I)^-1 W_t,   r = ridge tr(F_t F_t^T) / m
+
+    ft (m, d), wt (m, C) target labels, fs (n, d). Features get a constant column for the intercept. Differentiable in
+    all features. Liu et al., NeurIPS 2021 (CST), https://arxiv.org/abs/2103.03571
+    """
+    ft, fs = (torch.cat([f, torch.ones_like(f[:, :1])], 1) for f in (ft, fs))
+    k = ft @ ft.T
+    eye = torch.eye(k.shape[0], dtype=k.dtype, device=k.device)
+    return fs @ ft.T @ torch.linalg.solve(k + ridge * k.diagonal().mean() * eye, wt)
