@@ -45,6 +45,11 @@ class Dataset:
         """The names of the domains, looked up on disk where needed."""
         return self.domains if isinstance(self.domains, tuple) else tuple(self.domains(root, **options))
 
+    def targets_under(self, options: dict[str, Any]) -> str:
+        """``classes`` or ``values``; files of one's own say it through an option ``targets``."""
+        asked = options.get("targets") if "targets" in self.options else None
+        return asked if asked in ("classes", "values") else self.targets
+
 
 DATASETS: Registry[Dataset] = Registry("dataset", "dazoo.data.sets", "dazoo.datasets")
 

@@ -1,0 +1,128 @@
+"""Arrays of one's own in an ``.npz`` file, in one of two layouts.
+
+Per domain: ``<domain>_x`` (n, ...), ``<domain>_y`` (n,), and where there is an official test part ``<domain>_x_test``
+and ``<domain>_y_test``. Or all together: ``x`` (n, ...), ``y`` (n,) and ``domain`` (n,) with the names of the domains.
+A domain without ``_y``, or whose labels are all NaN, is unlabelled. uint8 arrays (n, height, width, channels) are
+images, other arrays (n, d) vectors and (n, channels, length) series.
+
+    load_task("npz/old->new", path="sensors.npz")
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dazoo.core.errors import DazooError
+from dazoo.data.domain import Domain
+from dazoo.data.generic import as_text, class_names, code, domain_names, is_classes, locate
+from dazoo.data.registry import Dataset, register_dataset
+
+Part = tuple[np.ndarray, np.ndarray | None]
+
+
+def names(root: Path | None, path: str | None = None, **options: object) -> tuple[str, ...]:
+    """The domains in the file."""
+    place = locate(path, root, "npz")
+    return domain_names(_domains(_read(place), place), place)
+
+
+def load(
+    domain: str, root: Path | None, path: str | None = None, targets: str = "auto", classes: str = "same"
+) -> Domain:
+    """The samples of one domain, as they stand in the file; integers other than images become float32.
+
+    Args:
+        domain: name of the domain.
+        root: the data root, where ``path`` is looked up if it does not exist as it is.
+        path: the file.
+        targets: ``auto`` (fractions make regression targets, all else classes), ``classes`` or ``values``.
+        classes: ``same``, ``common`` or ``union``, see ``dazoo.data.generic``.
+
+    Raises:
+        DazooError: the file is missing or damaged, or arrays do not fit together.
+    """
+    place = locate(path, root, "npz")
+    arrays = _read(place)
+    found = domain_names(_domains(arrays, place), place)
+    parts = {name: _part(arrays, name, "", place) for name in found}
+    tests = {name: _part(arrays, name, "_test", place) for name in found if f"{name}_x_test" in arrays}
+    labels = [y for _, y in (*parts.values(), *tests.values()) if y is not None]
+    as_classes = all([is_classes(y, targets, place) for y in labels])
+    present: dict[str, set[str] | None] = {}
+    for name, (_, y) in parts.items():
+        extra = tests[name][1] if name in tests else None
+        present[name] = None if y is None else {*as_text(y), *(() if extra is None else as_text(extra))}
+    chosen = class_names(present, domain, classes) if as_classes else ()
+    made = _domain(domain, parts[domain], chosen, as_classes, place)
+    if domain in tests:
+        made = replace(made, test=_domain(domain, tests[domain], chosen, as_classes, place))
+    return made
+
+
+def _read(place: Path) -> dict[str, np.ndarray]:
+    if place.is_dir():
+        raise DazooError(f"the dataset 'npz' needs a file, but {place} is a folder; use the dataset folder")
+    try:
+        with np.load(place, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except Exception as error:
+        raise DazooError(
+            f"{place} is damaged or no .npz file of plain arrays ({error}); write it with numpy.savez"
+        ) from error
+
+
+def _domains(arrays: dict[str, np.ndarray], place: Path) -> list[str]:
+    if "x" in arrays:
+        for key in ("y", "domain"):
+            if key not in arrays or len(arrays[key]) != len(arrays["x"]):
+                raise DazooError(f"{place} has an array 'x', so it needs {key!r} with one entry per row of 'x'")
+        return sorted(set(as_text(arrays["domain"])))
+    return sorted(key.removesuffix("_x") for key in arrays if key.endswith("_x"))
+
+
+def _part(arrays: dict[str, np.ndarray], name: str, suffix: str, place: Path) -> Part:
+    y: np.ndarray | None
+    if "x" in arrays:
+        rows = as_text(arrays["domain"]) == name
+        x, y = arrays["x"][rows], arrays["y"][rows]
+    else:
+        x, y = arrays[f"{name}_x{suffix}"], arrays.get(f"{name}_y{suffix}")
+    if x.ndim < 2 or not (np.issubdtype(x.dtype, np.number) or x.dtype == bool):
+        raise DazooError(f"{place}: the samples of {name!r} must be numbers (n, ...), not {x.dtype} of shape {x.shape}")
+    if y is not None and y.shape != (len(x),):
+        raise DazooError(f"{place}: {name!r} has {len(x)} samples, but its labels have the shape {y.shape}")
+    if y is not None and np.issubdtype(y.dtype, np.floating) and bool(np.isnan(y).all()):
+        y = None
+    return x, y
+
+
+def _domain(name: str, part: Part, classes: tuple[str, ...], as_classes: bool, place: Path) -> Domain:
+    x, y = part
+    kind = "vector" if x.ndim == 2 else "image" if x.dtype == np.uint8 and x.ndim == 4 else "series"
+    if kind != "image" and x.dtype not in (np.float32, np.float64):
+        x = x.astype(np.float32)
+    labels: Tensor | None = None
+    if y is not None and as_classes:
+        rows, labels = code(as_text(y), classes)
+        x = x[rows]
+    elif y is not None:
+        is_classes(y, "values", place)
+        labels = torch.from_numpy(y.astype(np.float32))
+    return Domain(name, torch.from_numpy(np.ascontiguousarray(x)), labels, classes, kind)
+
+
+register_dataset(
+    Dataset(
+        name="npz",
+        domains=names,
+        load=load,
+        description="your own arrays in an .npz file: <domain>_x and <domain>_y, or x, y and domain",
+        options={"path": None, "targets": "auto", "classes": "same"},
+        license="yours",
+    )
+)
