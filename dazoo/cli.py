@@ -1,0 +1,127 @@
+"""Layer 7: the command line. Heavy imports happen inside commands, so that help answers at once."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dazoo.core.errors import DazooError
+
+app = typer.Typer(
+    name="dazoo",
+    help="A zoo of transfer-learning and domain-adaptation methods with a benchmark harness one can trust.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Device(StrEnum):
+    """Where runs are computed."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    methods = "methods"
+    datasets = "datasets"
+    backbones = "backbones"
+    suites = "suites"
+    recipes = "recipes"
+    validators = "validators"
+
+
+DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder of the datasets; else $DAZOO_DATA.")]
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Argument(help="A suite file, or the name of one that 'dazoo list suites' shows.")],
+    data_root: DataRoot = None,
+    out: Annotated[Path | None, typer.Option(help="Result folder; results/NAME by default.")] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Only these, separated by commas; a path/to/file.py adds its methods.")
+    ] = None,
+    tasks: Annotated[str | None, typer.Option(help="A task pattern instead of the suite's, e.g. '*->webcam'.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds instead of the suite's.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes, one thread each.")] = 1,
+    device: Annotated[Device, typer.Option(help="auto takes CUDA where it is there.")] = Device.auto,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run again what failed before.")] = False,
+) -> None:
+    """Run what is missing of a suite, nothing twice, and show the leaderboard.
+
+    A run that was stopped in any way goes on where it was.
+    """
+    from dazoo.cli_run import run_suite
+
+    run_suite(
+        suite,
+        data_root=data_root,
+        out=out,
+        methods=[m.strip() for m in (methods or "").split(",") if m.strip()],
+        tasks=tasks,
+        seeds=seeds,
+        jobs=jobs,
+        device=device.value,
+        retry_failed=retry_failed,
+    )
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A result folder.")],
+    select_by: Annotated[
+        str | None, typer.Option(help="A validator, 'last' or 'oracle' instead of the suite's rule.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="A target metric instead of the suite's.")] = None,
+) -> None:
+    """Rebuild leaderboard and tables of a result folder from its records alone."""
+    from dazoo.cli_run import show_report
+
+    show_report(folder, select_by, metric)
+
+
+@app.command(name="list")
+def list_(
+    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    pattern: Annotated[str, typer.Argument(help="Shell-style pattern, e.g. 'ot_*'.")] = "*",
+    family: Annotated[str | None, typer.Option(help="Only methods of this family.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """List methods, datasets, backbones, suites, recipes or validators."""
+    from dazoo.cli_list import show_list
+
+    show_list(kind.value, pattern, family, as_json)
+
+
+@app.command()
+def info(
+    name: Annotated[str, typer.Argument(help="A method, dataset, backbone, validator or recipe.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """Show what something is: paper, formula, hyper-parameters, settings, deviations; domains; options."""
+    from dazoo.cli_list import show_info
+
+    show_info(name, as_json)
+
+
+def main() -> None:
+    """Entry point: a mistake of the user ends in one message and exit code 2."""
+    try:
+        app()
+    except DazooError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,276 @@
+"""The commands ``list`` and ``info``."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+import sys
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from dazoo.core.errors import DazooError, UnknownName, nearest
+
+Row = dict[str, Any]
+
+
+def show_list(kind: str, pattern: str, family: str | None, as_json: bool) -> None:
+    """Print one row per entry."""
+    if family is not None and kind != "methods":
+        raise DazooError(f"--family applies to methods, not to {kind}")
+    rows = [r for r in LISTS[kind]() if fnmatchcase(r["name"], pattern)]
+    if family is not None:
+        families = sorted({r["family"] for r in rows})
+        rows = [r for r in rows if r["family"] == family]
+        if not rows:
+            raise UnknownName(f"no method of the family {family!r}: {nearest(family, families)}")
+    if as_json:
+        print(json.dumps(rows, indent=1, default=str))
+        return
+    if not rows:
+        raise UnknownName(f"no {kind[:-1]} matches {pattern!r}: {nearest(pattern, [r['name'] for r in LISTS[kind]()])}")
+    table = Table(box=None, pad_edge=False)
+    for column in rows[0]:
+        table.add_column(column, no_wrap=column == "name", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(_text(v)) for v in row.values()))
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    if sys.stdout.isatty():
+        console.print(f"[dim]{len(rows)} {kind if len(rows) != 1 else kind[:-1]}[/dim]")
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else "" if value is None else str(value)
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence of a docstring, on one line."""
+    paragraph = " ".join(text.strip().split("\n\n")[0].split())
+    return re.split(r"(?<=[a-z)'])\.(?:\s|$)", paragraph, maxsplit=1)[0]
+
+
+def method_doc(cls: type) -> str:
+    """The docstring with the formula: that of the file, else that of the class."""
+    return inspect.cleandoc(sys.modules[cls.__module__].__doc__ or cls.__doc__ or "")
+
+
+def list_methods() -> list[Row]:
+    from dazoo.methods.base import METHODS
+
+    return [
+        {
+            "name": name,
+            "family": cls.family,
+            "settings": sorted(s.value for s in cls.settings),
+            "year": cls.paper.year,
+            "description": first_sentence(method_doc(cls)),
+        }
+        for name, cls in METHODS.items()
+    ]
+
+
+def list_datasets() -> list[Row]:
+    from dazoo.data.registry import DATASETS
+
+    return [
+        {
+            "name": name,
+            "targets": d.targets,
+            "domains": list(d.domains) if isinstance(d.domains, tuple) else ["found on disk"],
+            "needs files": d.needs_root,
+            "description": d.description,
+        }
+        for name, d in DATASETS.items()
+    ]
+
+
+def list_backbones() -> list[Row]:
+    from dazoo.nets.backbone import BACKBONES
+
+    return [
+        {"name": name, "takes": sorted(b.kinds), "pretrained": b.has_pretrained, "description": b.description}
+        for name, b in BACKBONES.items()
+    ]
+
+
+def list_recipes() -> list[Row]:
+    from dazoo.engine.recipe import RECIPES
+
+    fields = ("optimizer", "lr", "schedule", "steps", "batch", "bottleneck")
+    return [{"name": n, **{f: getattr(r, f) for f in fields}} for n, r in sorted(RECIPES.items())]
+
+
+def list_validators() -> list[Row]:
+    from dazoo.validators.base import VALIDATORS
+
+    return [
+        {"name": n, "cost": v.cost, "needs": list(v.needs), "description": v.description} for n, v in VALIDATORS.items()
+    ]
+
+
+def list_suites() -> list[Row]:
+    from dazoo.bench.yamlfile import read_yaml
+
+    rows = []
+    for name, path in sorted(suite_files().items()):
+        data, _ = read_yaml(path)
+        found = data if isinstance(data, dict) else {}
+        text = " ".join(str(found.get("description") or "").split())
+        rows.append({"name": name, "file": str(path), "description": text})
+    return rows
+
+
+def suite_files() -> dict[str, Path]:
+    """Suite files by name: those of ``benchmarks/`` here, and of the source tree this package lies in."""
+    found: dict[str, Path] = {}
+    for folder in (Path(__file__).resolve().parent.parent / "benchmarks", Path("benchmarks")):
+        found |= {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return found
+
+
+LISTS: dict[str, Callable[[], list[Row]]] = {
+    "methods": list_methods,
+    "datasets": list_datasets,
+    "backbones": list_backbones,
+    "suites": list_suites,
+    "recipes": list_recipes,
+    "validators": list_validators,
+}
+
+
+# -- info ---------------------------------------------------------------------------------------------------------
+
+
+def show_info(name: str, as_json: bool) -> None:
+    """Print all there is to know about an entry, whatever kind it is."""
+    for describe in (method_info, dataset_info, validator_info, recipe_info, backbone_info):
+        found = describe(name)
+        if found is not None:
+            print(json.dumps(found, indent=1, default=str)) if as_json else _print_info(found)
+            return
+    known = [r["name"] for rows in LISTS.values() for r in rows()]
+    raise UnknownName(f"nothing here is called {name!r}: {nearest(name, known)}")
+
+
+def method_info(name: str) -> Row | None:
+    from dazoo.core.hparam import space
+    from dazoo.methods.base import METHODS
+
+    if name not in METHODS:
+        return None
+    cls = METHODS.get(name)
+    paper = cls.paper
+    return {
+        "kind": "method",
+        "name": name,
+        "family": cls.family,
+        "settings": sorted(s.value for s in cls.settings),
+        "predicts": sorted(cls.targets),
+        "paper": f"{paper.authors}: {paper.title}. {paper.venue + ', ' if paper.venue else ''}{paper.year}.",
+        "url": paper.url,
+        "deviations": paper.deviations or "none known",
+        "starts from": cls.start,
+        "text": method_doc(cls),
+        "hyper-parameters": [
+            {
+                "name": key,
+                "default": meta.default,
+                "range": list(meta.choices) if meta.choices else _range(meta.low, meta.high, meta.log),
+                "meaning": meta.help,
+            }
+            for key, meta in space(cls).items()
+        ],
+    }
+
+
+def _range(low: float | None, high: float | None, log: bool) -> str:
+    return "" if low is None or high is None else f"{low:g} to {high:g}{' (log)' if log else ''}"
+
+
+def dataset_info(name: str) -> Row | None:
+    from dazoo.data.registry import DATASETS
+
+    if name not in DATASETS:
+        return None
+    entry = DATASETS.get(name)
+    module = sys.modules.get(entry.load.__module__)
+    return {
+        "kind": "dataset",
+        "name": name,
+        "description": entry.description,
+        "targets": entry.targets,
+        "domains": list(entry.domains) if isinstance(entry.domains, tuple) else "found on disk",
+        "options": ", ".join(f"{k}={v!r}" for k, v in entry.options.items()),
+        "needs files": "yes, under --data-root or $DAZOO_DATA" if entry.needs_root else "no",
+        "license": entry.license,
+        "text": inspect.cleandoc(module.__doc__ or "") if module else "",
+    }
+
+
+def validator_info(name: str) -> Row | None:
+    from dazoo.validators.base import VALIDATORS
+
+    if name not in VALIDATORS:
+        return None
+    entry = VALIDATORS.get(name)
+    text = inspect.cleandoc(sys.modules[entry.fn.__module__].__doc__ or "")
+    return {"kind": "validator", "name": name, "cost": entry.cost, "needs": list(entry.needs), "text": text}
+
+
+def recipe_info(name: str) -> Row | None:
+    from dazoo.engine.recipe import RECIPES
+
+    return {"kind": "recipe", **dataclasses.asdict(RECIPES[name])} if name in RECIPES else None
+
+
+def backbone_info(name: str) -> Row | None:
+    from dazoo.nets.backbone import get_backbone
+
+    try:
+        entry = get_backbone(name)
+    except UnknownName:
+        return None
+    return {
+        "kind": "backbone",
+        "name": entry.name,
+        "description": entry.description,
+        "takes": sorted(entry.kinds),
+        "image size": entry.image_size,
+        "pretrained weights": entry.has_pretrained,
+        "options": ", ".join(f"{k}={v!r}" for k, v in entry.options.items()),
+    }
+
+
+def _print_info(found: Row) -> None:
+    console = Console(highlight=False)
+    console.print(f"[bold]{escape(found['name'])}[/bold]  [dim]{found['kind']}[/dim]")
+    if found.get("text"):
+        console.print()
+        console.print(escape(found["text"]), soft_wrap=True)
+    console.print()
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for key, value in found.items():
+        if key not in ("kind", "name", "text", "hyper-parameters") and value not in (None, "", []):
+            table.add_row(key, escape(_text(value)))
+    console.print(table)
+    rows = found.get("hyper-parameters")
+    if rows:
+        console.print()
+        hparams = Table(box=None, pad_edge=False)
+        for column in ("hyper-parameter", "default", "range", "meaning"):
+            hparams.add_column(column, overflow="fold")
+        for row in rows:
+            hparams.add_row(
+                row["name"], escape(repr(row["default"])), escape(_text(row["range"])), escape(row["meaning"])
+            )
+        console.print(hparams)

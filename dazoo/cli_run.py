@@ -1,0 +1,100 @@
+"""The commands ``run`` and ``report``."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from dazoo.bench.harness import Job, carry_out, prepare
+from dazoo.bench.report import Report, report, rule_sentence
+from dazoo.cli_list import suite_files
+from dazoo.core.errors import DazooError, nearest
+
+
+def run_suite(suite: str, **options: Any) -> None:
+    """Run a suite with a progress bar and print the leaderboard."""
+    job = prepare(find_suite(suite), **options)
+    log = Console(stderr=True, highlight=False)
+    _announce(job, log)
+    try:
+        made = _with_progress(job, log)
+    except KeyboardInterrupt:
+        log.print("stopped; what was finished is stored, and the same command goes on from there")
+        sys.exit(130)
+    show(made)
+
+
+def show_report(folder: Path, select_by: str | None, metric: str | None) -> None:
+    """Rebuild and print a leaderboard."""
+    show(report(folder, select_by, metric))
+
+
+def find_suite(name: str) -> Path:
+    """The file of a suite given by path or by name."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    known = suite_files()
+    if name in known:
+        return known[name]
+    raise DazooError(f"no suite file {name!r}: {nearest(path.stem, known)}")
+
+
+def _announce(job: Job, log: Console) -> None:
+    plan = job.plan
+    stored = len(plan.specs) - len(job.missing)
+    log.print(
+        f"{escape(job.suite.name)}: {len(plan.specs)} runs, {stored} stored, {len(job.missing)} to do "
+        f"({job.place.device}, {job.jobs} job{'s' if job.jobs > 1 else ''})"
+    )
+    for reason in sorted({f"{s.label}: {s.reason}" for s in plan.skipped}):
+        log.print(f"skipped {escape(reason)}")
+    if job.failed:
+        log.print(f"{job.failed} of the stored runs failed; --retry-failed runs them again")
+    if len(job.damage):
+        log.print(f"warning: {escape(job.damage.summary())}")
+
+
+def _with_progress(job: Job, log: Console) -> Report:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=log, disable=not job.missing) as bar:
+        shown = bar.add_task("runs", total=len(job.missing))
+        return carry_out(job, lambda n: bar.advance(shown, n))
+
+
+def show(made: Report) -> None:
+    """Print the leaderboard and say where the files are."""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    table = Table(title=escape(made.name), title_justify="left", caption_justify="left", box=None, pad_edge=False)
+    for column in ("method", made.unit, "95 % interval", "rank", "s/run", "family", "selected by"):
+        left = column in ("method", "family", "selected by")
+        table.add_column(column, justify="left" if left else "right", no_wrap=column == "method")
+    for row in made.board.rows:
+        name = escape(row.label) + (f" [italic]† {row.mark}[/italic]" if row.mark else "")
+        interval = "" if math.isnan(row.low) else f"{made.show(row.low)} to {made.show(row.high)}"
+        number = f"[yellow]{escape(row.problem)}[/yellow]" if row.problem else made.show(row.mean)
+        rank = "" if math.isnan(row.rank) else f"{row.rank:.2f}"
+        seconds = "" if math.isnan(row.seconds) else f"{row.seconds:.2f}"
+        table.add_row(name, number, interval, rank, seconds, row.family, escape(row.selected_by))
+    console.print(table)
+    console.print(f"[dim]{escape(rule_sentence(made))}[/dim]")
+    failed = sum(c.failed for c in made.board.cells.values())
+    if failed:
+        console.print(f"[yellow]{failed} runs failed[/yellow]; the page lists them with their errors")
+    if len(made.runs.damage):
+        console.print(f"[yellow]{escape(made.runs.damage.summary())}[/yellow]")
+    console.print(f"page: {escape(str(made.folder / 'leaderboard.html'))}", soft_wrap=True)
