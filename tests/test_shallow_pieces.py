@@ -11,7 +11,7 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 
 from dazoo.core import portable
 from dazoo.core.errors import DazooError, NonFiniteError, UnknownName
@@ -132,15 +132,30 @@ def test_logistic_gives_scikit_learns_probabilities(c):
 
 
 @pytest.mark.parametrize("c", [2, 3])
-def test_svm_gives_scikit_learns_labels_and_decision_values(c):
+@pytest.mark.parametrize("name", ["svm", "svm_rbf"])
+def test_svm_gives_scikit_learns_labels_and_decision_values(c, name):
+    (x, y), (z, _) = blobs(c=c), blobs(c=c, seed=3)
+    scores = classifier(name).fit(x, y, c)(z).numpy()
+    reference = SVC(kernel="linear") if name == "svm" else SVC(C=10.0)
+    reference = reference.set_params(break_ties=c > 2).fit(x.numpy(), y.numpy())
+    decision = reference.decision_function(z.numpy())
+    assert np.array_equal(scores.argmax(1), reference.predict(z.numpy()))
+    if c > 2:
+        assert np.allclose(scores, decision)
+    else:
+        assert np.array_equal(scores[:, 1] > scores[:, 0], decision > 0)
+
+
+@pytest.mark.parametrize("c", [2, 3])
+def test_linear_svc_gives_scikit_learns_decision_values(c):
     x, y = blobs(c=c)
-    scores = classifier("svm").fit(x, y, c)(x).numpy()
-    reference = LinearSVC(max_iter=2000, random_state=0).fit(x.numpy(), y.numpy())
+    scores = classifier("linear_svc").fit(x, y, c)(x).numpy()
+    reference = LinearSVC(random_state=0, dual=True).fit(x.numpy(), y.numpy())
     assert np.array_equal(scores.argmax(1), reference.predict(x.numpy()))
     assert np.allclose(scores if c > 2 else scores[:, 1], reference.decision_function(x.numpy()))
 
 
-@pytest.mark.parametrize("name", ["1nn", "logistic", "svm", "ridge"])
+@pytest.mark.parametrize("name", ["1nn", "logistic", "svm", "svm_rbf", "linear_svc", "ridge"])
 def test_a_class_without_samples_is_never_predicted_and_scores_stay_finite(name):
     x, y = blobs(c=3)
     y = torch.where(y == 1, 3, y)
@@ -149,7 +164,7 @@ def test_a_class_without_samples_is_never_predicted_and_scores_stay_finite(name)
     assert set(scores.argmax(1).tolist()) <= {0, 2, 3}
 
 
-@pytest.mark.parametrize("name", ["1nn", "logistic", "svm", "ridge"])
+@pytest.mark.parametrize("name", ["1nn", "logistic", "svm", "svm_rbf", "linear_svc", "ridge"])
 def test_equal_weights_change_nothing_and_unequal_ones_do(name):
     x, y = blobs(200)
     gen = torch.Generator().manual_seed(0)

@@ -4,13 +4,17 @@
 ``1nn``                 k nearest neighbours, option ``k`` (1); with values instead of classes, their mean
 ``knn_regression``      the same for values only, option ``k`` (5)
 ``logistic``            multinomial logistic regression (lbfgs), options ``C`` (1.0), ``max_iter`` (1000)
-``svm``                 linear SVM, one against the rest (liblinear), options ``C`` (1.0), ``max_iter`` (2000)
+``svm``                 linear SVM, one against one (libsvm), option ``C`` (1.0)
+``svm_rbf``             SVM with kernel exp(-||x - x'||^2 / (d var(x))), one against one, option ``C`` (10.0)
+``linear_svc``          linear SVM with squared hinge, one against the rest (liblinear), for many samples;
+                        options ``C`` (1.0), ``max_iter`` (1000)
 ``ridge``               least squares with an L2 penalty ``alpha`` (1.0); classes as +1/-1 columns
 ======================  ======================================================================================
 """
 
 from __future__ import annotations
 
+import itertools
 import warnings as python_warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,17 +25,19 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError, NonFiniteError, UnknownName, nearest
-from dazoo.methods.steps import Head, LinearScores, NearestNeighbors
+from dazoo.methods.steps import Affine, Head, KernelMap, LinearScores, NearestNeighbors, PairwiseVotes, Step
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "1nn": {"k": 1},
     "knn_regression": {"k": 5},
     "logistic": {"C": 1.0, "max_iter": 1000},
-    "svm": {"C": 1.0, "max_iter": 2000},
+    "svm": {"C": 1.0},
+    "svm_rbf": {"C": 10.0},
+    "linear_svc": {"C": 1.0, "max_iter": 1000},
     "ridge": {"alpha": 1.0},
 }
 FOR_VALUES = ("1nn", "knn_regression", "ridge")
-FOR_CLASSES = ("1nn", "logistic", "svm", "ridge")
+FOR_CLASSES = ("1nn", "logistic", "svm", "svm_rbf", "linear_svc", "ridge")
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,10 @@ class Classifier:
             return NearestNeighbors(z, y, n_classes, options["k"])
         if not n_classes:
             return _ridge_values(z, y, weights, options["alpha"])
+        if weights is not None and len(torch.unique(y[weights > 0])) < 2:
+            raise DazooError("the sample weights leave one class only; a classifier needs at least two")
+        if self.name in ("svm", "svm_rbf"):
+            return fit_svm(z, y, n_classes, options["C"], "linear" if self.name == "svm" else "rbf", weights)
         return _fit_linear(self.name, options, z, y, n_classes, weights, warn)
 
 
@@ -139,12 +149,11 @@ def _fit_linear(
     from sklearn.linear_model import LogisticRegression, RidgeClassifier
     from sklearn.svm import LinearSVC
 
-    if weights is not None and len(torch.unique(y[weights > 0])) < 2:
-        raise DazooError("the sample weights leave one class only; a classifier needs at least two")
     if name == "logistic":
         model = LogisticRegression(C=options["C"], max_iter=options["max_iter"])
-    elif name == "svm":
-        model = LinearSVC(C=options["C"], max_iter=options["max_iter"], random_state=0)
+    elif name == "linear_svc":
+        # the primal solver needs minutes on ill-conditioned features where the dual needs seconds
+        model = LinearSVC(C=options["C"], max_iter=options["max_iter"], random_state=0, dual=True)
     else:
         model = RidgeClassifier(alpha=options["alpha"])
     sample_weight = None if weights is None else weights.cpu().numpy()
@@ -164,6 +173,46 @@ def _fit_linear(
         n_classes,
         "logits" if name == "logistic" else "decision",
     )
+
+
+def fit_svm(
+    z: Tensor, y: Tensor, n_classes: int, c: float, kernel: str, weights: Tensor | None = None
+) -> PairwiseVotes:
+    """A one-against-one SVM, ``kernel`` ``linear`` or ``rbf`` with gamma = 1 / (d var(z))."""
+    from sklearn.svm import SVC
+
+    gamma = 1.0 / (z.shape[1] * max(float(z.var(correction=0)), 1e-300))
+    sample_weight = None if weights is None else weights.cpu().numpy()
+    kept = y if weights is None else y[weights > 0]  # libsvm drops samples of weight 0, and classes with them
+    model = SVC(C=c, kernel=kernel, gamma=gamma).fit(z.cpu().numpy(), y.cpu().numpy(), sample_weight=sample_weight)
+    classes = torch.unique(kept)
+    if kernel == "linear":
+        coef, bias = model.coef_, model.intercept_
+    else:
+        coef, bias = _pair_coefficients(model.dual_coef_, model.n_support_), model.intercept_
+    if len(bias) == 1:  # for two classes scikit-learn turns the sign round
+        coef, bias = -coef, -bias
+    weight = torch.from_numpy(np.ascontiguousarray(coef.T)).to(z)
+    offset = torch.from_numpy(np.ascontiguousarray(bias)).to(z)
+    if kernel == "linear":
+        step: Step = Affine(weight, offset)
+    else:
+        anchors = z[torch.from_numpy(model.support_.astype(np.int64)).to(z.device)]
+        step = KernelMap("rbf", anchors, weight, torch.tensor(gamma, dtype=z.dtype, device=z.device), offset)
+    return PairwiseVotes((step,), classes, n_classes)
+
+
+def _pair_coefficients(dual: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """libsvm's packed dual coefficients (k - 1, m) as one row per pair of classes (k (k - 1) / 2, m)."""
+    k, ends = len(support), np.cumsum(support)
+    if k == 2:
+        return dual
+    parts = [slice(end - n, end) for end, n in zip(ends, support)]
+    rows = np.zeros((k * (k - 1) // 2, dual.shape[1]))
+    for p, (i, j) in enumerate(itertools.combinations(range(k), 2)):
+        rows[p, parts[i]] = dual[j - 1, parts[i]]
+        rows[p, parts[j]] = dual[i, parts[j]]
+    return rows
 
 
 def _ridge_values(z: Tensor, y: Tensor, weights: Tensor | None, alpha: float) -> LinearScores:

@@ -159,6 +159,31 @@ class LinearScores(Head):
 
 
 @dataclass(frozen=True, eq=False)
+class PairwiseVotes(Head):
+    """One-against-one: ``steps`` give a decision value per pair of ``classes`` (k,), positive for the pair's first.
+
+    Scores are votes plus squashed summed decision values, so that values break ties of votes; classes that were not
+    fitted score -1.
+    """
+
+    steps: tuple[Step, ...]
+    classes: Tensor
+    n_classes: int
+
+    def __call__(self, z: Tensor) -> Tensor:
+        decision = run_steps(self.steps, z)
+        k = len(self.classes)
+        first, second = torch.triu_indices(k, k, offset=1, device=decision.device)
+        votes = torch.zeros(len(decision), k, dtype=decision.dtype, device=decision.device)
+        trust = votes.clone()
+        votes.index_add_(1, first, (decision >= 0).to(votes)).index_add_(1, second, (decision < 0).to(votes))
+        trust.index_add_(1, first, decision).index_add_(1, second, -decision)
+        scores = torch.full((len(votes), self.n_classes), -1.0, dtype=votes.dtype, device=votes.device)
+        scores[:, self.classes] = votes + trust / (3 * (trust.abs() + 1))
+        return scores
+
+
+@dataclass(frozen=True, eq=False)
 class NearestNeighbors(Head):
     """Votes of the ``k`` nearest of ``x`` (m, d) with labels ``y`` (m,): log((1 - eps) share + eps / C), eps = 0.001.
 

@@ -40,6 +40,26 @@ def matrix_power(a: Tensor, power: float, floor: float = 1e-12) -> Tensor:
     return (vectors * values.clamp(min=low).pow(power)) @ vectors.T
 
 
+def ridge_power(x: Tensor, ridge: float, power: float) -> Tensor:
+    """(cov(x) + ridge I) ** power (d, d) for ``x`` (n, d) and ``ridge`` > 0.
+
+    With n < d the eigenvectors come from the (n, n) Gram matrix; the rest of the space has eigenvalue ``ridge``.
+    """
+    n, d = x.shape
+    centred = x - x.mean(dim=0)
+    scale = max(n - 1, 1)
+    if n >= d:
+        values, vectors = torch.linalg.eigh(centred.T @ centred / scale)
+        return (vectors * (values.clamp(min=0) + ridge).pow(power)) @ vectors.T
+    values, left = torch.linalg.eigh(centred @ centred.T / scale)
+    keep = values > values[-1].clamp(min=0) * 1e-12
+    values, vectors = values[keep], centred.T @ (left[:, keep] / (scale * values[keep]).sqrt())
+    lift = (values + ridge).pow(power) - ridge**power
+    out = (vectors * lift) @ vectors.T
+    out.diagonal().add_(ridge**power)
+    return out
+
+
 def fix_signs(vectors: Tensor) -> Tensor:
     """Columns with the sign that makes their entry of largest magnitude positive."""
     rows = vectors.abs().argmax(dim=0)

@@ -93,3 +93,21 @@ def span(x: Tensor) -> Tensor | None:
 def _rank(values: Tensor) -> int:
     """How many leading eigenvalues are above rounding error, at least 1."""
     return max(1, int((values > values[0].clamp(min=0) * 1e-12).sum()))
+
+
+def low_rank_pencil(a: Tensor, factor: Tensor, ridge: float, k: int) -> tuple[Tensor, Tensor]:
+    """Leading solutions of ``a v = l (ridge I + factor factor') v``: ``a`` (d, d) symmetric, ``factor`` (d, r), r << d.
+
+    The inverse root of the right side is known in closed form from the thin SVD factor = Q diag(s) R':
+    (ridge I + Q s^2 Q')^(-1/2) = ridge^(-1/2) (I - Q diag(1 - sqrt(ridge / (ridge + s^2))) Q'), so whitening costs
+    O(d^2 r) and only one symmetric eigenproblem remains.
+
+    Returns:
+        eigenvalues (k,), largest first, and eigenvectors (d, k) that are orthonormal in the right side's inner product.
+    """
+    q, s, _ = torch.linalg.svd(factor, full_matrices=False)
+    shrink = 1 - (ridge / (ridge + s.square())).sqrt()
+    half = a - (q * shrink) @ (q.T @ a)
+    whitened = half - (half @ q * shrink) @ q.T
+    values, u = leading_eigenvectors(whitened / ridge, k)
+    return values, fix_signs((u - (q * shrink) @ (q.T @ u)) / ridge**0.5)

@@ -1,0 +1,106 @@
+"""What TCA, JDA and their relatives share: the coordinates of the eigenproblem and the way back to samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dazoo.core.errors import DazooError
+from dazoo.core.types import Seen
+from dazoo.methods.base import Context
+from dazoo.methods.shallow import Aligned, pair
+from dazoo.methods.steps import Affine, KernelMap, Step, UnitNorm, run_steps
+from dazoo.ops.linear import gram, median_gamma, unit_rows
+from dazoo.ops.spectral import span
+
+KERNEL_LIMIT = 20_000
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Both domains in the r coordinates in which the eigenproblem is solved.
+
+    Attributes:
+        xs, xt: coordinates (n_s, r) and (n_t, r): the features, their span where n < d, or rows of the kernel matrix.
+        scatter: X H X' (r, r), the scatter of both domains around their common mean.
+        before: steps from samples to features.
+        basis: (d, r) from features to coordinates, None for the identity.
+        anchors, gamma: of the RBF kernel, else None.
+    """
+
+    xs: Tensor
+    xt: Tensor
+    scatter: Tensor
+    before: tuple[Step, ...]
+    basis: Tensor | None = None
+    anchors: Tensor | None = None
+    gamma: Tensor | None = None
+
+    def steps(self, vectors: Tensor, unit: bool = True) -> tuple[Step, ...]:
+        """Steps from samples to the space spanned by ``vectors`` (r, k), scaled to norm 1 where ``unit``."""
+        if self.anchors is not None and self.gamma is not None:
+            step: Step = KernelMap("rbf", self.anchors, vectors, self.gamma)
+        else:
+            step = Affine(vectors if self.basis is None else self.basis @ vectors)
+        return (*self.before, step, UnitNorm()) if unit else (*self.before, step)
+
+    def project(self, vectors: Tensor, unit: bool = True) -> tuple[Tensor, Tensor]:
+        """The training samples of both domains in that space: (n_s, k) and (n_t, k)."""
+        zs, zt = self.xs @ vectors, self.xt @ vectors
+        return (unit_rows(zs), unit_rows(zt)) if unit else (zs, zt)
+
+    def aligned(self, vectors: Tensor, unit: bool = True) -> Aligned:
+        """What ``FeatureMap.align`` returns for these eigenvectors."""
+        return Aligned(self.project(vectors, unit)[0], self.steps(vectors, unit))
+
+
+def problem(seen: Seen, ctx: Context, kernel: str, unit_norm: bool) -> Problem:
+    """The eigenproblem of a pair, built once per kernel and normalisation.
+
+    Raises:
+        DazooError: a kernel matrix of more than ``KERNEL_LIMIT`` samples is asked for.
+    """
+
+    def make() -> Problem:
+        xs, xt = pair(seen)
+        before: tuple[Step, ...] = (UnitNorm(),) if unit_norm else ()
+        xs, xt = run_steps(before, xs), run_steps(before, xt)
+        both = torch.cat([xs, xt])
+        if kernel == "linear":
+            basis = span(both)
+            if basis is not None:
+                xs, xt = xs @ basis, xt @ basis
+            return Problem(xs, xt, scatter(xs, xt), before, basis)
+        if len(both) > KERNEL_LIMIT:
+            raise DazooError(
+                f"an RBF kernel of {len(both)} samples is too large; use kernel='linear', or {KERNEL_LIMIT} samples"
+            )
+        gamma = median_gamma(both)
+        k = gram("rbf", both, both, gamma)
+        ks, kt = k[: len(xs)], k[len(xs) :]
+        return Problem(ks, kt, scatter(ks, kt), before, None, both, gamma)
+
+    return ctx.memo(("pencil", kernel, unit_norm), make)
+
+
+def scatter(xs: Tensor, xt: Tensor) -> Tensor:
+    """X H X' (d, d): the scatter of all rows around their common mean."""
+    mean = (xs.sum(0) + xt.sum(0)) / (len(xs) + len(xt))
+    cs, ct = xs - mean, xt - mean
+    return cs.T @ cs + ct.T @ ct
+
+
+def mean_difference(xs: Tensor, xt: Tensor) -> Tensor:
+    """mean(x_s) - mean(x_t), (d,)."""
+    return xs.mean(0) - xt.mean(0)
+
+
+def class_differences(xs: Tensor, xt: Tensor, ys: Tensor, yt: Tensor, n_classes: int) -> Tensor:
+    """Columns mean(x_s | c) - mean(x_t | c) (d, C); zero for classes that either side lacks."""
+    hs = torch.nn.functional.one_hot(ys, n_classes).to(xs)
+    ht = torch.nn.functional.one_hot(yt, n_classes).to(xt)
+    ns, nt = hs.sum(0), ht.sum(0)
+    difference = xs.T @ (hs / ns.clamp(min=1)) - xt.T @ (ht / nt.clamp(min=1))
+    return torch.where((ns > 0) & (nt > 0), difference, torch.zeros_like(difference))

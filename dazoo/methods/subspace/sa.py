@@ -1,0 +1,49 @@
+"""SA: subspace alignment. Fernando, Habrard, Sebban and Tuytelaars, ICCV 2013.
+
+With P_s, P_t (d, k) the k leading principal directions of source and target,
+
+    z_s = (x_s - mean_s) P_s P_s' P_t,      z_t = (x_t - mean_t) P_t
+
+since M = P_s' P_t minimises ||P_s M - P_t||_F.
+
+Source: https://openaccess.thecvf.com/content_iccv_2013/html/Fernando_Unsupervised_Visual_Domain_2013_ICCV_paper.html.
+Deviations: k is a hyper-parameter (20) instead of the paper's bound on the stability of eigenvectors.
+
+Evidence: tests/test_subspace.py::test_sa_alignment_is_the_least_squares_one, test_sa_without_shift_is_pca.
+"""
+
+from __future__ import annotations
+
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
+from dazoo.core.types import Seen
+from dazoo.methods.base import Context, register
+from dazoo.methods.shallow import Aligned, FeatureMap, components, source_x
+from dazoo.methods.steps import Affine
+
+
+@register
+class Sa(FeatureMap):
+    """See the module's docstring."""
+
+    paper = Paper(
+        "Unsupervised Visual Domain Adaptation Using Subspace Alignment",
+        "Basura Fernando, Amaury Habrard, Marc Sebban, Tinne Tuytelaars",
+        2013,
+        "https://openaccess.thecvf.com/content_iccv_2013/html/Fernando_Unsupervised_Visual_Domain_2013_ICCV_paper.html",
+        "ICCV",
+        "the number of dimensions is a hyper-parameter",
+    )
+    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    targets = frozenset({"classes", "values"})
+    dim: int = hp(20, 5, 100, log=True, help="dimensions of both subspaces")
+
+    def align(self, seen: Seen, ctx: Context) -> Aligned:
+        """Rotate the source's subspace onto the target's."""
+        mean_s, _, ps = components(seen, ctx, "s", self.dim)
+        mean_t, _, pt = components(seen, ctx, "t", self.dim)
+        k = min(ps.shape[1], pt.shape[1])
+        a = ps[:, :k] @ (ps[:, :k].T @ pt[:, :k])
+        source, target = Affine(a, -mean_s @ a), Affine(pt[:, :k], -mean_t @ pt[:, :k])
+        return Aligned(source(source_x(seen)), (target,), (source,))
