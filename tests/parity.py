@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -100,8 +101,9 @@ def check(key: str, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -
         return Outcome(key, False, problem=f"no such loss: {case}")
     try:
         inputs = {name: torch.tensor(np.asarray(arrays[f"{key}/in/{name}"])) for name in meta["inputs"]}
+        inputs = {name: x.double() if x.is_floating_point() else x for name, x in inputs.items()}
         for name in meta["grads"]:
-            inputs[name] = inputs[name].double().requires_grad_()
+            inputs[name].requires_grad_()
         value = function(**inputs)
         if isinstance(value, Tensor):
             wanted = [inputs[name] for name in meta["grads"]]
@@ -159,7 +161,13 @@ def main(arguments: list[str]) -> int:
         if not needed.is_file():
             print(f"no such file: {needed}", file=sys.stderr)
             return 2
-    outcomes = run(path)
+    try:
+        outcomes = run(path)
+    except (OSError, ValueError, BadZipFile) as error:
+        print(
+            f"{path} and {path.with_suffix('.json').name} are not a pair of recorded losses: {error}", file=sys.stderr
+        )
+        return 2
     for outcome in outcomes:
         print(outcome)
     off = sum(not outcome.ok for outcome in outcomes)

@@ -116,3 +116,27 @@ def test_exit_status(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "no such loss: unheard_of" in capsys.readouterr().out
     assert parity.main([str(tmp_path / "absent.npz")]) == 2
     assert "no such file" in capsys.readouterr().err
+    (tmp_path / "broken.npz").write_bytes(b"not an archive")
+    (tmp_path / "broken.json").write_text("{}")
+    assert parity.main([str(tmp_path / "broken.npz")]) == 2
+    assert "not a pair of recorded losses" in capsys.readouterr().err
+
+
+def test_single_precision_inputs_are_computed_in_double(made: Path, tmp_path: Path) -> None:
+    def change(meta, arrays):
+        for name in list(arrays):
+            if not name.startswith(("cdan/0/", "mdd_margin4/0/")):
+                del arrays[name]
+            elif "/in/" in name:
+                arrays[name] = arrays[name].astype(np.float32)
+        for key in list(meta):
+            if key not in ("cdan/0", "mdd_margin4/0"):
+                del meta[key]
+            else:
+                function, names, grads = slow.SLOW[key[:-2]]
+                x = {name: arrays[f"{key}/in/{name}"].astype(np.float64) for name in names}
+                meta[key]["value"] = function(x, x)
+                for name in grads:
+                    arrays[f"{key}/grad/{name}"] = slow.gradient(function, x, name, slow.step_of(x, name, key))
+
+    assert off(alter(made, tmp_path, change)) == []
