@@ -80,6 +80,10 @@ def test_weak_view_is_a_crop_or_its_mirror_image(flip: bool) -> None:
     assert (mirrored > 0) == flip
 
 
+def test_only_cropping_views_flip_by_default() -> None:
+    assert ImageView(224, crop=0.875).flips and not ImageView(28).flips and ImageView(28, flip=True).flips
+
+
 def test_full_size_crops_move_over_a_repeated_border() -> None:
     x = photos(n=16, height=28, width=28, channels=1)
     view = ImageView(28, (0.0,), (1 / 255,), flip=False)

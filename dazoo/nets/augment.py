@@ -25,7 +25,8 @@ class ImageView:
         crop: side of the crop as a share of the shorter image side, but never below ``size`` where the image has as
             many pixels. A training crop as large as the image has room to move because the border is repeated over
             an eighth of the side.
-        flip: whether training views are mirrored at random; wrong for digits and letters.
+        flip: whether training views are mirrored at random, which is wrong for digits and letters. By default only
+            views that crop (``crop`` below 1), as pretrained networks for photographs do.
         channels_last: memory format of the output.
     """
 
@@ -33,8 +34,12 @@ class ImageView:
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
     crop: float = 1.0
-    flip: bool = True
+    flip: bool | None = None
     channels_last: bool = True
+
+    @property
+    def flips(self) -> bool:
+        return self.crop < 1 if self.flip is None else self.flip
 
 
 # -- images -----------------------------------------------------------------------------------------------------------
@@ -65,7 +70,7 @@ def weak_images(x: Tensor, view: ImageView, gen: torch.Generator) -> Tensor:
     left = _integers(width + 2 * pad - side, b, gen, x.device)
     steps = torch.arange(side, device=x.device)
     columns = steps.expand(b, side)
-    if view.flip:
+    if view.flips:
         mirrored = torch.rand(b, 1, generator=gen, device=x.device) < 0.5
         columns = torch.where(mirrored, side - 1 - columns, columns)
     rows = (top[:, None] + steps - pad).clamp(0, height - 1)
@@ -175,7 +180,7 @@ def _affine(
     angle = _uniform(-math.radians(degrees), math.radians(degrees), b, images, gen)
     move_x = _uniform(-1.0, 1.0, b, images, gen) * (1 - wide)
     move_y = _uniform(-1.0, 1.0, b, images, gen) * (1 - tall)
-    if view.flip:
+    if view.flips:
         wide = wide * (1 - 2 * (_uniform(0.0, 1.0, b, images, gen) < 0.5).float())
     short = min(height, width)
     fx, fy = short / width, short / height
