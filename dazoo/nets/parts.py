@@ -58,3 +58,26 @@ class RandomProduct(nn.Module):
 
     def forward(self, f: Tensor, g: Tensor) -> Tensor:
         return random_map(g, f, self.rg, self.rf)
+
+
+class ParallelMLP(nn.Module):
+    """``k`` perceptrons ``widths[0] -> ... -> widths[-1]`` with ReLU between the layers, evaluated as one.
+
+    x (k, b, widths[0]) -> (k, b, widths[-1]); perceptron i sees x[i] only. Initialised as ``nn.Linear`` is.
+    """
+
+    def __init__(self, k: int, *widths: int):
+        super().__init__()
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for a, b in pairwise(widths):
+            bound = a**-0.5
+            self.weights.append(nn.Parameter(torch.empty(k, a, b).uniform_(-bound, bound)))
+            self.biases.append(nn.Parameter(torch.empty(k, 1, b).uniform_(-bound, bound)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        last = len(self.weights) - 1
+        for i, (w, bias) in enumerate(zip(self.weights, self.biases)):
+            x = x @ w + bias
+            if i < last:
+                x = x.relu()
+        return x

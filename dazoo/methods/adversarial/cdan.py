@@ -4,8 +4,8 @@
 
 f (width,) are features, g = softmax(C(f)) (C,) predictions, treated as constants, and g (x) f their outer product
 (C * width,), class-major. With ``entropy`` (CDAN+E) w_i = (1 + exp(-H(g_i))), scaled to sum to the number of samples
-in the batch; otherwise w_i = 1. Where C * width exceeds ``random_dim`` (if that is set), the product of two fixed random
-projections (random_dim,) / sqrt(random_dim) stands in for it, as in the paper's randomised strategy.
+in the batch; otherwise w_i = 1. Where C * width exceeds ``random_dim`` (if that is set), the product of two fixed
+random projections (random_dim,) / sqrt(random_dim) stands in for it, as in the paper's randomised strategy.
 
 Evidence: tests/test_parity.py (cdan, cdan_e), tests/test_adversarial.py.
 """

@@ -1,0 +1,284 @@
+"""Adversarial methods: against a transcription of the formula, who moves which way, what moves in which phase."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dazoo.methods.base import METHODS, create_method
+from dazoo.ops import games
+from tests.adversarial import (
+    CLASSES,
+    ROWS,
+    WIDTH,
+    T,
+    affine,
+    array,
+    cross_entropy,
+    domain,
+    game,
+    one_of_parallel,
+    perceptron,
+    sigmoid,
+    softmax,
+)
+from tests.toys import TINY, fit_toy, is_gradient, same, task_for
+
+NAMES = [n for n in METHODS.names() if METHODS.get(n).family == "adversarial"]
+RAMP = T.ramp
+
+
+def expected_dann(g):
+    return {"cls": cross_entropy(g.ls, g.ys), "dom": domain(perceptron(g.net.disc, g.fs), perceptron(g.net.disc, g.ft))}
+
+
+def _conditioned(g, weights):
+    h = lambda f, z: np.stack([np.outer(p, x).ravel() for p, x in zip(softmax(z), f)])  # noqa: E731
+    zs, zt = perceptron(g.net.disc, h(g.fs, g.ls)).ravel(), perceptron(g.net.disc, h(g.ft, g.lt)).ravel()
+    rows = [-np.log(sigmoid(z)) for z in zs] + [-np.log(1 - sigmoid(z)) for z in zt]
+    return {"cls": cross_entropy(g.ls, g.ys), "dom": sum(w * r for w, r in zip(weights, rows)) / len(rows)}
+
+
+def expected_cdan(g):
+    return _conditioned(g, np.ones(2 * ROWS))
+
+
+def expected_cdan_e(g):
+    p = softmax(np.concatenate([g.ls, g.lt]))
+    w = np.array([1 + np.exp(sum(v * np.log(v + 1e-5) for v in row)) for row in p])
+    return _conditioned(g, w / w.sum() * len(w))
+
+
+def expected_mdd(g):
+    hidden_s, hidden_t = perceptron(g.net.adv, g.fs), perceptron(g.net.adv, g.ft)
+    gamma = g.method.margin
+    source = np.mean([-np.log(softmax(hidden_s)[i, g.ls[i].argmax()]) for i in range(ROWS)])
+    target = np.mean([np.log(1 - softmax(hidden_t)[i, g.lt[i].argmax()] + 1e-6) for i in range(ROWS)])
+    return {"cls": cross_entropy(g.ls, g.ys), "mdd": gamma * source - target}
+
+
+def expected_daln(g):
+    norm = lambda z: np.linalg.svd(softmax(z), compute_uv=False).sum() / len(z)  # noqa: E731
+    return {"cls": cross_entropy(g.ls, g.ys), "nwd": -g.method.trade_off * (norm(g.ls) - norm(g.lt))}
+
+
+def expected_toalign(g):
+    used = []
+    for f, y in zip(g.fs, g.ys):
+        read = array(g.net.head.weight)[y] * f
+        used.append(np.linalg.norm(f) / np.linalg.norm(read) * read if np.any(read) else read)
+    zs = perceptron(g.net.disc, softmax(affine(g.net.head, np.stack(used))))
+    return {"cls": cross_entropy(g.ls, g.ys), "dom": domain(zs, perceptron(g.net.disc, softmax(g.lt)))}
+
+
+def _per_class(g):
+    ps, pt = softmax(g.ls), softmax(g.lt)
+    return [
+        domain(one_of_parallel(g.net.discs, c, ps[:, [c]] * g.fs), one_of_parallel(g.net.discs, c, pt[:, [c]] * g.ft))
+        for c in range(CLASSES)
+    ]
+
+
+def expected_mada(g):
+    return {"cls": cross_entropy(g.ls, g.ys), "dom": sum(_per_class(g))}
+
+
+def expected_daan(g):
+    omega = float(g.b.memory["omega"])
+    return {
+        "cls": cross_entropy(g.ls, g.ys),
+        "dom": (1 - omega) * expected_dann(g)["dom"],
+        "class_dom": omega * np.mean(_per_class(g)),
+    }
+
+
+def expected_domain_confusion(g):
+    z = np.concatenate([perceptron(g.net.disc, g.fs), perceptron(g.net.disc, g.ft)]).ravel()
+    confusion = np.mean([-0.5 * (np.log(sigmoid(v)) + np.log(1 - sigmoid(v))) for v in z])
+    return {"cls": cross_entropy(g.ls, g.ys), "conf": g.method.trade_off * RAMP * confusion}
+
+
+def expected_adda(g):
+    z = perceptron(g.net.disc, g.ft).ravel()
+    return {"fool": g.method.trade_off * np.mean([-np.log(sigmoid(v)) for v in z])}
+
+
+CASES = {
+    "dann": (expected_dann, {}),
+    "cdan": (expected_cdan, {}),
+    "cdan_e": (expected_cdan_e, {}),
+    "mdd": (expected_mdd, {"margin": 3.0}),
+    "daln": (expected_daln, {"trade_off": 0.7}),
+    "toalign": (expected_toalign, {}),
+    "mada": (expected_mada, {}),
+    "daan": (expected_daan, {}),
+    "domain_confusion": (expected_domain_confusion, {"trade_off": 0.3}),
+    "adda": (expected_adda, {"trade_off": 0.8}),
+}
+MEMORY = {"daan": {"omega": torch.tensor(0.3, dtype=torch.float64)}}
+
+
+def test_every_method_of_the_family_is_transcribed():
+    assert set(NAMES) == set(CASES)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_losses_are_the_formula(name, seed):
+    expected, hparams = CASES[name]
+    g = game(name, seed, MEMORY.get(name), **hparams)
+    found = {k: v.item() for k, v in g.terms().items()}
+    assert found == pytest.approx(expected(g), rel=1e-9, abs=1e-12)
+
+
+REVERSED = [("dann", "dom", "disc"), ("cdan", "dom", "disc"), ("cdan_e", "dom", "disc"), ("mdd", "mdd", "adv"),
+            ("mada", "dom", "discs"), ("toalign", "dom", "disc"), ("daan", "dom", "disc"),
+            ("daan", "class_dom", "discs")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "term", "part"), REVERSED)
+def test_gradient_to_the_body_is_reversed_and_scaled(name, term, part):
+    """The discriminator descends the term at full rate; the body ascends it at trade_off * ramp."""
+    memory = MEMORY.get(name)
+    plain = game(name, 0, memory, trade_off=-1.0 / RAMP)  # strength -1 is no reversal at all
+    reversed_ = game(name, 0, memory, trade_off=0.5)
+    torch.testing.assert_close(reversed_.gradient(term, part), plain.gradient(term, part))
+    torch.testing.assert_close(reversed_.gradient(term, "body"), -0.5 * RAMP * plain.gradient(term, "body"))
+    assert float(plain.gradient(term, "body").norm()) > 1e-6
+
+
+@pytest.mark.parametrize("name", ["cdan", "cdan_e", "mdd", "mada", "daan"])
+def test_the_game_leaves_the_head_alone(name):
+    g = game(name, 0, MEMORY.get(name))
+    for term in g.terms():
+        if term != "cls":
+            assert float(g.gradient(term, "head").abs().max()) == 0.0
+
+
+def test_daln_head_ascends_what_the_body_descends():
+    g = game("daln", trade_off=2.0)
+    plain = game("daln", trade_off=2.0)
+    plain_terms = plain.method.losses(plain.net, plain.b, type(T)(0.4, 40, 100, -1.0))
+    leaves = list(plain.net.body.parameters())
+    direct = torch.cat([v.flatten() for v in torch.autograd.grad(plain_terms["nwd"], leaves)])
+    torch.testing.assert_close(g.gradient("nwd", "body"), -RAMP * direct)
+    assert float(g.gradient("nwd", "head").norm()) > 0
+
+
+def test_cdan_e_is_cdan_with_entropy():
+    assert same(_with_name("cdan_e", fit_toy("cdan_e")), _with_name("cdan_e", fit_toy("cdan", entropy=True)))
+
+
+def _with_name(name, result):
+    import dataclasses
+
+    hparams = {k: v for k, v in result.predictor.hparams.items() if k != "entropy"}
+    return dataclasses.replace(result, predictor=dataclasses.replace(result.predictor, method=name, hparams=hparams))
+
+
+def test_positive_features_keep_their_norm_and_equal_weights_change_nothing():
+    gen = torch.Generator().manual_seed(0)
+    f, w = (torch.randn(5, 4, generator=gen, dtype=torch.float64) for _ in range(2))
+    out = games.positive_features(f, w)
+    torch.testing.assert_close(out.norm(dim=1), f.norm(dim=1))
+    torch.testing.assert_close(games.positive_features(f, torch.full_like(f, 0.3)), f)
+    zero = f.clone()
+    zero[0] = 0
+    zero.requires_grad_()
+    (gradient,) = torch.autograd.grad(games.positive_features(zero, w).sum(), zero)
+    assert bool(torch.isfinite(gradient).all()) and float(games.positive_features(zero, w)[0].detach().abs().max()) == 0
+
+
+def test_mada_reads_a_class_only_where_it_is_predicted():
+    """A discriminator whose class has probability 0 sees zeros: its loss has no gradient to the features."""
+    g = game("mada")
+    with torch.no_grad():
+        g.net.head.weight.zero_()
+        g.net.head.bias.copy_(torch.tensor([2000.0, -2000.0, -2000.0], dtype=torch.float64))
+    f = torch.from_numpy(np.concatenate([g.fs, g.ft])).requires_grad_()
+    p = torch.from_numpy(softmax(np.concatenate([g.ls, g.lt])))
+    losses = games.classwise_domain_bce(g.net.discs(p.T[:, :, None] * f).squeeze(-1).T, ROWS)
+    sizes = [float(torch.autograd.grad(v, f, retain_graph=True)[0].abs().max()) for v in losses]
+    assert sizes[0] > 1e-6 and sizes[1:] == [0.0, 0.0]
+
+
+def test_domain_error_and_dynamic_factor():
+    z = torch.tensor([[2.0, -1.0], [1.0, -1.0], [-3.0, 4.0], [0.5, 2.0]], dtype=torch.float64)
+    # column 0: source rows right, one of two target rows wrong; column 1: everything wrong
+    torch.testing.assert_close(games.domain_error(z, 2), torch.tensor([0.25, 1.0], dtype=torch.float64))
+    w = torch.tensor([[1.0, 0.0], [1.0, 0.0], [3.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
+    torch.testing.assert_close(games.domain_error(z, 2, w), torch.tensor([0.125, 0.75], dtype=torch.float64))
+    e = lambda *v: torch.tensor(v, dtype=torch.float64)  # noqa: E731
+    assert float(games.dynamic_factor(e(0.5)[0], e(0.5, 0.5))) == 0.5  # nothing is told apart
+    assert float(games.dynamic_factor(e(0.0)[0], e(0.5, 0.5))) == 0.0  # the domains are, the classes are not
+    assert float(games.dynamic_factor(e(0.5)[0], e(0.0, 0.5))) == 1.0
+    assert float(games.dynamic_factor(e(0.25)[0], e(0.25, 0.25))) == pytest.approx(0.5)
+    assert float(games.a_distance(e(0.0)[0])) == 2.0 and float(games.a_distance(e(0.8)[0])) == 0.0
+
+
+def test_daan_with_omega_zero_is_dann():
+    g = game("daan", memory={"omega": torch.tensor(0.0, dtype=torch.float64)})
+    terms = g.terms()
+    assert float(terms["dom"]) == pytest.approx(expected_dann(g)["dom"]) and float(terms["class_dom"]) == 0.0
+
+
+def test_domain_confusion_is_least_where_the_discriminator_is_unsure():
+    from dazoo.ops.adversarial import domain_confusion
+
+    z = torch.zeros(4, dtype=torch.float64)
+    assert float(domain_confusion(z)) == pytest.approx(np.log(2))
+    assert float(domain_confusion(z + 1)) > np.log(2) and float(domain_confusion(z - 1)) > np.log(2)
+
+
+def test_adda_keeps_the_source_model():
+    task = task_for(METHODS.get("adda"))
+    source, adapted = fit_toy("source_only", task).predictor, fit_toy("adda", task).predictor
+    for key, value in source.state.items():
+        if key.startswith("body."):
+            assert torch.equal(adapted.state["source_" + key], value)
+        if key.startswith("head."):
+            assert torch.equal(adapted.state[key], value)
+    x = task.sources[0].x
+    assert torch.equal(adapted.predict_source(x).scores, source.predict(x).scores)
+    assert not torch.equal(adapted.predict(x).scores, source.predict(x).scores)
+
+
+PHASED = [n for n in NAMES if is_gradient(n) and len(create_method(n).phases) > 1]
+
+
+@pytest.mark.parametrize("name", PHASED)
+def test_a_phase_moves_its_parts_and_no_other(name, monkeypatch):
+    import dazoo.engine.fit as engine
+    from dazoo.engine.train import Loop
+
+    ran = []
+
+    class Watching(Loop):
+        def _gradient_step(self, phase, moving, batch, t):
+            before = {n: p.detach().clone() for n, p in self.learner.parameters.items()}
+            out = super()._gradient_step(phase, moving, batch, t)
+            changed = {n for n, p in self.learner.parameters.items() if not torch.equal(p, before[n])}
+            outside = [n for n in changed if not any(u == "*" or n.startswith(u + ".") for u in phase.update)]
+            assert not outside, f"{name}.{phase.losses} moves {outside}"
+            if self.members[0].method.name == name:  # not the model it starts from
+                ran.append((phase.losses, bool(changed)))
+            return out
+
+    monkeypatch.setattr(engine, "Loop", Watching)
+    fit_toy(name)
+    phases = create_method(name).phases
+    # a ramped weight is zero in the very first iteration, so the last one is looked at
+    per_iteration = sum(p.repeat for p in phases)
+    last = ran[-per_iteration:]
+    assert [n for n, _ in last] == [p.losses for p in phases for _ in range(p.repeat)]
+    assert all(moved for _, moved in last)
+    assert len(ran) == TINY.steps * per_iteration
+
+
+def test_parallel_perceptrons_are_independent():
+    g = game("mada")
+    x = torch.randn(CLASSES, 4, WIDTH, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    out = g.net.discs(x)
+    for c in range(CLASSES):
+        np.testing.assert_allclose(array(out[c]), one_of_parallel(g.net.discs, c, array(x[c])), rtol=1e-12)
