@@ -197,7 +197,8 @@ def _short(entry: dict[str, Any]) -> Any:
 
 def _explain(error: ValidationError, origin: Origin) -> DazooError:
     """The first problem pydantic found, in the words of this project."""
-    first = error.errors()[0]
+    # a misspelt key is also a missing one; the misspelling is what to mend
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     where: Where = tuple(first["loc"])
     key = where[-1] if where else ""
     allowed = sorted(n for n in Suite.model_fields)

@@ -54,7 +54,8 @@ def read_yaml(path: str | Path) -> tuple[Any, Origin]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""
-        raise DazooError(f"{path}{line}: not valid YAML: {error.problem or error.context}") from error
+        hint = "; quote text that starts with '*'" if "alias" in str(error.context) else ""
+        raise DazooError(f"{path}{line}: not valid YAML: {error.problem or error.context}{hint}") from error
     except yaml.YAMLError as error:
         raise DazooError(f"{path}: not valid YAML: {error}") from error
 

@@ -1,0 +1,147 @@
+"""Reports: exact columns, failures in words, one page without a network, and speed at ten thousand runs."""
+
+from __future__ import annotations
+
+import csv
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dazoo.bench.report import OVERALL, PER_TASK, load_report, report
+from dazoo.bench.store import Writer
+from dazoo.core.errors import DazooError
+from tests.bench_tools import accuracies, scored, write_run
+
+T, U = "toy/a->b", "toy/b+c->a"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    w = Writer(tmp_path)
+    for seed in range(2):
+        for task in (T, U):
+            write_run(
+                w, "best", task, seed, scores=scored("info_max", 0.2, 0.9), target=accuracies(0.1, 0.6 + seed / 10)
+            )
+            write_run(
+                w, "few", task, seed, scores=scored("info_max", 0.2), target=accuracies(0.9), setting="few_labels"
+            )
+            status = "failed" if task == U and seed else "ok"
+            write_run(w, "<bad>", task, seed, target=accuracies(0.3), status=status)
+    return tmp_path
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_csv_files_have_exactly_the_promised_columns(folder: Path) -> None:
+    report(folder)
+    assert (folder / "leaderboard.csv").read_text().split("\n")[0] == ",".join(OVERALL)
+    assert (folder / "leaderboard.csv").read_text().split("\n")[0] == (
+        "method,family,mean,ci_low,ci_high,mean_rank,seconds,selected_by"
+    )
+    assert ",".join(PER_TASK) == "method,source,target,metric,mean,std,n_seeds,selected_by"
+    tasks = {(r["method"], r["source"]): r for r in rows(folder / "per_task.csv")}
+    best = tasks["best", "b+c"]
+    assert (best["target"], best["metric"], best["n_seeds"], best["selected_by"]) == ("a", "accuracy", "2", "info_max")
+    assert float(best["mean"]) == pytest.approx(0.65) and float(best["std"]) == pytest.approx(0.0707107, abs=1e-6)
+    assert tasks["<bad>", "b+c"]["mean"] == "failed 1 of 2" and tasks["<bad>", "b+c"]["n_seeds"] == "0"
+    assert tasks["<bad>", "a"]["selected_by"] == "last (info_max undefined)"
+    overall = {r["method"]: r for r in rows(folder / "leaderboard.csv")}
+    assert float(overall["best"]["ci_low"]) <= 0.65 <= float(overall["best"]["ci_high"])
+    assert overall["<bad>"]["mean"] == "failed 1 of 4 runs" and overall["<bad>"]["ci_low"] == ""
+
+
+def test_markdown_says_the_rule_marks_and_failures(folder: Path) -> None:
+    report(folder)
+    text = (folder / "leaderboard.md").read_text()
+    assert "chosen by the label-free validator `info_max`" in text
+    assert "| few † |" in text and "| few target labels |" in text
+    assert "<bad> on toy/b+c->a: failed 1 of 2 runs: ValueError: it broke" in text
+    assert "| failed 1 of 4 runs |" in text
+
+
+def test_the_page_is_self_contained_and_escapes(folder: Path) -> None:
+    report(folder)
+    page = (folder / "leaderboard.html").read_text()
+    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!#)|@import|url\(|https?://""", page)
+    assert "<bad>" not in page and "&lt;bad&gt;" in page
+    assert "prefers-color-scheme: dark" in page and 'name="viewport"' in page
+    assert "few target labels" in page and "failed 1 of 4 runs" in page and "it broke" in page
+    assert "oracle (target labels)" in page
+
+
+def test_another_rule_or_metric_is_a_query(folder: Path) -> None:
+    report(folder, select_by="oracle")
+    assert {r["selected_by"] for r in rows(folder / "leaderboard.csv")} == {"oracle (target labels)"}
+    assert "upper bound" in (folder / "leaderboard.md").read_text().split("\n")[2]
+    with pytest.raises(DazooError, match=r"no scores of a validator 'info_mx': did you mean 'info_max'"):
+        report(folder, select_by="info_mx")
+    with pytest.raises(DazooError, match=r"no metric 'f1': known: accuracy"):
+        report(folder, metric="f1")
+
+
+def test_a_folder_without_records_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DazooError, match="holds no records"):
+        report(tmp_path)
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "shard-x.jsonl").write_text('{"format":1,')
+    with pytest.raises(DazooError, match=r"no usable record.*line 1 is cut off"):
+        report(tmp_path)
+
+
+def test_damage_is_shown_on_the_page_but_does_not_change_the_tables(folder: Path) -> None:
+    report(folder)
+    before = {n: (folder / n).read_bytes() for n in ("leaderboard.md", "leaderboard.csv", "per_task.csv")}
+    (folder / "records" / "shard-cut.jsonl").write_text('{"format":1,"key":"ab","status":"ok","spec"')
+    report(folder)
+    assert before == {n: (folder / n).read_bytes() for n in before}
+    assert "1 line was skipped: records/shard-cut.jsonl, line 1 is cut off" in (folder / "leaderboard.html").read_text()
+
+
+def test_single_seeds_have_no_standard_deviation(tmp_path: Path) -> None:
+    write_run(Writer(tmp_path), "m", T, target=accuracies(0.5))
+    report(tmp_path)
+    assert rows(tmp_path / "per_task.csv")[0]["std"] == ""
+    assert "| 50.0 |" in (tmp_path / "leaderboard.md").read_text()
+
+
+def test_regression_reports_errors_not_percent(tmp_path: Path) -> None:
+    w = Writer(tmp_path)
+    write_run(w, "worse", T, target=[{"rmse": 2.0, "mae": 1.0, "r2": 0.0}])
+    write_run(w, "better", T, target=[{"rmse": 1.5, "mae": 1.2, "r2": 0.1}])
+    made = load_report(tmp_path)
+    assert made.board.metric == "rmse" and [r.label for r in made.board.rows] == ["better", "worse"]
+    assert made.show(1.5) == "1.5000" and made.unit == "rmse"
+
+
+MANY = """
+import resource, sys, time
+from dazoo.bench.report import report
+began = time.process_time()
+made = report(sys.argv[1])
+print(len(made.runs.runs), time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+@pytest.mark.slow
+def test_ten_thousand_runs_report_quickly_in_little_memory(tmp_path: Path) -> None:
+    w = Writer(tmp_path)
+    values = [0.123456789012345 + i / 997 for i in range(20)]
+    names = [f"some_validator_{i:02d}" for i in range(19)] + ["info_max"]
+    scores = [{n: v * (j + 1) for n, v in zip(names, values)} for j in range(20)]
+    target = [{"accuracy": v / 2, "balanced_accuracy": v / 3, "macro_f1": v / 4} for v in values]
+    for m in range(20):
+        for t in range(50):
+            for seed in range(10):
+                write_run(w, f"method_{m:02d}", f"toy/a{t:02d}->b", seed, scores=scores, target=target)
+    done = subprocess.run([sys.executable, "-c", MANY, str(tmp_path)], capture_output=True, text=True, check=True)
+    runs, seconds, megabytes = map(float, done.stdout.split())
+    assert runs == 10_000
+    assert seconds < 20
+    assert megabytes < 1000
