@@ -30,7 +30,24 @@ def terms(name, fraction=0.5, net=None, batch=None, **hparams):
     return {k: v.detach() for k, v in out.items()}, net, batch
 
 
-@pytest.mark.parametrize("name", ["min_entropy", "info_max", "bnm", "fast_bnm", "afn", "pseudo_label", "fixmatch"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "min_entropy",
+        "info_max",
+        "bnm",
+        "fast_bnm",
+        "afn",
+        "pseudo_label",
+        "fixmatch",
+        "mean_teacher",
+        "self_ensembling",
+        "adamatch",
+        "cst",
+        "mstn",
+        "cross_domain_mixup",
+    ],
+)
 def test_the_first_term_is_the_source_loss(name):
     out, net, b = terms(name)
     assert next(iter(out)) == "cls"
@@ -118,3 +135,232 @@ def test_ramps():
     assert [float(ops.linear_ramp(x, 0.2, 0.7)) for x in (0.0, 0.2, 0.45, 0.7, 1.0)] == pytest.approx([0, 0, 0.5, 1, 1])
     assert float(ops.sigmoid_ramp(0.0, 0.5)) == pytest.approx(math.exp(-5)) and float(ops.sigmoid_ramp(0.7, 0.5)) == 1
     assert ops.cosine_ramp(0.0) == 0 and ops.cosine_ramp(0.25) == pytest.approx(0.5) and ops.cosine_ramp(0.9) == 1
+
+
+# -- teachers -----------------------------------------------------------------------------------------------------
+
+
+def test_mean_teacher_loss_and_average_match_transcriptions():
+    method = create_method("mean_teacher", trade_off=100.0, decay=0.9, ramp_end=0.5)
+    net, b = small_net(method), small_batch()
+    with torch.no_grad():
+        net.head.weight.mul_(2.0)
+    out = method.losses(net, b, at(0.25))
+    student = probs(net, b.xt_strong)
+    e = np.exp(net.teacher.head(net.teacher.body(b.xt)).numpy())
+    teacher = e / e.sum(1, keepdims=True)
+    expected = 100 * math.exp(-5 * 0.25) * np.mean([np.mean((s - q) ** 2) for s, q in zip(student, teacher)])
+    assert float(out["agree"].detach()) == pytest.approx(expected, rel=1e-6)
+    before = net.teacher.head.weight.clone()
+    method.after_step(net, b, at(0.5))
+    torch.testing.assert_close(net.teacher.head.weight, 0.9 * before + 0.1 * net.head.weight.detach())
+    method.after_step(net, b, at(0.0))
+    torch.testing.assert_close(net.teacher.head.weight, net.head.weight.detach())
+    assert not any(p.requires_grad for p in net.teacher.parameters())
+
+
+def test_the_teacher_predicts():
+    method = create_method("mean_teacher")
+    net, b = small_net(method), small_batch()
+    with torch.no_grad():
+        net.head.weight.zero_()
+    out = method.predict(net, b.xt)
+    torch.testing.assert_close(out.scores, net.teacher.head(net.teacher.body(b.xt)))
+    assert out.scores.std() > 0.01
+
+
+def test_self_ensembling_matches_loops():
+    net, b = small_net(create_method("self_ensembling")), small_batch()
+    middle = float(np.median(probs(net, b.xt).max(1)))
+    method = create_method("self_ensembling", trade_off=3.0, balance_weight=0.1, threshold=middle)
+    out = method.losses(net, b, at(0.5))
+    p, q = probs(net, b.xt_strong), probs(net, b.xt)
+    w = [1.0 if row.max() >= middle else 0.0 for row in q]
+    assert 0 < sum(w) < len(w)
+    agree = np.mean([wi * np.mean((s - r) ** 2) for wi, s, r in zip(w, p, q)])
+    mean = p.mean(0)
+    even = sum(-(1 / 3) * math.log(m + 1e-6) - (2 / 3) * math.log(1 - m + 1e-6) for m in mean)
+    assert float(out["agree"].detach()) == pytest.approx(3.0 * agree, rel=1e-10)
+    assert float(out["balance"].detach()) == pytest.approx(3.0 * 0.1 * np.mean(w) * even, rel=1e-10)
+
+
+def test_class_balance_is_least_for_the_uniform_mean():
+    uniform = ops.class_balance(torch.full((4, 3), 1 / 3, dtype=torch.float64))
+    for seed in range(20):
+        assert float(uniform) < float(ops.class_balance(torch.softmax(draw(4, 3, seed=seed), 1)))
+
+
+# -- alignment of label distributions -----------------------------------------------------------------------------
+
+
+def test_adamatch_matches_loops():
+    out, net, b = terms("adamatch", 0.25, trade_off=2.0, threshold=1.0, strong_weight=0.5)
+    ps, pt, strong = probs(net, b.xs), probs(net, b.xt), probs(net, b.xt_strong)
+    ratio = ps.mean(0) / pt.mean(0)
+    q = np.array([row * ratio / sum(row * ratio) for row in pt])
+    least = np.mean([row.max() for row in ps])
+    values = [-sum(q[j] * np.log(strong[j])) if q[j].max() >= least else 0.0 for j in range(len(q))]
+    assert 0 < sum(v > 0 for v in values) < len(values)
+    assert float(out["pseudo"]) == pytest.approx(2.0 * 0.5 * np.mean(values), rel=1e-10)
+    assert float(out["strong"]) == pytest.approx(0.5 * np.mean(nll(probs(net, b.xs_strong), b.ys)), rel=1e-10)
+
+
+def test_alignment_gives_the_wanted_mean_for_certain_predictions_and_divides_out_class_weights():
+    p = torch.softmax(draw(8, 3), 1)
+    wanted = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    q = ops.align_distribution(p, wanted, p.mean(0))
+    torch.testing.assert_close(q.sum(1), torch.ones(8, dtype=torch.float64))
+    tilt = torch.tensor([1.0, 5.0, 0.2], dtype=torch.float64)
+    torch.testing.assert_close(ops.align_distribution(p * tilt, wanted, (p * tilt).mean(0)), q)
+
+
+def test_adamatch_mixes_scores_where_there_is_batch_normalisation():
+    method = create_method("adamatch")
+    net, b = small_net(method, norm="batch"), small_batch()
+    first, again, later = (method.losses(net, b, at(f))["cls"].item() for f in (0.25, 0.25, 0.5))
+    both = net.head(net.body(torch.cat([b.xs, b.xs_strong, b.xt, b.xt_strong])))[:6]
+    alone = net.head(net.body(torch.cat([b.xs, b.xs_strong])))[:6]
+    share = torch.as_tensor(ops.step_draws(25, 2106).random((12, 3)))[:6]
+    mixed = net.criterion(share * both + (1 - share) * alone, b.ys).item()
+    assert first == again == pytest.approx(mixed, rel=1e-12) and later != first
+
+
+# -- cycle self-training ------------------------------------------------------------------------------------------
+
+
+def test_cycle_matches_the_normal_equations():
+    method = create_method("cst", trade_off=2.0, ridge=0.3)
+    net, b = small_net(method), small_batch()
+    out = method.losses(net, b, at(0.5))
+    fs, ft = (np.c_[net.body(x).detach().numpy(), np.ones(6)] for x in (b.xs, b.xt))
+    labels = np.eye(3)[probs(net, b.xt).argmax(1)]
+    r = 0.3 * np.mean((ft**2).sum(1))
+    w = np.linalg.inv(ft.T @ ft + r * np.eye(8)) @ ft.T @ labels
+    gap = sum(sum((fs[i] @ w - np.eye(3)[b.ys[i]]) ** 2) for i in range(6)) / 6
+    assert float(out["cycle"].detach()) == pytest.approx(2.0 * gap, rel=1e-9)
+
+
+def test_cycle_gradient_passes_through_the_solution():
+    y = torch.eye(3, dtype=torch.float64)[torch.tensor([0, 1, 2, 0, 1])]
+    assert torch.autograd.gradcheck(
+        lambda ft, fs: ops.ridge_transfer(ft, y, fs, 0.1),
+        (draw(5, 4).requires_grad_(), draw(6, 4, seed=1).requires_grad_()),
+    )
+
+
+def test_balanced_tsallis_matches_loops_and_is_class_confusion_at_order_two():
+    from dazoo.ops.entropy import entropy_weights, mcc
+
+    z = draw(7, 4)
+    p = torch.softmax(z / 2.5, 1)
+    w = entropy_weights(p).numpy()
+    p = p.numpy()
+    share = [sum(w[i] * p[i, c] ** 1.9 for i in range(7)) / sum(w[i] * p[i, c] for i in range(7)) for c in range(4)]
+    assert ops.balanced_tsallis(z, 1.9, 2.5).item() == pytest.approx(sum(1 - s for s in share) / (4 * 0.9), rel=1e-10)
+    torch.testing.assert_close(ops.balanced_tsallis(z, 2.0, 2.5), mcc(z, 2.5))
+
+
+# -- centroids ----------------------------------------------------------------------------------------------------
+
+
+def test_mstn_centroids_match_loops_over_two_steps():
+    method = create_method("mstn", semantic_weight=2.0, decay=0.7)
+    net = small_net(method)
+    mu = {"s": np.zeros((3, 7)), "t": np.zeros((3, 7))}
+    for step in range(2):
+        b = small_batch(seed=10 * step)
+        out = method.losses(net, b, at(0.5))
+        for key, x, y in (("s", b.xs, b.ys.numpy()), ("t", b.xt, probs(net, b.xt).argmax(1))):
+            f = net.body(x).detach().numpy()
+            for c in set(y.tolist()):
+                mu[key][c] = 0.7 * mu[key][c] + 0.3 * np.mean([f[i] for i in range(6) if y[i] == c], axis=0)
+        gap = np.mean(((mu["s"] - mu["t"]) ** 2).sum(1))
+        assert out["sem"].item() == pytest.approx(2.0 * 0.5 * gap, rel=1e-9)
+    torch.testing.assert_close(net.centroids_s.mu.numpy(), mu["s"])
+    net.eval()
+    method.losses(net, small_batch(seed=30), at(0.5))
+    torch.testing.assert_close(net.centroids_t.mu.numpy(), mu["t"])
+
+
+# -- banks --------------------------------------------------------------------------------------------------------
+
+
+def _bank(n=12):
+    f = draw(n, 7, seed=5)
+    return {
+        "bank_f": torch.nn.functional.normalize(f, dim=1),
+        "bank_p": ops.balanced_square(torch.softmax(draw(n, 3), 1)),
+    }
+
+
+def test_atdoc_labels_match_loops():
+    method = create_method("atdoc", trade_off=0.2, neighbours=3)
+    net, memory = small_net(method), _bank()
+    b = small_batch(memory=memory)
+    out = method.losses(net, b, at(0.5))
+    f, bank_f, bank_p = net.body(b.xt).detach().numpy(), memory["bank_f"].numpy(), memory["bank_p"].numpy()
+    p, total, mass = probs(net, b.xt), 0.0, 0.0
+    for i in range(6):
+        others = [j for j in range(12) if j != i]
+        near = sorted(others, key=lambda j: -(f[i] @ bank_f[j]) / np.linalg.norm(f[i]))[:3]
+        q = np.mean([bank_p[j] for j in near], axis=0)
+        q = q / q.sum()
+        total += q.max() * -math.log(p[i][q.argmax()])
+        mass += q.max()
+    assert out["pseudo"].item() == pytest.approx(0.2 * 0.5 * total / mass, rel=1e-9)
+
+
+def test_atdoc_renews_the_rows_of_the_batch_only():
+    method = create_method("atdoc")
+    net, memory = small_net(method), _bank()
+    old = {k: v.clone() for k, v in memory.items()}
+    with torch.no_grad():
+        method.after_step(net, small_batch(memory=memory), at(0.5))
+    for key in old:
+        assert torch.equal(memory[key][6:], old[key][6:]) and not torch.equal(memory[key][:6], old[key][:6])
+    torch.testing.assert_close(memory["bank_f"].norm(dim=1), torch.ones(12, dtype=torch.float64))
+
+
+def test_balanced_square_gives_classes_equal_mass():
+    p = torch.softmax(draw(20, 4) + torch.tensor([2.0, 0, 0, 0]), 1)
+    q = ops.balanced_square(p)
+    torch.testing.assert_close(q.mean(0), torch.ones(4, dtype=torch.float64))
+    q5 = ops.balanced_square(5 * p)
+    torch.testing.assert_close(q5, q)
+
+
+# -- mixtures -----------------------------------------------------------------------------------------------------
+
+
+def test_mixup_terms_match_transcriptions():
+    method = create_method("cross_domain_mixup", trade_off=2.0, intra_weight=0.5, feature_weight=0.1, temperature=0.5)
+    net, b = small_net(method), small_batch()
+    out = method.losses(net, b, at(0.5))
+    draws = ops.step_draws(50, 2001)
+    u = draws.beta(0.2, 0.2)
+    lam, order = max(u, 1 - u), draws.permutation(6)
+    p = probs(net, b.xt)
+    q = np.array([row**2 / sum(row**2) for row in p])
+    mixed = probs(net, lam * b.xs + (1 - lam) * b.xt)
+    inter = np.mean([-sum((lam * np.eye(3)[b.ys[i]] + (1 - lam) * q[i]) * np.log(mixed[i])) for i in range(6)])
+    inner = probs(net, torch.stack([lam * b.xt[i] + (1 - lam) * b.xt[order[i]] for i in range(6)]))
+    intra = np.mean([sum((inner[i] - lam * q[i] - (1 - lam) * q[order[i]]) ** 2) for i in range(6)])
+    bent = net.body(lam * b.xs + (1 - lam) * b.xt) - lam * net.body(b.xs) - (1 - lam) * net.body(b.xt)
+    assert out["inter"].item() == pytest.approx(2.0 * 0.5 * inter, rel=1e-9)
+    assert out["intra"].item() == pytest.approx(0.5 * 0.5 * intra, rel=1e-9)
+    assert out["linear"].item() == pytest.approx(0.1 * 0.5 * (bent**2).sum(1).mean().item(), rel=1e-9)
+
+
+def test_a_linear_body_has_no_feature_term():
+    method = create_method("cross_domain_mixup")
+    net = small_net(method)
+    net.body = torch.nn.Linear(5, 7).double()
+    out = method.losses(net, small_batch(), at(0.5))
+    assert out["linear"].item() == pytest.approx(0.0, abs=1e-20) and out["inter"].item() > 0
+
+
+def test_draws_belong_to_the_step():
+    assert ops.step_draws(3, 1).random() == ops.step_draws(3, 1).random() != ops.step_draws(4, 1).random()
+    state = torch.get_rng_state()
+    ops.step_draws(3, 1).random(5)
+    assert torch.equal(state, torch.get_rng_state())

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dazoo.ops.entropy import entropy_weights
+
 _TINY = 1e-30
 
 
@@ -85,6 +87,11 @@ def adamatch(strong: Tensor, weak: Tensor, source_weak: Tensor, threshold: float
     return -(mask * (q * functional.log_softmax(strong, -1)).sum(-1)).mean()
 
 
+def sharpen(p: Tensor, temperature: float | Tensor) -> Tensor:
+    """Rows proportional to ``p_c^(1/temperature)``, of sum 1: p (n, C). Below 1 the temperature sharpens."""
+    return functional.softmax(torch.log(p.clamp_min(_TINY)) / temperature, -1)
+
+
 def consistency(student: Tensor, teacher: Tensor, w: Tensor | None = None) -> Tensor:
     """``1/n sum_i w_i 1/C sum_c (p_ic - q_ic)^2`` of softmax probabilities p, q: scores (n, C), (n, C), w (n,) or ones.
 
@@ -130,6 +137,22 @@ def neighbour_mean(f: Tensor, rows: Tensor, bank_f: Tensor, bank_p: Tensor, k: i
     near = sim.masked_fill(own, -torch.inf).topk(min(k, size - 1), dim=1).indices
     q = bank_p[near].mean(1)
     return q / q.sum(-1, keepdim=True).clamp_min(_TINY)
+
+
+def balanced_tsallis(scores: Tensor, alpha: float | Tensor = 1.9, temperature: float | Tensor = 2.5) -> Tensor:
+    """Tsallis entropy of predictions with every class of equal weight: scores (n, C).
+
+        p = softmax(scores / temperature),   value = 1/(C (alpha - 1)) sum_c (1 - sum_i w_i p_ic^alpha / sum_i w_i p_ic)
+
+    with the weights w of confident rows of ``entropy_weights``. For alpha = 2 it is minimum class confusion.
+    Liu et al., NeurIPS 2021 (CST), https://arxiv.org/abs/2103.03571
+    """
+    p = functional.softmax(scores / temperature, -1)
+    w = entropy_weights(p)[:, None]
+    mass = (w * p).sum(0)
+    # a class that no row predicts counts as certain
+    share = torch.where(mass > 0, (w * p.pow(alpha)).sum(0) / mass.clamp_min(_TINY), torch.ones_like(mass))
+    return (1.0 - share).mean() / (alpha - 1.0)
 
 
 def ridge_transfer(ft: Tensor, wt: Tensor, fs: Tensor, ridge: float | Tensor) -> Tensor:

@@ -1,0 +1,56 @@
+"""CST: pseudo-labels must train a target classifier that works on the source. Liu, Wang, Long, NeurIPS 2021.
+
+    min_{F,C}  CE(C(F(x_s)), y_s) + trade_off * 1/b |F_s W_t(F) - Y_s|_F^2 + tsallis_weight * S_alpha(p)
+    W_t(F) = (F_t^T F_t + r I)^-1 F_t^T Y_t,   Y_t = onehot(argmax C(F_t)) (b, C),   r = ridge * mean |F_t,i|^2
+    p = softmax(C(F_t) / temperature),   S_alpha(p) = 1/(C (alpha-1)) sum_c (1 - sum_i w_i p_ic^alpha / sum_i w_i p_ic)
+
+S is the Tsallis entropy with classes of equal weight and rows weighted by confidence, w_i ~ 1 + exp(-H(p_i)), as in the
+authors' program. F_s, F_t (b, width) are features with a constant column, Y_s one-hot labels; the second term's
+gradient passes through the closed-form solution.
+
+Evidence: tests/test_selftraining.py (equals a normal-equation transcription; gradients by finite differences).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
+from dazoo.methods.base import Batch, GradientMethod, Progress, register
+from dazoo.nets.net import Net
+from dazoo.ops.classwise import one_hot
+from dazoo.ops.selftraining import balanced_tsallis, ridge_transfer
+
+
+@register
+class CST(GradientMethod):
+    """Cycle self-training."""
+
+    paper = Paper(
+        "Cycle Self-Training for Domain Adaptation", "Liu, Wang, Long", 2021, "https://arxiv.org/abs/2103.03571",
+        "NeurIPS",
+        deviations="alpha is a hyper-parameter, not chosen anew in every step by trying values on the source; ridge "
+        "is relative to the features' size; the entropy is a mean over classes, with weight 1; neither FixMatch nor "
+        "sharpness-aware minimisation on top",
+    )  # fmt: skip
+    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+
+    trade_off: float = hp(0.5, 0.05, 5.0, log=True, help="weight of the cycle through the source")
+    tsallis_weight: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the target's Tsallis entropy")
+    alpha: float = hp(1.9, 1.1, 2.0, help="order of the Tsallis entropy")
+    temperature: float = hp(2.5, 1.0, 5.0, help="softens target predictions in the entropy")
+    ridge: float = hp(0.1, 0.001, 1.0, log=True, help="regularisation of the target classifier")
+
+    def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
+        fs, ft = net.features(b.xs, b.xt)
+        source, target = net.head(fs), net.head(ft)
+        c = target.shape[-1]
+        pseudo = one_hot(target.detach().argmax(-1), c, ft.dtype)
+        gap = ridge_transfer(ft, pseudo, fs, self.ridge) - one_hot(b.ys, c, fs.dtype)
+        return {
+            "cls": net.criterion(source, b.ys),
+            "cycle": self.trade_off * gap.square().sum(-1).mean(),
+            "tsallis": self.tsallis_weight * balanced_tsallis(target, self.alpha, self.temperature),
+        }

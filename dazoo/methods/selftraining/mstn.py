@@ -1,0 +1,63 @@
+"""MSTN: adversarial alignment and aligned class centroids. Xie, Zheng, Chen, Chen, ICML 2018.
+
+    min_{F,C} max_D  CE(C(F(x_s)), y_s) - trade_off * r(t) * [BCE(D(F(x_s)), 1) + BCE(D(F(x_t)), 0)] / 2
+                     + semantic_weight * r(t) * 1/C sum_c |mu_s,c - mu_t,c|^2
+    mu_c <- decay * mu_c + (1 - decay) * mean of the batch's features of class c     (source labels, target argmax)
+
+Centroids mu (C, width) are moving averages whose gradient is that of the current batch; r is the recipe's ramp.
+
+Evidence: tests/test_selftraining.py (two steps of the averages and the loss equal a transcription in loops).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
+from dazoo.methods.base import Batch, GradientMethod, Progress, register
+from dazoo.nets.centroids import Centroids
+from dazoo.nets.net import Net
+from dazoo.nets.parts import mlp
+from dazoo.ops.adversarial import domain_bce
+from dazoo.ops.classwise import centroid_distance, one_hot
+from dazoo.ops.reversal import reverse_gradient
+
+
+@register
+class MSTN(GradientMethod):
+    """Moving semantic transfer network."""
+
+    paper = Paper(
+        "Learning Semantic Representations for Unsupervised Domain Adaptation", "Xie, Zheng, Chen, Chen", 2018,
+        "https://proceedings.mlr.press/v80/xie18c.html", "ICML",
+        deviations="the discriminator is as wide as disc_width says; classes that neither domain has shown yet count "
+        "with equal (zero) centroids",
+    )  # fmt: skip
+    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+
+    trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the reversed gradient")
+    semantic_weight: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the centroids' distance")
+    decay: float = hp(0.7, 0.3, 0.95, help="share of a centroid that stays per step")
+    disc_width: int = hp(256, 32, 1024, log=True, help="width of the discriminator's hidden layers")
+
+    def build(self, width: int, n_classes: int) -> dict[str, nn.Module]:
+        return {
+            "disc": mlp(width, self.disc_width, self.disc_width, 1),
+            "centroids_s": Centroids(n_classes, width),
+            "centroids_t": Centroids(n_classes, width),
+        }
+
+    def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
+        fs, ft = net.features(b.xs, b.xt)
+        scores, c = net.head(fs), net.head.out_features
+        d = net.disc(reverse_gradient(torch.cat([fs, ft]), self.trade_off * t.ramp)).squeeze(-1)
+        mu_s = net.centroids_s(fs, one_hot(b.ys, c, fs.dtype), self.decay)
+        mu_t = net.centroids_t(ft, one_hot(net.head(ft.detach()).argmax(-1), c, ft.dtype), self.decay)
+        return {
+            "cls": net.criterion(scores, b.ys),
+            "dom": domain_bce(d, len(fs)),
+            "sem": self.semantic_weight * t.ramp * centroid_distance(mu_s, mu_t),
+        }
