@@ -60,6 +60,43 @@ def ridge_power(x: Tensor, ridge: float, power: float) -> Tensor:
     return out
 
 
+def ridged(cov: Tensor, share: float) -> Tensor:
+    """``cov`` (d, d) plus ``share`` of its mean diagonal entry on the diagonal; a zero matrix gets ``share`` itself."""
+    level = cov.diagonal().mean()
+    out = cov.clone()
+    out.diagonal().add_(share * torch.where(level > 0, level, torch.ones_like(level)))
+    return out
+
+
+class RidgeFit:
+    """Ridge regression min ||y - x w - b||^2 + ridge ||w||^2 on fixed ``x`` (n, d), factorised once.
+
+    The (d, d) normal equations when d <= n, the (n, n) dual ones otherwise; b is not penalised.
+    """
+
+    def __init__(self, x: Tensor, ridge: float, weights: Tensor | None = None):
+        share = torch.full((len(x),), 1.0 / len(x), dtype=x.dtype, device=x.device)
+        self.share = share if weights is None else weights / weights.sum()
+        self.root = (self.share * len(x)).sqrt()[:, None]
+        self.mean = self.share @ x
+        self.centred = self.root * (x - self.mean)
+        n, d = x.shape
+        self.primal = d <= n
+        a = self.centred.T @ self.centred if self.primal else self.centred @ self.centred.T
+        a.diagonal().add_(ridge)
+        self.lower = torch.linalg.cholesky(a)
+
+    def fit(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights (d, k) and bias (k,) for targets ``y`` (n, k)."""
+        offset = self.share @ y
+        centred = self.root * (y - offset)
+        if self.primal:
+            w = torch.cholesky_solve(self.centred.T @ centred, self.lower)
+        else:
+            w = self.centred.T @ torch.cholesky_solve(centred, self.lower)
+        return w, offset - self.mean @ w
+
+
 def fix_signs(vectors: Tensor) -> Tensor:
     """Columns with the sign that makes their entry of largest magnitude positive."""
     rows = vectors.abs().argmax(dim=0)

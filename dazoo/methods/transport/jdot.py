@@ -1,0 +1,90 @@
+"""JDOT: joint distribution optimal transport. Courty, Flamary, Habrard and Rakotomamonjy, NIPS 2017.
+
+The plan couples source pairs (x, y) with target pairs (x, f(x)), and f is fitted to the labels the plan sends it:
+
+    min_{f, P}  sum_ij P_ij ( alpha ||x_s,i - x_t,j||^2 / max_ij ||x_s,i - x_t,j||^2 + ||y_s,i - f(x_t,j)||^2 )
+                + ridge ||w||^2 / n_t
+
+by turns: P by exact transport, then f(x) = x w + b by ridge regression on y^_j = n_t sum_i P_ij y_s,i. Labels y are
+one-hot rows (C,), or one value scaled to variance 1. f starts from the plan of the features alone.
+
+Source: https://arxiv.org/abs/1705.08848. Deviations: squared loss for classes too (the paper also has a hinge loss), so
+that both steps are exact and the objective never rises.
+
+Evidence: tests/test_shallow_transport.py::test_jdot_objective_never_rises,
+test_jdot_with_a_large_alpha_is_emd_label_transfer.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
+from dazoo.core.types import Predictor, Seen
+from dazoo.methods.base import Context, ShallowMethod, register
+from dazoo.methods.shallow import costs, labelled, pair, target_x
+from dazoo.methods.steps import LinearScores, Pipeline
+from dazoo.methods.transport._plan import emd_plan
+from dazoo.ops.linear import RidgeFit, one_hot, squared_distances
+
+
+@register
+class Jdot(ShallowMethod):
+    """See the module's docstring."""
+
+    paper = Paper(
+        "Joint distribution optimal transportation for domain adaptation",
+        "Nicolas Courty, Rémi Flamary, Amaury Habrard, Alain Rakotomamonjy",
+        2017,
+        "https://arxiv.org/abs/1705.08848",
+        "NIPS",
+        "squared loss on one-hot labels for classes; labelled target samples count as source samples",
+    )
+    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    targets = frozenset({"classes", "values"})
+    alpha: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of the distance between features")
+    ridge: float = hp(10.0, 1e-2, 1e3, log=True, help="L2 penalty of the linear model")
+    rounds: int = hp(10, 2, 20, help="largest number of alternations")
+
+    def fit(self, seen: Seen, ctx: Context) -> Predictor:
+        """Alternate plan and model."""
+        xs, xt = pair(seen)
+        cost = ctx.memo("costs_scaled", lambda: _scale(costs(seen, ctx)))
+        zs, y = labelled(seen, xs, lambda x: x.flatten(1).to(xs))
+        if seen.few is not None:
+            cost = torch.cat([cost, _scale(squared_distances(zs[len(xs) :], xt))])
+        centre, spread, ys = _targets(y, seen.n_classes)
+        solver = RidgeFit(target_x(seen), self.ridge)
+        joint, last = self.alpha * cost, None
+        weight = bias = torch.empty(0)
+        for _ in range(max(self.rounds, 1)):
+            plan = emd_plan(joint, ctx)
+            if last is not None and torch.equal(plan, last):
+                break
+            weight, bias = solver.fit(plan.T @ ys / plan.sum(0)[:, None])
+            joint, last = self.alpha * cost + squared_distances(ys, xt @ weight + bias), plan
+        else:
+            ctx.warn(f"jdot stopped after {self.rounds} rounds before the plan settled")
+        kind, columns = ("decision", seen.n_classes) if seen.n_classes else ("values", 1)
+        classes = torch.arange(columns, device=xt.device)
+        return Pipeline((), None, LinearScores(weight * spread, bias * spread + centre, classes, seen.n_classes, kind))
+
+
+def _scale(cost: Tensor) -> Tensor:
+    """``cost`` over its largest entry."""
+    top = cost.max()
+    return cost / torch.where(top > 0, top, torch.ones_like(top))
+
+
+def _targets(y: Tensor, n_classes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Centre, scale and rows (n, C) or (n, 1) of the labels as regression targets."""
+    if n_classes:
+        rows = one_hot(y, n_classes)
+        return rows.new_zeros(()), rows.new_ones(()), rows
+    values = y.to(torch.float64)[:, None]
+    centre, spread = values.mean(), values.std(correction=0)
+    spread = torch.where(spread > 0, spread, torch.ones_like(spread))
+    return centre, spread, (values - centre) / spread

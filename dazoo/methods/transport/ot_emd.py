@@ -1,0 +1,40 @@
+"""OT mapping by exact transport (EMD). Courty, Flamary, Tuia and Rakotomamonjy, TPAMI 2017.
+
+    P = argmin_P <P, C>   over P >= 0, P 1 = 1/n_s, P' 1 = 1/n_t,      C_ij = ||x_s,i - x_t,j||^2   (n_s, n_t)
+    z_s,i = n_s sum_j P_ij x_t,j,      z_t = x_t
+
+Source: https://arxiv.org/abs/1507.00504. Deviations: none; POT's network simplex solves the linear programme.
+
+Evidence: tests/test_shallow_transport.py::test_emd_plan_is_the_linear_programmes_optimum (scipy.optimize.linprog),
+test_emd_undoes_a_shift_by_a_gradient_of_a_convex_function.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from dazoo.core.paper import Paper
+from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
+from dazoo.core.types import Seen
+from dazoo.methods.base import Context, register
+from dazoo.methods.shallow import costs
+from dazoo.methods.transport._plan import MovedByPlan, emd_plan
+
+
+@register
+class OtEmd(MovedByPlan):
+    """See the module's docstring."""
+
+    paper = Paper(
+        "Optimal Transport for Domain Adaptation",
+        "Nicolas Courty, Rémi Flamary, Devis Tuia, Alain Rakotomamonjy",
+        2017,
+        "https://arxiv.org/abs/1507.00504",
+        "IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
+    )
+    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    targets = frozenset({"classes", "values"})
+
+    def plan(self, seen: Seen, ctx: Context) -> Tensor:
+        """The exact plan."""
+        return ctx.memo("emd", lambda: emd_plan(costs(seen, ctx), ctx))
