@@ -1,4 +1,4 @@
-"""A method's losses on given features: the body is the identity, so x is the feature, in float64."""
+"""A method's losses on given features: the body starts as the identity, so x is the feature, in float64."""
 
 from __future__ import annotations
 
@@ -32,8 +32,10 @@ class Stage:
         classes = max(self.n_classes, 1)
         self.ys = torch.arange(self.n) % classes
         torch.manual_seed(self.seed)
+        same = nn.Linear(self.width, self.width, bias=False)
+        nn.init.eye_(same.weight)
         self.net = Net(
-            Body(nn.Identity(), nn.Identity(), self.width),
+            Body(same, nn.Identity(), self.width),
             nn.Linear(self.width, classes),
             self.n_classes == 0,
             False,

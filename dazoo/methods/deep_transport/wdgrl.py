@@ -1,0 +1,67 @@
+"""WDGRL: features at a small Wasserstein distance, as a critic sees it. Shen, Qu, Zhang, Yu, AAAI 2018.
+
+    max_D  E D(f_s) - E D(f_t) - penalty_weight * E_h (|grad_h D(h)| - 1)^2,   five steps per iteration
+    min_{F,C}  CE(C(f_s), y_s) + trade_off * (E D(f_s) - E D(f_t))
+
+f = F(x) (b, width); D is a perceptron width -> disc_width -> 1. The penalty, which keeps D near the 1-Lipschitz
+functions, is taken at source features, target features and random points on the segments between them.
+
+Evidence: tests/test_deep_transport.py (test_wdgrl_terms, test_wdgrl_critic_phase_moves_the_critic_alone,
+test_wdgrl_penalty_of_a_linear_critic).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
+from dazoo.methods.base import Batch, GradientMethod, Phase, Progress, register
+from dazoo.nets.net import Net
+from dazoo.nets.parts import mlp
+from dazoo.ops.adversarial import critic_gap
+from dazoo.ops.critic import gradient_penalty
+from dazoo.ops.draws import uniform
+
+
+@register
+class WDGRL(GradientMethod):
+    """Wasserstein distance guided representation learning."""
+
+    paper = Paper(
+        "Wasserstein Distance Guided Representation Learning for Domain Adaptation", "Shen, Qu, Zhang, Yu", 2018,
+        "https://arxiv.org/abs/1707.01217", "AAAI",
+        deviations="the critic has the recipe's optimiser and learning rate, and its five steps see one batch",
+    )  # fmt: skip
+    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    targets = frozenset({"classes", "values"})
+    phases: ClassVar[tuple[Phase, ...]] = (
+        Phase("critic", update=("disc",), repeat=5),
+        Phase("losses", update=("body", "head")),
+    )
+
+    trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the critic's distance")
+    penalty_weight: float = hp(10.0, 1.0, 100.0, log=True, help="weight of the gradient penalty on the critic")
+    disc_width: int = hp(100, 32, 512, log=True, help="width of the critic's hidden layer")
+
+    def build(self, width: int, n_classes: int) -> dict[str, nn.Module]:
+        return {"disc": mlp(width, self.disc_width, 1)}
+
+    def critic(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
+        fs, ft = (f.detach() for f in net.features(b.xs, b.xt))
+        n = min(len(fs), len(ft))
+        u = uniform(n, t.step, fs)[:, None]
+        points = torch.cat([fs, ft, u * fs[:n] + (1.0 - u) * ft[:n]])
+        return {
+            "critic": -critic_gap(net.disc(torch.cat([fs, ft])), len(fs)),
+            "penalty": self.penalty_weight * gradient_penalty(net.disc, points),
+        }
+
+    def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
+        fs, ft = net.features(b.xs, b.xt)
+        gap = critic_gap(net.disc(torch.cat([fs, ft])), len(fs))
+        return {"cls": net.criterion(net.head(fs), b.ys), "wasserstein": self.trade_off * gap}
