@@ -217,6 +217,16 @@ def test_table(tmp_path: Path):
     assert expand_tasks(["table/*->*"], path=path) == ["table/2023->2024", "table/2024->2023"]
 
 
+def test_table_with_nullable_and_categorical_columns(tmp_path: Path):
+    table = frame().astype({"height": "Float64", "old": "boolean", "domain": "Int64"})
+    table.assign(label=pd.array([0, 1, 0, 1, 0, 1], dtype="Int64")).to_parquet(tmp_path / "a.parquet")
+    table.assign(label=table["label"].astype("category")).to_parquet(tmp_path / "b.parquet")
+    plain = load_domain("table", "2024", path=csv(tmp_path / "a.csv", frame()))
+    for name, classes in (("a.parquet", ("0", "1")), ("b.parquet", ("no", "yes"))):
+        got = load_domain("table", "2024", path=str(tmp_path / name))
+        assert torch.equal(got.x, plain.x) and torch.equal(got.y, plain.y) and got.classes == classes
+
+
 def test_table_is_read_again_after_a_change(tmp_path: Path):
     path = csv(tmp_path / "a.csv", frame())
     before = load_domain("table", "2023", path=path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -172,6 +173,26 @@ def test_an_unwritable_cache_is_named(photos: list[Path], tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DazooError, match="set DAZOO_CACHE to a folder with space"):
         decode(photos, 16, cache=tmp_path / "file" / "images")
+
+
+@pytest.mark.parametrize("when", ["write", "move"])
+def test_a_full_disk_is_named_and_leaves_nothing(
+    when: str, photos: list[Path], cache: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    if when == "move":
+        monkeypatch.setattr(images.os, "replace", full)
+    else:
+        monkeypatch.setattr(images.os, "fdopen", lambda handle, mode: Full(handle, mode))
+
+    class Full(io.FileIO):
+        write = full  # type: ignore[assignment]
+
+    with pytest.raises(DazooError, match=r"No space left.*set DAZOO_CACHE"):
+        decode(photos, 16)
+    assert not list(cache.iterdir())
 
 
 def test_bad_options(photos: list[Path], cache: Path):

@@ -13,7 +13,7 @@ import torch
 from dazoo.core.errors import DazooError, UnknownName
 from dazoo.data import transform
 from dazoo.data.domain import Domain
-from dazoo.data.registry import DATASETS, expand_tasks, load_domain, load_task
+from dazoo.data.registry import DATASETS, cache_root, data_root, expand_tasks, load_domain, load_task
 from dazoo.data.sets import digits, office_caltech10
 
 
@@ -157,6 +157,26 @@ def test_unknown_names_list_the_nearest():
         load_task("digits/upright")
     with pytest.raises(DazooError, match="matches nothing"):
         expand_tasks(["digits/x*->upright"])
+
+
+def test_unknown_domains_in_plain_and_wildcard_names():
+    with pytest.raises(UnknownName, match="no domain 'upriht': did you mean 'upright'"):
+        expand_tasks(["digits/upriht->noisy"])
+    with pytest.raises(UnknownName, match="did you mean 'digits'"):
+        expand_tasks(["digit/*->noisy"])
+    with pytest.raises(DazooError, match="twice"):
+        expand_tasks(["digits/noisy->noisy"])
+    assert expand_tasks(["digits/upright+noisy->blurred"]) == ["digits/upright+noisy->blurred"]
+
+
+def test_roots_come_from_the_argument_then_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DAZOO_DATA", "/somewhere/data")
+    monkeypatch.setenv("DAZOO_CACHE", "~/cache")
+    assert data_root(tmp_path) == tmp_path and data_root() == Path("/somewhere/data")
+    assert cache_root() == Path.home() / "cache"
+    monkeypatch.delenv("DAZOO_DATA")
+    monkeypatch.delenv("DAZOO_CACHE")
+    assert data_root().parent == cache_root().parent and data_root() != cache_root()
 
 
 def test_wildcards_expand_in_the_order_of_the_domains():

@@ -137,7 +137,9 @@ def _labels(column: pd.Series, domain: str, place: Path) -> np.ndarray | None:
             f"{place}: {missing} of {len(column)} rows of the domain {domain!r} have no value in the label column "
             f"{column.name!r}; label all or none of a domain"
         )
-    return np.asarray(column.to_numpy() if column.dtype.kind in "iufb" else column.astype(str).to_numpy(dtype=str))
+    # named dtypes, since columns of nullable dtypes would become arrays of objects
+    as_dtype = {"b": bool, "i": np.int64, "u": np.int64, "f": np.float64}.get(column.dtype.kind)
+    return np.asarray(column.astype(str).to_numpy(dtype=str) if as_dtype is None else column.to_numpy(dtype=as_dtype))
 
 
 def _features(table: pd.DataFrame, text: str, place: Path) -> np.ndarray:
