@@ -115,6 +115,7 @@ class Feed:
             xt_strong=strong.get("t"),
             xf=weak.get("f"),
             yf=self.y["f"][rows["f"].to(here)] if "f" in rows else None,
+            xf_strong=strong.get("f"),
             memory=memory,
         )
 

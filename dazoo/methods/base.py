@@ -18,7 +18,15 @@ from dazoo.core.registry import Registry
 from dazoo.core.setting import UNSUPERVISED, Setting
 from dazoo.core.types import Prediction, Predictor, Seen
 
-METHODS: Registry[type[Method]] = Registry("method", "dazoo.methods", "dazoo.methods")
+
+def _derive(name: str) -> type[Method] | None:
+    """``cdan+mcc`` and the like."""
+    from dazoo.methods.compose import composed
+
+    return composed(name)
+
+
+METHODS: Registry[type[Method]] = Registry("method", "dazoo.methods", "dazoo.methods", _derive)
 T = TypeVar("T")
 M = TypeVar("M", bound="Method")
 
@@ -158,7 +166,7 @@ class Batch:
     Shapes: ``xs`` (b, ...), ``ys`` (b,), ``ds`` (b,) source index, ``xt`` (b, ...); ``s_rows``/``t_rows`` (b,) are the
     samples' rows in ``Seen.source``/``Seen.target``, to look things up in ``memory`` (what ``refresh`` returned).
     ``xs_strong``/``xt_strong`` are second, strongly augmented views where the method sets ``strong_views``; ``xf``,
-    ``yf`` are labelled target samples in the few-label settings.
+    ``yf`` are labelled target samples in the few-label settings, ``xf_strong`` their strong views.
     """
 
     xs: Tensor
@@ -171,6 +179,7 @@ class Batch:
     xt_strong: Tensor | None = None
     xf: Tensor | None = None
     yf: Tensor | None = None
+    xf_strong: Tensor | None = None
     memory: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -210,6 +219,8 @@ class GradientMethod(Method):
         needs_batch_norm: whether the method acts on batch normalisation in the body; a network without it is refused.
         neutral: hyper-parameters that, with all weights at 0, make the method exactly source-only (for most methods
             none beside the weights); None where the algorithm never reduces to it.
+        partner: values that hyper-parameters take where the method is added to another one (``other+this``); there
+            they cannot be set.
     """
 
     phases: ClassVar[tuple[Phase, ...]] = (Phase(),)
@@ -220,6 +231,7 @@ class GradientMethod(Method):
     uses_target: ClassVar[bool] = True
     needs_batch_norm: ClassVar[bool] = False
     neutral: ClassVar[dict[str, Any] | None] = {}
+    partner: ClassVar[dict[str, Any]] = {}
 
     def build(self, width: int, n_classes: int) -> dict[str, nn.Module]:
         """Extra parts by name, for features of ``width`` and ``n_classes`` scores. Default: none."""
