@@ -1,0 +1,41 @@
+"""Least-squares density ratios: the shared problem of uLSIF and RuLSIF."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dazoo.core.errors import DazooError
+from dazoo.core.types import Seen
+from dazoo.methods.base import Context
+from dazoo.methods.reweighting._ratio import GRID, Bumps, centres, median_sigma
+from dazoo.methods.shallow import pair
+
+LAMBDAS = tuple(10.0 ** (k / 2) for k in range(-6, 3))
+
+
+@dataclass(frozen=True)
+class Bases:
+    """The kernels around the chosen centres, and the widths to try."""
+
+    bumps: Bumps
+    sigmas: tuple[Tensor, ...]
+
+
+def bases(seen: Seen, count: int, ctx: Context) -> Bases:
+    """``count`` Gaussian kernels at target samples; widths 0.1 ... 10 times the median distance."""
+    if count < 1:
+        raise DazooError(f"the number of kernel centres must be at least 1, not {count}")
+    xs, xt = pair(seen)
+    middle = median_sigma(seen, ctx)
+    return Bases(Bumps(xs, xt, centres(xt, count, ctx)), tuple(middle * g for g in GRID))
+
+
+def solve(h_matrix: Tensor, h: Tensor, lam: float) -> Tensor:
+    """max(0, (H + lam I)^-1 h): ``h_matrix`` (m, m), ``h`` (m, ...)."""
+    a = h_matrix.clone()
+    a.diagonal().add_(lam)
+    lower = torch.linalg.cholesky(a)
+    return torch.cholesky_solve(h if h.ndim == 2 else h[:, None], lower).clamp(min=0).view_as(h)

@@ -1,0 +1,63 @@
+"""Discriminator ratio: importance weights from a classifier of domains. Bickel, Brückner and Scheffer, ICML 2007.
+
+Logistic regression tells target (1) from source (0); by Bayes' rule its odds are the density ratio up to a constant:
+
+    min_{v,b}  C sum_i loss(v'x_i + b, domain_i) + ||v||^2 / 2
+    w_i = exp(v'x_i + b) n_s / n_t  =  P(t | x_i) / P(s | x_i)  n_s / n_t
+
+Source: https://doi.org/10.1145/1273496.1273507. Deviations: two stages (weights, then the suite's classifier)
+instead of the paper's joint optimisation; features are standardised over both domains, so that C is
+free of their scale.
+
+Evidence: tests/test_reweighting.py::test_discriminator_is_stationary, test_known_gaussian_ratio.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
+from dazoo.core.types import Seen
+from dazoo.methods.base import Context, register
+from dazoo.methods.classifiers import classifier
+from dazoo.methods.reweighting._ratio import flattened
+from dazoo.methods.shallow import Reweighting, pair
+from dazoo.methods.steps import Standardise
+
+
+@register
+class DiscriminatorRatio(Reweighting):
+    """See the module's docstring."""
+
+    paper = Paper(
+        "Discriminative Learning for Differing Training and Test Distributions",
+        "Steffen Bickel, Michael Brückner, Tobias Scheffer",
+        2007,
+        "https://doi.org/10.1145/1273496.1273507",
+        "ICML",
+        "two stages; standardised features",
+    )
+    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    targets = frozenset({"classes", "values"})
+    c: float = hp(1.0, 1e-3, 1e3, log=True, help="inverse weight of the discriminator's L2 penalty")
+
+    def weights(self, seen: Seen, ctx: Context) -> Tensor:
+        """The discriminator's odds, the largest scaled to 1."""
+        return flattened(self.log_odds(seen, ctx), 1.0)
+
+    def log_odds(self, seen: Seen, ctx: Context) -> Tensor:
+        """v'x_i + b of the source samples (n_s,)."""
+
+        def make() -> Tensor:
+            xs, xt = pair(seen)
+            x = torch.cat([xs, xt])
+            z = Standardise(x.mean(0), x.std(0, correction=0))(x)
+            side = (torch.arange(len(x), device=x.device) >= len(xs)).long()
+            head = classifier("logistic", C=self.c).fit(z, side, 2, warn=ctx.warn)
+            scores = head(z[: len(xs)])
+            return scores[:, 1] - scores[:, 0]
+
+        return ctx.memo(("domain_odds", self.c), make)
