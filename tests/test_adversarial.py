@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import METHODS, create_method
 from dazoo.ops import games
 from tests.adversarial import (
@@ -104,6 +105,15 @@ def expected_adda(g):
     return {"fool": g.method.trade_off * np.mean([-np.log(sigmoid(v)) for v in z])}
 
 
+def expected_sdat(g):
+    return {"cdan": expected_cdan, "dann": expected_dann}[g.method.base](g)
+
+
+def expected_bsp(g):
+    top = lambda f: (np.linalg.svd(f, compute_uv=False)[: g.method.k] ** 2).sum()  # noqa: E731
+    return {**expected_dann(g), "bsp": g.method.bsp_weight * (top(g.fs) + top(g.ft))}
+
+
 CASES = {
     "dann": (expected_dann, {}),
     "cdan": (expected_cdan, {}),
@@ -115,6 +125,8 @@ CASES = {
     "daan": (expected_daan, {}),
     "domain_confusion": (expected_domain_confusion, {"trade_off": 0.3}),
     "adda": (expected_adda, {"trade_off": 0.8}),
+    "sdat": (expected_sdat, {}),
+    "bsp": (expected_bsp, {"k": 2, "bsp_weight": 0.01}),
 }
 MEMORY = {"daan": {"omega": torch.tensor(0.3, dtype=torch.float64)}}
 
@@ -282,3 +294,68 @@ def test_parallel_perceptrons_are_independent():
     out = g.net.discs(x)
     for c in range(CLASSES):
         np.testing.assert_allclose(array(out[c]), one_of_parallel(g.net.discs, c, array(x[c])), rtol=1e-12)
+
+
+def test_sdat_steps_with_the_gradient_uphill(monkeypatch):
+    """One SGD step against the formula: the task gradient at w + rho g / |g|, the adversarial one at w."""
+    import copy
+
+    import dazoo.engine.fit as engine
+    from dazoo.engine.train import Loop
+
+    seen = []
+
+    class Watching(Loop):
+        def _gradient_step(self, phase, moving, batch, t):
+            net = self.learner.net
+            before = copy.deepcopy(net)
+            out = super()._gradient_step(phase, moving, batch, t)
+            seen.append((self.members[0].method, before, copy.deepcopy(net), batch, t))
+            return out
+
+    monkeypatch.setattr(engine, "Loop", Watching)
+    recipe = Recipe.named("digits", optimizer="sgd", momentum=0.0, lr=0.1, steps=1, ramp="constant", bottleneck=8)
+    fit_toy("sdat", recipe=recipe, rho=0.5)
+    ((method, before, after, b, t),) = seen
+    task = [p for n, p in before.named_parameters() if n.startswith(("body.", "head."))]
+    cls = torch.nn.functional.cross_entropy(before.head(before.body(b.xs)), b.ys)
+    g = torch.autograd.grad(cls, task)
+    size = torch.sqrt(sum(v.square().sum() for v in g))
+    uphill = copy.deepcopy(before)
+    with torch.no_grad():
+        for p, v in zip([p for n, p in uphill.named_parameters() if n.startswith(("body.", "head."))], g):
+            p += 0.5 * v / size
+    leaves = dict(uphill.named_parameters())
+    sharp = torch.nn.functional.cross_entropy(uphill.head(uphill.body(b.xs)), b.ys)
+    at_uphill = torch.autograd.grad(sharp, list(leaves.values()), allow_unused=True)
+    dom = method.losses(before, b, t)["dom"]
+    at_w = torch.autograd.grad(dom, list(before.parameters()), allow_unused=True)
+    for (name, old), new, one, two in zip(before.named_parameters(), after.parameters(), at_uphill, at_w):
+        step = sum((v for v in (one, two) if v is not None), torch.zeros_like(old))
+        torch.testing.assert_close(new, old - 0.1 * step, rtol=1e-4, atol=1e-6, msg=name)
+    plain = torch.autograd.grad(
+        torch.nn.functional.cross_entropy(before.head(before.body(b.xs)), b.ys), before.head.weight
+    )
+    assert not torch.allclose(plain[0], at_uphill[list(leaves).index("head.weight")], rtol=1e-3)
+
+
+def test_sdat_with_radius_zero_is_its_base():
+    one, two = fit_toy("sdat", rho=0.0).predictor, fit_toy("cdan").predictor
+    for key, value in two.state.items():
+        torch.testing.assert_close(one.state[key], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("base", ["dann", "cdan", "cdan_e"])
+def test_bsp_with_weight_zero_is_its_base(base):
+    one, two = fit_toy("bsp", base=base, bsp_weight=0.0).predictor, fit_toy(base).predictor
+    assert all(torch.equal(one.state[k], v) for k, v in two.state.items())
+
+
+def test_bsp_shrinks_the_largest_singular_value_only():
+    g = game("bsp", base="none", bsp_weight=1.0)
+    f = torch.from_numpy(g.fs).requires_grad_()
+    from dazoo.ops.norms import bsp
+
+    (gradient,) = torch.autograd.grad(bsp(f, torch.zeros_like(f)), f)
+    u, s, v = np.linalg.svd(g.fs, full_matrices=False)
+    np.testing.assert_allclose(array(gradient), 2 * s[0] * np.outer(u[:, 0], v[0]), rtol=1e-8, atol=1e-10)

@@ -14,7 +14,7 @@ import importlib.metadata
 import importlib.util
 import pkgutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Generic, TypeVar
@@ -31,12 +31,16 @@ class Registry(Generic[T]):
         kind: what the entries are, in the singular, for messages (``"method"``).
         package: the package whose modules register themselves when imported.
         group: entry-point group through which other distributions add entries.
+        derive: makes an entry from a name that no file defines, or returns None; such entries are not listed.
     """
 
-    def __init__(self, kind: str, package: str, group: str | None = None):
+    def __init__(
+        self, kind: str, package: str, group: str | None = None, derive: Callable[[str], T | None] | None = None
+    ):
         self.kind = kind
         self.package = package
         self.group = group or f"dazoo.{kind}s"
+        self.derive = derive
         self.broken: dict[str, str] = {}
         self._items: dict[str, T] = {}
         self._stems: dict[str, str] | None = None
@@ -54,6 +58,9 @@ class Registry(Generic[T]):
 
     def get(self, name: str) -> T:
         """The entry called ``name``; raises ``UnknownName`` with the nearest names."""
+        derived = self.derive(name) if self.derive is not None and name not in self._items else None
+        if derived is not None:
+            return derived
         if name not in self._items and name in self._module_stems():
             importlib.import_module(self._module_stems()[name])
         if name not in self._items:
@@ -75,7 +82,12 @@ class Registry(Generic[T]):
 
     def __contains__(self, name: object) -> bool:
         self.discover()
-        return name in self._items
+        if name in self._items or self.derive is None or not isinstance(name, str):
+            return name in self._items
+        try:
+            return self.derive(name) is not None
+        except DazooError:
+            return False
 
     def discover(self) -> None:
         """Import every module of the package and every entry point, once."""
