@@ -47,8 +47,8 @@ def accuracy(name: str, task, clf: str = "logistic", **hparams) -> float:
     return 100 * float((model.predict(hidden.x).labels == hidden.y).double().mean())
 
 
-# the smallest correlation with the true ratio; KDE in 2 dimensions and nearest neighbours are noisy by nature
-RATIOS = {"kde_ratio": 0.8, "gaussian_ratio": 0.98, "discriminator_ratio": 0.98, "ulsif": 0.8}
+# the smallest correlation with the true ratio; KDE and the clipped fit of uLSIF are noisy in the tail
+RATIOS = {"kde_ratio": 0.8, "gaussian_ratio": 0.98, "discriminator_ratio": 0.98, "ulsif": 0.75}
 
 
 @pytest.mark.parametrize(("name", "least"), sorted(RATIOS.items()))
@@ -59,6 +59,22 @@ def test_known_gaussian_ratio(name, least):
         truth = true_log_ratio(seen).exp()
         assert float(torch.corrcoef(torch.stack([w, truth]))[0, 1]) > least, seed
         assert bool((w >= 0).all())
+
+
+def test_leave_one_out_finds_the_width_of_least_error():
+    """The label-free score chooses a width and ridge whose true squared error is within a tenth of the grid's best."""
+    for seed in range(3):
+        seen = gaussians(1500, 1500, seed=seed)
+        truth = true_log_ratio(seen).exp()
+        errors = []
+        b = _lsif.bases(seen, 100, context())
+        for sigma in b.sigmas:
+            ks, kt = b.bumps(sigma)
+            for lam in _lsif.LAMBDAS:
+                a = _lsif.solve(ks.T @ ks / len(ks), kt.mean(0), lam)
+                errors.append(float((ks @ a - truth).square().mean()))
+        chosen = float((weights_of("ulsif", seen) - truth).square().mean())
+        assert chosen < 1.1 * min(errors) < float((1 - truth).square().mean())
 
 
 def test_relative_ratio_of_gaussians_is_known_and_bounded():

@@ -12,7 +12,7 @@ the i-th source and the i-th target sample; it too is closed, by one rank-one up
 Source: https://www.jmlr.org/papers/v10/kanamori09a.html. Deviations: widths are tried relative to the median distance.
 
 Evidence: tests/test_reweighting.py::test_ulsif_minimises_its_objective, test_ulsif_leave_one_out_equals_refitting,
-test_known_gaussian_ratio.
+test_leave_one_out_finds_the_width_of_least_error, test_known_gaussian_ratio.
 """
 
 from __future__ import annotations
