@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from sklearn.decomposition import PCA
+from sklearn.neighbors import KNeighborsClassifier
 
 from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.methods.base import Context, Memo, create_method
 from dazoo.methods.classifiers import classifier
 from dazoo.methods.steps import run_steps
+from dazoo.methods.subspace._pencil import joint_factor
+from dazoo.methods.subspace.gfk import geodesic_root
 from tests import surf
 
 
@@ -115,6 +119,105 @@ def test_sa_without_shift_is_pca():
     assert torch.allclose(aligned.zs, run_steps(aligned.target_steps, seen.source.x))
 
 
+# -- PCA, GFK -------------------------------------------------------------------------------------------------------
+
+
+def test_pca_spans_what_scikit_learns_pca_spans():
+    seen = toy(d=9)
+    xs, xt, _ = arrays(seen)
+    reference = PCA(4, svd_solver="full").fit(np.concatenate([xs, xt]))
+    aligned = create_method("pca", dim=4).align(seen, context())
+    assert same_up_to_sign(aligned.zs.numpy(), reference.transform(xs))
+
+
+@pytest.mark.parametrize(("d", "k"), [(12, 3), (7, 4)])  # in the second case the subspaces must meet
+def test_gfk_is_the_integral_along_the_geodesic(d, k):
+    """G by Gauss-Legendre quadrature of Phi(t) Phi(t)', the geodesic by the matrix exponential of its velocity."""
+    rng = np.random.default_rng(0)
+    ps, pt = (np.linalg.qr(rng.standard_normal((d, k)))[0] for _ in range(2))
+    root = geodesic_root(torch.from_numpy(ps), torch.from_numpy(pt)).numpy()
+    u1, cos, v = np.linalg.svd(ps.T @ pt)
+    theta = np.arccos(np.clip(cos, -1, 1))
+    across = pt @ v.T - ps @ u1 * cos
+    length = np.linalg.norm(across, axis=0)
+    across = np.where(length > 1e-8, across / np.maximum(length, 1e-300), 0)
+    nodes, weights = np.polynomial.legendre.leggauss(30)
+    g = np.zeros((d, d))
+    for node, weight in zip((nodes + 1) / 2, weights / 2):
+        phi = ps @ u1 * np.cos(node * theta) + across * np.sin(node * theta)
+        g += weight * phi @ phi.T
+    assert np.allclose(root @ root.T, g, atol=1e-7)
+    end = ps @ u1 * np.cos(theta) + across * np.sin(theta)
+    assert np.allclose(end @ end.T, pt @ pt.T, atol=1e-7)  # the path checked against does end at the target
+
+
+def test_gfk_of_equal_subspaces_is_the_projection():
+    basis = torch.linalg.qr(torch.randn(9, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))).Q
+    root = geodesic_root(basis, basis)
+    assert torch.allclose(root @ root.T, basis @ basis.T, atol=1e-7)
+
+
+# -- JDA, BDA -------------------------------------------------------------------------------------------------------
+
+
+def dense_joint(xs, xt, ys, yt, n_classes, marginal=1.0, conditional=1.0, priors=False):
+    """M (n, n) class by class."""
+    ns, n = len(xs), len(xs) + len(xt)
+    e = np.concatenate([np.full(ns, 1 / ns), np.full(n - ns, -1 / (n - ns))])
+    m = marginal * np.outer(e, e)
+    for c in range(n_classes):
+        s, t = np.flatnonzero(ys == c), np.flatnonzero(yt == c)
+        if len(s) and len(t):
+            e = np.zeros(n)
+            e[s] = (np.sqrt(len(s) / ns) if priors else 1) / len(s)
+            e[ns + t] = -(np.sqrt(len(t) / (n - ns)) if priors else 1) / len(t)
+            m += conditional * np.outer(e, e)
+    return m / np.linalg.norm(m)
+
+
+def dense_pencil(xs, xt, m, mu, k):
+    x = np.concatenate([xs, xt]).T
+    x = x / np.linalg.norm(x, axis=0)
+    h = np.eye(x.shape[1]) - 1 / x.shape[1]
+    return scipy.linalg.eigh(x @ h @ x.T, x @ m @ x.T + mu * np.eye(len(x)))[1][:, ::-1][:, :k]
+
+
+def test_jda_solves_its_pencil():
+    """Three rounds written out densely, with scikit-learn's nearest neighbour; a class is missing in the target."""
+    seen = toy(40, 30, d=7)
+    xs, xt, ys = arrays(seen)
+    labels = np.full(len(xt), -1)
+    for _ in range(3):
+        a = dense_pencil(xs, xt, dense_joint(xs, xt, ys, labels, 3), 0.5, 3)
+        a = a / np.linalg.norm(a, axis=0)
+        norms = [np.linalg.norm(x, axis=1, keepdims=True) for x in (xs, xt)]
+        zs, zt = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (xs / norms[0] @ a, xt / norms[1] @ a))
+        labels = KNeighborsClassifier(1).fit(zs, ys).predict(zt)
+    model = create_method("jda", dim=3, mu=0.5, rounds=3).fit(seen, context())
+    assert np.array_equal(model.predict(seen.target.x).labels.numpy(), labels)
+    assert same_up_to_sign(model.target_steps[1].weight.numpy(), a)
+
+
+@pytest.mark.parametrize("priors", [False, True])
+def test_joint_factor_is_a_root_of_the_class_wise_matrix(priors):
+    seen = toy(40, 30, d=7)
+    xs, xt, ys = arrays(seen)
+    yt = np.arange(30) % 2  # class 2 is missing
+    x = np.concatenate([xs, xt]).T
+    factor = joint_factor(*map(torch.from_numpy, (xs, xt, ys, yt)), 3, 0.3, 0.7, priors).numpy()
+    assert np.allclose(factor @ factor.T, x @ dense_joint(xs, xt, ys, yt, 3, 0.3, 0.7, priors) @ x.T)
+
+
+def test_bda_at_balance_zero_is_tca_and_at_half_is_jda():
+    seen = toy(60, 50, d=8, move=1.5, seed=2)
+
+    def scores(name, **hparams):
+        return create_method(name, dim=3, **hparams).fit(seen, context()).predict(seen.target.x).scores
+
+    assert torch.equal(scores("bda", balance=0.0), scores("tca"))
+    assert torch.allclose(scores("bda", balance=0.5, weighted=False), scores("jda"))
+
+
 # -- published numbers ----------------------------------------------------------------------------------------------
 
 
@@ -122,6 +225,9 @@ def test_sa_without_shift_is_pca():
     ("method", "head", "expected", "within"),
     [
         ("tca", "1nn", 46.2, 0.7),
+        ("pca", "1nn", 43.6, 0.1),
+        ("gfk", "1nn", 43.1, 0.3),
+        ("jda", "1nn", 46.8, 0.3),
         ("coral", "1nn", 35.8, 0.2),
         ("coral", "svm", 48.8, 2.0),
     ],

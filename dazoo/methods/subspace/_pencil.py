@@ -97,10 +97,31 @@ def mean_difference(xs: Tensor, xt: Tensor) -> Tensor:
     return xs.mean(0) - xt.mean(0)
 
 
-def class_differences(xs: Tensor, xt: Tensor, ys: Tensor, yt: Tensor, n_classes: int) -> Tensor:
-    """Columns mean(x_s | c) - mean(x_t | c) (d, C); zero for classes that either side lacks."""
+def joint_factor(
+    xs: Tensor,
+    xt: Tensor,
+    ys: Tensor,
+    yt: Tensor,
+    n_classes: int,
+    marginal: float = 1.0,
+    conditional: float = 1.0,
+    priors: bool = False,
+) -> Tensor:
+    """D (d, 1 + C) with D D' = X M X' for M = (marginal e_0 e_0' + conditional sum_c e_c e_c'), ||M||_F = 1.
+
+    e_0 is 1/n_s and -1/n_t, e_c is 1/n_s^c and -1/n_t^c on the samples of class c, each side times the square root of
+    the class's share where ``priors``; a class that either side lacks is left out. M itself, (n, n), is not formed.
+    """
     hs = torch.nn.functional.one_hot(ys, n_classes).to(xs)
     ht = torch.nn.functional.one_hot(yt, n_classes).to(xt)
     ns, nt = hs.sum(0), ht.sum(0)
-    difference = xs.T @ (hs / ns.clamp(min=1)) - xt.T @ (ht / nt.clamp(min=1))
-    return torch.where((ns > 0) & (nt > 0), difference, torch.zeros_like(difference))
+    both = (ns > 0) & (nt > 0)
+    fs = torch.where(both, 1 / ns.clamp(min=1), torch.zeros_like(ns))
+    ft = torch.where(both, 1 / nt.clamp(min=1), torch.zeros_like(nt))
+    if priors:
+        fs, ft = fs * (ns / len(xs)).sqrt(), ft * (nt / len(xt)).sqrt()
+    es = torch.cat([xs.new_full((len(xs), 1), marginal**0.5 / len(xs)), hs * fs * conditional**0.5], dim=1)
+    et = torch.cat([xt.new_full((len(xt), 1), marginal**0.5 / len(xt)), ht * ft * conditional**0.5], dim=1)
+    norm = (es.T @ es + et.T @ et).norm()
+    factor = xs.T @ es - xt.T @ et
+    return factor / torch.where(norm > 0, norm, torch.ones_like(norm)).sqrt()

@@ -1,0 +1,69 @@
+"""JDA: joint distribution adaptation. Long, Wang, Ding, Sun and Yu, ICCV 2013.
+
+As TCA, but the means of every class are brought together too, with the current labels y^_t of the target:
+
+    X H X' a = l (X M X' + mu I) a,      M = sum_{c=0}^C M_c / ||sum_c M_c||_F,      z = A' x / ||A' x||
+    M_c = e_c e_c',   e_c = 1/n_s^c on source samples of class c, -1/n_t^c on target samples labelled c, 0 elsewhere
+
+(c = 0 stands for all samples). Each of the ``rounds`` labels the target anew with the classifier on z; the first one
+uses M_0 alone. A class that the target labels do not contain is left out of that round.
+
+Source: https://doi.org/10.1109/ICCV.2013.274. Deviations: unit-norm samples, eigenvectors and projected samples, and
+the scaled M, as in the authors' code.
+
+Evidence: tests/test_subspace.py::test_jda_solves_its_pencil (scipy.linalg.eigh on the dense pencil),
+test_surf_averages.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
+from dazoo.core.types import Seen
+from dazoo.methods.base import Context, register
+from dazoo.methods.shallow import Aligned, FeatureMap, source_of
+from dazoo.methods.subspace._pencil import Problem, joint_factor, problem
+from dazoo.methods.subspace._rounds import alternate
+from dazoo.ops.spectral import low_rank_pencil, unit_columns
+
+
+@register
+class Jda(FeatureMap):
+    """See the module's docstring."""
+
+    paper = Paper(
+        "Transfer Feature Learning with Joint Distribution Adaptation",
+        "Mingsheng Long, Jianmin Wang, Guiguang Ding, Jiaguang Sun, Philip S. Yu",
+        2013,
+        "https://doi.org/10.1109/ICCV.2013.274",
+        "ICCV",
+        "unit-norm samples, eigenvectors and projected samples; M scaled to Frobenius norm 1",
+    )
+    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    dim: int = hp(20, 5, 100, log=True, help="dimensions of the common space")
+    mu: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of ||A||^2")
+    rounds: int = hp(10, help="number of times the target is labelled")
+    kernel: str = hp("linear", choices=("linear", "rbf"), help="primal in the features, or an RBF kernel")
+    unit_norm: bool = hp(True, help="scale samples to norm 1 first")
+
+    def align(self, seen: Seen, ctx: Context) -> Aligned:
+        """Alternate between the pencil and the labels."""
+        p = problem(seen, ctx, self.kernel, self.unit_norm)
+        ys = source_of(seen).y
+
+        def solve(labels: Tensor | None) -> Tensor:
+            return self.solve(p, ys, labels, seen.n_classes)
+
+        return p.aligned(alternate(seen, ctx, self.rounds, solve, p.project))
+
+    def solve(self, p: Problem, ys: Tensor, labels: Tensor | None, n_classes: int) -> Tensor:
+        """Unit-norm eigenvectors (r, k) for the current labels of the target."""
+        conditional = 1.0
+        if labels is None:
+            labels, conditional = torch.zeros(len(p.xt), dtype=torch.int64, device=ys.device), 0.0
+        factor = joint_factor(p.xs, p.xt, ys, labels, n_classes, 1.0, conditional)
+        return unit_columns(low_rank_pencil(p.scatter, factor, self.mu, self.dim)[1])

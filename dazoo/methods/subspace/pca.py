@@ -1,0 +1,44 @@
+"""PCA of both domains together: the baseline of subspace methods. Pearson 1901.
+
+    max_A tr(A' X H X' A)  subject to A' A = I,      z = A' (x - mean)
+    X = [X_s, X_t] (d, n),  H = I - 11'/n,  A (d, k)
+
+It is TCA without the term that compares the means of the domains.
+
+Source: https://doi.org/10.1098/rsta.2015.0202 (a review of 2016). Deviations: none. The default of 30 dimensions
+reproduces the published SURF row pair by pair.
+
+Evidence: tests/test_subspace.py::test_pca_spans_what_scikit_learns_pca_spans, test_surf_averages.
+"""
+
+from __future__ import annotations
+
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
+from dazoo.core.types import Seen
+from dazoo.methods.base import Context, register
+from dazoo.methods.shallow import Aligned, FeatureMap, components, source_x
+from dazoo.methods.steps import Affine
+
+
+@register
+class Pca(FeatureMap):
+    """See the module's docstring."""
+
+    paper = Paper(
+        "Principal component analysis: a review and recent developments",
+        "Ian T. Jolliffe, Jorge Cadima",
+        2016,
+        "https://doi.org/10.1098/rsta.2015.0202",
+        "Philosophical Transactions of the Royal Society A (Journal)",
+    )
+    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    targets = frozenset({"classes", "values"})
+    dim: int = hp(30, 5, 100, log=True, help="dimensions of the common space")
+
+    def align(self, seen: Seen, ctx: Context) -> Aligned:
+        """The k directions of largest variance."""
+        mean, _, directions = components(seen, ctx, "st", self.dim)
+        step = Affine(directions, -mean @ directions)
+        return Aligned(step(source_x(seen)), (step,))
