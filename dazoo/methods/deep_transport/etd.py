@@ -38,12 +38,14 @@ class ETD(GradientMethod):
         "Enhanced Transport Distance for Unsupervised Domain Adaptation", "Li, Zhai, Luo, Ge, Ren", 2020,
         "https://openaccess.thecvf.com/content_CVPR_2020/html/"
         "Li_Enhanced_Transport_Distance_for_Unsupervised_Domain_Adaptation_CVPR_2020_paper.html", "CVPR",
-        deviations="the semi-dual with one potential, as the paper states it, without its constant reg; the attention's "
-        "activation is the sigmoid of the authors' program, divided by its mean; scores enter it as constants and it "
+        deviations="the semi-dual with one potential, as the paper states it, without its constant reg; the "
+        "attention's activation is the sigmoid of the authors' program, divided by its mean; scores enter it as constants and it "
         "learns 100 times slower than the rest, since it enters a cost that is minimised and would learn to look away "
         "from every pair; the ramp stands in for training on the source first",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    # the potential's gradient nearly cancels at first, and Adam makes whole steps of its rounding error
+    stackable: ClassVar[bool] = False
     phases: ClassVar[tuple[Phase, ...]] = (
         Phase("potential", update=("kantorovich",), repeat=3),
         Phase("losses", update=("body", "head", "attend_s", "attend_t")),
