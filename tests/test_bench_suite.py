@@ -49,7 +49,7 @@ def test_a_good_file(tmp_path: Path) -> None:
 def test_plain_data_and_back() -> None:
     suite = Suite.of({**SMALL, "methods": ["sa", {"name": "coral", "as": "c", "reg": 2.0}], "transform": "zscore"})
     again = Suite.of(yaml.safe_load(yaml.safe_dump(suite.to_json())))
-    assert again == suite
+    assert again.to_json() == suite.to_json() and again.methods == suite.methods
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def prepare(
         tuple(str(Path(f).resolve()) for f in files),
     )
     failed = sum(known.get(s.key) == "failed" for s in plan.specs) if not retry_failed else 0
-    return Job(whole, plan, missing, place, jobs, failed, chosen is not whole and chosen != whole, damage)
+    return Job(whole, plan, missing, place, jobs, failed, chosen.to_json() != whole.to_json(), damage)
 
 
 def carry_out(job: Job, tick: Callable[[int], None] | None = None) -> Report:

@@ -1,0 +1,173 @@
+"""The command line as a person meets it: output, messages, exit codes, speed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dazoo.cli import main
+from tests.bench_tools import SMALL
+
+HEAVY = ("torch", "numpy", "pydantic", "sklearn", "pandas", "timm", "ot", "jinja2")
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def dazoo(*arguments: str, ok: bool = True) -> Done:
+    """The entry point of the command, in this process."""
+    out, err, before, code = io.StringIO(), io.StringIO(), sys.argv, 0
+    sys.argv = ["dazoo", *arguments]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main()
+    except SystemExit as end:
+        code = int(end.code or 0)
+    finally:
+        sys.argv = before
+    done = Done(code, out.getvalue(), err.getvalue())
+    assert (done.returncode == 0) == ok, done.stderr + done.stdout
+    return done
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump({**SMALL, "seeds": 1, "tasks": ["upright->noisy"]}))
+    return path
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom dazoo.cli import app\nfrom typer.testing import CliRunner\n"
+        "out = CliRunner().invoke(app, ['--help'])\nassert out.exit_code == 0 and 'report' in out.output\n"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_is_quick() -> None:
+    def seconds() -> float:
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "dazoo.cli", "--help"], capture_output=True, check=True)
+        return time.perf_counter() - began
+
+    bare = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import typer, rich.table"], check=True)
+    bare = time.perf_counter() - bare
+    # on a loaded machine everything is slow, so what typer costs by itself is allowed for
+    assert min(seconds() for _ in range(3)) < max(0.3, 2.5 * bare)
+
+
+def test_run_report_and_again(suite: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = dazoo("run", str(suite), "--out", str(out), "--device", "cpu")
+    assert "3 runs, 0 stored, 3 to do" in first.stderr
+    for word in ("small", "accuracy (%)", "coral", "info_max", f"{out}/leaderboard.html"):
+        assert word in first.stdout
+    for name in (
+        "leaderboard.md",
+        "leaderboard.csv",
+        "leaderboard.html",
+        "per_task.csv",
+        "suite.yaml",
+        "environment.json",
+    ):
+        assert (out / name).is_file()
+    second = dazoo("run", str(suite), "--out", str(out), "--device", "cpu")
+    assert "3 runs, 3 stored, 0 to do" in second.stderr
+    before = (out / "leaderboard.csv").read_bytes()
+    (out / "leaderboard.csv").unlink()
+    dazoo("report", str(out))
+    assert (out / "leaderboard.csv").read_bytes() == before
+    assert "oracle (target labels)" in dazoo("report", str(out), "--select-by", "oracle").stdout
+
+
+def test_narrowing_a_run(suite: Path, tmp_path: Path) -> None:
+    done = dazoo("run", str(suite), "--out", str(tmp_path / "o"), "--methods", "sa,tca", "--tasks", "upright->blurred",
+                 "--seeds", "2", "--device", "cpu")  # fmt: skip
+    assert "4 runs, 0 stored, 4 to do" in done.stderr
+    text = (tmp_path / "o" / "per_task.csv").read_text()
+    assert "tca,upright,blurred,accuracy" in text and "noisy" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "no_such_suite"], ["no suite file 'no_such_suite'"]),
+        (["run", "SUITE", "--methods", "corall"], ["unknown method 'corall'", "'coral'"]),
+        (["run", "SUITE", "--methods", "zz*"], ["no method matches 'zz*'"]),
+        (["run", "SUITE", "--methods", "gone.py"], ["no such method file: gone.py"]),
+        (["run", "SUITE", "--tasks", "upright->nowhere"], ["no domain 'nowhere'"]),
+        (["report", "nowhere"], ["nowhere holds no records"]),
+        (["info", "corall"], ["nothing here is called 'corall'", "'coral'"]),
+        (["list", "methods", "--family", "subspce"], ["'subspce'", "'subspace'"]),
+        (["list", "validators", "zz*"], ["no validator matches 'zz*'"]),
+    ],
+)
+def test_a_mistake_is_one_message_and_exit_code_2(suite: Path, arguments: list[str], words: list[str]) -> None:
+    done = dazoo(*[str(suite) if a == "SUITE" else a for a in arguments], ok=False)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_a_mistake_in_a_suite_names_the_line(suite: Path) -> None:
+    suite.write_text(suite.read_text().replace("dataset: digits", "dataset: digitz"))
+    line = suite.read_text().split("\n").index("dataset: digitz") + 1
+    done = dazoo("run", str(suite), ok=False)
+    assert done.returncode == 2
+    assert f"{suite}, line {line}: unknown dataset 'digitz': did you mean 'digits'" in done.stderr
+
+
+def test_a_mistake_ends_the_process_with_code_2_and_no_traceback() -> None:
+    command = [sys.executable, "-m", "dazoo.cli", "report", "nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == "error: nowhere holds no records; run a suite with --out nowhere first\n"
+
+
+def test_missing_data_root(suite: Path, tmp_path: Path) -> None:
+    suite.write_text(yaml.safe_dump({**SMALL, "dataset": "office_caltech10", "tasks": ["*->dslr"]}))
+    done = dazoo("run", str(suite), "--data-root", str(tmp_path / "gone"), ok=False)
+    assert done.returncode == 2 and "gone" in done.stderr and "--data-root" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["methods", "datasets", "backbones", "suites", "recipes", "validators"])
+def test_lists(kind: str) -> None:
+    rows = json.loads(dazoo("list", kind, "--json").stdout)
+    names = [r["name"] for r in rows]
+    assert names == sorted(names) and len(set(names)) == len(names) > 0
+    text = dazoo("list", kind).stdout
+    assert all(name in text for name in names)
+
+
+def test_list_filters() -> None:
+    rows = json.loads(dazoo("list", "methods", "*coral*", "--family", "moment", "--json").stdout)
+    assert rows and all("coral" in r["name"] and r["family"] == "moment" for r in rows)
+
+
+def test_info_shows_paper_formula_and_hyper_parameters() -> None:
+    text = dazoo("info", "dann").stdout
+    for word in ("https://arxiv.org/abs/1505.07818", "min_{F,C} max_D", "trade_off", "0.1 to 10 (log)", "deviations"):
+        assert word in text
+    assert "upright" in dazoo("info", "digits").stdout
+    assert json.loads(dazoo("info", "frozen", "--json").stdout)["kind"] == "recipe"
+    assert "pretrained" in dazoo("info", "tf_efficientnet_lite0").stdout
+    assert "target_probs" in dazoo("info", "entropy").stdout
