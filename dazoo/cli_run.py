@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from dazoo.bench.harness import Job, carry_out, prepare
-from dazoo.bench.report import Report, report, rule_sentence
+from dazoo.bench.report import Report, report, rule_sentence, skipped
 from dazoo.cli_list import suite_files
 from dazoo.core.errors import DazooError, nearest
 
@@ -54,8 +54,8 @@ def _announce(job: Job, log: Console) -> None:
         f"{escape(job.suite.name)}: {len(plan.specs)} runs, {stored} stored, {len(job.missing)} to do "
         f"({job.place.device}, {job.jobs} job{'s' if job.jobs > 1 else ''})"
     )
-    for reason in sorted({f"{s.label}: {s.reason}" for s in plan.skipped}):
-        log.print(f"skipped {escape(reason)}")
+    for reason, labels in skipped(vars(s) for s in plan.skipped):
+        log.print(f"skipped because it {reason}: {', '.join(labels)}", markup=False)
     if job.failed:
         log.print(f"{job.failed} of the stored runs failed; --retry-failed runs them again")
     if len(job.damage):

@@ -8,7 +8,6 @@ import json
 import math
 import os
 import tempfile
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -217,15 +216,16 @@ def facts(made: Report) -> list[str]:
     planned = made.plan.get("runs")
     if isinstance(planned, int) and planned > len(runs):
         found.append(f"Incomplete: {planned - len(runs)} of {planned} planned runs are missing.")
-    for label, reason in skipped(made):
-        found.append(f"Skipped: {label} ({reason}).")
+    found += [f"Skipped: {', '.join(labels)} ({reason})." for reason, labels in skipped(made.plan.get("skipped", []))]
     return found
 
 
-def skipped(made: Report) -> list[tuple[str, str]]:
-    """Methods left out of some tasks, with the reason and the number of tasks."""
-    rows = Counter((str(s["label"]), str(s["reason"])) for s in made.plan.get("skipped", []))
-    return [(label, f"{reason}; {n} task{'s' if n > 1 else ''}") for (label, reason), n in sorted(rows.items())]
+def skipped(rows: Iterable[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """The methods left out of some task, by reason."""
+    groups: dict[str, set[str]] = {}
+    for row in rows:
+        groups.setdefault(str(row["reason"]), set()).add(str(row["label"]))
+    return [(reason, sorted(labels)) for reason, labels in sorted(groups.items())]
 
 
 # -- Markdown -----------------------------------------------------------------------------------------------------
