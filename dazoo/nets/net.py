@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from dazoo.core.errors import DazooError
 from dazoo.nets.backbone import get_backbone
+from dazoo.nets.backbones.none import Flat
 from dazoo.nets.parts import bottleneck
 
 
@@ -80,13 +81,16 @@ class Net(nn.Module):
         self.body = body
         self.head = head  # type: ignore[assignment]
         self.regression = regression
-        self.joint = joint_norm and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in body.modules())
+        layers = [m for m in body.modules() if not list(m.children())]
+        # rows through linear layers come out the same, bit for bit, in whatever batch; those of convolutions need not
+        by_row = all(isinstance(m, (nn.Linear, nn.ReLU, nn.LayerNorm, nn.Identity, Flat)) for m in layers)
+        self.joint = by_row or (joint_norm and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in layers))
 
     def features(self, xs: Tensor, xt: Tensor) -> tuple[Tensor, Tensor]:
         """Features of both batches, (b_s, width) and (b_t, width).
 
-        In one pass where the recipe joins batch statistics, else in two: then the source half is bit for bit what a
-        source-only method computes.
+        In one pass where the recipe joins batch statistics or where rows do not meet, else in two: so the source half
+        is bit for bit what a source-only method computes, unless the recipe joins batch statistics.
         """
         if self.joint:
             both = self.body(torch.cat([xs, xt]))
