@@ -1,8 +1,9 @@
 """Gradient methods on frozen EfficientNet-Lite0 features (1,280-d) of Office-Caltech10.
 
-Both sides train Linear(1280, 256) - ReLU - Linear(256, 10), freshly initialised by torch's defaults, with Adam at a
-constant rate, the same batch per domain and the same number of steps; the discriminators are 256-wide perceptrons with
-two hidden layers. What had to be converted:
+Both sides train Linear(1280, w) - ReLU - Linear(w, 10), freshly initialised by torch's defaults, with Adam at a
+constant rate, the same batch per domain and the same number of steps; the discriminators are perceptrons with two
+hidden layers of w. There are two widths: at w = 64 a step is mostly what a library does around the arithmetic, at
+w = 256 mostly the arithmetic itself, which is torch's on both sides. What had to be converted:
 
 - adversarial: skada adds the source's and the target's cross-entropy, dazoo halves the sum: ``reg = 1/2``. skada's own
   domain classifier ends in a softmax over one number, which is constant; it is given dazoo's perceptron instead, with a
@@ -23,26 +24,27 @@ from torch import Tensor, nn
 
 from benchmarks.peers.measure import Row, Run, take_turns
 from benchmarks.peers.shallow import DOMAINS, TARGET
+from dazoo.core.hparam import space
 from dazoo.core.types import Seen
 from dazoo.data.registry import load_domain
 from dazoo.data.task import Task
 from dazoo.engine.fit import Options, fit
 from dazoo.engine.recipe import Recipe
-from dazoo.methods.base import create_method
+from dazoo.methods.base import METHODS, create_method
 from dazoo.nets.frozen import frozen
+from dazoo.nets.parts import mlp
 
 BACKBONE = "tf_efficientnet_lite0"
-WIDTH, BATCH, RATE, STEPS = 256, 32, 1e-3, 300
-DISC = 256
+WIDTHS, BATCH, RATE, STEPS = (64, 256), 32, 1e-3, 200
 
 
 class Small(nn.Module):
     """The network on skada's side; the hook of skada reads the layer ``bottleneck``."""
 
-    def __init__(self, d: int, n_classes: int):
+    def __init__(self, d: int, width: int, n_classes: int):
         super().__init__()
-        self.bottleneck = nn.Sequential(nn.Linear(d, WIDTH), nn.ReLU())
-        self.head = nn.Linear(WIDTH, n_classes)
+        self.bottleneck = nn.Sequential(nn.Linear(d, width), nn.ReLU())
+        self.head = nn.Linear(width, n_classes)
 
     def forward(self, x: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         scores: Tensor = self.head(self.bottleneck(x))
@@ -52,9 +54,9 @@ class Small(nn.Module):
 class Discriminator(nn.Module):
     """Reversal, perceptron, sigmoid: what skada's binary cross-entropy takes."""
 
-    def __init__(self, d: int):
+    def __init__(self, d: int, width: int):
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(d, DISC), nn.ReLU(), nn.Linear(DISC, DISC), nn.ReLU(), nn.Linear(DISC, 1))
+        self.layers = mlp(d, width, width, 1)
 
     def forward(self, x: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         from skada.deep.modules import GradientReversalLayer
@@ -64,57 +66,69 @@ class Discriminator(nn.Module):
 
 @dataclass(frozen=True)
 class Case:
-    """One method on both sides; ``peer(module, n_classes, **common)`` builds skada's net."""
+    """One method on both sides; ``peer(module, **common)`` builds skada's net."""
 
     method: str
     peer: Callable[..., Any]
     hparams: dict[str, Any] = field(default_factory=dict)
 
 
-def _source_only(module: nn.Module, n_classes: int, **common: Any) -> Any:
+def _discriminator(module: Small, times: int) -> Discriminator:
+    width = module.head.in_features
+    return Discriminator(times * width, width)
+
+
+def _source_only(module: Small, **common: Any) -> Any:
     from skada.deep import SourceOnly
 
     return SourceOnly(module, layer_name="bottleneck", **common)
 
 
-def _dann(module: nn.Module, n_classes: int, **common: Any) -> Any:
+def _dann(module: Small, **common: Any) -> Any:
     from skada.deep import DANN
 
-    return DANN(module, layer_name="bottleneck", reg=0.5, domain_classifier=Discriminator(WIDTH), **common)
+    return DANN(module, layer_name="bottleneck", reg=0.5, domain_classifier=_discriminator(module, 1), **common)
 
 
-def _cdan(module: nn.Module, n_classes: int, **common: Any) -> Any:
+def _cdan(module: Small, **common: Any) -> Any:
     from skada.deep import CDAN
 
-    disc = Discriminator(WIDTH * n_classes)
+    disc = _discriminator(module, module.head.out_features)
     return CDAN(module, layer_name="bottleneck", reg=0.5, domain_classifier=disc, **common)
 
 
-def _deep_coral(module: nn.Module, n_classes: int, **common: Any) -> Any:
+def _deep_coral(module: Small, **common: Any) -> Any:
     from skada.deep import DeepCoral
 
     return DeepCoral(module, layer_name="bottleneck", reg=100.0, **common)
 
 
-def _dan(module: nn.Module, n_classes: int, **common: Any) -> Any:
+def _dan(module: Small, **common: Any) -> Any:
     from skada.deep import DAN
 
     return DAN(module, layer_name="bottleneck", reg=1.0, **common)
 
 
-def _mcc(module: nn.Module, n_classes: int, **common: Any) -> Any:
+def _mcc(module: Small, **common: Any) -> Any:
     from skada.deep import MCC
 
     return MCC(module, layer_name="bottleneck", reg=1.0, T=2.5, **common)
 
 
+def _deep_jdot(module: Small, **common: Any) -> Any:
+    from skada.deep import DeepJDOT
+
+    return DeepJDOT(module, layer_name="bottleneck", reg_dist=1e-3, reg_cl=1e-4, **common)
+
+
 CASES: tuple[Case, ...] = (
     Case("source_only", _source_only),
-    Case("dann", _dann, {"trade_off": 1.0, "disc_width": DISC}),
-    Case("cdan", _cdan, {"trade_off": 1.0, "disc_width": DISC}),
+    Case("dann", _dann, {"trade_off": 1.0}),
+    Case("cdan", _cdan, {"trade_off": 1.0}),
     Case("deep_coral", _deep_coral, {"trade_off": 100.0}),
     Case("dan", _dan, {"trade_off": 1.0}),
     Case("mcc", _mcc, {"trade_off": 1.0, "temperature": 2.5}),
+    Case("deep_jdot", _deep_jdot, {"trade_off": 1.0, "feature_weight": 1e-3, "label_weight": 1e-4}),
 )
 
 
@@ -134,21 +148,22 @@ def epochs(case: Case, seen: Seen) -> tuple[int, int]:
     return count, count * per_epoch
 
 
-def ours(case: Case, seen: Seen, steps: int) -> Run:
+def ours(case: Case, seen: Seen, width: int, steps: int) -> Run:
     """dazoo's side: building, training and predicting."""
     recipe = Recipe.named(
         "frozen", optimizer="adam", lr=RATE, weight_decay=0.0, schedule="constant", steps=steps, batch=BATCH,
-        bottleneck=WIDTH, ramp="constant",
+        bottleneck=width, ramp="constant",
     )  # fmt: skip
+    hparams = {**case.hparams, **({"disc_width": width} if "disc_width" in space(METHODS.get(case.method)) else {})}
 
     def run() -> np.ndarray:
-        result = fit(create_method(case.method, **case.hparams), seen, seed=0, options=Options(recipe=recipe))
+        result = fit(create_method(case.method, **hparams), seen, seed=0, options=Options(recipe=recipe))
         return result.predictor.predict(seen.target.x).labels.numpy()
 
     return run
 
 
-def theirs(case: Case, seen: Seen, count: int) -> Run:
+def theirs(case: Case, seen: Seen, width: int, count: int) -> Run:
     """skada's side: the same, through skorch without its printing and without a validation split."""
     assert seen.source is not None
     xs, xt, ys = seen.source.x.numpy(), seen.target.x.numpy(), seen.source.y.numpy()
@@ -159,7 +174,7 @@ def theirs(case: Case, seen: Seen, count: int) -> Run:
     def run() -> np.ndarray:
         torch.manual_seed(0)
         net = case.peer(
-            Small(x.shape[1], seen.n_classes), seen.n_classes, optimizer=torch.optim.Adam, lr=RATE, batch_size=BATCH,
+            Small(x.shape[1], width, seen.n_classes), optimizer=torch.optim.Adam, lr=RATE, batch_size=BATCH,
             max_epochs=count, train_split=None, verbose=0,
         )  # fmt: skip
         net.fit(x, y, sample_domain=domain)
@@ -173,18 +188,18 @@ def compare(root: str | None, wanted: list[str], report: Callable[[Row], None]) 
     rows: list[Row] = []
     pairs = tasks(root)
     smallest = min(pairs, key=lambda t: len(t.sources[0]) + len(t.target)).seen()
-    for case in CASES:
+    for case, width in [(c, w) for w in WIDTHS for c in CASES]:
         if wanted and case.method not in wanted:
             continue
-        take_turns(
-            ours(case, smallest, 20), theirs(case, smallest, 1), np.zeros(len(smallest.target)), first=0, repeats=1
-        )
+        nobody = np.zeros(len(smallest.target))
+        take_turns(ours(case, smallest, width, 20), theirs(case, smallest, width, 1), nobody, first=0, repeats=1)
         for i, task in enumerate(pairs):
             seen = task.seen()
             y = task.hidden().y
             assert y is not None
             count, steps = epochs(case, seen)
-            mine, other = take_turns(ours(case, seen, steps), theirs(case, seen, count), y.numpy(), first=i, repeats=1)
-            rows.append(Row(case.method, task.name, mine, other, steps))
+            sides = ours(case, seen, width, steps), theirs(case, seen, width, count)
+            mine, other = take_turns(*sides, y.numpy(), first=i, repeats=1)
+            rows.append(Row(f"{case.method}, w = {width}", task.name, mine, other, steps))
             report(rows[-1])
     return rows
