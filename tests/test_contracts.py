@@ -79,7 +79,7 @@ def test_turning_a_knob_changes_the_model(name, knob):
 
 @pytest.mark.parametrize("name", ADAPTING)
 def test_trade_off_zero_is_source_only(name):
-    """With all adaptation weights at 0 the shared parts are source-only's, bit for bit; with the default they are not."""
+    """With adaptation weights 0 the shared parts are source-only's, bit for bit; with the defaults they are not."""
     cls = METHODS.get(name)
     task = task_for(cls)
     zero = {k: 0.0 for k in hparam.space(cls) if k == "trade_off" or k.endswith("_weight")}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 
-class Setting(str, Enum):
+class Setting(StrEnum):
     """The question a task asks.
 
     UNSUPERVISED: labelled source, unlabelled target, same classes (closed set, transductive by default).
@@ -18,9 +18,6 @@ class Setting(str, Enum):
     MULTI_SOURCE = "multi_source"
     FEW_LABELS = "few_labels"
     ORACLE = "oracle"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 UNSUPERVISED = Setting.UNSUPERVISED

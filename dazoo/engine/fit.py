@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -121,9 +122,17 @@ def fit(
     check_fit(type(method), seen)
     if solver_of(type(method), options.recipe) == "gradient":
         assert isinstance(method, GradientMethod)
-        return fit_group([method], seen, seeds=[seed], options=options,
-                         on_checkpoint=None if on_checkpoint is None else lambda _, c: on_checkpoint(c),
-                         memo=memo, state=state, notes=None if notes is None else [notes], progress=progress)[0]  # fmt: skip
+        return fit_group(
+            [method],
+            seen,
+            seeds=[seed],
+            options=options,
+            on_checkpoint=None if on_checkpoint is None else lambda _, c: on_checkpoint(c),
+            memo=memo,
+            state=state,
+            notes=None if notes is None else [notes],
+            progress=progress,
+        )[0]
     assert isinstance(method, ShallowMethod)
     return _fit_shallow(method, seen, seed, options, on_checkpoint, memo or Memo())
 
@@ -248,8 +257,8 @@ def fit_group(
     seconds = time.perf_counter() - began
     samples = steps * recipe.batch * sum(k in members[0].feed.samplers for k in "stf") * len(members)
     info = {
-        "solver": "gradient", "steps": steps, "fit_seconds": seconds, "samples_per_second": samples / max(seconds, 1e-9),
-        "stacked": len(members), "parameters": sum(p.numel() for p in members[0].net.parameters()),
+        "solver": "gradient", "steps": steps, "fit_seconds": seconds,
+        "samples_per_second": samples / max(seconds, 1e-9), "stacked": len(members), "parameters": sum(p.numel() for p in members[0].net.parameters()),
     }  # fmt: skip
     return [FitResult(snapshot(m, spec, recipe), m.curves, m.warnings, dict(info)) for m in members]
 
@@ -313,9 +322,8 @@ def _start_model(method: Method, seen: Seen, seed: int, options: Options, memo: 
         return None
     origin = create_method(method.start)
     setting = seen.setting if seen.setting in origin.settings else sorted(origin.settings)[0]
-    plain = Seen(
-        seen.source, seen.target, seen.few if Setting(setting) is seen.setting else None, seen.n_classes, seen.kind, Setting(setting), seen.source_val, seen.n_sources
-    )
+    same = Setting(setting) is seen.setting
+    plain = dataclasses.replace(seen, few=seen.few if same else None, setting=Setting(setting))
     recipe = options.recipe
     key = ("start", method.start, seed, recipe.hash if recipe else None, options.backbone, options.image_size,
            options.pretrained, options.device, repr(hparam.values(origin)), repr(options.classifier))  # fmt: skip
@@ -327,4 +335,5 @@ def _place(net: Net, spec: NetSpec, recipe: Recipe, device: torch.device) -> Net
         net.body.backbone.set_grad_checkpointing(True)
     if recipe.channels_last and spec.kind == "image":
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return net.to(device)
+    net.to(device=device)
+    return net

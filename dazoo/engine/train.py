@@ -219,16 +219,17 @@ class Loop:
     # -- watching ---------------------------------------------------------------------------------------------
 
     def _check(self, terms: Terms) -> None:
-        """Log the terms and stop a run whose loss is no longer a number. On a device this costs a wait, so not every step."""
+        """Log the terms, stop a run whose loss is no longer a number. On a device that costs a wait: not every step."""
         if self.device.type != "cpu" and self.step % 20 and self.step + 1 < self.steps:
             return
         values = {k: v.reshape(-1).tolist() for k, v in terms.items()}
         for name, row in values.items():
             if not all(map(math.isfinite, row)):
                 last = {k: v for k, v in self.last.items() if k in values}
+                shown = {k: [round(x, 6) for x in v] for k, v in last.items()}
                 raise Diverged(
                     f"training became non-finite at step {self.step} in the term {name!r}; last finite values: "
-                    f"{ {k: [round(x, 6) for x in v] for k, v in last.items()} }; lower the learning rate or clip gradients"
+                    f"{shown}; lower the learning rate or clip gradients"
                 )
         self.last.update(values)
         if self.step % self.log_every == 0 or self.step + 1 == self.steps:
