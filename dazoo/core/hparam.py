@@ -43,7 +43,7 @@ class HParam:
             value = math.exp(math.log(self.low) + u * (math.log(self.high) - math.log(self.low)))
         else:
             value = self.low + u * (self.high - self.low)
-        return int(round(value)) if isinstance(self.default, int) else float(value)
+        return round(value) if isinstance(self.default, int) else float(value)
 
 
 def hp(

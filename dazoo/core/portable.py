@@ -56,7 +56,7 @@ def load(path: str | Path) -> Any:
     try:
         with safe_open(str(path), "pt") as file:
             meta = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise DazooError(f"{path} is damaged or not a model file ({error}); fit and save it again") from error
     if meta.get("format") != FORMAT:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -257,9 +257,13 @@ def fit_group(
     seconds = time.perf_counter() - began
     samples = steps * recipe.batch * sum(k in members[0].feed.samplers for k in "stf") * len(members)
     info = {
-        "solver": "gradient", "steps": steps, "fit_seconds": seconds,
-        "samples_per_second": samples / max(seconds, 1e-9), "stacked": len(members), "parameters": sum(p.numel() for p in members[0].net.parameters()),
-    }  # fmt: skip
+        "solver": "gradient",
+        "steps": steps,
+        "fit_seconds": seconds,
+        "samples_per_second": samples / max(seconds, 1e-9),
+        "stacked": len(members),
+        "parameters": sum(p.numel() for p in members[0].net.parameters()),
+    }
     return [FitResult(snapshot(m, spec, recipe), m.curves, m.warnings, dict(info)) for m in members]
 
 
@@ -332,7 +336,7 @@ def _start_model(method: Method, seen: Seen, seed: int, options: Options, memo: 
 
 def _place(net: Net, spec: NetSpec, recipe: Recipe, device: torch.device) -> Net:
     if recipe.recompute and hasattr(net.body.backbone, "set_grad_checkpointing"):
-        net.body.backbone.set_grad_checkpointing(True)
+        cast(Any, net.body.backbone).set_grad_checkpointing(True)
     if recipe.channels_last and spec.kind == "image":
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     net.to(device=device)
