@@ -29,7 +29,7 @@ def small_batch(n: int = 6, d: int = 5, c: int = 3, seed: int = 0, memory: dict 
         xs=draw(n, d, seed=seed + 1), ys=torch.randint(0, c, (n,), generator=gen), ds=torch.zeros(n, dtype=torch.int64),
         xt=draw(n, d, seed=seed + 2) + 0.5, s_rows=torch.arange(n), t_rows=torch.arange(n),
         xs_strong=draw(n, d, seed=seed + 3), xt_strong=draw(n, d, seed=seed + 4), xf=draw(n, d, seed=seed + 5),
-        yf=torch.randint(0, c, (n,), generator=gen), memory=memory or {},
+        yf=torch.randint(0, c, (n,), generator=gen), xf_strong=draw(n, d, seed=seed + 6), memory=memory or {},
     )  # fmt: skip
 
 

@@ -16,6 +16,9 @@ class Twin(nn.Module):
         net: a ``Net``; nothing of it is shared.
         still: evaluation mode for good, as fits a model that stays what it was. A teacher that follows its student
             normalises by its own batches instead, and so collects statistics of the domain it sees.
+
+    Attributes:
+        kept: what need be computed only once because the twin does not move; not part of the state.
     """
 
     def __init__(self, net: Any, still: bool = True):
@@ -23,6 +26,7 @@ class Twin(nn.Module):
         self.body = copy.deepcopy(net.body)
         self.head = copy.deepcopy(net.head)
         self.still = still
+        self.kept: dict[str, Tensor] = {}
         self.requires_grad_(False)
         self.train(not still)
 

@@ -35,7 +35,9 @@ class FineTune(GradientMethod):
     uses_source = False
     uses_target = False
 
-    tuned_lr: float = hp(0.1, 0.01, 1.0, log=True, structural=True, help="rate of the fine-tuned group, relative to new parameters")
+    tuned_lr: float = hp(
+        0.1, 0.01, 1.0, log=True, structural=True, help="rate of the fine-tuned group, relative to new parameters"
+    )
     fix_backbone: bool = hp(False, choices=(False, True), help="keep the backbone fixed")
     new_head: bool = hp(False, choices=(False, True), help="initialise the head anew instead of keeping the source's")
 
