@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.optimize
+import scipy.sparse.csgraph
+import scipy.spatial
 import torch
 from sklearn.decomposition import PCA
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
@@ -15,7 +18,9 @@ from dazoo.methods.base import Context, Memo, create_method
 from dazoo.methods.classifiers import classifier
 from dazoo.methods.steps import run_steps
 from dazoo.methods.subspace._pencil import joint_factor
+from dazoo.methods.subspace.easytl import multipliers
 from dazoo.methods.subspace.gfk import geodesic_root
+from dazoo.methods.subspace.meda import balance_of
 from tests import surf
 
 
@@ -218,6 +223,78 @@ def test_bda_at_balance_zero_is_tca_and_at_half_is_jda():
     assert torch.allclose(scores("bda", balance=0.5, weighted=False), scores("jda"))
 
 
+# -- EasyTL, MEDA ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_easytl_labels_solve_the_linear_programme(seed):
+    """Few target samples, all near one class, so that the constraint binds; the optimum is a dense programme's."""
+    rng = np.random.default_rng(seed)
+    distances = np.c_[rng.random((9, 1)), 1 + rng.random((9, 3))]
+    rows, cols = np.kron(np.eye(9), np.ones(4)), np.kron(np.ones(9), np.eye(4))
+    best = scipy.optimize.linprog(
+        distances.ravel(), A_eq=rows, b_eq=np.ones(9), A_ub=-cols, b_ub=-np.ones(4), bounds=(0, 1)
+    )
+    v = multipliers(torch.from_numpy(distances), context()).numpy()
+    labels = (distances - v).argmin(1)
+    assert set(labels) == {0, 1, 2, 3}
+    assert np.isclose(distances[np.arange(9), labels].sum(), best.fun)
+    assert (v > 0).any()
+
+
+def test_easytl_with_full_classes_is_the_nearest_centre():
+    seen = toy(d=8, move=0.2)
+    model = create_method("easytl", align="none").fit(seen, context())
+    xs, xt, ys = arrays(seen)
+    reference = NearestCentroid().fit(xs, ys).predict(xt)
+    assert len(set(reference)) == 3
+    assert np.array_equal(model.predict(seen.target.x).labels.numpy(), reference)
+
+
+def test_easytl_warns_when_classes_cannot_be_filled():
+    seen, ctx = toy(), context()
+    create_method("easytl").fit(Seen(seen.source, Unlabeled(seen.target.x[:2]), None, 3, "vector", UNSUPERVISED), ctx)
+    assert any("nearest centre" in w for w in ctx.warnings)
+
+
+def test_meda_is_a_stationary_point_of_its_objective():
+    seen = toy(30, 24, d=8)
+    xs, xt, ys = arrays(seen)
+    method = create_method("meda", dim=3, rounds=1, adaptive=False, balance=0.3, neighbours=4)
+    *before, last = method.fit(seen, context()).target_steps
+    z = run_steps(tuple(before), torch.cat([seen.source.x, seen.target.x])).numpy()
+    k = np.exp(-scipy.spatial.distance.cdist(z, z, "sqeuclidean") / 2)
+    yt = KNeighborsClassifier(1).fit(z[:30], ys).predict(z[30:])
+    m = dense_joint(xs, xt, ys, yt, 3, 0.7, 0.3)
+    cosine = z @ z.T - 3 * np.eye(54)
+    near = np.zeros_like(k)
+    for i, row in enumerate(cosine):
+        best = np.argsort(-row)[:4]
+        near[i, best] = np.maximum(row[best], 0)
+    w = np.maximum(near, near.T)
+    lap = scipy.sparse.csgraph.laplacian(w, normed=True)
+    kernel, target = torch.from_numpy(k), torch.from_numpy(np.eye(3)[ys])
+    b = last.coef.clone().requires_grad_()
+    f = kernel @ b
+    quad = torch.from_numpy(10.0 * m + lap)
+    objective = (target - f[:30]).square().sum() + 0.1 * (b * f).sum() + (f * (quad @ f)).sum()
+    (gradient,) = torch.autograd.grad(objective, b)
+    assert gradient.abs().max() < 1e-9
+    assert b.abs().max() > 0.01
+
+
+def test_meda_balance_follows_what_differs():
+    """Equal domains whose classes have swapped places: all weight on the classes. Moved domains: on the domains too."""
+    rng = np.random.default_rng(0)
+    y = torch.arange(200) % 2
+    centres = torch.tensor([[4.0, 0.0], [-4.0, 0.0]], dtype=torch.float64)
+    zs = centres[y] + torch.from_numpy(rng.standard_normal((200, 2)))
+    swapped = centres[1 - y] + torch.from_numpy(rng.standard_normal((200, 2)))
+    assert balance_of(zs, swapped, y, y, 2) > 0.9
+    assert balance_of(zs, zs + torch.tensor([0.0, 9.0], dtype=torch.float64), y, y, 2) == pytest.approx(2 / 3, abs=0.02)
+    assert balance_of(zs, zs[:1], y, y[:1], 2) == 0.5
+
+
 # -- published numbers ----------------------------------------------------------------------------------------------
 
 
@@ -235,3 +312,8 @@ def test_bda_at_balance_zero_is_tca_and_at_half_is_jda():
 def test_surf_averages(data_root, method, head, expected, within):
     """Averages over the twelve pairs; those of published tables where the row has one."""
     assert abs(surf.average(data_root, method, head) - expected) <= within
+
+
+@pytest.mark.parametrize(("method", "expected"), [("easytl", 50.5), ("meda", 52.7)])
+def test_surf_averages_of_methods_with_their_own_classifier(data_root, method, expected):
+    assert abs(surf.average(data_root, method) - expected) <= 0.3

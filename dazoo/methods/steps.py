@@ -14,7 +14,7 @@ from torch import Tensor
 from dazoo.core.errors import DazooError
 from dazoo.core.portable import Portable
 from dazoo.core.types import Prediction, Predictor
-from dazoo.ops.linear import gram, rows_per_block, unit_rows
+from dazoo.ops.linear import gram, rows_per_block, squared_distances, unit_rows
 
 EPS_VOTE = 1e-3
 
@@ -216,6 +216,26 @@ class NearestScores(Head):
     def __call__(self, z: Tensor) -> Tensor:
         z = _fit_width(z, self.x, self.x.shape[1])
         return self.scores[nearest_rows(z, self.x, 1)[:, 0]]
+
+
+@dataclass(frozen=True, eq=False)
+class CentreScores(Head):
+    """offset_c - ||z - centre_c||: ``centres`` (k, d) and ``offsets`` (k,) of the classes ``classes`` (k,).
+
+    Classes without a centre score 1 below the worst of the others.
+    """
+
+    centres: Tensor
+    offsets: Tensor
+    classes: Tensor
+    n_classes: int
+
+    def __call__(self, z: Tensor) -> Tensor:
+        z = _fit_width(z, self.centres, self.centres.shape[1])
+        raw = self.offsets - squared_distances(z, self.centres).sqrt()
+        scores = (raw.amin(1, keepdim=True) - 1).repeat(1, self.n_classes)
+        scores[:, self.classes] = raw
+        return scores
 
 
 @dataclass(frozen=True, eq=False)

@@ -107,21 +107,31 @@ def joint_factor(
     conditional: float = 1.0,
     priors: bool = False,
 ) -> Tensor:
-    """D (d, 1 + C) with D D' = X M X' for M = (marginal e_0 e_0' + conditional sum_c e_c e_c'), ||M||_F = 1.
+    """D = X E (d, 1 + C) with D D' = X M X', M and E as in ``joint_indicators``; M itself, (n, n), is not formed."""
+    es, et = joint_indicators(ys, yt, n_classes, marginal, conditional, priors)
+    return xs.T @ es - xt.T @ et
 
-    e_0 is 1/n_s and -1/n_t, e_c is 1/n_s^c and -1/n_t^c on the samples of class c, each side times the square root of
-    the class's share where ``priors``; a class that either side lacks is left out. M itself, (n, n), is not formed.
+
+def joint_indicators(
+    ys: Tensor, yt: Tensor, n_classes: int, marginal: float = 1.0, conditional: float = 1.0, priors: bool = False
+) -> tuple[Tensor, Tensor]:
+    """E_s (n_s, 1 + C) and E_t (n_t, 1 + C) with M = E E', E = [E_s; -E_t], of Frobenius norm 1 and proportional to
+
+        marginal e_0 e_0' + conditional sum_c e_c e_c'
+
+    where e_0 is 1/n_s and -1/n_t on the domains, and e_c is 1/n_s^c and -1/n_t^c on the samples of class c, each side
+    times the square root of the class's share where ``priors``. A class that either side lacks is left out.
     """
-    hs = torch.nn.functional.one_hot(ys, n_classes).to(xs)
-    ht = torch.nn.functional.one_hot(yt, n_classes).to(xt)
+    hs = torch.nn.functional.one_hot(ys, n_classes).to(torch.float64)
+    ht = torch.nn.functional.one_hot(yt, n_classes).to(torch.float64)
     ns, nt = hs.sum(0), ht.sum(0)
     both = (ns > 0) & (nt > 0)
     fs = torch.where(both, 1 / ns.clamp(min=1), torch.zeros_like(ns))
     ft = torch.where(both, 1 / nt.clamp(min=1), torch.zeros_like(nt))
     if priors:
-        fs, ft = fs * (ns / len(xs)).sqrt(), ft * (nt / len(xt)).sqrt()
-    es = torch.cat([xs.new_full((len(xs), 1), marginal**0.5 / len(xs)), hs * fs * conditional**0.5], dim=1)
-    et = torch.cat([xt.new_full((len(xt), 1), marginal**0.5 / len(xt)), ht * ft * conditional**0.5], dim=1)
+        fs, ft = fs * (ns / len(ys)).sqrt(), ft * (nt / len(yt)).sqrt()
+    es = torch.cat([hs.new_full((len(ys), 1), marginal**0.5 / len(ys)), hs * fs * conditional**0.5], dim=1)
+    et = torch.cat([ht.new_full((len(yt), 1), marginal**0.5 / len(yt)), ht * ft * conditional**0.5], dim=1)
     norm = (es.T @ es + et.T @ et).norm()
-    factor = xs.T @ es - xt.T @ et
-    return factor / torch.where(norm > 0, norm, torch.ones_like(norm)).sqrt()
+    scale = torch.where(norm > 0, norm, torch.ones_like(norm)).rsqrt()
+    return es * scale, et * scale

@@ -14,6 +14,8 @@ test_coral_equals_scipy_matrix_roots, test_surf_averages.
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
@@ -43,8 +45,12 @@ class Coral(FeatureMap):
     def align(self, seen: Seen, ctx: Context) -> Aligned:
         """Whiten and colour."""
         xs, xt = pair(seen)
-        whiten = ctx.memo(("coral_s", self.reg), lambda: ridge_power(xs, self.reg, -0.5))
-        colour = ctx.memo(("coral_t", self.reg), lambda: ridge_power(xt, self.reg, 0.5))
-        a = whiten @ colour
+        a = coral_map(seen, ctx, self.reg)
         step = Affine(a, xt.mean(0) - xs.mean(0) @ a if self.align_means else None)
         return Aligned(step(xs), (), (step,))
+
+
+def coral_map(seen: Seen, ctx: Context, reg: float) -> Tensor:
+    """C_s^(-1/2) C_t^(1/2) (d, d), once per pair and ``reg``."""
+    xs, xt = pair(seen)
+    return ctx.memo(("coral", reg), lambda: ridge_power(xs, reg, -0.5) @ ridge_power(xt, reg, 0.5))

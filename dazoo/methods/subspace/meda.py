@@ -1,0 +1,119 @@
+"""MEDA: manifold embedded distribution alignment. Wang, Feng, Chen, Yu, Huang and Yu, ACM MM 2018.
+
+On z, the samples in the root of the geodesic flow kernel scaled to unit norm, a kernel classifier f(z) = k(z, Z) B with
+k(z, z') = exp(-||z - z'||^2 / 2) is fitted to the source labels, to equal means of the domains and classes, and to the
+graph of all samples:
+
+    min_B ||E (Y - K B)||_F^2 + eta tr(B' K B) + lam tr(B' K M K B) + rho tr(B' K L K B)
+    B = ((E + lam M + rho L) K + eta I)^-1 E Y                                   (n, C),  n = n_s + n_t
+    M = (1 - b) M_0 + b sum_c M_c, scaled to ||M||_F = 1 (as in JDA, with the current target labels)
+
+E marks the labelled samples and L is the normalised Laplacian of the 10-nearest-neighbour graph with cosine weights.
+The balance b = 1 - d_0 / (d_0 + sum_c d_c) compares the proxy A-distances 2 (1 - 2 error) of the domains (d_0) and of
+each class (d_c), the error being that of a linear classifier told to separate source from target.
+
+Source: https://arxiv.org/abs/1807.07258. Deviations: the domain classifiers are ridge regressions tested on the half of
+the samples they were not fitted on.
+
+Evidence: tests/test_subspace.py::test_meda_is_a_stationary_point_of_its_objective,
+test_surf_averages_of_methods_with_their_own_classifier.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
+from dazoo.core.types import Predictor, Seen
+from dazoo.methods.base import Context, ShallowMethod, register
+from dazoo.methods.classifiers import classifier
+from dazoo.methods.shallow import pair, source_of
+from dazoo.methods.steps import AsScores, KernelMap, Pipeline, UnitNorm, run_steps
+from dazoo.methods.subspace._graph import check_dense, cosine_graph, laplacian
+from dazoo.methods.subspace._pencil import joint_indicators
+from dazoo.methods.subspace.gfk import flow_steps
+from dazoo.ops.linear import RidgeFit, gram, one_hot
+
+
+@register
+class Meda(ShallowMethod):
+    """See the module's docstring."""
+
+    paper = Paper(
+        "Visual Domain Adaptation with Manifold Embedded Distribution Alignment",
+        "Jindong Wang, Wenjie Feng, Yiqiang Chen, Han Yu, Meiyu Huang, Philip S. Yu",
+        2018,
+        "https://arxiv.org/abs/1807.07258",
+        "ACM Multimedia",
+        "the balance is estimated with ridge regressions on held-out halves",
+    )
+    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    knob_needs: ClassVar[dict[str, dict[str, bool]]] = {"balance": {"adaptive": False}}
+    dim: int = hp(20, 4, 100, log=True, help="dimensions of the geodesic flow kernel")
+    lam: float = hp(10.0, 0.1, 1e3, log=True, help="weight of the difference of means")
+    rho: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of the graph")
+    eta: float = hp(0.1, 1e-3, 10.0, log=True, help="weight of the function's norm")
+    neighbours: int = hp(10, 3, 30, help="neighbours in the graph")
+    rounds: int = hp(10, help="number of times the target is labelled")
+    adaptive: bool = hp(True, help="estimate the balance of domain and class means")
+    balance: float = hp(0.5, 0.0, 1.0, help="the balance where it is not estimated")
+
+    def fit(self, seen: Seen, ctx: Context) -> Predictor:
+        """Alternate between the classifier and the labels."""
+        xs, xt = pair(seen)
+        check_dense(len(xs) + len(xt), self.name)
+        before = (*flow_steps(seen, ctx, self.dim, False), UnitNorm())
+        z = run_steps(before, torch.cat([xs, xt]))
+        n_s, n, c = len(xs), len(z), seen.n_classes
+        ys = source_of(seen).y
+        few = torch.empty(0, dtype=ys.dtype, device=ys.device) if seen.few is None else seen.few.y.to(ys)
+        known = torch.zeros(n, dtype=torch.bool, device=ys.device)
+        known[:n_s] = True
+        known[n - len(few) :] = True
+        gamma = z.new_tensor(0.5)
+        kernel = ctx.memo(("meda", self.dim), lambda: gram("rbf", z, z, gamma))
+        smooth = ctx.memo(("meda", self.dim, self.neighbours), lambda: laplacian(cosine_graph(z, self.neighbours)))
+        labels = classifier("1nn").fit(z[:n_s], ys, c)(z[n_s:]).argmax(1)
+        labels[len(labels) - len(few) :] = few
+        coef = z.new_zeros(n, c)
+        for _ in range(max(self.rounds, 1)):
+            target = one_hot(torch.cat([ys, labels]), c) * known[:, None]
+            b = balance_of(z[:n_s], z[n_s:], ys, labels, c) if self.adaptive else self.balance
+            es, et = joint_indicators(ys, labels, c, 1 - b, b)
+            e = torch.cat([es, -et])
+            left = self.lam * e @ (e.T @ kernel) + self.rho * (smooth @ kernel)
+            left[known] += kernel[known]
+            left.diagonal().add_(self.eta)
+            coef = torch.linalg.solve(left, target)
+            now = (kernel[n_s:] @ coef).argmax(1)
+            now[len(now) - len(few) :] = few
+            if torch.equal(now, labels):
+                break
+            labels = now
+        return Pipeline((*before, KernelMap("rbf", z, coef, gamma)), None, AsScores())
+
+
+def balance_of(zs: Tensor, zt: Tensor, ys: Tensor, yt: Tensor, n_classes: int) -> float:
+    """1 - d_0 / (d_0 + sum_c d_c) in [0, 1]; 0.5 where no classifier tells the domains apart."""
+    whole = a_distance(zs, zt)
+    parts = [a_distance(zs[ys == c], zt[yt == c]) for c in range(n_classes)]
+    total = whole + sum(parts)
+    return 1 - whole / total if total > 0 else 0.5
+
+
+def a_distance(zs: Tensor, zt: Tensor) -> float:
+    """Proxy A-distance 2 (1 - 2 error), at least 0; 0 where a side has fewer than two samples."""
+    if min(len(zs), len(zt)) < 2:
+        return 0.0
+    halves = [torch.cat([zs[i::2], zt[i::2]]) for i in (0, 1)]
+    sides = [torch.cat([zs.new_ones(len(zs[i::2])), -zt.new_ones(len(zt[i::2]))]) for i in (0, 1)]
+    errors = []
+    for fit, test in ((0, 1), (1, 0)):
+        w, b = RidgeFit(halves[fit], 1.0).fit(sides[fit][:, None])
+        errors.append(float(((halves[test] @ w + b)[:, 0] * sides[test] <= 0).double().mean()))
+    return max(0.0, 2 * (1 - sum(errors)))
