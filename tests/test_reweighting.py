@@ -13,7 +13,7 @@ from dazoo.data.registry import load_task
 from dazoo.engine.fit import Options, fit
 from dazoo.methods.base import Context, create_method
 from dazoo.methods.classifiers import classifier
-from dazoo.methods.reweighting import _lsif, _ratio, kde_ratio, rulsif, ulsif
+from dazoo.methods.reweighting import _lsif, _ratio, kde_ratio, kliep, rulsif, ulsif
 from dazoo.methods.reweighting._ratio import Bumps, centres
 
 SHIFT = 0.8
@@ -48,7 +48,7 @@ def accuracy(name: str, task, clf: str = "logistic", **hparams) -> float:
 
 
 # the smallest correlation with the true ratio; KDE and the clipped fit of uLSIF are noisy in the tail
-RATIOS = {"kde_ratio": 0.8, "gaussian_ratio": 0.98, "discriminator_ratio": 0.98, "ulsif": 0.75}
+RATIOS = {"kde_ratio": 0.8, "gaussian_ratio": 0.98, "discriminator_ratio": 0.98, "ulsif": 0.75, "kliep": 0.8}
 
 
 @pytest.mark.parametrize(("name", "least"), sorted(RATIOS.items()))
@@ -247,7 +247,16 @@ def test_cross_validation_equals_refitting():
         assert score == pytest.approx(total / 5, rel=1e-8)
 
 
-COVARIATE = ["kde_ratio", "gaussian_ratio", "discriminator_ratio", "nearest_neighbor_weighting", "ulsif", "rulsif"]
+COVARIATE = [
+    "kde_ratio",
+    "gaussian_ratio",
+    "discriminator_ratio",
+    "nearest_neighbor_weighting",
+    "ulsif",
+    "rulsif",
+    "kmm",
+    "kliep",
+]
 
 
 @pytest.mark.parametrize("name", COVARIATE)
@@ -257,3 +266,197 @@ def test_beats_source_only_under_covariate_shift(name):
         task = load_task("shifts/covariate_source->covariate_target", data_seed=seed)
         gains.append(accuracy(name, task) - accuracy("source_only", task))
     assert np.mean(gains) > 3.0 and np.mean(np.array(gains) > 0) >= 0.8, gains
+
+
+# -- quadratic programmes -------------------------------------------------------------------------------------------
+
+
+def _kmm_problem(seen: Seen, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """K / n_s and the mean of k over the target, written out."""
+    xs, xt = seen.source.x.numpy(), seen.target.x.numpy()
+
+    def gauss(x, y):
+        return np.exp(-((x[:, None] - y[None]) ** 2).sum(2) / (2 * sigma**2))
+
+    return gauss(xs, xs) / len(xs), gauss(xs, xt).mean(1)
+
+
+@pytest.mark.parametrize("bound", [1000.0, 2.0])
+def test_kmm_satisfies_the_kkt_conditions(bound):
+    seen = gaussians(200, 150)
+    ctx = context()
+    s = create_method("kmm", bound=bound).solve(seen, ctx)
+    q, c = _kmm_problem(seen, float(_ratio.median_sigma(seen, ctx)))
+    b = s.b.numpy()
+    eps = (np.sqrt(200) - 1) / np.sqrt(200)
+    assert s.converged
+    assert (b >= 0).all() and (b <= bound).all() and abs(b.mean() - 1) <= eps
+    stationarity = q @ b - c - s.lower.numpy() + s.upper.numpy() + float(s.high - s.low) / 200
+    assert np.abs(stationarity).max() < 1e-7
+    assert min(float(m.min()) for m in (s.lower, s.upper, s.low, s.high)) >= 0
+    assert float((s.lower * s.b).max()) < 1e-6 and float((s.upper * (bound - s.b)).max()) < 1e-6
+    assert float(s.low) * (b.mean() - 1 + eps) < 1e-6 and float(s.high) * (1 + eps - b.mean()) < 1e-6
+
+
+@pytest.mark.parametrize("bound", [1000.0, 2.0])
+def test_kmm_equals_a_generic_solver(bound):
+    from scipy.optimize import minimize
+
+    seen = gaussians(40, 30)
+    ctx = context()
+    ours = weights_of("kmm", seen, bound=bound).numpy()
+    q, c = _kmm_problem(seen, float(_ratio.median_sigma(seen, ctx)))
+    eps = (np.sqrt(40) - 1) / np.sqrt(40)
+
+    def objective(b):
+        return b @ q @ b / 2 - c @ b
+
+    best = minimize(
+        objective,
+        np.ones(40),
+        jac=lambda b: q @ b - c,
+        bounds=[(0, bound)] * 40,
+        constraints=[
+            {"type": "ineq", "fun": lambda b: b.mean() - 1 + eps, "jac": lambda b: np.full(40, 1 / 40)},
+            {"type": "ineq", "fun": lambda b: 1 + eps - b.mean(), "jac": lambda b: np.full(40, -1 / 40)},
+        ],
+        method="SLSQP",
+        options={"ftol": 1e-14, "maxiter": 2000},
+    )
+    assert objective(ours) <= best.fun + 1e-7
+    assert objective(ours) >= best.fun - 1e-5
+
+
+def test_slab_is_active_where_it_should_be():
+    """With a target far away the unconstrained weights vanish; the constraint keeps their mean at 1 - eps."""
+    seen = gaussians(60, 40)
+    far = Seen(seen.source, Unlabeled(seen.target.x + 30), None, 2, "vector", UNSUPERVISED)
+    w = weights_of("kmm", far, scale=0.1)
+    assert float(w.mean()) == pytest.approx(1 / np.sqrt(60), abs=1e-6)
+
+
+def test_kmm_nystroem_comes_near_the_exact_optimum():
+    seen = gaussians(600, 500, d=3)
+    ctx = context()
+    q, c = _kmm_problem(seen, float(_ratio.median_sigma(seen, ctx)))
+
+    def discrepancy(b):  # squared distance of the means, up to a constant
+        return b @ q @ b / 600 - 2 * c @ b / 600
+
+    exact, near = create_method("kmm"), create_method("kmm", exact=100)
+    best = discrepancy(exact.weights(seen, ctx).numpy())
+    assert not ctx.warnings
+    approximate = discrepancy(near.weights(seen, ctx).numpy())
+    assert any("Nystroem" in w for w in ctx.warnings)
+    uniform = discrepancy(np.ones(600))
+    assert best <= approximate < best + 0.01 * (uniform - best)
+
+
+def test_low_rank_solver_equals_the_dense_one():
+    from dazoo.methods.reweighting._qp import Quadratic, solve_qp
+
+    rng = np.random.default_rng(0)
+    z = torch.from_numpy(rng.normal(size=(30, 40)))
+    c = torch.from_numpy(rng.normal(size=30))
+    ones = torch.ones(30, dtype=torch.float64)
+    args = (c, ones / 30, 3.0, 0.5, 1.5, ones)
+    dense, low = solve_qp(Quadratic(dense=z @ z.T), *args), solve_qp(Quadratic(factor=z), *args)
+    assert dense.converged and low.converged
+    torch.testing.assert_close(dense.b, low.b, atol=1e-6, rtol=0)
+
+
+# -- KLIEP ----------------------------------------------------------------------------------------------------------
+
+
+def test_kliep_constraint_and_kkt():
+    """The mean ratio over the source is 1, and no centre's likelihood gradient exceeds that of the constraint."""
+    seen = gaussians(300, 200)
+    ks, kt = _kernels(seen, m=40)
+    a, gap = kliep.fit_kliep(kt, ks.mean(0))
+    assert float((ks @ a).mean()) == pytest.approx(1, abs=1e-12)
+    gradient = (kt / (kt @ a)[:, None]).mean(0) - ks.mean(0)
+    assert gap < kliep.GAP and bool((a >= 0).all())
+    assert float((gradient / ks.mean(0)).max()) < 1e-7
+    assert float((gradient * a).abs().max()) < 1e-7
+    w = weights_of("kliep", seen)
+    assert float(w.mean()) == pytest.approx(1, abs=1e-12)
+
+
+def test_kliep_equals_a_generic_solver():
+    from scipy.optimize import minimize
+
+    ks, kt = _kernels(gaussians(100, 80), m=8)
+    mass, k = ks.mean(0).numpy(), kt.numpy()
+    ours = kliep.fit_kliep(kt, ks.mean(0))[0].numpy()
+    best = minimize(
+        lambda a: -np.log(k @ a).mean(),
+        np.full(8, 1 / mass.sum()),
+        bounds=[(0, None)] * 8,
+        constraints=[{"type": "eq", "fun": lambda a: mass @ a - 1}],
+        method="SLSQP",
+        options={"ftol": 1e-13, "maxiter": 1000},
+    )
+    assert -np.log(k @ ours).mean() == pytest.approx(best.fun, abs=1e-7)
+    np.testing.assert_allclose(ours, best.x, atol=2e-3)
+
+
+# -- label shift ----------------------------------------------------------------------------------------------------
+
+
+def label_task(seed: int = 0, n: int = 500):
+    return load_task("shifts/label_source->label_target", data_seed=seed, n=n)
+
+
+def doubles(seen: Seen) -> Seen:
+    source = Labeled(seen.source.x.double(), seen.source.y, seen.source.domain)
+    return Seen(source, Unlabeled(seen.target.x.double()), seen.few, seen.n_classes, seen.kind, seen.setting)
+
+
+TRUE_RATIO = torch.tensor([0.2 / 0.8, 0.8 / 0.2], dtype=torch.float64)
+
+
+def test_mmd_target_shift_equals_a_generic_solver():
+    from scipy.optimize import minimize
+
+    seen = doubles(label_task(n=60).seen())
+    method = create_method("mmd_target_shift", bound=3.0)
+    quadratic, linear, share = (v.numpy() for v in method.problem(seen, context()))
+    eps = 3.0 / (4 * np.sqrt(60))
+    best = minimize(
+        lambda b: b @ quadratic @ b - 2 * linear @ b,
+        np.ones(2),
+        bounds=[(0, 3.0)] * 2,
+        constraints=[{"type": "ineq", "fun": lambda b: eps - abs(share @ b - 1)}],
+        method="SLSQP",
+        options={"ftol": 1e-15, "maxiter": 1000},
+    )
+    np.testing.assert_allclose(method.class_weights(seen, context()).numpy(), best.x, atol=1e-4)
+
+
+def test_mmd_target_shift_means_are_those_of_the_kernel():
+    seen = doubles(label_task(n=40).seen())
+    ctx = context()
+    q, c = _kmm_problem(seen, float(_ratio.median_sigma(seen, ctx)))
+    y = seen.source.y.numpy()
+    belongs = np.eye(2)[y] / len(y)
+    quadratic, linear, share = create_method("mmd_target_shift").problem(seen, ctx)
+    np.testing.assert_allclose(quadratic.numpy(), belongs.T @ (q * len(y)) @ belongs, rtol=1e-9)
+    np.testing.assert_allclose(linear.numpy(), belongs.T @ c, rtol=1e-9)
+    np.testing.assert_allclose(share.numpy(), [0.8, 0.2])
+
+
+LABEL_SHIFT = ["mmd_target_shift"]
+
+
+@pytest.mark.parametrize("name", LABEL_SHIFT)
+def test_label_shift_is_recovered(name):
+    """With 5000 samples the class weights are within 15 % of p_t(y) / p_s(y) = (0.25, 4)."""
+    seen = doubles(label_task(n=5000).seen())
+    found = create_method(name).class_weights(seen, context())
+    assert float((found / TRUE_RATIO - 1).abs().max()) < 0.15, found
+
+
+@pytest.mark.parametrize("name", LABEL_SHIFT)
+def test_beats_source_only_under_label_shift(name):
+    gains = [accuracy(name, label_task(seed)) - accuracy("source_only", label_task(seed)) for seed in range(5)]
+    assert np.mean(gains) > 3.0 and min(gains) > 0, gains
