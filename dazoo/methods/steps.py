@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dazoo.core.errors import DazooError
+from dazoo.core.errors import DazooError, NonFiniteError
 from dazoo.core.portable import Portable
 from dazoo.core.types import Prediction, Predictor
 from dazoo.ops.linear import gram, rows_per_block, squared_distances, unit_rows
@@ -287,8 +287,11 @@ def run_steps(steps: tuple[Step, ...], x: Tensor) -> Tensor:
 def nearest_rows(x: Tensor, anchors: Tensor, k: int) -> Tensor:
     """Rows (n, k) of the ``k`` nearest anchors by Euclidean distance, nearest first, ties to the lower row.
 
-    Works in blocks; an (n, m) matrix is never held at once.
+    Works in blocks; an (n, m) matrix is never held at once. Samples that are not finite have no nearest anchor and
+    raise ``NonFiniteError``.
     """
+    if not bool(torch.isfinite(x).all()):
+        raise NonFiniteError("the samples hold NaN or infinite values; clean them before predicting")
     half = anchors.square().sum(1) / 2
 
     def block(b: Tensor) -> Tensor:
