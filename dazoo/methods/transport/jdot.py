@@ -27,7 +27,7 @@ from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import costs, labelled, pair, target_x
 from dazoo.methods.steps import LinearScores, Pipeline
-from dazoo.methods.transport._plan import emd_plan
+from dazoo.methods.transport._plan import check_size, emd_plan
 from dazoo.ops.linear import RidgeFit, one_hot, squared_distances
 
 
@@ -48,10 +48,12 @@ class Jdot(ShallowMethod):
     alpha: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of the distance between features")
     ridge: float = hp(10.0, 1e-2, 1e3, log=True, help="L2 penalty of the linear model")
     rounds: int = hp(10, 2, 20, help="largest number of alternations")
+    memory_gib: float = hp(4.0, help="largest memory of the plan and its costs, in GiB")
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Alternate plan and model."""
         xs, xt = pair(seen)
+        check_size(len(xs), len(xt), self.memory_gib, 72)
         cost = ctx.memo("costs_scaled", lambda: _scale(costs(seen, ctx)))
         zs, y = labelled(seen, xs, lambda x: x.flatten(1).to(xs))
         if seen.few is not None:

@@ -3,10 +3,12 @@
     P = argmin_P <P, C>   over P >= 0, P 1 = 1/n_s, P' 1 = 1/n_t,      C_ij = ||x_s,i - x_t,j||^2   (n_s, n_t)
     z_s,i = n_s sum_j P_ij x_t,j,      z_t = x_t
 
-Source: https://arxiv.org/abs/1507.00504. Deviations: none; POT's network simplex solves the linear programme.
+Source: https://arxiv.org/abs/1507.00504. Deviations: none; POT's network simplex solves the linear programme. For many
+samples ``large="minibatch"`` solves random parts of it (``_plan.MovedByPlan``).
 
 Evidence: tests/test_shallow_transport.py::test_emd_plan_is_the_linear_programmes_optimum (scipy.optimize.linprog),
-test_emd_undoes_a_shift_by_a_gradient_of_a_convex_function.
+test_emd_undoes_a_shift_by_a_gradient_of_a_convex_function; tests/test_transport.py::test_emd_equals_pots_class,
+test_minibatches_move_towards_the_exact_images.
 """
 
 from __future__ import annotations
