@@ -50,8 +50,12 @@ class MSTN(GradientMethod):
             "centroids_t": Centroids(n_classes, width),
         }
 
+    def features(self, net: Net, b: Batch) -> tuple[Tensor, Tensor]:
+        """Source and target features (b, width)."""
+        return net.features(b.xs, b.xt)
+
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
-        fs, ft = net.features(b.xs, b.xt)
+        fs, ft = self.features(net, b)
         scores, c = net.head(fs), net.head.out_features
         d = net.disc(reverse_gradient(torch.cat([fs, ft]), self.trade_off * t.ramp)).squeeze(-1)
         mu_s = net.centroids_s(fs, one_hot(b.ys, c, fs.dtype), self.decay)

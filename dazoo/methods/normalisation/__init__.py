@@ -1,0 +1,1 @@
+"""Deep methods that give each domain its own normalisation."""
