@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dazoo.cli_cache import remembered
 from dazoo.core.errors import DazooError, UnknownName, nearest
 
 Row = dict[str, Any]
@@ -25,7 +26,8 @@ def show_list(kind: str, pattern: str, family: str | None, as_json: bool) -> Non
     """Print one row per entry."""
     if family is not None and kind != "methods":
         raise DazooError(f"--family applies to methods, not to {kind}")
-    rows = [r for r in LISTS[kind]() if fnmatchcase(r["name"], pattern)]
+    every = remembered(kind, LISTS[kind])
+    rows = [r for r in every if fnmatchcase(r["name"], pattern)]
     if family is not None:
         families = sorted({r["family"] for r in rows})
         rows = [r for r in rows if r["family"] == family]
@@ -35,7 +37,7 @@ def show_list(kind: str, pattern: str, family: str | None, as_json: bool) -> Non
         print(json.dumps(rows, indent=1, default=str))
         return
     if not rows:
-        raise UnknownName(f"no {kind[:-1]} matches {pattern!r}: {nearest(pattern, [r['name'] for r in LISTS[kind]()])}")
+        raise UnknownName(f"no {kind[:-1]} matches {pattern!r}: {nearest(pattern, [r['name'] for r in every])}")
     table = Table(box=None, pad_edge=False)
     for column in rows[0]:
         table.add_column(column, no_wrap=column == "name", overflow="fold")
@@ -156,7 +158,7 @@ def show_info(name: str, as_json: bool) -> None:
         if found is not None:
             print(json.dumps(found, indent=1, default=str)) if as_json else _print_info(found)
             return
-    known = [r["name"] for rows in LISTS.values() for r in rows()]
+    known = [r["name"] for kind in LISTS for r in remembered(kind, LISTS[kind])]
     raise UnknownName(f"nothing here is called {name!r}: {nearest(name, known)}")
 
 

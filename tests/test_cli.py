@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dazoo import cli_cache
 from dazoo.cli import main
+from dazoo.cli_cache import remembered
 from tests.bench_tools import SMALL
 
 HEAVY = ("torch", "numpy", "pydantic", "sklearn", "pandas", "timm", "ot", "jinja2")
@@ -156,6 +158,32 @@ def test_lists(kind: str) -> None:
     assert names == sorted(names) and len(set(names)) == len(names) > 0
     text = dazoo("list", kind).stdout
     assert all(name in text for name in names)
+
+
+def test_listings_are_kept_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAZOO_CACHE", str(tmp_path))
+    made = []
+
+    def make() -> list[dict[str, str]]:
+        made.append(1)
+        return [{"name": "x"}]
+
+    assert remembered("methods", make) == remembered("methods", make) == [{"name": "x"}]
+    assert len(made) == 1
+    monkeypatch.setattr(cli_cache, "_state", lambda kind: "other")
+    assert remembered("methods", make) and len(made) == 2
+    assert len(list((tmp_path / "lists").iterdir())) == 1
+    (tmp_path / "lists" / "methods-other.json").write_text("damaged")
+    assert remembered("methods", make) and len(made) == 3
+
+
+def test_a_second_listing_does_not_import_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAZOO_CACHE", str(tmp_path))
+    dazoo("list", "methods")
+    call = "import sys; from dazoo.cli_list import show_list; show_list('methods', '*', None, False)"
+    command = [sys.executable, "-c", f"{call}; assert 'torch' not in sys.modules"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and "dann" in done.stdout, done.stderr
 
 
 def test_list_filters() -> None:

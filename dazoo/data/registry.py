@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dazoo.core.errors import DazooError, UnknownName, nearest
+from dazoo.core.paths import cache_root as cache_root
 from dazoo.core.registry import Registry
 from dazoo.data.domain import Domain
 from dazoo.data.task import Task
@@ -68,15 +69,6 @@ def data_root(given: str | Path | None = None) -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("dazoo")) / "data"
-
-
-def cache_root() -> Path:
-    """Where decoded images and frozen features are kept: ``DAZOO_CACHE``, else the user cache folder."""
-    if os.environ.get("DAZOO_CACHE"):
-        return Path(os.environ["DAZOO_CACHE"]).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("dazoo")) / "cache"
 
 
 def load_domain(dataset: str, domain: str, root: str | Path | None = None, **options: Any) -> Domain:

@@ -1,0 +1,62 @@
+"""Listings are kept on disk: importing torch alone takes longer than a listing should."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dazoo.core.paths import cache_root
+
+Row = dict[str, Any]
+REGISTRIES = {
+    "methods": ("dazoo.methods.base", "METHODS"),
+    "datasets": ("dazoo.data.registry", "DATASETS"),
+    "backbones": ("dazoo.nets.backbone", "BACKBONES"),
+    "validators": ("dazoo.validators.base", "VALIDATORS"),
+}
+
+
+def remembered(kind: str, make: Callable[[], list[Row]]) -> list[Row]:
+    """``make()``, from the cache while no file of the package and no plug-in has changed."""
+    if kind not in REGISTRIES:
+        return make()
+    path = cache_root() / "lists" / f"{kind}-{_state(kind)}.json"
+    try:
+        kept: list[Row] = json.loads(path.read_text(encoding="utf-8"))
+        return kept
+    except (OSError, ValueError):
+        rows = make()
+    module, name = REGISTRIES[kind]
+    broken = getattr(importlib.import_module(module), name).broken
+    for plugin, reason in broken.items():
+        print(f"warning: the plug-in {plugin!r} is broken: {reason}", file=sys.stderr)
+    if not broken:
+        with contextlib.suppress(OSError):
+            _keep(path, kind, rows)
+    return rows
+
+
+def _state(kind: str) -> str:
+    """Hash of the package's files and of the installed plug-ins of this kind."""
+    package = Path(__file__).resolve().parent
+    files = [(str(p), p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(package.rglob("*.py"))]
+    points = importlib.metadata.entry_points(group=f"dazoo.{kind}")
+    plugins = sorted((p.name, p.value, p.dist.version if p.dist else "") for p in points)
+    return hashlib.sha256(repr((files, plugins)).encode()).hexdigest()[:24]
+
+
+def _keep(path: Path, kind: str, rows: list[Row]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for old in path.parent.glob(f"{kind}-*.json"):
+        old.unlink(missing_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(rows), encoding="utf-8")
+    temporary.replace(path)
