@@ -35,7 +35,7 @@ from dazoo.nets.frozen import frozen
 from dazoo.nets.parts import mlp
 
 BACKBONE = "tf_efficientnet_lite0"
-WIDTHS, BATCH, RATE, STEPS = (64, 256), 32, 1e-3, 200
+WIDTHS, BATCH, RATE, STEPS = (64, 256), 32, 1e-3, 150
 
 
 class Small(nn.Module):

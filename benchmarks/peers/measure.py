@@ -72,7 +72,7 @@ def one_thread() -> None:
 
 
 def take_turns(
-    ours: Run, theirs: Run, y: np.ndarray, *, first: int, repeats: int = 3, budget: float = 1.0
+    ours: Run, theirs: Run, y: np.ndarray, *, first: int, repeats: int = 3, budget: float = 0.5
 ) -> list[Side]:
     """Both sides alternately, ``repeats`` times each; no further round once a side has used ``budget`` seconds.
 

@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.measure import Row, Run, take_turns
+from benchmarks.peers.measure import Row, Run, Side, take_turns, timed
 from dazoo.core.types import Seen
 from dazoo.data.registry import load_domain
 from dazoo.data.task import Task
 from dazoo.data.transform import apply
 from dazoo.engine.fit import Options, fit
-from dazoo.methods.base import create_method
+from dazoo.methods.base import Memo, create_method
 from dazoo.methods.classifiers import classifier
 
 DOMAINS = ("amazon", "caltech10", "dslr", "webcam")
@@ -129,15 +129,35 @@ def tasks(root: str | None) -> list[Task]:
     return [Task(f"{s}->{t}", (loaded[s],), loaded[t]) for s in DOMAINS for t in DOMAINS if s != t]
 
 
-def ours(case: Case, seen: Seen) -> Run:
-    """dazoo's side: nothing is shared between calls."""
+def ours(case: Case, seen: Seen, memo: Memo | None = None) -> Run:
+    """dazoo's side; without a memo nothing is shared between calls."""
 
     def run() -> np.ndarray:
         method = create_method(case.method, **case.hparams)
-        result = fit(method, seen, options=Options(classifier=classifier("1nn")))
+        result = fit(method, seen, options=Options(classifier=classifier("1nn")), memo=memo)
         return result.predictor.predict(seen.target.x).labels.numpy()
 
     return run
+
+
+def together(rows: list[Row], task: Task) -> Row | None:
+    """The cases both sides finish on ``task``, one after another: what sharing work between methods brings.
+
+    dazoo computes distances, moments and decompositions once for all methods of a pair, as its harness does; skada's
+    side is the sum of its single runs.
+    """
+    done = [r for r in rows if r.task == task.name and not (r.ours.failure or r.theirs.failure)]
+    seen, y = task.seen(), task.hidden().y
+    if not done or y is None:
+        return None
+    cases = {c.name: c for c in CASES}
+
+    def run() -> np.ndarray:
+        memo = Memo()
+        return np.stack([ours(cases[r.case], seen, memo)() for r in done])
+
+    theirs_all = Side(sum(r.theirs.seconds for r in done), sum(r.theirs.accuracy for r in done) / len(done))
+    return Row(f"these {len(done)} in a row, sharing", task.name, timed(run, y.numpy()), theirs_all)
 
 
 def theirs(case: Case, seen: Seen) -> Run:
@@ -173,4 +193,7 @@ def compare(root: str | None, wanted: list[str], report: Callable[[Row], None]) 
             mine, other = take_turns(ours(case, seen), theirs(case, seen), y.numpy(), first=i)
             rows.append(Row(case.name, task.name, mine, other))
             report(rows[-1])
-    return rows
+    shared = [row for row in (together(rows, task) for task in pairs) if row is not None]
+    for row in shared:
+        report(row)
+    return rows + shared
