@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,8 @@ from dazoo.data.registry import load_task
 from dazoo.engine.fit import Options, fit
 from dazoo.methods.base import Context, create_method
 from dazoo.methods.classifiers import classifier
-from dazoo.methods.reweighting import _lsif, _ratio, kde_ratio, kliep, rulsif, ulsif
+from dazoo.methods.reweighting import _lsif, _ratio, bbse, em_prior, kde_ratio, kliep, rlls, rulsif, ulsif
+from dazoo.methods.reweighting._label_shift import Confusion, confusion, stratified_folds
 from dazoo.methods.reweighting._ratio import Bumps, centres
 
 SHIFT = 0.8
@@ -192,10 +195,11 @@ def test_ulsif_leave_one_out_equals_refitting(n_s, n_t):
         total = 0.0
         n = min(n_s, n_t)
         for i in range(n):
-            rest_s, rest_t = np.delete(ks.numpy(), i, 0), np.delete(kt.numpy(), i, 0)
+            row_s, row_t = i * n_s // n, i * n_t // n
+            rest_s, rest_t = np.delete(ks.numpy(), row_s, 0), np.delete(kt.numpy(), row_t, 0)
             a = np.linalg.solve(rest_s.T @ rest_s / (n_s - 1) + lam * np.eye(10), rest_t.mean(0))
             a = np.maximum(a, 0)
-            total += (ks[i].numpy() @ a) ** 2 / 2 - kt[i].numpy() @ a
+            total += (ks[row_s].numpy() @ a) ** 2 / 2 - kt[row_t].numpy() @ a
         assert score == pytest.approx(total / n, rel=1e-8)
 
 
@@ -445,7 +449,7 @@ def test_mmd_target_shift_means_are_those_of_the_kernel():
     np.testing.assert_allclose(share.numpy(), [0.8, 0.2])
 
 
-LABEL_SHIFT = ["mmd_target_shift"]
+LABEL_SHIFT = ["mmd_target_shift", "bbse", "rlls"]
 
 
 @pytest.mark.parametrize("name", LABEL_SHIFT)
@@ -456,7 +460,102 @@ def test_label_shift_is_recovered(name):
     assert float((found / TRUE_RATIO - 1).abs().max()) < 0.15, found
 
 
-@pytest.mark.parametrize("name", LABEL_SHIFT)
+@pytest.mark.parametrize("name", [*LABEL_SHIFT, "em_prior"])
 def test_beats_source_only_under_label_shift(name):
     gains = [accuracy(name, label_task(seed)) - accuracy("source_only", label_task(seed)) for seed in range(5)]
     assert np.mean(gains) > 3.0 and min(gains) > 0, gains
+
+
+def test_bbse_recovers_priors_from_exact_confusions():
+    """C w = m holds exactly for a known classifier and known priors; the weights come back to rounding."""
+    conditional = torch.tensor([[0.7, 0.2, 0.1], [0.2, 0.5, 0.2], [0.1, 0.3, 0.7]], dtype=torch.float64)
+    p, q = torch.tensor([0.5, 0.3, 0.2]).double(), torch.tensor([0.1, 0.2, 0.7]).double()
+    ctx = context()
+    found = bbse.solve_bbse(Confusion(conditional * p, conditional @ q, p), ctx)
+    torch.testing.assert_close(found, q / p)
+    assert not ctx.warnings
+    lumped = conditional.clone()
+    lumped[:, 2] = lumped[:, 1]  # two classes with the same confusions cannot be told apart
+    found = bbse.solve_bbse(Confusion(lumped * p, lumped @ q, p), ctx)
+    assert ctx.warnings and bool(torch.isfinite(found).all())
+    assert float((lumped * p @ found - lumped @ q).abs().max()) < 1e-10
+
+
+def test_confusions_are_held_out_and_add_up():
+    seen = doubles(label_task(n=200).seen())
+    for soft in (False, True):
+        c = confusion(seen, context(), 5, soft)
+        torch.testing.assert_close(c.joint.sum(0), c.share)
+        assert float(c.target.sum()) == pytest.approx(1)
+    # 1-NN knows its own training samples; held-out predictions must make mistakes
+    ctx = Context(torch.Generator().manual_seed(0), classifier("1nn"))
+    assert float(confusion(seen, ctx, 5, False).joint.trace()) < 0.95
+    fold = stratified_folds(seen.source.y, 5, ctx)
+    counts = torch.stack([torch.bincount(seen.source.y[fold == f], minlength=2) for f in range(5)])
+    assert int((counts.amax(0) - counts.amin(0)).max()) <= 1
+
+
+def test_rlls_equals_a_generic_solver():
+    from scipy.optimize import minimize
+
+    rng = np.random.default_rng(0)
+    for k, rho in ((2, 0.1), (3, 0.01), (3, 0.3), (4, 0.0001)):
+        c, b = rng.dirichlet(np.ones(k), size=k).T / k, rng.normal(size=k) * 0.1
+
+        def objective(t, c=c, b=b, rho=rho):
+            return np.linalg.norm(c @ t - b) + rho * np.linalg.norm(t)
+
+        ours, converged = rlls.solve_rlls(torch.from_numpy(c), torch.from_numpy(b), rho)
+        starts = [np.full(k, s) for s in (-0.5, 0.1, 2.0)]
+        best = min(
+            (minimize(objective, s, bounds=[(-1, None)] * k, method="Nelder-Mead",
+                      options={"xatol": 1e-10, "fatol": 1e-13, "maxiter": 20000, "maxfev": 20000}) for s in starts),
+            key=lambda r: r.fun,
+        )  # fmt: skip
+        assert converged and bool((ours >= -1).all())
+        assert objective(ours.numpy()) <= best.fun + 1e-7
+
+
+def test_rlls_without_shift_is_exactly_one():
+    """A difference within the regularisation is answered with no change at all."""
+    c = torch.diag(torch.tensor([0.4, 0.5], dtype=torch.float64))
+    theta, _ = rlls.solve_rlls(c, torch.tensor([0.01, -0.01], dtype=torch.float64), 0.6)
+    assert bool((theta == 0).all())
+    seen = doubles(label_task().seen())
+    assert bool((create_method("rlls", gamma=0.0).class_weights(seen, context()) == 1).all())
+
+
+def test_em_raises_the_likelihood_to_its_maximum():
+    from scipy.optimize import minimize
+
+    rng = np.random.default_rng(0)
+    probs = torch.from_numpy(rng.dirichlet([0.5, 0.5, 0.5], size=200))
+    prior = torch.tensor([0.5, 0.3, 0.2]).double()
+    found, trace = em_prior.em_priors(probs, prior)
+    assert all(b >= a - 1e-14 for a, b in itertools.pairwise(trace))
+    ratio = (probs / prior).numpy()
+    best = minimize(
+        lambda q: -np.log(ratio @ q).mean(), np.full(3, 1 / 3), bounds=[(1e-9, 1)] * 3, method="SLSQP",
+        constraints=[{"type": "eq", "fun": lambda q: q.sum() - 1}], options={"ftol": 1e-14},
+    )  # fmt: skip
+    np.testing.assert_allclose(found.numpy(), best.x, atol=1e-4)
+    assert trace[-1] == pytest.approx(-best.fun, abs=1e-9)
+
+
+def test_em_finds_the_priors_of_a_calibrated_classifier():
+    """The exact posterior of the label shift, log-odds 2 x_1 + log(0.2 / 0.8), leads to the target's priors."""
+    x = label_task(n=5000).target.x[:, 0].double()
+    p = torch.sigmoid(2 * x + np.log(0.2 / 0.8))
+    found, _ = em_prior.em_priors(torch.stack([1 - p, p], 1), torch.tensor([0.8, 0.2]).double())
+    assert float(found[1]) == pytest.approx(0.8, abs=0.02)
+
+
+def test_em_leaves_source_predictions_alone():
+    task = label_task()
+    model = fit(create_method("em_prior"), task.seen(), seed=0).predictor
+    plain = fit(create_method("source_only"), task.seen(), seed=0).predictor
+    x = task.target.x
+    torch.testing.assert_close(model.predict_source(x).scores, plain.predict(x).scores)
+    difference = model.predict(x).scores - plain.predict(x).scores
+    odds = difference[:, 1] - difference[:, 0]
+    assert float(odds.std()) < 1e-9 and 2.0 < float(odds.mean()) < 3.5  # log 16 = 2.77
