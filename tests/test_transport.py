@@ -289,3 +289,94 @@ def test_label_prop_follows_the_plan_of_a_monge_map():
     y = seen.source.x[:, 0].clone()
     values = Seen(Labeled(seen.source.x, y, seen.source.domain), Unlabeled(xt), None, 0, "vector", UNSUPERVISED)
     assert torch.allclose(create_method("ot_label_prop").fit(values, context("ridge")).predict(xt).values, y[order])
+
+
+# -- neighbours and maps ------------------------------------------------------------------------------------------
+
+
+def laplace_objective(plan: torch.Tensor, seen: Seen, weight: float, share: float, keep: str = "position") -> float:
+    """Written out over all pairs of neighbours."""
+    from sklearn.neighbors import kneighbors_graph
+
+    cost = squared_distances(seen.source.x, seen.target.x)
+    us, ut = seen.source.x / cost.max().sqrt(), seen.target.x / cost.max().sqrt()
+    total = float((plan * cost / cost.max()).sum())
+    for part, x, images in ((share, us, len(us) * plan @ ut), (1 - share, ut, len(ut) * plan.T @ us)):
+        graph = torch.from_numpy(kneighbors_graph(x.numpy(), 3).toarray())
+        moved = images - x if keep == "displacement" else images
+        total += weight * part * float((graph * squared_distances(moved, moved)).sum() / graph.sum())
+    return total
+
+
+def test_laplace_equals_pots_class():
+    """The same convex problem in POT's units: its optimum has the same value."""
+    seen = toy(30, 25)
+    cost = squared_distances(seen.source.x, seen.target.x)
+    us, ut = (x / cost.max().sqrt() for x in (seen.source.x, seen.target.x))
+    for share, keep, kind in ((0.5, "position", "pos"), (0.8, "displacement", "disp")):
+        total = 2 * (share * 30 + (1 - share) * 25) / 3
+        theirs = ot.da.EMDLaplaceTransport(
+            reg_type=kind, reg_lap=total, reg_src=2 * share * 30 / 3 / total, max_iter=600, tol=1e-12, inner_tol=1e-12
+        ).fit(Xs=us.numpy(), Xt=ut.numpy())
+        mine = create_method("ot_laplace", source_share=share, keep=keep, rounds=600, tolerance=0.0).plan(
+            seen, context()
+        )
+        value = laplace_objective(mine, seen, 1.0, share, keep)
+        assert marginals_hold(mine)
+        assert abs(value - laplace_objective(torch.from_numpy(theirs.coupling_), seen, 1.0, share, keep)) < 3e-5
+
+
+def test_laplace_without_weight_is_emd():
+    seen = toy(30, 25)
+    plan = create_method("ot_laplace", lap_weight=0.0).plan(seen, context())
+    assert torch.allclose(plan, create_method("ot_emd").plan(seen, context()))
+
+
+def test_laplace_keeps_neighbours_together():
+    seen = toy(40, 40, move=2.0)
+    options = {"source_share": 1.0, "tolerance": 1e-7}
+    plans = [create_method("ot_laplace", lap_weight=w, **options).plan(seen, context()) for w in (1e-3, 1.0, 20.0)]
+    energies = [laplace_objective(p, seen, 1.0, 1.0) - float((p * scaled_cost(seen)).sum()) for p in plans]
+    assert energies[0] > 1.05 * energies[1] > 1.05**2 * energies[2]
+
+
+def test_linear_mapping_equals_pots_class():
+    """Centring both domains gives the map that POT finds with a bias."""
+    seen = toy(40, 30)
+    scale = squared_distances(seen.source.x, seen.target.x).max().sqrt()
+    us, ut = (seen.source.x / scale).numpy(), (seen.target.x / scale).numpy()
+    theirs = ot.da.MappingTransport(mu=1, eta=1e-2, bias=True, max_iter=300, max_inner_iter=50, tol=1e-10)
+    theirs.fit(Xs=us, Xt=ut)
+    new = us + 1e-3
+    aligned = create_method("ot_mapping", eta=1e-2, rounds=300).align(seen, context())
+    moved = aligned.source_steps[0](torch.from_numpy(new) * scale)
+    assert np.abs(moved.numpy() / float(scale) - theirs.transform(new)).max() < 2e-3
+
+
+def test_kernel_mapping_equals_pots_class():
+    seen = toy(30, 25)
+    scale = squared_distances(seen.source.x, seen.target.x).max().sqrt()
+    us, ut = seen.source.x / scale, seen.target.x / scale
+    us, mean_t = us - us.mean(0), ut.mean(0)
+    from dazoo.ops.linear import median_gamma
+
+    sigma = float((0.5 / median_gamma(us)).sqrt())
+    theirs = ot.da.MappingTransport(kernel="gaussian", sigma=sigma, mu=1, eta=0.1, max_iter=20)
+    theirs.fit(Xs=us.numpy(), Xt=(ut - mean_t).numpy())
+    new = us + 1e-3
+    aligned = create_method("ot_mapping", kernel="gaussian", eta=0.1).align(seen, context())
+    moved = aligned.source_steps[0](seen.source.x + 1e-3 * scale)
+    assert np.allclose((moved / scale - mean_t).numpy(), theirs.transform(new.numpy()), atol=1e-8)
+
+
+def test_mapping_recovers_an_affine_map():
+    """A symmetric positive definite map plus a shift is its own optimal transport; the map extends to new samples."""
+    rng = np.random.default_rng(1)
+    xs = torch.from_numpy(rng.standard_normal((80, 3)))
+    half = rng.standard_normal((3, 3))
+    a = torch.from_numpy(half @ half.T / 3 + 0.5 * np.eye(3))
+    xt = (xs @ a + 4.0)[torch.from_numpy(rng.permutation(80))]
+    seen = Seen(Labeled(xs, torch.arange(80) % 2, torch.zeros(80)), Unlabeled(xt), None, 2, "vector", UNSUPERVISED)
+    step = create_method("ot_mapping", eta=1e-6).align(seen, context()).source_steps[0]
+    new = torch.from_numpy(rng.standard_normal((10, 3)))
+    assert torch.allclose(step(new), new @ a + 4.0, atol=1e-3)

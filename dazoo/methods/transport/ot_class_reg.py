@@ -27,10 +27,9 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import costs, source_of
-from dazoo.methods.transport._plan import MovedByPlan, entropic, top_cost
+from dazoo.methods.transport._classes import class_plan
+from dazoo.methods.transport._plan import MovedByPlan, top_cost
 from dazoo.ops.linear import one_hot
-
-POWER = 0.5
 
 
 @register
@@ -58,15 +57,9 @@ class OtClassReg(MovedByPlan):
         cost = costs(seen, ctx)
         cost = cost / top_cost(cost)
         members = one_hot(source_of(seen).y, seen.n_classes).to(cost)
-        plan, start, settled = entropic(cost, self.reg, self.iterations)
-        for _ in range(max(self.rounds, 1) - 1):
-            slope = POWER * (cost.shape[1] * (members.T @ plan) + self.epsilon).pow(POWER - 1)
-            last = plan
-            plan, start, settled = entropic(
-                cost + self.class_weight * (members @ slope), self.reg, self.iterations, start=start
-            )
-            if bool((plan - last).abs().sum() < 1e-6):
-                break
+        plan, settled = class_plan(
+            cost, members, self.reg, self.class_weight, self.epsilon, self.rounds, self.iterations
+        )
         if not settled:
             ctx.warn(f"Sinkhorn stopped after {self.iterations} iterations before it converged; raise reg")
         return plan

@@ -1,0 +1,92 @@
+"""OT with a map learned beside the plan. Perrot, Courty, Flamary and Habrard, NIPS 2016.
+
+The plan and a smooth map that follows its barycentres are estimated jointly, so that new samples have an image too:
+
+    min_{P, f}  ||f(X_s) - n_s P X_t||_F^2 + mu n_s <P, C> + eta R(f)        over P >= 0, P 1 = 1/n_s, P' 1 = 1/n_t
+    linear:    f(x) = x L + b,                      R = ||L - I||_F^2,         L (d, d)
+    gaussian:  f(x) = sum_i k(x, x_s,i) a_i + b,    R = tr(A' K A),            A (n_s, d)
+    k(x, x') = exp(-||x - x'||^2 / (bandwidth^2 m)),   m the median squared distance in the source
+    z_s = f(x_s),      z_t = x_t
+
+by POT's block coordinate descent. All features are divided by (max C)^(1/2), C_ij = ||x_s,i - x_t,j||^2. Both domains
+are centred and f maps mean to mean, which is the best b of the linear map.
+
+Source: https://papers.nips.cc/paper/2016/hash/26f5bd4aa64fdadf96152ca6e6408068-Abstract.html. Deviations: features
+scaled by the largest cost; bandwidth relative to the median distance; training samples move by f too, not by the plan.
+
+Evidence: tests/test_transport.py::test_linear_mapping_equals_pots_class, test_kernel_mapping_equals_pots_class,
+test_mapping_recovers_an_affine_map.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
+from dazoo.core.types import Seen
+from dazoo.methods.base import Context, register
+from dazoo.methods.shallow import Aligned, FeatureMap, costs, pair
+from dazoo.methods.steps import Affine, KernelMap, Step
+from dazoo.methods.transport._plan import back, check_size, posed, top_cost
+from dazoo.ops.linear import median_gamma
+
+
+@register
+class OtMapping(FeatureMap):
+    """See the module's docstring."""
+
+    paper = Paper(
+        "Mapping Estimation for Discrete Optimal Transport",
+        "Michaël Perrot, Nicolas Courty, Rémi Flamary, Amaury Habrard",
+        2016,
+        "https://papers.nips.cc/paper/2016/hash/26f5bd4aa64fdadf96152ca6e6408068-Abstract.html",
+        "NIPS",
+        "features scaled by the largest cost; training samples move by the map",
+    )
+    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    targets = frozenset({"classes", "values"})
+    knob_needs = {"bandwidth": {"kernel": "gaussian"}}
+    kernel: str = hp("linear", choices=("linear", "gaussian"), help="class of maps")
+    mu: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of the transport cost")
+    eta: float = hp(1e-3, 1e-5, 10.0, log=True, help="weight of the regulariser of the map")
+    bandwidth: float = hp(1.0, 0.1, 10.0, log=True, help="width of the kernel relative to the median distance")
+    rounds: int = hp(20, help="largest number of block descents")
+    memory_gib: float = hp(4.0, help="largest memory of plan, costs and kernel, in GiB")
+
+    def align(self, seen: Seen, ctx: Context) -> Aligned:
+        """The map."""
+        import ot
+
+        xs, xt = pair(seen)
+        check_size(len(xs), max(len(xt), len(xs)), self.memory_gib, 120)
+        scale = top_cost(costs(seen, ctx)).sqrt()
+        mean_s, mean_t = xs.mean(dim=0), xt.mean(dim=0)
+        us, ut = (xs - mean_s) / scale, (xt - mean_t) / scale
+        gamma = median_gamma(us) / self.bandwidth**2
+        common = {
+            "mu": self.mu, "eta": self.eta, "numItermax": self.rounds, "numInnerItermax": 10, "stopThr": 1e-5,
+            "stopInnerThr": 1e-6, "log": True,
+        }  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if self.kernel == "linear":
+                _, found, log = ot.mapping.joint_OT_mapping_linear(posed(us), posed(ut), **common)
+            else:
+                _, found, log = ot.mapping.joint_OT_mapping_kernel(
+                    posed(us), posed(ut), sigma=float((0.5 / gamma).sqrt()), **common
+                )
+        if len(log["loss"]) > self.rounds > 0:
+            ctx.warn(f"ot_mapping stopped after {self.rounds} block descents before the objective settled")
+        step = self.step(back(found, xs), xs, mean_s, mean_t, scale, gamma)
+        return Aligned(step(xs), (), (step,))
+
+    def step(self, found: Tensor, xs: Tensor, mean_s: Tensor, mean_t: Tensor, scale: Tensor, gamma: Tensor) -> Step:
+        """The map of raw source samples."""
+        if self.kernel == "linear":
+            return Affine(found, mean_t - mean_s @ found)
+        return KernelMap("rbf", xs, found * scale, torch.as_tensor(gamma / scale.square()), mean_t)
