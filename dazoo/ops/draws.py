@@ -17,13 +17,13 @@ def _rng(what: str, step: int) -> np.random.Generator:
 
 
 def unit_directions(d: int, m: int, step: int, like: Tensor) -> Tensor:
-    """``m`` directions drawn uniformly from the unit sphere of R^d, as columns (d, m), in dtype and device of ``like``."""
+    """``m`` directions drawn uniformly from the unit sphere of R^d, as columns (d, m) like ``like``."""
     drawn = _rng("directions", step).standard_normal((d, m))
     return torch.from_numpy(drawn / np.linalg.norm(drawn, axis=0)).to(like.device, like.dtype)
 
 
 def index_tuples(d: int, order: int, n: int, step: int, like: Tensor) -> Tensor:
-    """``n`` tuples of ``order`` indices drawn uniformly from 0 .. d - 1, as int64 (n, order) on the device of ``like``."""
+    """``n`` tuples of ``order`` indices drawn uniformly from 0 .. d - 1, int64 (n, order), on ``like``'s device."""
     return torch.from_numpy(_rng("tuples", step).integers(0, d, (n, order))).to(like.device)
 
 

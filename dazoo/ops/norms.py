@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.ops.decompose import steady_svd
 from dazoo.ops.moments import safe_norm
 
 
@@ -52,21 +53,20 @@ def rsd(fs: Tensor, ft: Tensor, base_weight: float | Tensor = 0.1) -> Tensor:
         U_s, U_t = left singular vectors of F_s^T, F_t^T;   P_s, cos, P_t = svd(U_s^T U_t)
         value = sum_i sqrt(1 - cos_i^2) + base_weight | |P_s| - |P_t| |_F
 
-    Gradients pass through the decompositions, so they do not exist (NaN) where singular values or angles are equal:
-    for repeated rows, or for domains that span the same subspace. Two n-dimensional
+    Gradients pass through the decompositions; those of vectors that equal singular values or angles leave undefined
+    (repeated rows, domains that span the same subspace) are zero, see ``steady_svd``. Two n-dimensional
     subspaces of R^d meet where 2 n > d, with angles that are zero by dimension alone and bases that are not defined;
     there the leading ``min(n, d // 2)`` singular vectors are used instead of all.
     Chen et al., ICML 2021, https://proceedings.mlr.press/v139/chen21u.html
     """
     d = fs.shape[1]
     k = max(1, min(fs.shape[0], ft.shape[0], d // 2))
-    us = torch.linalg.svd(fs.T, full_matrices=False).U[:, :k]
-    ut = torch.linalg.svd(ft.T, full_matrices=False).U[:, :k]
-    ps, cos, pth = torch.linalg.svd(us.T @ ut, full_matrices=False)
+    us, ut = steady_svd(fs.T)[0][:, :k], steady_svd(ft.T)[0][:, :k]
+    ps, cos, pt = steady_svd(us.T @ ut)
     square = 1.0 - cos.square()
     flat = square <= 0
     sine = torch.where(flat, torch.zeros_like(square), torch.where(flat, torch.ones_like(square), square).sqrt())
-    return sine.sum() + base_weight * safe_norm((ps.abs() - pth.T.abs()).flatten())
+    return sine.sum() + base_weight * safe_norm((ps.abs() - pt.abs()).flatten())
 
 
 def daregram(

@@ -1,0 +1,60 @@
+"""RTN: classifiers of the domains that differ by a residual. Long, Zhu, Wang, Jordan, NIPS 2016.
+
+    min_{F,C,R}  CE(C_s(f_s), y_s) + trade_off * MMD^2_k(z_s, z_t) + entropy_weight * r(t) * mean_j H(softmax(C(f_t,j)))
+    C_s(f) = C(f) + residual_weight * R(C(f)),   z = f (x) C(f)
+
+f = F(x) (b, width). The target classifier C is the head, the source classifier adds the perceptron R, C -> C -> C
+scores, and trains it. z (b, width * C) fuses both layers; its kernel, five Gaussians around the mean squared distance,
+is computed from the layers' Gram matrices, since <z_i, z_j> = <f_i, f_j> <l_i, l_j> with l = C(f). r is the recipe's
+ramp. Predictions are C's.
+
+Evidence: tests/test_moment.py (test_rtn_terms, test_fused_mmd_equals_the_mmd_of_outer_products).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
+from dazoo.core.types import Prediction
+from dazoo.methods.base import Batch, GradientMethod, Progress, register
+from dazoo.nets.net import Net
+from dazoo.nets.parts import mlp
+from dazoo.ops.entropy import entropy_of_logits
+from dazoo.ops.fused import fused_mmd
+
+
+@register
+class RTN(GradientMethod):
+    """Residual transfer network."""
+
+    paper = Paper(
+        "Unsupervised Domain Adaptation with Residual Transfer Networks", "Long, Zhu, Wang, Jordan", 2016,
+        "https://arxiv.org/abs/1602.04433", "NIPS",
+        deviations="the entropy is ramped up, so that it does not sharpen the guesses of an untrained network; at "
+        "the paper's weight it still can take a shift that leaves most predictions wrong below source-only",
+    )  # fmt: skip
+    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+
+    trade_off: float = hp(0.3, 0.03, 3.0, log=True, help="weight of the fused MMD")
+    entropy_weight: float = hp(0.3, 0.01, 1.0, log=True, help="weight of the target entropy")
+    residual_weight: float = hp(1.0, 0.1, 2.0, help="scale of the residual between the classifiers")
+
+    def build(self, width: int, n_classes: int) -> dict[str, nn.Module]:
+        return {"residual": mlp(n_classes, n_classes, n_classes)}
+
+    def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
+        fs, ft = net.features(b.xs, b.xt)
+        ls, lt = net.head(fs), net.head(ft)
+        return {
+            "cls": net.criterion(ls + self.residual_weight * net.residual(ls), b.ys),
+            "mmd": self.trade_off * fused_mmd((fs, ls), (ft, lt)),
+            "ent": self.entropy_weight * t.ramp * entropy_of_logits(lt).mean(),
+        }
+
+    def predict_source(self, net: Net, x: Tensor) -> Prediction:
+        features = net.body(x)
+        scores = net.head(features)
+        return Prediction(scores + self.residual_weight * net.residual(scores), features)

@@ -1,0 +1,69 @@
+"""SPA: align the spectra of the domains' graphs, and let target neighbours vote. Xiao et al., NeurIPS 2023.
+
+    min_{F,C} max_D  CE(C(f_s), y_s) - trade_off * r(t) * BCE(D) + graph_weight * |Lambda_s - Lambda_t|
+                     + neighbour_weight * r(t) * mean_j v_j CE(C(f_t,j), yhat_j)
+
+f = F(x) (b, width). BCE(D) is the domain loss of DANN, with its gradient to f reversed. Lambda (b,) are the sorted
+eigenvalues of the normalised Laplacian I - D^-1/2 A D^-1/2 of a batch, A_ij = exp(-|f_i - f_j|^2 / (2 m)), m the mean
+squared distance in both batches. yhat_j is the class that the k nearest of all target samples vote for, with their
+sharpened predictions q proportional to p^(1/temperature), class-balanced, and v_j the share of that vote; the votes are
+collected before every epoch. r is the recipe's ramp.
+
+Evidence: tests/test_moment.py (test_spa_terms, test_spectra_ignore_the_order_of_rows, test_neighbours_vote).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
+from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
+from dazoo.nets.net import Net
+from dazoo.nets.parts import mlp
+from dazoo.ops.adversarial import domain_bce
+from dazoo.ops.graphs import neighbour_vote, spectral_gap
+from dazoo.ops.reversal import reverse_gradient
+
+
+@register
+class SPA(GradientMethod):
+    """Graph spectral alignment."""
+
+    paper = Paper(
+        "SPA: A Graph Spectral Alignment Perspective for Domain Adaptation",
+        "Xiao, Wang, Jin, Feng, Chen, Huang, Zhao", 2023,
+        "https://arxiv.org/abs/2310.17594", "NeurIPS",
+        deviations="votes are collected from evaluation passes before every epoch instead of a memory that each batch "
+        "updates; the adversary is DANN without entropy weights",
+    )  # fmt: skip
+    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+
+    trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the reversed gradient")
+    graph_weight: float = hp(0.3, 0.03, 3.0, log=True, help="weight of the gap of the spectra")
+    neighbour_weight: float = hp(0.2, 0.02, 2.0, log=True, help="weight of the neighbours' votes")
+    neighbours: int = hp(5, 1, 20, help="how many target neighbours vote")
+    temperature: float = hp(0.5, 0.2, 1.0, help="sharpens votes")
+    disc_width: int = hp(256, 32, 1024, log=True, help="width of the discriminator's hidden layers")
+
+    def build(self, width: int, n_classes: int) -> dict[str, nn.Module]:
+        return {"disc": mlp(width, self.disc_width, self.disc_width, 1)}
+
+    def refresh(self, net: Net, look: Look) -> dict[str, Tensor]:
+        ft, scores = look.target
+        return {"votes": neighbour_vote(ft, scores, self.neighbours, self.temperature)}
+
+    def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
+        fs, ft = net.features(b.xs, b.xt)
+        d = net.disc(reverse_gradient(torch.cat([fs, ft]), self.trade_off * t.ramp)).squeeze(-1)
+        share, label = b.memory["votes"][b.t_rows].max(1)
+        votes = functional.cross_entropy(net.head(ft), label, reduction="none")
+        return {
+            "cls": net.criterion(net.head(fs), b.ys),
+            "dom": domain_bce(d, len(fs)),
+            "graph": self.graph_weight * spectral_gap(fs, ft),
+            "neighbours": self.neighbour_weight * t.ramp * (share * votes).mean(),
+        }

@@ -1,0 +1,56 @@
+"""TSA: train on source features moved towards the target by sampling without sampling. Li et al., CVPR 2021.
+
+    min_{F,C}  CE(l_s + s(p) a(y_s), y_s) + info_weight * [mean_j H(p_t,j) - H(mean_j p_t,j)]
+    a(y)_c = (w_c - w_y) . (mu_t,y - mu_s,y) + 1/2 (w_c - w_y)' Sigma_t,y (w_c - w_y),   s(p) = trade_off * p
+
+l = C(f) (b, C), f = F(x) (b, width), w_c the head's weights (width,), p the fraction of training, p_t softmax(C(f_t)).
+The first term bounds the expected loss of features f + N(s (mu_t,y - mu_s,y), s Sigma_t,y): class by class, source
+samples are carried to the target's mean and spread as it is. Means (C, width) and covariances (C, width, width) are
+taken of all features before every epoch, of the target by predicted class.
+
+Evidence: tests/test_moment.py (test_tsa_terms, test_tsa_bounds_the_sampled_loss).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
+from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
+from dazoo.nets.net import Net
+from dazoo.ops.classwise import class_means, one_hot
+from dazoo.ops.entropy import info_max
+from dazoo.ops.semantic import class_covariances, semantic_shift
+
+
+@register
+class TSA(GradientMethod):
+    """Transferable semantic augmentation."""
+
+    paper = Paper(
+        "Transferable Semantic Augmentation for Domain Adaptation", "Li, Xie, Gong, Liu, Wang, Li", 2021,
+        "https://arxiv.org/abs/2103.12562", "CVPR",
+        deviations="class statistics are taken of all samples before every epoch instead of a memory that each batch "
+        "updates",
+    )  # fmt: skip
+    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+
+    trade_off: float = hp(0.25, 0.05, 2.0, log=True, help="strength of the augmentation at the end of training")
+    info_weight: float = hp(0.1, 0.01, 1.0, log=True, help="weight of the target's mutual information")
+
+    def refresh(self, net: Net, look: Look) -> dict[str, Tensor]:
+        (fs, _), (ft, scores) = look.source, look.target
+        c = scores.shape[1]
+        wt = one_hot(scores.argmax(1), c, ft.dtype)
+        (ms, in_s), (mt, in_t) = class_means(fs, one_hot(look.ys, c, fs.dtype)), class_means(ft, wt)
+        return {"shift": (mt - ms) * (in_s * in_t)[:, None], "spread": class_covariances(ft, wt)}
+
+    def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
+        fs, ft = net.features(b.xs, b.xt)
+        moved = semantic_shift(net.head.weight, b.memory["shift"], b.memory["spread"])[b.ys]
+        return {
+            "cls": net.criterion(net.head(fs) + self.trade_off * t.fraction * moved, b.ys),
+            "info": self.info_weight * info_max(net.head(ft)),
+        }
