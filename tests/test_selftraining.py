@@ -364,3 +364,90 @@ def test_draws_belong_to_the_step():
     state = torch.get_rng_state()
     ops.step_draws(3, 1).random(5)
     assert torch.equal(state, torch.get_rng_state())
+
+
+# -- curricula, source-free, few labels ---------------------------------------------------------------------------
+
+
+def test_flexmatch_matches_loops():
+    latest = torch.tensor([0, 0, 0, 0, 1, 1, -1, -1, -1, 2, -1, -1])
+    learned = [4 / 5, 2 / 5, 1 / 5]
+    shares = [v / (2 - v) for v in learned]
+    torch.testing.assert_close(ops.flexible_thresholds(latest, 3), torch.tensor(shares))
+    most = ops.flexible_thresholds(torch.tensor([0, 0, 0, 1]), 2)
+    torch.testing.assert_close(most, torch.tensor([1.0, (1 / 3) / (2 - 1 / 3)]))
+    method = create_method("flexmatch", trade_off=2.0, threshold=0.7)
+    net, b = small_net(method), small_batch(memory={"latest": latest})
+    out = method.losses(net, b, at(0.5))["pseudo"].item()
+    weak, strong = probs(net, b.xt), probs(net, b.xt_strong)
+    kept = []
+    for w, s in zip(weak, strong):
+        y = w.argmax()
+        kept.append(-math.log(s[y]) if w[y] >= 0.7 * shares[y] else 0.0)
+    assert sum(v > 0 for v in kept) > 0 and out == pytest.approx(2.0 * np.mean(kept), rel=1e-9)
+
+
+def test_flexmatch_keeps_the_latest_confident_predictions():
+    method = create_method("flexmatch", threshold=0.4)
+    net = small_net(method)
+    b = small_batch(memory={"latest": torch.full((12,), -1)})
+    with torch.no_grad():
+        method.after_step(net, b, at(0.5))
+    p = probs(net, b.xt)
+    expected = [int(row.argmax()) if row.max() >= 0.4 else -1 for row in p] + [-1] * 6
+    assert b.memory["latest"].tolist() == expected and max(expected) >= 0
+
+
+def test_centroid_labels_match_loops():
+    f, p = draw(15, 4), torch.softmax(2 * draw(15, 3, seed=1), 1)
+    unit = np.c_[f.numpy(), np.ones(15)]
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+
+    def nearest(centres):
+        cosine = [[u @ c / np.linalg.norm(c) if c is not None else -9.0 for c in centres] for u in unit]
+        return np.argmax(cosine, axis=1)
+
+    first = nearest([sum(p[i, c].item() * unit[i] for i in range(15)) for c in range(3)])
+    second = nearest([unit[first == c].mean(0) if (first == c).any() else None for c in range(3)])
+    assert ops.centroid_labels(f, p).tolist() == second.tolist()
+    alone = ops.centroid_labels(f, torch.tensor([1.0, 0, 0], dtype=torch.float64).expand(15, 3))
+    assert alone.tolist() == [0] * 15
+
+
+def test_shot_keeps_the_head_and_never_reads_the_source():
+    from tests.toys import fit_toy, toy_task
+
+    task = toy_task()
+    start, end = fit_toy("source_only", task).predictor.state, fit_toy("shot", task).predictor.state
+    assert torch.equal(start["head.weight"], end["head.weight"]) and torch.equal(start["head.bias"], end["head.bias"])
+    assert not torch.equal(start["body.bottleneck.0.weight"], end["body.bottleneck.0.weight"])
+    method = create_method("shot", trade_off=2.0, pseudo_weight=0.5)
+    net = small_net(method)
+    b = small_batch(memory={"labels": torch.tensor([2, 1, 0, 0, 1, 2])})
+    blind = type(b)(**{**vars(b), "xs": torch.empty(0), "ys": torch.empty(0)})
+    out, p = method.losses(net, blind, at(0.5)), probs(net, b.xt)
+    assert out["ent"].item() == pytest.approx(2.0 * np.mean([-sum(r * np.log(r)) for r in p]), rel=1e-9)
+    assert out["div"].item() == pytest.approx(2.0 * sum(m * math.log(m + 1e-5) for m in p.mean(0)), rel=1e-9)
+    assert out["pseudo"].item() == pytest.approx(0.5 * np.mean(nll(p, b.memory["labels"])), rel=1e-9)
+
+
+def test_mme_terms_and_opposite_gradients():
+    method = create_method("mme", trade_off=0.1, temperature=0.5)
+    net, b = small_net(method), small_batch()
+    out = method.losses(net, b, at(0.5))
+
+    def predict(x):
+        f = net.body(x)
+        return torch.softmax(f / f.norm(dim=1, keepdim=True) @ net.head.weight.T / 0.5, 1)
+
+    p = predict(b.xt)
+    entropy = -(p * p.log()).sum(1).mean()
+    assert out["ent"].item() == pytest.approx(-0.1 * entropy.item(), rel=1e-9)
+    assert out["cls"].item() == pytest.approx(0.5 * np.mean(nll(predict(b.xs).detach().numpy(), b.ys)), rel=1e-9)
+    assert out["few"].item() == pytest.approx(0.5 * np.mean(nll(predict(b.xf).detach().numpy(), b.yf)), rel=1e-9)
+    parts = [net.head.weight, net.body.bottleneck[0].weight]
+    got = torch.autograd.grad(out["ent"], parts)
+    true = torch.autograd.grad(entropy, parts)
+    torch.testing.assert_close(got[0], -0.1 * true[0])
+    torch.testing.assert_close(got[1], 0.1 * true[1])
+    torch.testing.assert_close(method.predict(net, b.xt).probs, p)

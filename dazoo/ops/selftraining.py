@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dazoo.ops.classwise import class_means, one_hot
 from dazoo.ops.entropy import entropy_weights
 
 _TINY = 1e-30
@@ -167,3 +168,30 @@ def ridge_transfer(ft: Tensor, wt: Tensor, fs: Tensor, ridge: float | Tensor) ->
     k = ft @ ft.T
     eye = torch.eye(k.shape[0], dtype=k.dtype, device=k.device)
     return fs @ ft.T @ torch.linalg.solve(k + ridge * k.diagonal().mean() * eye, wt)
+
+
+def flexible_thresholds(latest: Tensor, n_classes: int) -> Tensor:
+    """Share of the threshold that each class has to reach, by how many samples it has been learned on: (C,).
+
+        B_c / (2 - B_c),   B_c = n_c / max(max_k n_k, n_none)
+
+    latest (n,): confident classes, -1 for none; n_c counts class c, n_none the -1.
+    Zhang et al., NeurIPS 2021 (FlexMatch), https://arxiv.org/abs/2110.08263
+    """
+    counts = one_hot(latest, n_classes).sum(0)
+    learned = counts / torch.maximum(counts.amax(), (latest < 0).sum()).clamp_min(1.0)
+    return learned / (2.0 - learned)
+
+
+def centroid_labels(f: Tensor, p: Tensor) -> Tensor:
+    """Labels of the nearest class centroid by cosine, (n,): f (n, d), p (n, C) class probabilities.
+
+    Centroids are means of the unit features (with a constant entry) weighted by p, then once more by the labels they
+    gave; a class that no label names is out of the second round. Liang et al., ICML 2020 (SHOT),
+    https://arxiv.org/abs/2002.08546
+    """
+    unit = functional.normalize(torch.cat([f, torch.ones_like(f[:, :1])], 1), dim=-1)
+    labels = (unit @ functional.normalize(class_means(unit, p)[0], dim=-1).T).argmax(-1)
+    means, present = class_means(unit, one_hot(labels, p.shape[1], f.dtype))
+    sim = unit @ functional.normalize(means, dim=-1).T
+    return sim.masked_fill(present == 0, -torch.inf).argmax(-1)

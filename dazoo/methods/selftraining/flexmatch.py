@@ -1,0 +1,65 @@
+"""FlexMatch: FixMatch with a threshold per class that follows what has been learned. Zhang et al., NeurIPS 2021.
+
+    min_{F,C}  CE(C(F(x_s)), y_s)
+               + trade_off * 1/b sum_i 1[max q_i >= T(argmax q_i)] CE(C(F(strong(x_t,i))), argmax q_i)
+    q_i = stop(softmax(C(F(x_t,i)))) (C,),   T(c) = threshold * B(c) / (2 - B(c)),
+    B(c) = n_c / max(max_k n_k, n_none)
+
+n_c counts the target samples whose latest prediction is c with a confidence of at least ``threshold``, n_none those
+without such a prediction. Counts come from a full pass per epoch; after each step the batch's samples are renewed.
+
+Evidence: tests/test_selftraining.py (thresholds and loss equal a transcription in loops; the latest predictions).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
+from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
+from dazoo.nets.net import Net
+from dazoo.ops.selftraining import flexible_thresholds, hard_cross_entropy
+
+
+@register
+class FlexMatch(GradientMethod):
+    """Curriculum pseudo-labelling."""
+
+    paper = Paper(
+        "FlexMatch: Boosting Semi-Supervised Learning with Curriculum Pseudo Labeling",
+        "Zhang, Wang, Hou, Wu, Wang, Okumura, Shinozaki", 2021, "https://arxiv.org/abs/2110.08263", "NeurIPS",
+        deviations="as many target as source samples per batch (the paper: 7 to 1); no average of the weights; a full "
+        "pass per epoch renews the counts",
+    )  # fmt: skip
+    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    strong_views = True
+    stackable = False
+
+    trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the pseudo-labelled strong views")
+    threshold: float = hp(0.95, 0.3, 0.99, help="least confidence of a pseudo-label of the best learned class")
+
+    def refresh(self, net: Net, look: Look) -> dict[str, Tensor]:
+        return {"latest": self._latest(look.target[1])}
+
+    def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
+        assert b.xt_strong is not None
+        fs, ft = net.features(b.xs, torch.cat([b.xt, b.xt_strong]))
+        weak, strong = net.head(ft).chunk(2)
+        top, y = weak.detach().softmax(-1).max(-1)
+        least = self.threshold * flexible_thresholds(b.memory["latest"], weak.shape[-1])
+        mask = (top >= least.to(top)[y]).to(top.dtype)
+        return {
+            "cls": net.criterion(net.head(fs), b.ys),
+            "pseudo": self.trade_off * hard_cross_entropy(strong, y, mask),
+        }
+
+    def after_step(self, net: Net, b: Batch, t: Progress) -> None:
+        b.memory["latest"][b.t_rows] = self._latest(net.head(net.body(b.xt)))
+
+    def _latest(self, scores: Tensor) -> Tensor:
+        """Confident classes (n,), -1 for none."""
+        top, y = scores.softmax(-1).max(-1)
+        return torch.where(top >= self.threshold, y, -1)

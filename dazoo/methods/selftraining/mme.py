@@ -1,0 +1,55 @@
+"""MME: minimax entropy with a few target labels. Saito, Kim, Sclaroff, Darrell, Saenko, ICCV 2019.
+
+    min_{F,W}    [CE(z(x_s), y_s) + CE(z(x_f), y_f)] / 2                      z(x) = W F(x) / (|F(x)| temperature)
+    min_F max_W  trade_off * 1/b sum_i H(softmax(z(x_t,i)))
+
+by gradient reversal: W (C, width), the head without its bias, moves towards the target's features by raising their
+entropy; F gathers them around W's rows by lowering it. (x_f, y_f) are the few labelled target samples.
+
+Evidence: tests/test_selftraining.py (terms equal transcriptions; body and head get opposite gradients).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn.functional import linear, normalize
+
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import FEW_LABELS
+from dazoo.core.types import Prediction
+from dazoo.methods.base import Batch, GradientMethod, Progress, register
+from dazoo.nets.net import Net
+from dazoo.ops.entropy import entropy_of_logits
+from dazoo.ops.reversal import reverse_gradient
+
+
+@register
+class MME(GradientMethod):
+    """Semi-supervised domain adaptation via minimax entropy."""
+
+    paper = Paper(
+        "Semi-supervised Domain Adaptation via Minimax Entropy", "Saito, Kim, Sclaroff, Darrell, Saenko", 2019,
+        "https://arxiv.org/abs/1904.06487", "ICCV",
+    )  # fmt: skip
+    settings = frozenset({FEW_LABELS})
+
+    trade_off: float = hp(0.1, 0.01, 1.0, log=True, help="weight of the entropy")
+    temperature: float = hp(0.05, 0.02, 0.2, log=True, help="of the cosine classifier")
+
+    def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
+        assert b.xf is not None and b.yf is not None
+        fs, ft = net.features(b.xs, b.xt)
+        ff = net.body(b.xf)
+        return {
+            "cls": 0.5 * net.criterion(self._scores(net, fs), b.ys),
+            "few": 0.5 * net.criterion(self._scores(net, ff), b.yf),
+            "ent": -self.trade_off * entropy_of_logits(self._scores(net, reverse_gradient(ft, 1.0))).mean(),
+        }
+
+    def predict(self, net: Net, x: Tensor) -> Prediction:
+        features = net.body(x)
+        return Prediction(self._scores(net, features), features)
+
+    def _scores(self, net: Net, f: Tensor) -> Tensor:
+        return linear(normalize(f, dim=-1), net.head.weight) / self.temperature
