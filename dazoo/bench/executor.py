@@ -63,15 +63,15 @@ def _execute_in_workers(specs: Sequence[RunSpec], place: Place, jobs: int, tick:
     jobs = min(jobs, len(waiting))
     deaths: Counter[str] = Counter()
     watch = _Watch(place, {s.key for s in specs}, tick)
-    pools: dict[int, concurrent.futures.ProcessPoolExecutor] = {}
+    pools: dict[int, _Worker] = {}
     busy: dict[concurrent.futures.Future[None], tuple[int, list[RunSpec]]] = {}
     try:
         while waiting or busy:
             for slot in set(range(jobs)) - {s for s, _ in busy.values()}:
                 if waiting:
                     unit = waiting.popleft()
-                    pool = pools.get(slot) or pools.setdefault(slot, _pool(place))
-                    busy[pool.submit(_work, unit)] = (slot, unit)
+                    worker = pools.get(slot) or pools.setdefault(slot, _Worker(place))
+                    busy[worker.pool.submit(_work, unit)] = (slot, unit)
             done, _ = concurrent.futures.wait(busy, 0.2, concurrent.futures.FIRST_COMPLETED)
             watch()
             for future in done:
@@ -79,14 +79,14 @@ def _execute_in_workers(specs: Sequence[RunSpec], place: Place, jobs: int, tick:
                 try:
                     future.result()
                 except BrokenProcessPool:
-                    pools.pop(slot).shutdown(wait=False)
+                    pools.pop(slot).stop()
                     rest = _bury(unit, place, deaths)
                     if rest:
                         waiting.appendleft(rest)
         watch()
     finally:
-        for pool in pools.values():
-            pool.shutdown(wait=False, cancel_futures=True)
+        for worker in pools.values():
+            worker.stop()
 
 
 def _bury(unit: list[RunSpec], place: Place, deaths: Counter[str]) -> list[RunSpec]:
@@ -119,23 +119,30 @@ class _Watch:
             self.tick(len(fresh))
 
 
+class _Worker:
+    """A pool of one process that ends at once when it is stopped or when this process is gone."""
+
+    def __init__(self, place: Place):
+        import multiprocessing
+
+        context = multiprocessing.get_context("spawn")
+        ear, self.mouth = context.Pipe(duplex=False)
+        self.pool = concurrent.futures.ProcessPoolExecutor(1, context, initializer=_start, initargs=(place, ear))
+
+    def stop(self) -> None:
+        self.mouth.close()
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+
 # -- in the worker ------------------------------------------------------------------------------------------------
 
 _runner: Any = None
 
 
-def _pool(place: Place) -> concurrent.futures.ProcessPoolExecutor:
-    import multiprocessing
-
-    return concurrent.futures.ProcessPoolExecutor(
-        1, multiprocessing.get_context("spawn"), initializer=_start, initargs=(place,)
-    )
-
-
-def _start(place: Place) -> None:
+def _start(place: Place, ear: Any) -> None:
     for name in THREADS:
         os.environ[name] = "1"
-    _end_with_parent()
+    _end_when_told(ear)
     import torch
 
     from dazoo.bench.run import Runner
@@ -149,18 +156,13 @@ def _work(unit: list[RunSpec]) -> None:
     _runner(unit)
 
 
-def _end_with_parent() -> None:
-    """A worker whose parent was killed stops at once instead of going on unseen."""
-    import multiprocessing
+def _end_when_told(ear: Any) -> None:
+    """End this process as soon as the other end of the pipe is closed, be it on purpose or because its owner died."""
     import multiprocessing.connection
     import threading
 
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
     def wait() -> None:
-        multiprocessing.connection.wait([parent.sentinel])
+        multiprocessing.connection.wait([ear])
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
