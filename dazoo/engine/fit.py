@@ -280,6 +280,7 @@ def net_spec(seen: Seen, recipe: Recipe, options: Options) -> NetSpec:
         pretrained=options.pretrained,
         image_size=options.image_size,
         joint_norm=recipe.joint_norm,
+        n_sources=seen.n_sources,
     )
 
 

@@ -36,6 +36,7 @@ class NetSpec:
     pretrained: bool = True
     image_size: int | None = None
     joint_norm: bool = False
+    n_sources: int = 1
 
     def to_json(self) -> dict[str, object]:
         return {**asdict(self), "shape": list(self.shape)}
@@ -67,10 +68,14 @@ class Body(nn.Module):
 
 
 class Net(nn.Module):
-    """Named parts. ``net.body``, ``net.head`` always exist; a method's extras are attributes of the same rank."""
+    """Named parts. ``net.body``, ``net.head`` always exist; a method's extras are attributes of the same rank.
+
+    ``n_sources`` is the number of source domains that ``Batch.ds`` counts; ``setup`` may add a part for each.
+    """
 
     body: Body
     head: nn.Linear
+    n_sources: int = 1
 
     if TYPE_CHECKING:  # a method's own parts
 
@@ -132,6 +137,7 @@ def build_net(
     with seeded(part_seed(seed, "head")):
         head = nn.Linear(width, n_scores)
     net = Net(Body(backbone, neck, width), head, spec.n_classes == 0, spec.joint_norm)
+    net.n_sources = spec.n_sources
     with seeded(part_seed(seed, "extras")):
         for name, module in extras(width, n_scores).items():
             if hasattr(net, name):
