@@ -8,7 +8,7 @@ import torch
 
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import METHODS, create_method
-from dazoo.ops import games
+from dazoo.ops import draws, games
 from tests.adversarial import (
     CLASSES,
     ROWS,
@@ -18,6 +18,7 @@ from tests.adversarial import (
     array,
     cross_entropy,
     domain,
+    entropy,
     game,
     one_of_parallel,
     perceptron,
@@ -114,6 +115,133 @@ def expected_bsp(g):
     return {**expected_dann(g), "bsp": g.method.bsp_weight * (top(g.fs) + top(g.ft))}
 
 
+def expected_els(g):
+    gamma = 1 - (1 - g.method.gamma) * T.fraction
+    dom = domain(perceptron(g.net.disc, g.fs), perceptron(g.net.disc, g.ft), gamma)
+    return {"cls": cross_entropy(g.ls, g.ys), "dom": dom}
+
+
+def _absolute_gap(z1, z2):
+    p1, p2 = softmax(z1), softmax(z2)
+    return sum(abs(a - b) for r1, r2 in zip(p1, p2) for a, b in zip(r1, r2)) / p1.size
+
+
+def expected_mcd(g):
+    return {"cls": cross_entropy(g.ls, g.ys), "cls2": cross_entropy(affine(g.net.head2, g.fs), g.ys)}
+
+
+def expected_mcd_classifiers(g):
+    return {**expected_mcd(g), "gap": -expected_mcd_encoder(g)["gap"]}
+
+
+def expected_mcd_encoder(g):
+    return {"gap": g.method.trade_off * _absolute_gap(g.lt, affine(g.net.head2, g.ft))}
+
+
+def _drawn(g, f, phase):
+    """Scores of the two classifiers of a phase."""
+    sigma = np.log1p(np.exp(array(g.net.spread.weight) - 2))
+    noise = array(draws.normal((2, CLASSES, WIDTH), T.step, g.net.head.weight, f"star {phase}"))
+    return [f @ (array(g.net.head.weight) + sigma * n).T + array(g.net.head.bias) for n in noise]
+
+
+def expected_star(g):
+    return {"cls": np.mean([cross_entropy(z, g.ys) for z in _drawn(g, g.fs, "A")])}
+
+
+def expected_star_classifiers(g):
+    gap = _absolute_gap(*_drawn(g, g.ft, "B"))
+    return {"cls": np.mean([cross_entropy(z, g.ys) for z in _drawn(g, g.fs, "B")]), "gap": -g.method.trade_off * gap}
+
+
+def expected_star_encoder(g):
+    return {"gap": g.method.trade_off * _absolute_gap(*_drawn(g, g.ft, "C"))}
+
+
+def _joint(g):
+    """The 2C-way probabilities of both batches, source classifier's half first."""
+    zs, zt = (np.concatenate([affine(g.net.head_s, f), affine(g.net.head, f)], 1) for f in (g.fs, g.ft))
+    return softmax(zs), softmax(zt)
+
+
+def expected_symnets_classifiers(g):
+    ps, pt = _joint(g)
+    return {
+        "cls": cross_entropy(affine(g.net.head_s, g.fs), g.ys),
+        "cls_t": cross_entropy(g.ls, g.ys),
+        "dom_s": np.mean([-np.log(sum(p[:CLASSES])) for p in ps]),
+        "dom_t": np.mean([-np.log(sum(p[CLASSES:])) for p in pt]),
+    }
+
+
+def expected_symnets(g):
+    ps, pt = _joint(g)
+    w = g.method.trade_off * RAMP
+    merged = pt[:, :CLASSES] + pt[:, CLASSES:]
+    return {
+        "cat": np.mean([-0.5 * (np.log(p[y]) + np.log(p[y + CLASSES])) for p, y in zip(ps, g.ys)]),
+        "conf": w * np.mean([-0.5 * (np.log(sum(p[:CLASSES])) + np.log(sum(p[CLASSES:]))) for p in pt]),
+        "ent": w * np.mean(entropy(merged)),
+    }
+
+
+def expected_gvb(g):
+    bridge = np.concatenate([affine(g.net.bridge_g, g.fs), affine(g.net.bridge_g, g.ft)])
+    zs, zt = g.ls - bridge[:ROWS], g.lt - bridge[ROWS:]
+    hidden = [np.maximum(perceptron(g.net.disc, softmax(z)), 0) for z in (zs, zt)]
+    out = [affine(g.net.domain, h) - affine(g.net.bridge_d, h) for h in hidden]
+    sizes = np.abs(np.concatenate([affine(g.net.bridge_d, h) for h in hidden]))
+    return {
+        "cls": cross_entropy(zs, g.ys),
+        "dom": domain(*out),
+        "bridge_d": g.method.bridge_d_weight * sizes.mean(),
+        "bridge_g": g.method.bridge_g_weight * np.abs(bridge).mean(),
+    }
+
+
+def _scores_of(g, x):
+    return array(g.net.head(g.net.body(torch.from_numpy(x))))
+
+
+def _kl(p, q):
+    return float(np.mean([sum(a * np.log(a / b) for a, b in zip(r, s)) for r, s in zip(p, q)]))
+
+
+def _smoothness(g, x, what):
+    """V(x), with the direction from a numerical gradient of the divergence."""
+    base = softmax(_scores_of(g, x))
+    # a sample whose features are all zero has no such direction
+    unit = lambda d: np.divide(d, n := np.linalg.norm(d, axis=1, keepdims=True), np.zeros_like(d), where=n > 0)  # noqa: E731
+    start, gradient, h = unit(array(draws.normal(x.shape, T.step, torch.from_numpy(x), what))), np.zeros_like(x), 1e-5
+    for index in np.ndindex(x.shape):
+        step = np.zeros_like(x)
+        step[index] = h
+        up, down = (_kl(base, softmax(_scores_of(g, x + 1e-2 * (start + s)))) for s in (step, -step))
+        gradient[index] = (up - down) / (2 * h)
+    length = g.method.radius * np.mean([np.linalg.norm(row) for row in x])
+    return _kl(base, softmax(_scores_of(g, x + length * unit(gradient))))
+
+
+def expected_vada(g):
+    m = g.method
+    return {
+        **expected_dann(g),
+        "vat_s": m.source_vat_weight * _smoothness(g, array(g.b.xs), "vat source"),
+        "vat_t": m.target_vat_weight * _smoothness(g, array(g.b.xt), "vat target"),
+        "ent": m.entropy_weight * np.mean(entropy(softmax(g.lt))),
+    }
+
+
+def expected_dirt_t(g):
+    m = g.method
+    teacher = affine(g.net.teacher_head, array(g.net.teacher_body(g.b.xt)))
+    return {
+        "ent": m.trade_off * np.mean(entropy(softmax(g.lt))),
+        "vat": m.vat_weight * _smoothness(g, array(g.b.xt), "vat target"),
+        "teacher": m.teacher_weight * _kl(softmax(teacher), softmax(g.lt)),
+    }
+
+
 CASES = {
     "dann": (expected_dann, {}),
     "cdan": (expected_cdan, {}),
@@ -127,6 +255,13 @@ CASES = {
     "adda": (expected_adda, {"trade_off": 0.8}),
     "sdat": (expected_sdat, {}),
     "bsp": (expected_bsp, {"k": 2, "bsp_weight": 0.01}),
+    "els": (expected_els, {"gamma": 0.7}),
+    "mcd": (expected_mcd, {}),
+    "star": (expected_star, {}),
+    "symnets": (expected_symnets, {"trade_off": 0.8}),
+    "gvb": (expected_gvb, {"bridge_g_weight": 0.3, "bridge_d_weight": 0.6}),
+    "vada": (expected_vada, {"radius": 0.3, "source_vat_weight": 0.5, "entropy_weight": 0.2}),
+    "dirt_t": (expected_dirt_t, {"radius": 0.3, "teacher_weight": 0.4}),
 }
 MEMORY = {"daan": {"omega": torch.tensor(0.3, dtype=torch.float64)}}
 
@@ -140,13 +275,63 @@ def test_every_method_of_the_family_is_transcribed():
 def test_losses_are_the_formula(name, seed):
     expected, hparams = CASES[name]
     g = game(name, seed, MEMORY.get(name), **hparams)
+    if name == "dirt_t":
+        with torch.no_grad():
+            g.net.head.weight.mul_(1.3)  # away from the teacher
     found = {k: v.item() for k, v in g.terms().items()}
+    close = 1e-5 if name in ("vada", "dirt_t") else 1e-9  # the transcribed direction is a numerical gradient's
+    assert found == pytest.approx(expected(g), rel=close, abs=1e-12)
+
+
+OTHER_PHASES = [
+    ("mcd", "losses_classifiers", expected_mcd_classifiers),
+    ("mcd", "losses_encoder", expected_mcd_encoder),
+    ("star", "losses_classifiers", expected_star_classifiers),
+    ("star", "losses_encoder", expected_star_encoder),
+    ("symnets", "losses_classifiers", expected_symnets_classifiers),
+    ("domain_confusion", "losses_disc", lambda g: {"dom": expected_dann(g)["dom"]}),
+    ("adda", "losses_disc", lambda g: {"dom": _adda_dom(g)}),
+]
+
+
+def _adda_dom(g):
+    fs = array(g.net.source_body(g.b.xs))
+    return domain(perceptron(g.net.disc, fs), perceptron(g.net.disc, g.ft))
+
+
+@pytest.mark.parametrize(("name", "phase", "expected"), OTHER_PHASES)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_losses_of_other_phases_are_the_formula(name, phase, expected, seed):
+    g = game(name, seed, trade_off=0.7)
+    if name in ("adda", "star"):  # away from where the two encoders, or all classifiers' spreads, are the same
+        with torch.no_grad():
+            for p in (g.net.body if name == "adda" else g.net.spread).parameters():
+                p += 0.1 * torch.arange(p.numel(), dtype=p.dtype).reshape(p.shape).sin()
+    found = {k: v.item() for k, v in g.terms(phase).items()}
     assert found == pytest.approx(expected(g), rel=1e-9, abs=1e-12)
 
 
-REVERSED = [("dann", "dom", "disc"), ("cdan", "dom", "disc"), ("cdan_e", "dom", "disc"), ("mdd", "mdd", "adv"),
-            ("mada", "dom", "discs"), ("toalign", "dom", "disc"), ("daan", "dom", "disc"),
-            ("daan", "class_dom", "discs")]  # fmt: skip
+def test_every_phase_is_transcribed():
+    phases = {(n, p.losses) for n in NAMES for p in create_method(n).phases}
+    assert phases == {(n, "losses") for n in CASES} | {(n, p) for n, p, _ in OTHER_PHASES}
+
+
+REVERSED = [
+    ("dann", "dom", "disc"),
+    ("cdan", "dom", "disc"),
+    ("cdan_e", "dom", "disc"),
+    ("mdd", "mdd", "adv"),
+    ("mada", "dom", "discs"),
+    ("toalign", "dom", "disc"),
+    ("daan", "dom", "disc"),
+    ("daan", "class_dom", "discs"),
+    ("els", "dom", "disc"),
+    ("gvb", "dom", "domain"),
+    ("gvb", "bridge_d", "bridge_d"),
+    ("vada", "dom", "disc"),
+    ("bsp", "dom", "disc"),
+    ("sdat", "dom", "disc"),
+]
 
 
 @pytest.mark.parametrize(("name", "term", "part"), REVERSED)
@@ -232,7 +417,7 @@ def test_domain_error_and_dynamic_factor():
 def test_daan_with_omega_zero_is_dann():
     g = game("daan", memory={"omega": torch.tensor(0.0, dtype=torch.float64)})
     terms = g.terms()
-    assert float(terms["dom"]) == pytest.approx(expected_dann(g)["dom"]) and float(terms["class_dom"]) == 0.0
+    assert terms["dom"].item() == pytest.approx(expected_dann(g)["dom"]) and terms["class_dom"].item() == 0.0
 
 
 def test_domain_confusion_is_least_where_the_discriminator_is_unsure():
@@ -359,3 +544,116 @@ def test_bsp_shrinks_the_largest_singular_value_only():
     (gradient,) = torch.autograd.grad(bsp(f, torch.zeros_like(f)), f)
     u, s, v = np.linalg.svd(g.fs, full_matrices=False)
     np.testing.assert_allclose(array(gradient), 2 * s[0] * np.outer(u[:, 0], v[0]), rtol=1e-8, atol=1e-10)
+
+
+def test_els_with_full_belief_is_its_base():
+    for base, reference in (("dann", "dann"), ("cdan", "cdan"), ("cdan_e", "cdan_e")):
+        one, two = game("els", gamma=1.0, base=base), game(reference)
+        for term, value in two.terms().items():
+            torch.testing.assert_close(one.terms()[term], value)
+        torch.testing.assert_close(one.gradient("dom", "body"), two.gradient("dom", "body"))
+
+
+def test_smoothed_loss_is_least_at_the_belief():
+    """The best constant logit says gamma, so the discriminator is never asked to be certain."""
+    z = torch.linspace(-4, 4, 801, dtype=torch.float64)
+    losses = torch.stack([games.smoothed_domain_bce(torch.stack([v, -v]), 1, 0.7) for v in z])
+    assert torch.sigmoid(z[losses.argmin()]).item() == pytest.approx(0.7, abs=2e-3)
+    assert games.smoothed_domain_bce(z[:2], 1, 0.5).item() == games.smoothed_domain_bce(-z[:2], 1, 0.5).item()
+
+
+def test_mcd_phases_pull_in_opposite_directions():
+    g = game("mcd", trade_off=1.0)
+    gap = g.gradient("gap", "head", "losses_classifiers")
+    assert float(gap.norm()) > 0
+    g2 = game("mcd", trade_off=1.0)
+    toward = torch.autograd.grad(g2.terms("losses_encoder")["gap"], g2.net.head.weight, retain_graph=True)[0]
+    away = torch.autograd.grad(g2.terms("losses_classifiers")["gap"], g2.net.head.weight)[0]
+    torch.testing.assert_close(away, -toward)
+    with torch.no_grad():
+        g.net.head2.load_state_dict(g.net.head.state_dict())
+    assert g.terms("losses_encoder")["gap"].item() == 0.0
+
+
+@pytest.mark.parametrize("name", ["mcd", "star"])
+def test_encoder_steps_repeat_the_last_phase(name):
+    assert [p.repeat for p in create_method(name, encoder_steps=3).phases] == [1, 1, 3]
+
+
+def test_star_without_spread_has_one_classifier():
+    g = game("star")
+    with torch.no_grad():
+        g.net.spread.weight.fill_(-1e4)
+    assert g.terms("losses_encoder")["gap"].item() == 0.0
+    assert g.terms()["cls"].item() == pytest.approx(cross_entropy(g.ls, g.ys))
+    draw = [
+        g.method._noise(g.net, type(T)(0.4, s, 100, 0.6), p) for s, p in ((40, "A"), (40, "A"), (41, "A"), (40, "B"))
+    ]
+    assert torch.equal(draw[0], draw[1]) and not torch.equal(draw[0], draw[2]) and not torch.equal(draw[0], draw[3])
+
+
+def test_symmetric_confusion_is_least_where_the_classifiers_agree():
+    gen = torch.Generator().manual_seed(0)
+    z, other = (torch.randn(5, 3, generator=gen, dtype=torch.float64) for _ in range(2))
+    assert games.domain_level_confusion(z, z).item() == pytest.approx(np.log(2))
+    assert games.domain_level_confusion(z, other).item() > np.log(2)
+    assert games.merged_entropy(z, z).item() == pytest.approx(np.mean(entropy(softmax(array(z)))))
+    sure = torch.full((2, 3), -1e3, dtype=torch.float64)
+    sure[:, 0] = 1e3
+    assert games.merged_entropy(sure, sure).item() == pytest.approx(0.0, abs=1e-12)
+    row = [games.symmetric_domain(z[:1], other[:1], s).neg().exp().item() for s in (True, False)]
+    assert sum(row) == pytest.approx(1.0)
+
+
+def test_gvb_without_bridges_is_a_game_on_predictions():
+    g = game("gvb", generator_bridge=False)
+    with torch.no_grad():
+        for p in g.net.bridge_d.parameters():
+            p.zero_()
+    hidden = [np.maximum(perceptron(g.net.disc, softmax(z)), 0) for z in (g.ls, g.lt)]
+    terms = {k: v.item() for k, v in g.terms().items()}
+    assert terms == pytest.approx(
+        {"cls": cross_entropy(g.ls, g.ys), "dom": domain(*(affine(g.net.domain, h) for h in hidden)), "bridge_d": 0.0}
+    )
+    assert not hasattr(g.net, "bridge_g")
+
+
+def test_gvb_predicts_with_the_bridge():
+    g = game("gvb")
+    expected = g.lt - affine(g.net.bridge_g, g.ft)
+    np.testing.assert_allclose(array(g.method.predict(g.net, g.b.xt).scores), expected, rtol=1e-10)
+
+
+def test_vada_looks_where_predictions_change_most():
+    from dazoo.methods.adversarial.vada import smoothness
+    from dazoo.ops.perturb import kl_of_logits, unit_rows
+
+    g = game("vada", seed=3)
+    x = g.b.xt
+    worst = smoothness(g.net, x, T, 0.1, "vat target").item()
+    random = []
+    for i in range(20):
+        d = unit_rows(draws.normal(tuple(x.shape), i, x, "elsewhere"))
+        moved = x + 0.1 * x.norm(dim=1).mean() * d
+        random.append(kl_of_logits(g.net.head(g.net.body(x)), g.net.head(g.net.body(moved))).item())
+    assert worst > np.mean(random) > 0
+    assert smoothness(g.net, x, T, 0.0, "vat target").item() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_dirt_t_starts_as_vada_and_renews_its_teacher_at_its_times():
+    task = task_for(METHODS.get("dirt_t"))
+    start = fit_toy("vada", task).predictor
+    still = Recipe.named("digits", steps=12, batch=16, bottleneck=8, few_steps=0)
+    never = fit_toy("dirt_t", task, recipe=still, trade_off=0.0, vat_weight=0.0, teacher_weight=0.0).predictor
+    for part in ("body", "head"):
+        for key, value in start.state.items():
+            if key.startswith(part + "."):
+                assert torch.equal(never.state["teacher_" + key], value) and torch.equal(never.state[key], value)
+    g = game("dirt_t", refreshes=2)
+    renewed = []
+    for step in range(8):
+        with torch.no_grad():
+            g.net.head.bias.fill_(float(step))
+        g.method.after_step(g.net, g.b, type(T)(step / 8, step, 8, 1.0))
+        renewed.append(float(g.net.teacher_head.bias[0]) == step)
+    assert [i for i, r in enumerate(renewed) if r] == [3, 7]

@@ -6,8 +6,8 @@ The first method leads: it gives the classification loss, its phases and how it 
 terms of its main phase (all but ``cls``) to the leader's main phase, and its other phases after the leader's; the main
 phase is the first that moves the body. A further method's parts are built under ``<name>_``, its hooks run after the
 leader's, and the leader's terms that its phase calls ``smooth`` become so. Body, features and head are computed once
-per input and shared. Hyper-parameters are addressed as ``mcc.trade_off``; a method may hold some of them at fixed values
-where it is added to another (``GradientMethod.partner``).
+per input and shared. Hyper-parameters are addressed as ``mcc.trade_off``; a method may hold some of them at fixed
+values where it is added to another (``GradientMethod.partner``).
 
 Composed classes are made when asked for, looked up like any other method, and not listed. Evidence:
 tests/test_compose.py (``cdan+mcc`` with one weight 0 is the other method alone, bit for bit).

@@ -1,0 +1,70 @@
+"""DIRT-T: refine VADA on the target alone, a little at a time. Shu, Bui, Narui, Ermon, ICLR 2018.
+
+    start: the VADA model, which is also the first teacher g
+    min_{F,C}  trade_off * E_t H(h(x_t)) + vat_weight * V(x_t) + teacher_weight * E_t KL(g(x_t) | h(x_t))
+    g <- h, ``refreshes`` times during training
+
+h = softmax(C(F(x))) (b, C), V as in ``vada``. The source is not used: the last term keeps each step of the sequence of
+models near the one before.
+
+Evidence: tests/test_adversarial.py (transcription; the teacher moves at its times only; starts as VADA).
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
+from dazoo.methods.adversarial.vada import smoothness
+from dazoo.methods.base import Batch, GradientMethod, Progress, register
+from dazoo.nets.net import Net
+from dazoo.ops.entropy import entropy_of_logits
+from dazoo.ops.perturb import kl_of_logits
+
+
+@register
+class DirtT(GradientMethod):
+    """Decision-boundary iterative refinement training with a teacher."""
+
+    paper = Paper(
+        "A DIRT-T Approach to Unsupervised Domain Adaptation", "Shu, Bui, Narui, Ermon", 2018,
+        "https://arxiv.org/abs/1802.08735", "ICLR",
+        deviations="the teacher is renewed a fixed number of times; the radius is relative, as in vada",
+    )  # fmt: skip
+    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    start = "vada"
+    stackable = False
+    uses_source = False
+    neutral = None
+
+    trade_off: float = hp(0.01, 0.001, 1.0, log=True, help="weight of the conditional entropy")
+    vat_weight: float = hp(0.01, 0.001, 1.0, log=True, help="weight of V")
+    teacher_weight: float = hp(0.01, 0.001, 1.0, log=True, help="weight of the distance to the teacher")
+    refreshes: int = hp(5, 2, 10, help="how often the model becomes its own teacher")
+    radius: float = hp(0.1, 0.02, 0.5, log=True, help="length of the perturbation relative to a sample's mean norm")
+
+    def setup(self, net: Net) -> None:
+        for part in ("body", "head"):
+            twin = copy.deepcopy(getattr(net, part)).requires_grad_(False)
+            net.add_module(f"teacher_{part}", twin)
+
+    def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
+        scores = net.head(net.body(b.xt))
+        with torch.no_grad():
+            goal = net.teacher_head(net.teacher_body(b.xt))
+        return {
+            "ent": self.trade_off * entropy_of_logits(scores).mean(),
+            "vat": self.vat_weight * smoothness(net, b.xt, t, self.radius, "vat target"),
+            "teacher": self.teacher_weight * kl_of_logits(goal, scores),
+        }
+
+    def after_step(self, net: Net, b: Batch, t: Progress) -> None:
+        done, due = t.step * self.refreshes // t.steps, (t.step + 1) * self.refreshes // t.steps
+        if due > done:
+            for part in ("body", "head"):
+                net.get_submodule(f"teacher_{part}").load_state_dict(net.get_submodule(part).state_dict())
