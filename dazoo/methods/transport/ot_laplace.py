@@ -57,7 +57,7 @@ class OtLaplace(MovedByPlan):
         "position", choices=("position", "displacement"), help="what neighbours should share: image or shift"
     )
     rounds: int = hp(100, help="largest number of conditional-gradient rounds")
-    tolerance: float = hp(1e-5, help="relative change of the objective at which the rounds end")
+    tolerance: float = hp(1e-4, help="relative change of the objective at which the rounds end")
 
     def plan(self, seen: Seen, ctx: Context) -> Tensor:
         """The regularised plan."""

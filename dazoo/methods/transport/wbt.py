@@ -1,0 +1,100 @@
+"""WBT: Wasserstein barycenter transport. Montesuma and Ngolè Mboula, CVPR 2021.
+
+Several sources are merged into their Wasserstein barycenter, class by class, which then moves to the target:
+
+    B_c = argmin_B  sum_k (1/K) W_2^2(B, X_k,c)       B_c (m_c, d) with uniform weights, X_k,c the class c of source k
+    z = m sum_j P_ij x_t,j,   P the entropic plan from all m = sum_c m_c points of B to the target, as in ot_sinkhorn
+
+The fixed point B_c = mean_k m_c P_k X_k,c, P_k (m_c, n_k,c) the exact plan from B_c to X_k,c, is found by POT's
+``free_support_barycenter``, from samples of class c drawn at random. The classifier learns from z with B's classes.
+
+Source: Montesuma and Ngolè Mboula, CVPR 2021 (link in ``paper``). Deviations: one barycenter per class, the limit of
+the paper's infinite cost between different classes, which stays feasible where the sources' class proportions differ;
+exact plans instead of Sinkhorn's at reg = 1e-3 (which underflow).
+
+Evidence: tests/test_transport_sources.py::test_wbt_barycenter_is_a_fixed_point,
+test_wbt_of_translated_sources_is_their_mean, test_wbt_moves_its_classes_onto_the_target.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import MULTI_SOURCE
+from dazoo.core.types import Predictor, Seen
+from dazoo.methods.base import Context, ShallowMethod, register
+from dazoo.methods.shallow import fit_classifier, pair, source_of
+from dazoo.methods.steps import NearestShift, Pipeline
+from dazoo.methods.transport._plan import back, barycentric, check_size, emd_plan, posed, sinkhorn_plan
+from dazoo.methods.transport._sources import rows_of_sources
+from dazoo.ops.linear import squared_distances
+
+
+@register
+class Wbt(ShallowMethod):
+    """See the module's docstring."""
+
+    paper = Paper(
+        "Wasserstein Barycenter for Multi-Source Domain Adaptation",
+        "Eduardo Fernandes Montesuma, Fred Maurice Ngolè Mboula",
+        2021,
+        "https://openaccess.thecvf.com/content/CVPR2021/html/"
+        "Montesuma_Wasserstein_Barycenter_for_Multi-Source_Domain_Adaptation_CVPR_2021_paper.html",
+        "CVPR",
+        "one barycenter per class; exact plans inside the barycenter",
+    )
+    settings = frozenset({MULTI_SOURCE})
+    support: float = hp(1.0, 0.25, 1.0, help="points of a class's barycenter per source sample of the class")
+    reg: float = hp(0.05, 0.005, 1.0, log=True, help="entropic regularisation of the plan to the target, relative")
+    rounds: int = hp(100, help="largest number of fixed-point rounds per class")
+    iterations: int = hp(1000, help="largest number of Sinkhorn iterations")
+    memory_gib: float = hp(4.0, help="largest memory of a plan and its costs, in GiB")
+
+    def fit(self, seen: Seen, ctx: Context) -> Predictor:
+        """Merge the sources, move them, then train ``ctx.classifier``."""
+        xs, xt = pair(seen)
+        points, labels = self.barycenter(seen, ctx)
+        check_size(len(points), len(xt), self.memory_gib)
+        zs = barycentric(sinkhorn_plan(squared_distances(points, xt), self.reg, ctx, self.iterations), xt)
+        images, y = torch.empty_like(xs), source_of(seen).y
+        for rows in rows_of_sources(seen):
+            for c in torch.unique(y[rows]):
+                mine = rows[y[rows] == c]
+                plan = emd_plan(squared_distances(xs[mine], points[labels == c]), ctx)
+                images[mine] = barycentric(plan, zs[labels == c])
+        head = fit_classifier(seen, ctx, zs, labels)
+        return Pipeline((), (NearestShift(xs, images - xs),), head)
+
+    def barycenter(self, seen: Seen, ctx: Context) -> tuple[Tensor, Tensor]:
+        """Points (m, d) of the barycenter and their classes (m,)."""
+        import ot
+
+        xs, y = pair(seen)[0], source_of(seen).y
+        sources = rows_of_sources(seen)
+        parts, labels = [], []
+        for c in torch.unique(y):
+            clouds = [xs[rows[y[rows] == c]] for rows in sources if bool((y[rows] == c).any())]
+            pool = torch.cat(clouds)
+            size = min(max(round(self.support * len(pool)), 1), len(pool))
+            check_size(size, max(len(x) for x in clouds), self.memory_gib)
+            middle = pool.mean(dim=0)
+            spread = (pool - middle).square().sum(1).mean().sqrt()
+            spread = torch.where(spread > 0, spread, torch.ones_like(spread))
+            first = pool[torch.randperm(len(pool), generator=ctx.gen)[:size].to(pool.device)]
+            units = [posed((x - middle) / spread, False) for x in clouds]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found, log = ot.lp.free_support_barycenter(
+                    units, [ot.unif(len(x)) for x in units], posed((first - middle) / spread, False),
+                    numItermax=self.rounds, stopThr=1e-9, log=True,
+                )  # fmt: skip
+            if float(log["displacement_square_norms"][-1]) > 1e-9:
+                ctx.warn(f"wbt: a barycenter stopped after {self.rounds} rounds before it settled")
+            parts.append(back(found, xs) * spread + middle)
+            labels.append(c.expand(size))
+        return torch.cat(parts), torch.cat(labels)
