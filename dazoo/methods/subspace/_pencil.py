@@ -97,6 +97,16 @@ def mean_difference(xs: Tensor, xt: Tensor) -> Tensor:
     return xs.mean(0) - xt.mean(0)
 
 
+def class_scatter(x: Tensor, y: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:
+    """Between-class and within-class scatter (d, d), both summed over the samples ``x`` (n, d) with labels ``y``."""
+    shares = torch.nn.functional.one_hot(y, n_classes).to(x)
+    counts = shares.sum(0)
+    centres = (shares.T @ x) / counts.clamp(min=1)[:, None]
+    within = x - centres[y]
+    between = (centres - x.mean(0)) * counts.sqrt()[:, None]
+    return between.T @ between, within.T @ within
+
+
 def joint_factor(
     xs: Tensor,
     xt: Tensor,

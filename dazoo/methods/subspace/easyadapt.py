@@ -1,0 +1,46 @@
+"""EasyAdapt (feature augmentation). Daumé III, ACL 2007.
+
+With a few labelled target samples, every feature gets a shared, a source and a target version:
+
+    source:  z = [x, x, 0],      target:  z = [x, 0, x]          (3 d)
+
+so that one linear classifier learns what both domains share and what is particular to each.
+
+Source: https://arxiv.org/abs/0907.1815. Deviations: none.
+
+Evidence: tests/test_subspace_pencils.py::test_easyadapt_kernel_counts_samples_of_one_domain_twice.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from dazoo.core.paper import Paper
+from dazoo.core.setting import FEW_LABELS
+from dazoo.core.types import Seen
+from dazoo.methods.base import Context, register
+from dazoo.methods.shallow import Aligned, FeatureMap, source_x
+from dazoo.methods.steps import Affine
+
+
+@register
+class Easyadapt(FeatureMap):
+    """See the module's docstring."""
+
+    paper = Paper(
+        "Frustratingly Easy Domain Adaptation",
+        "Hal Daumé III",
+        2007,
+        "https://arxiv.org/abs/0907.1815",
+        "ACL",
+    )
+    settings = frozenset({FEW_LABELS})
+    targets = frozenset({"classes", "values"})
+
+    def align(self, seen: Seen, ctx: Context) -> Aligned:
+        """Copy the features."""
+        xs = source_x(seen)
+        eye = torch.eye(xs.shape[1], dtype=xs.dtype, device=xs.device)
+        source = Affine(torch.cat([eye, eye, 0 * eye], dim=1))
+        target = Affine(torch.cat([eye, 0 * eye, eye], dim=1))
+        return Aligned(source(xs), (target,), (source,))

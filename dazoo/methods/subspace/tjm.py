@@ -1,0 +1,80 @@
+"""TJM: transfer joint matching. Long, Wang, Ding, Sun and Yu, CVPR 2014.
+
+Matches the means of the domains and lets source samples that do not fit drop out, by a row-sparse penalty:
+
+    min_A tr(A' K M K A) + lam (||A_s||_{2,1} + ||A_t||_F^2)   subject to A' K H K A = I
+    K H K a = l (K M K + lam G) a,      G_ii = 1 / (2 ||a_i||) on source rows, 1 on target rows
+    K = X' X (n, n),   M = e e' / ||e||^2 as in TCA,   A (n, k),   z = A' X' x / ||A' X' x||
+
+G and A are updated by turns, ``rounds`` times, from G = I. K has rank r <= d and is never formed: eigenvectors of K H K
+in the metric of the right side come from an (r, r) problem.
+
+Source: https://doi.org/10.1109/CVPR.2014.183. Deviations: linear kernel; unit-norm samples, eigenvectors and projected
+samples and the scaled M, as in the authors' code.
+
+Evidence: tests/test_subspace_pencils.py::test_tjm_solves_its_pencil (scipy.linalg.eigh on the dense pencil).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
+from dazoo.core.types import Seen
+from dazoo.methods.base import Context, register
+from dazoo.methods.shallow import Aligned, FeatureMap
+from dazoo.methods.subspace._pencil import problem
+from dazoo.ops.spectral import leading_eigenvectors, unit_columns
+
+
+@register
+class Tjm(FeatureMap):
+    """See the module's docstring."""
+
+    paper = Paper(
+        "Transfer Joint Matching for Unsupervised Domain Adaptation",
+        "Mingsheng Long, Jianmin Wang, Guiguang Ding, Jiaguang Sun, Philip S. Yu",
+        2014,
+        "https://doi.org/10.1109/CVPR.2014.183",
+        "CVPR",
+        "linear kernel; unit-norm samples, eigenvectors and projected samples; M scaled to Frobenius norm 1",
+    )
+    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    targets = frozenset({"classes", "values"})
+    dim: int = hp(20, 4, 100, log=True, help="dimensions of the common space")
+    lam: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of the row-sparse penalty")
+    rounds: int = hp(10, 2, 20, help="updates of the sample weights")
+    unit_norm: bool = hp(True, help="scale samples to norm 1 first")
+
+    def align(self, seen: Seen, ctx: Context) -> Aligned:
+        """Alternate between the pencil and the sample weights."""
+        p = problem(seen, ctx, "linear", self.unit_norm)
+        both, n_s = torch.cat([p.xs, p.xt]), len(p.xs)
+        values, vectors = torch.linalg.eigh(p.scatter)
+        root = vectors * values.clamp(min=0).sqrt()  # K H K = X root root' X'
+        contrast = (p.xs.mean(0) - p.xt.mean(0)) / (1 / n_s + 1 / len(p.xt)) ** 0.5
+        tall, matched = both @ root, both @ contrast
+        g = torch.ones(len(both), dtype=both.dtype, device=both.device)
+        a = torch.empty(0)
+        for _ in range(max(self.rounds, 1)):
+            a = solve(tall, matched, g, self.lam, self.dim)
+            norms = a[:n_s].norm(dim=1)
+            # rows that have vanished keep a large, finite weight
+            g[:n_s] = 1 / (2 * norms.clamp(min=1e-10 * float(norms.max().clamp(min=1e-300))))
+        return p.aligned(both.T @ a)
+
+
+def solve(tall: Tensor, matched: Tensor, g: Tensor, lam: float, k: int) -> Tensor:
+    """Unit-norm leading A (n, k) of tall tall' a = l (matched matched' + lam diag(g)) a, ``tall`` (n, r)."""
+    scale = g.rsqrt()[:, None]
+    f, m = tall * scale, (matched * scale[:, 0])[:, None]
+    size = m.square().sum()
+    shrink = torch.where(size > 0, (1 - (lam / (lam + size)).sqrt()) / size.clamp(min=1e-300), torch.zeros_like(size))
+    f = f - shrink * m @ (m.T @ f)  # times sqrt(lam): the factor in the whitened metric
+    values, y = leading_eigenvectors(f.T @ f, min(k, f.shape[1]))
+    keep = max(1, int((values > 1e-12 * values[0]).sum()))
+    u = f @ y[:, :keep]
+    return unit_columns(scale * (u - shrink * m @ (m.T @ u)))
