@@ -376,6 +376,8 @@ def test_flexmatch_matches_loops():
     torch.testing.assert_close(ops.flexible_thresholds(latest, 3), torch.tensor(shares))
     most = ops.flexible_thresholds(torch.tensor([0, 0, 0, 1]), 2)
     torch.testing.assert_close(most, torch.tensor([1.0, (1 / 3) / (2 - 1 / 3)]))
+    cold = ops.flexible_thresholds(torch.tensor([0, 1, 1, -1, -1, -1]), 2, warm_up=False)
+    torch.testing.assert_close(cold, torch.tensor([0.5 / 1.5, 1.0]))
     method = create_method("flexmatch", trade_off=2.0, threshold=0.7)
     net, b = small_net(method), small_batch(memory={"latest": latest})
     out = method.losses(net, b, at(0.5))["pseudo"].item()

@@ -170,16 +170,17 @@ def ridge_transfer(ft: Tensor, wt: Tensor, fs: Tensor, ridge: float | Tensor) ->
     return fs @ ft.T @ torch.linalg.solve(k + ridge * k.diagonal().mean() * eye, wt)
 
 
-def flexible_thresholds(latest: Tensor, n_classes: int) -> Tensor:
+def flexible_thresholds(latest: Tensor, n_classes: int, warm_up: bool = True) -> Tensor:
     """Share of the threshold that each class has to reach, by how many samples it has been learned on: (C,).
 
         B_c / (2 - B_c),   B_c = n_c / max(max_k n_k, n_none)
 
-    latest (n,): confident classes, -1 for none; n_c counts class c, n_none the -1.
+    latest (n,): confident classes, -1 for none; n_c counts class c, n_none the -1 (0 without ``warm_up``).
     Zhang et al., NeurIPS 2021 (FlexMatch), https://arxiv.org/abs/2110.08263
     """
     counts = one_hot(latest, n_classes).sum(0)
-    learned = counts / torch.maximum(counts.amax(), (latest < 0).sum()).clamp_min(1.0)
+    none = (latest < 0).sum() * int(warm_up)
+    learned = counts / torch.maximum(counts.amax(), none).clamp_min(1.0)
     return learned / (2.0 - learned)
 
 

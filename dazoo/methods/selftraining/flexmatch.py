@@ -6,12 +6,15 @@
     B(c) = n_c / max(max_k n_k, n_none)
 
 n_c counts the target samples whose latest prediction is c with a confidence of at least ``threshold``, n_none those
-without such a prediction. Counts come from a full pass per epoch; after each step the batch's samples are renewed.
+without such a prediction (0 without ``warm_up``). Counts come from a full pass per epoch; after each step the batch's
+samples are renewed.
 
 Evidence: tests/test_selftraining.py (thresholds and loss equal a transcription in loops; the latest predictions).
 """
 
 from __future__ import annotations
+
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -37,9 +40,12 @@ class FlexMatch(GradientMethod):
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     strong_views = True
     stackable = False
+    toy_hparams: ClassVar[dict[str, Any]] = {"threshold": 0.42}
+    knob_needs: ClassVar[dict[str, dict[str, Any]]] = {"threshold": {"warm_up": False}}
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the pseudo-labelled strong views")
-    threshold: float = hp(0.95, 0.3, 0.99, help="least confidence of a pseudo-label of the best learned class")
+    threshold: float = hp(0.95, 0.5, 0.99, help="least confidence of a pseudo-label of the best learned class")
+    warm_up: bool = hp(True, choices=(False, True), help="samples without a confident prediction lower the thresholds")
 
     def refresh(self, net: Net, look: Look) -> dict[str, Tensor]:
         return {"latest": self._latest(look.target[1])}
@@ -49,7 +55,7 @@ class FlexMatch(GradientMethod):
         fs, ft = net.features(b.xs, torch.cat([b.xt, b.xt_strong]))
         weak, strong = net.head(ft).chunk(2)
         top, y = weak.detach().softmax(-1).max(-1)
-        least = self.threshold * flexible_thresholds(b.memory["latest"], weak.shape[-1])
+        least = self.threshold * flexible_thresholds(b.memory["latest"], weak.shape[-1], self.warm_up)
         mask = (top >= least.to(top)[y]).to(top.dtype)
         return {
             "cls": net.criterion(net.head(fs), b.ys),
