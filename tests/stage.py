@@ -23,7 +23,9 @@ class Stage:
     m: int = 6
     seed: int = 0
     shift: float = 0.5
+    n_sources: int = 1
     memory: dict[str, Tensor] = field(default_factory=dict)
+    ds: Tensor | None = None
 
     def __post_init__(self) -> None:
         gen = torch.Generator().manual_seed(self.seed)
@@ -40,15 +42,16 @@ class Stage:
             self.n_classes == 0,
             False,
         )
+        self.net.n_sources = self.n_sources
         for name, part in self.method.build(self.width, classes).items():
             self.net.add_module(name, part)
-        self.net.double()
         self.method.setup(self.net)
+        self.net.double()
 
     @property
     def batch(self) -> Batch:
         ys = self.ys if self.n_classes else self.ys.to(torch.float64)
-        ds = torch.zeros(self.n, dtype=torch.int64)
+        ds = torch.arange(self.n) % self.n_sources if self.ds is None else self.ds
         return Batch(self.fs, ys, ds, self.ft, torch.arange(self.n), torch.arange(self.m), memory=self.memory)
 
     def terms(
@@ -81,7 +84,11 @@ class Stage:
 
 def stage(name: str, **fields: object) -> Stage:
     """A stage for a method; fields that the stage does not have are the method's hyper-parameters."""
-    own = {k: fields.pop(k) for k in ("width", "n_classes", "n", "m", "seed", "shift", "memory") if k in fields}
+    own = {
+        k: fields.pop(k)
+        for k in ("width", "n_classes", "n", "m", "seed", "shift", "memory", "n_sources", "ds")
+        if k in fields
+    }
     method = create_method(name, **fields)
     assert isinstance(method, GradientMethod)
     return Stage(method, **own)  # type: ignore[arg-type]

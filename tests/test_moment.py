@@ -579,3 +579,56 @@ def test_neighbours_vote():
     q = q / q.mean(0)
     q = q / q.sum(1, keepdim=True)
     torch.testing.assert_close(votes[0], (q[1] + q[2]) / 2)
+
+
+# -- several sources ----------------------------------------------------------------------------------------------
+
+
+def test_m3sda_matches_all_pairs():
+    st = stage("m3sda", trade_off=0.5, moments=2, n=9, n_sources=3)
+    parts = [st.s[np.arange(9) % 3 == i] for i in range(3)]
+    total = 0.0
+    for k in (1, 2):
+        total += np.mean([np.linalg.norm((p**k).mean(0) - (st.t**k).mean(0)) for p in parts])
+        pairs = itertools.combinations(parts, 2)
+        total += np.mean([np.linalg.norm((p**k).mean(0) - (q**k).mean(0)) for p, q in pairs])
+    close(st.terms()["moments"], 0.5 * total)
+
+
+def test_m3sda_drops_absent_sources():
+    few = stage("m3sda", n_sources=2, n=8, ds=torch.arange(8) % 2)
+    many = stage("m3sda", n_sources=5, n=8, ds=torch.arange(8) % 2 * 3)
+    close(many.terms()["moments"], few.terms()["moments"].item())
+    assert bool(torch.isfinite(many.grads(many.terms()["moments"])[0]).all())
+    lone = stage("m3sda", n_sources=2, n=8, moments=1, trade_off=1.0, ds=torch.zeros(8, dtype=torch.int64))
+    close(lone.terms()["moments"], np.linalg.norm(lone.s.mean(0) - lone.t.mean(0)))
+
+
+def test_mfsan_terms():
+    st = stage("mfsan", trade_off=0.5, agree_weight=0.3, branch_width=4, n=9, n_sources=3)
+    terms, ds = st.terms(ramp=0.5), np.arange(9) % 3
+    distances, p, losses = [], [], np.zeros(9)
+    for i in range(3):
+        hs, ht = (st.net.branch[i](f).detach() for f in (st.fs, st.ft))
+        mine = hs.numpy()[ds == i]
+        distances.append(mmd_unbiased(five_gaussians(np.concatenate([mine, ht.numpy()])), 3))
+        p.append(st.net.own_head[i](ht).softmax(1).detach().numpy())
+        own = st.net.own_head[i](hs).log_softmax(1).detach().numpy()
+        for r in np.flatnonzero(ds == i):
+            losses[r] = -own[r, st.ys[r]]
+    close(terms["cls"], losses.mean())
+    close(terms["mmd"], 0.5 * 0.5 * np.mean(distances))
+    close(terms["agree"], 0.5 * 0.3 * np.mean([np.abs(a - b).mean() for a, b in itertools.combinations(p, 2)]))
+
+
+def test_mfsan_predicts_the_mean_probability():
+    st = stage("mfsan", branch_width=4, n_sources=2)
+    p = [st.net.own_head[i](st.net.branch[i](st.ft)).softmax(1) for i in range(2)]
+    torch.testing.assert_close(st.method.predict(st.net, st.ft).probs, (p[0] + p[1]) / 2)
+
+
+def test_mfsan_sources_train_their_own_branch():
+    st = stage("mfsan", branch_width=4, n_sources=2, ds=torch.zeros(7, dtype=torch.int64))
+    first, second = (h.weight for h in st.net.own_head)
+    got = torch.autograd.grad(st.terms()["cls"], (first, second), allow_unused=True)
+    assert got[0].any() and not got[1].any()
