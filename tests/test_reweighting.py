@@ -9,15 +9,18 @@ import pytest
 import torch
 
 from dazoo.core.errors import DazooError
-from dazoo.core.setting import UNSUPERVISED
+from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.data.registry import load_task
 from dazoo.engine.fit import Options, fit
 from dazoo.methods.base import Context, create_method
 from dazoo.methods.classifiers import classifier
-from dazoo.methods.reweighting import _lsif, _ratio, bbse, em_prior, kde_ratio, kliep, rlls, rulsif, ulsif
+from dazoo.methods.reweighting import _lsif, _ratio, bbse, em_prior, kde_ratio, kliep, ldm, rlls, rulsif, ulsif
+from dazoo.methods.reweighting._boost import WeightedMedian
 from dazoo.methods.reweighting._label_shift import Confusion, confusion, stratified_folds
 from dazoo.methods.reweighting._ratio import Bumps, centres
+from dazoo.methods.steps import LinearScores as AffineHead
+from tests.toys import toy_task
 
 SHIFT = 0.8
 
@@ -260,6 +263,7 @@ COVARIATE = [
     "rulsif",
     "kmm",
     "kliep",
+    "ldm",
 ]
 
 
@@ -559,3 +563,177 @@ def test_em_leaves_source_predictions_alone():
     difference = model.predict(x).scores - plain.predict(x).scores
     odds = difference[:, 1] - difference[:, 0]
     assert float(odds.std()) < 1e-9 and 2.0 < float(odds.mean()) < 3.5  # log 16 = 2.77
+
+
+# -- discrepancy ----------------------------------------------------------------------------------------------------
+
+
+def test_ldm_equals_cutting_planes():
+    """The spectral norm as the maximum of linear functions, min over the simplex by linear programmes with a cut per
+    eigenvector until none is violated."""
+    from scipy.optimize import linprog
+
+    for d in (2, 4):
+        seen = gaussians(60, 50, d=d)
+        x, target = (v.numpy() for v in ldm.lifted(seen.source.x, seen.target.x))
+        n, cuts, lower = len(x), [], 0.0
+        w = np.full(n, 1 / n)
+        for _ in range(500):
+            values, vectors = np.linalg.eigh(target - (x * w[:, None]).T @ x)
+            norm = np.abs(values).max()
+            if norm - lower < 1e-6:
+                break
+            cuts += [(np.sign(v), u) for v, u in zip(values, vectors.T) if v]
+            rows = np.array([np.append(-s * (x @ u) ** 2, -1) for s, u in cuts])
+            right = np.array([-s * u @ target @ u for s, u in cuts])
+            found = linprog(np.append(np.zeros(n), 1), rows, right, np.append(np.ones(n), 0)[None], [1])
+            w, lower = found.x[:n], found.fun
+        ours, gap = ldm.minimise(torch.from_numpy(x), torch.from_numpy(target))
+        start = np.abs(np.linalg.eigvalsh(target - x.T @ x / n)).max()
+        mine = np.abs(np.linalg.eigvalsh(target - (x * ours.numpy()[:, None]).T @ x)).max()
+        assert gap <= ldm.GAP
+        assert norm - 1e-5 <= mine <= norm + ldm.GAP * start
+
+
+def test_ldm_gap_certifies_the_discrepancy():
+    """Weights are a distribution; any random distribution has a discrepancy above the certified lower bound."""
+    seen = gaussians(80, 80, d=3)
+    x, target = ldm.lifted(seen.source.x, seen.target.x)
+
+    def norm(w):
+        return float(torch.linalg.eigvalsh(ldm._difference(x, target, w)).abs().max())
+
+    w, gap = ldm.minimise(x, target)
+    start = norm(torch.full_like(w, 1 / 80))
+    assert float(w.sum()) == pytest.approx(1) and bool((w >= 0).all()) and norm(w) < start
+    rng = np.random.default_rng(0)
+    for strength in (0.01, 0.1, 1.0):
+        for _ in range(50):
+            other = torch.from_numpy(rng.dirichlet(np.full(80, strength)))
+            assert norm(other) >= norm(w) - gap * start
+    projected = ldm._simplex(torch.from_numpy(rng.normal(size=20)))
+    assert float(projected.sum()) == pytest.approx(1) and bool((projected >= 0).all())
+
+
+# -- few labels -----------------------------------------------------------------------------------------------------
+
+
+def few_task(regression: bool = False, seed: int = 0):
+    return toy_task(FEW_LABELS, regression=regression, seed=seed)
+
+
+def test_balanced_weighting_equals_scikit_learn():
+    from sklearn.linear_model import LogisticRegression
+
+    task = few_task()
+    seen = task.seen()
+    x = torch.cat([seen.source.x, seen.few.x]).double().numpy()
+    y = torch.cat([seen.source.y, seen.few.y]).numpy()
+    n_s, n_f = len(seen.source), len(seen.few)
+    for gamma in (0.2, 0.9):
+        weights = np.concatenate([np.full(n_s, (1 - gamma) / n_s), np.full(n_f, gamma / n_f)]) * len(x)
+        expected = LogisticRegression(max_iter=1000).fit(x, y, sample_weight=weights).predict_proba(task.target.x)
+        ours = fit(create_method("balanced_weighting", gamma=gamma), seen, seed=0).predictor.predict(task.target.x)
+        np.testing.assert_allclose(ours.probs.numpy(), expected, atol=2e-3)
+
+
+def _boosting_by_the_book(x, y, n_s, rounds, model, error_of, graded=False):
+    w, beta = np.ones(len(x)), 1 / (1 + np.sqrt(2 * np.log(n_s) / rounds))
+    fitted, votes = [], []
+    for _ in range(rounds):
+        p = w / w.sum()
+        h = model().fit(x, y, sample_weight=p * len(x))
+        e = error_of(h.predict(x), y)
+        rate = max((p[n_s:] * e[n_s:]).sum() / p[n_s:].sum(), 1e-6)
+        if rate >= 0.5 and graded:
+            break
+        rate = rate if rate < 0.5 - 1e-9 else 0.5
+        if rate < 0.5:
+            fitted.append(h)
+            votes.append(np.log((1 - rate) / rate))
+        w = np.concatenate([w[:n_s] * beta ** e[:n_s], w[n_s:] * (rate / (1 - rate)) ** -e[n_s:]])
+    half = len(fitted) // 2
+    return fitted[half:], np.array(votes[half:])
+
+
+def test_tradaboost_follows_the_paper():
+    from sklearn.linear_model import LogisticRegression
+
+    task = load_task("shifts/concept_source->concept_target", setting=FEW_LABELS, few_per_class=20)
+    seen = task.seen()
+    x = torch.cat([seen.source.x, seen.few.x]).double().numpy()
+    y = torch.cat([seen.source.y, seen.few.y]).numpy()
+    fitted, votes = _boosting_by_the_book(
+        x, y, len(seen.source), 20, lambda: LogisticRegression(max_iter=1000), lambda h, y: (h != y).astype(float)
+    )
+    xt = task.hidden().x.double().numpy()
+    share = sum(v * np.eye(2)[h.predict(xt)] for h, v in zip(fitted, votes)) / votes.sum()
+    assert len(votes) >= 5 and ((share > 0.01) & (share < 0.99)).any()
+    ours = fit(create_method("tradaboost", rounds=20), seen, seed=0).predictor.predict(task.hidden().x)
+    np.testing.assert_allclose(np.exp(ours.scores.numpy()), 0.999 * share + 0.0005, atol=1e-3)
+
+
+def test_tradaboost_drops_source_samples_that_disagree():
+    """Under concept shift the source samples whose label the target's rule contradicts end with less weight, and the
+    result beats training on everything."""
+    gains = []
+    for seed in range(3):
+        task = load_task("shifts/concept_source->concept_target", setting=FEW_LABELS, few_per_class=40, data_seed=seed)
+        seen = task.seen()
+        method = create_method("tradaboost")
+        w = method.boost(_as_doubles(seen), context())[2][: len(seen.source)]
+        turned = torch.tensor([np.cos(np.pi / 3), np.sin(np.pi / 3)]).float()
+        agrees = (seen.source.x @ turned > 0).long() == seen.source.y
+        assert float(w[agrees].mean()) > 5 * float(w[~agrees].mean())
+        hidden = task.hidden()
+        scores = []
+        for name in ("tradaboost", "balanced_weighting"):
+            hparams = {} if name == "tradaboost" else {"gamma": len(seen.few) / (len(seen.few) + len(seen.source))}
+            model = fit(create_method(name, **hparams), seen, seed=0).predictor
+            scores.append(float((model.predict(hidden.x).labels == hidden.y).double().mean()))
+        gains.append(scores[0] - scores[1])
+    assert min(gains) > 0.1, gains
+
+
+def _as_doubles(seen: Seen) -> Seen:
+    def lift(part):
+        return Labeled(part.x.double(), part.y, part.domain)
+
+    few = None if seen.few is None else lift(seen.few)
+    return Seen(lift(seen.source), Unlabeled(seen.target.x.double()), few, seen.n_classes, seen.kind, seen.setting)
+
+
+def test_tradaboost_r2_follows_the_paper():
+    from sklearn.linear_model import Ridge
+
+    task = few_task(regression=True)
+    seen = task.seen()
+    rng = np.random.default_rng(0)
+    y_s = seen.source.y + 0.5 * torch.from_numpy(rng.normal(size=len(seen.source))).float()
+    seen = Seen(
+        Labeled(seen.source.x, y_s, seen.source.domain), seen.target, seen.few, 0, seen.kind, seen.setting
+    )  # fmt: skip
+    x = torch.cat([seen.source.x, seen.few.x]).double().numpy()
+    y = torch.cat([seen.source.y, seen.few.y]).double().numpy()
+    fitted, votes = _boosting_by_the_book(
+        x, y, len(y_s), 8, lambda: Ridge(alpha=1.0), lambda h, y: np.abs(h - y) / np.abs(h - y).max(), True
+    )
+    values = np.stack([h.predict(task.target.x.double().numpy()) for h in fitted], 1)
+    order = np.argsort(values, 1)
+    mass = np.cumsum(votes[order], 1)
+    pick = (mass >= votes.sum() / 2).argmax(1)
+    expected = np.take_along_axis(values, np.take_along_axis(order, pick[:, None], 1), 1)[:, 0]
+    ours = fit(create_method("tradaboost_r2", rounds=8), seen, seed=0).predictor.predict(task.target.x).values
+    np.testing.assert_allclose(ours.numpy(), expected, atol=1e-8)
+
+
+def test_weighted_median():
+    def constant(value: float) -> AffineHead:
+        return AffineHead(
+            torch.zeros(2, 1).double(), torch.tensor([value]).double(), torch.zeros(1).long(), 0, "values"
+        )
+
+    z = torch.zeros(3, 2).double()
+    heads = tuple(constant(v) for v in (5.0, 1.0, 3.0))
+    for votes, expected in (((1.0, 1.0, 1.0), 3.0), ((5.0, 1.0, 1.0), 5.0), ((1.0, 2.0, 1.0), 1.0)):
+        assert bool((WeightedMedian(heads, torch.tensor(votes))(z) == expected).all())

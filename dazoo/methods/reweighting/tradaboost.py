@@ -1,0 +1,84 @@
+"""TrAdaBoost: boosting for transfer learning. Dai, Yang, Xue and Yu, ICML 2007.
+
+Per round t of N a classifier h_t is fitted with weights w; source samples it gets wrong lose weight, target samples it
+gets wrong gain weight:
+
+    e_t = sum_few w_i [h_t(x_i) != y_i] / sum_few w_i,     b_t = e_t / ((1 - e_t) (C - 1))
+    b = 1 / (1 + sqrt(2 log n_s / N))
+    w_i <- w_i b^[h_t(x_i) != y_i]  (source),       w_i <- w_i b_t^-[h_t(x_i) != y_i]  (labelled target)
+    f(x) = argmax_c sum_{t > N/2} log(1 / b_t) [h_t(x) = c]
+
+Source: https://doi.org/10.1145/1273496.1273521. Deviations: the paper has two classes; for C classes the factor
+C - 1 of SAMME is added. A round no better than chance, e_t >= 1 - 1/C, has no vote and leaves the target's weights
+alone (the paper assumes that there is none), and the later half is that of the rounds with a vote. e_t is at least
+1e-6. The base learner is the suite's classifier.
+
+Evidence: tests/test_reweighting.py::test_tradaboost_follows_the_paper (the formulae written out with scikit-learn),
+test_tradaboost_drops_source_samples_that_disagree.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from dazoo.core.errors import DazooError
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import FEW_LABELS
+from dazoo.core.types import Predictor, Seen
+from dazoo.methods.base import Context, ShallowMethod, register
+from dazoo.methods.reweighting._boost import Committee, both
+from dazoo.methods.steps import Head, Pipeline
+
+LOW, CHANCE = 1e-6, 1e-9
+
+
+@register
+class Tradaboost(ShallowMethod):
+    """See the module's docstring."""
+
+    paper = Paper(
+        "Boosting for Transfer Learning",
+        "Wenyuan Dai, Qiang Yang, Gui-Rong Xue, Yong Yu",
+        2007,
+        "https://doi.org/10.1145/1273496.1273521",
+        "ICML",
+        "several classes as in SAMME; rounds at chance level have no vote",
+    )
+    settings = frozenset({FEW_LABELS})
+    rounds: int = hp(100, 10, 100, log=True, help="number of boosting rounds")
+
+    def fit(self, seen: Seen, ctx: Context) -> Predictor:
+        """Boost; the later half of the rounds votes."""
+        members, votes, _ = self.boost(seen, ctx)
+        useful = [i for i, vote in enumerate(votes) if float(vote) > 0]
+        if not useful:
+            ctx.warn("tradaboost: no round is better than chance on the labelled target samples; all vote alike")
+            votes, useful = [torch.ones_like(v) for v in votes], list(range(len(votes)))
+        later = useful[len(useful) // 2 :]
+        return Pipeline((), None, Committee(tuple(members[i] for i in later), torch.stack([votes[i] for i in later])))
+
+    def boost(self, seen: Seen, ctx: Context) -> tuple[list[Head], list[Tensor], Tensor]:
+        """All classifiers, their votes log(1 / b_t), and the final weights (n_s + n_f,)."""
+        if self.rounds < 1:
+            raise DazooError(f"tradaboost.rounds must be at least 1, not {self.rounds}")
+        x, y, n_s = both(seen)
+        shrink = -math.log1p(math.sqrt(2 * math.log(n_s) / self.rounds))
+        log_w = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+        members: list[Head] = []
+        votes: list[Tensor] = []
+        for _ in range(self.rounds):
+            w = torch.softmax(log_w, 0)
+            head = ctx.classifier.fit(x, y, seen.n_classes, w, gen=ctx.gen, warn=ctx.warn)
+            wrong = (head(x).argmax(1) != y).to(x.dtype)
+            error = ((w[n_s:] * wrong[n_s:]).sum() / w[n_s:].sum()).clamp(min=LOW)
+            vote = torch.log((1 - error) * (seen.n_classes - 1) / error)
+            vote = torch.where(vote > CHANCE, vote, torch.zeros_like(vote))
+            members.append(head)
+            votes.append(vote)
+            log_w[:n_s] += shrink * wrong[:n_s]
+            log_w[n_s:] += vote * wrong[n_s:]
+        return members, votes, torch.softmax(log_w, 0)
