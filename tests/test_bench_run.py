@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from dazoo.bench import run
 from dazoo.bench.evaluate import evaluate
 from dazoo.bench.executor import execute, units
 from dazoo.bench.harness import prepare, run_suite
@@ -20,7 +22,9 @@ from dazoo.bench.store import records
 from dazoo.bench.suite import Suite
 from dazoo.core.types import Prediction, Predictor
 from dazoo.data.registry import load_task
+from dazoo.engine.fit import Options
 from dazoo.methods.base import METHODS, Memo
+from dazoo.validators.base import score_all
 from tests.bench_tools import SMALL
 
 PLUGIN = '''
@@ -79,6 +83,32 @@ def test_a_record_says_everything_about_a_run(tmp_path: Path) -> None:
     assert record["seconds"] > 0 and record["peak_memory_mb"] > 10 and record["device"] == "cpu"
     assert {"python", "torch", "numpy"} <= set(record["versions"]) and record["machine"]["cpus"] >= 1
     assert record["started"].startswith("20")
+
+
+def test_an_interrupted_training_run_goes_on_from_its_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = {**SMALL, "methods": ["dann"], "tasks": "upright->noisy", "seeds": 1, "backbone": "mlp", "checkpoints": 4,
+             "recipe": {"name": "digits", "steps": 40}}  # fmt: skip
+    run_suite(suite, out=tmp_path / "whole", device="cpu")
+    looks = []
+
+    def score_and_stop(names: Any, evidence: Any) -> Any:
+        looks.append(names)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+        return score_all(names, evidence)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "Options", partial(Options, save_every=0.0))
+        patch.setattr(run, "score_all", score_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_suite(suite, out=tmp_path / "cut", device="cpu")
+    assert len(list((tmp_path / "cut" / "state").iterdir())) == 1 and not list(records(tmp_path / "cut"))
+    monkeypatch.setattr(run, "score_all", lambda names, evidence: (looks.append(names), score_all(names, evidence))[1])
+    run_suite(suite, out=tmp_path / "cut", device="cpu")
+    assert len(looks) == 5, "the two checkpoints before the cut are not computed again"
+    (whole,), (cut,) = records(tmp_path / "whole"), records(tmp_path / "cut")
+    assert cut["checkpoints"] == whole["checkpoints"] and cut["curves"] == whole["curves"]
+    assert not (tmp_path / "cut" / "state").exists()
 
 
 def test_finished_runs_are_not_run_again(tmp_path: Path) -> None:

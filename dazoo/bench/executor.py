@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # a spawned worker imports this module before it may import numpy or torch
-    from dazoo.bench.plan import RunSpec
+    from dazoo.bench.plan import Protocol, RunSpec
     from dazoo.bench.run import Place
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -66,6 +66,7 @@ def _execute_in_workers(specs: Sequence[RunSpec], place: Place, jobs: int, tick:
     pools: dict[int, _Worker] = {}
     busy: dict[concurrent.futures.Future[None], tuple[int, list[RunSpec]]] = {}
     try:
+        _share_features(specs, place, pools, jobs)
         while waiting or busy:
             for slot in set(range(jobs)) - {s for s, _ in busy.values()}:
                 if waiting:
@@ -87,6 +88,25 @@ def _execute_in_workers(specs: Sequence[RunSpec], place: Place, jobs: int, tick:
     finally:
         for worker in pools.values():
             worker.stop()
+
+
+def _share_features(specs: Sequence[RunSpec], place: Place, pools: dict[int, _Worker], jobs: int) -> None:
+    """Where features are frozen, make each domain's once before the runs, instead of in every worker at the same time.
+
+    Errors are left to the runs, which meet them again and record them.
+    """
+    from dazoo.data.registry import split_name
+
+    if not specs[0].protocol.frozen:
+        return
+    names = dict.fromkeys(name for s in specs for name in (*split_name(s.task)[1], split_name(s.task)[2]))
+    futures = []
+    for i, name in enumerate(names):
+        worker = pools.get(i % jobs) or pools.setdefault(i % jobs, _Worker(place))
+        futures.append(worker.pool.submit(_warm, specs[0].protocol, name))
+    concurrent.futures.wait(futures)
+    for slot in [i for i, worker in pools.items() if worker.broken]:
+        pools.pop(slot).stop()
 
 
 def _bury(unit: list[RunSpec], place: Place, deaths: Counter[str]) -> list[RunSpec]:
@@ -129,6 +149,14 @@ class _Worker:
         ear, self.mouth = context.Pipe(duplex=False)
         self.pool = concurrent.futures.ProcessPoolExecutor(1, context, initializer=_start, initargs=(place, ear))
 
+    @property
+    def broken(self) -> bool:
+        try:
+            self.pool.submit(_nothing).result()
+            return False
+        except BrokenProcessPool:
+            return True
+
     def stop(self) -> None:
         self.mouth.close()
         self.pool.shutdown(wait=False, cancel_futures=True)
@@ -154,6 +182,14 @@ def _start(place: Place, ear: Any) -> None:
 
 def _work(unit: list[RunSpec]) -> None:
     _runner(unit)
+
+
+def _warm(protocol: Protocol, domain: str) -> None:
+    _runner.load(protocol, domain)
+
+
+def _nothing() -> None:
+    """Answers if the process lives."""
 
 
 def _end_when_told(ear: Any) -> None:

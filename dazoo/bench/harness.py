@@ -6,6 +6,7 @@ import fnmatch
 import hashlib
 import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -110,6 +111,8 @@ def carry_out(job: Job, tick: Callable[[int], None] | None = None) -> Report:
         environment = {"started": now, "jobs": job.jobs, **machine(job.place.device)}
         write(folder / "environment.json", json.dumps(environment, indent=1) + "\n")
     execute(job.missing, job.place, job.jobs, tick)
+    with suppress(OSError):  # states of unfinished training runs stay
+        (folder / "state").rmdir()
     return report(folder)
 
 

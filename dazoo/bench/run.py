@@ -148,7 +148,7 @@ class Runner:
         domains = self._domains.pop(spec.task, None)
         if domains is None:
             kept = {name: d for held in self._domains.values() for name, d in held.items()}
-            domains = {n: kept.get(n) or self._load(protocol, n) for n in (*sources, target)}
+            domains = {n: kept.get(n) or self.load(protocol, n) for n in (*sources, target)}
             while len(self._domains) >= KEPT_TASKS:
                 self._domains.popitem(last=False)
         self._domains[spec.task] = domains
@@ -163,7 +163,8 @@ class Runner:
             seed=spec.seed,
         )
 
-    def _load(self, protocol: Protocol, name: str) -> Domain:
+    def load(self, protocol: Protocol, name: str) -> Domain:
+        """A domain as the protocol shows it: loaded, turned into frozen features, transformed."""
         domain = load_domain(protocol.dataset, name, self.place.data_root, **protocol.options)
         if protocol.frozen:
             from dazoo.nets.frozen import frozen
