@@ -6,7 +6,8 @@ over the layers l: the features F (b, width) and, with ``layers = "both"``, the 
 Gaussian kernels whose bandwidths are powers of two times the mean squared distance. ``linear`` uses the paper's
 linear-time estimator over cyclic pairs.
 
-Evidence: tests/test_parity.py (dan_mkmmd, dan_mkmmd_linear), tests/test_ops_mmd.py.
+Evidence: tests/test_parity.py (dan_mkmmd, dan_mkmmd_linear), tests/test_ops_formulas.py
+(test_mk_mmd_of_unequal_samples).
 """
 
 from __future__ import annotations

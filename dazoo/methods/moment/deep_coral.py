@@ -4,7 +4,7 @@
 
 with h the features F (b, d) or, as in the paper, the scores C(F) (b, C).
 
-Evidence: tests/test_ops_moments.py (transcription, zero at equality), tests/test_contracts.py.
+Evidence: tests/test_ops_formulas.py (transcription), tests/test_ops_limits.py (zero at equality).
 """
 
 from __future__ import annotations

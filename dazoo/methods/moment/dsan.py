@@ -7,7 +7,7 @@ f (b, width) are features; w^s are the source's one-hot labels and w^t the predi
 to sum to 1 per class and taken as constants; S are the classes that the batches share. The kernel is a sum of five
 Gaussians around the mean squared distance, and r the recipe's ramp, the paper's schedule from 0 to 1.
 
-Evidence: tests/test_parity.py (dsan), tests/test_moment.py (test_dsan_is_a_mean_of_class_mmds).
+Evidence: tests/test_moment.py (test_dsan_is_a_mean_of_class_mmds).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ with features f (b, width) and probabilities p = softmax(C(f)) (b, C), so the ke
 kernels: five Gaussians around the mean squared distance on f, one Gaussian of sigma 0.92 on p. r is the recipe's ramp,
 the paper's schedule from 0 to 1. ``linear`` uses the estimator over cyclic pairs.
 
-Evidence: tests/test_parity.py (jan), tests/test_moment.py (test_jan_is_the_mmd_of_a_product_kernel).
+Evidence: tests/test_parity.py (jan_jmmd), tests/test_moment.py (test_jan_is_the_mmd_of_a_product_kernel).
 """
 
 from __future__ import annotations
