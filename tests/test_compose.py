@@ -14,7 +14,7 @@ from dazoo.engine.fit import fit, fit_group
 from dazoo.methods.base import METHODS, create_method
 from dazoo.methods.shared import Once, View
 from tests.adversarial import game
-from tests.toys import options_for, toy_task
+from tests.toys import TINY, is_gradient, options_for, toy_task
 
 
 def fit_any(name, seed=0, **hparams):
@@ -58,12 +58,12 @@ def test_terms_are_the_members_own():
 
 
 def test_features_are_computed_once():
-    g = game("cdan+mcc+bsp")
+    g = game("cdan+mcc+bsp+sdat")
     calls = []
     g.net.body.register_forward_hook(lambda *_: calls.append("body"))
     g.net.head.register_forward_hook(lambda *_: calls.append("head"))
     g.terms()
-    assert calls.count("body") == 2 and calls.count("head") == 2  # source and target
+    assert calls.count("body") == (1 if g.net.joint else 2) and calls.count("head") == 2  # source and target
 
 
 def test_three_methods_and_their_hyper_parameters():
@@ -189,3 +189,30 @@ def test_later_phases_keep_their_parts():
     assert [p.losses for p in create_method("adda+mcc").phases] == ["adda.losses_disc", "losses"]
     on, off = fit_any("adda+mcc"), fit_any("adda+mcc", **{"mcc.trade_off": 0.0})
     assert any(not torch.equal(a, b) for a, b in zip(tensors(on).values(), tensors(off).values()))
+
+
+PARTNERS = [
+    n
+    for n in METHODS.names()
+    if n != "dann" and is_gradient(n) and METHODS.get("dann").settings & METHODS.get(n).settings
+]
+
+
+@pytest.mark.parametrize("name", PARTNERS)
+def test_any_method_goes_with_another_or_says_why(name):
+    short = dataclasses.replace(TINY, steps=2)
+    try:
+        method = create_method(f"dann+{name}")
+    except DazooError as refusal:
+        assert "cannot be put together" in str(refusal)
+        return
+    seen = toy_task().seen()
+    try:
+        model = fit(method, seen, options=options_for("dann", short)).predictor
+    except DazooError as refusal:  # the network lacks what the method needs, alone as well
+        with pytest.raises(DazooError):
+            fit(create_method(name), seen, options=options_for("dann", short))
+        assert len(str(refusal)) > 20
+        return
+    x = seen.target.x
+    torch.testing.assert_close(pickle.loads(pickle.dumps(model)).predict(x).scores, model.predict(x).scores)

@@ -48,7 +48,7 @@ class SDAT(GradientMethod):
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         base = self._game()
         if base is None:
-            return {"cls": net.criterion(net.head(net.body(b.xs)), b.ys)}
+            return {"cls": net.criterion(net.head(net.features(b.xs, b.xt)[0]), b.ys)}
         return base.losses(net, b, t)
 
     def _game(self) -> GradientMethod | None:

@@ -8,7 +8,9 @@
         L_dom = -1/2 E_t [log sum_c p^s-half_c + log sum_c p^t-half_c]
         L_ent = E_t H(p^s-half + p^t-half)
 
-C_t is ``head`` (it predicts the target), C_s is ``head_s``, both linear width -> C; features (b, width).
+C_t is ``head`` (it predicts the target), C_s is ``head_s``, both linear width -> C; features (b, width). F learns of
+classes through L_cat alone, so it wants a pretrained encoder: from scratch and over a large shift, L_ent gathers the
+target in one class (``digits/upright->rotated`` falls to chance).
 
 Evidence: tests/test_adversarial.py (transcription of both phases; confusion is least for equal halves; what moves).
 """
