@@ -1,0 +1,198 @@
+"""SSNB: the nearest regular Brenier potential. Paty, d'Aspremont and Cuturi, AISTATS 2020.
+
+The map is the gradient of a potential that is, on every region of the source, ``low``-strongly convex with a
+``high``-Lipschitz gradient, and carries the source as near to the target as such a map can:
+
+    min_{phi, G, P}  sum_ij P_ij ||g_i - x_t,j||^2        P 1 = 1/n_s, P' 1 = 1/n_t,   G (n_s, d),  phi (n_s,)
+    over, for all i, j of one region,
+    phi_i >= phi_j + <g_j, x_i - x_j> + (||g_i - g_j||^2 / L + l ||x_i - x_j||^2 - 2 (l/L) <g_j - g_i, x_j - x_i>)
+                                        / (2 (1 - l/L)),          l = low, L = high
+    z_s,i = g_i,      z_t = x_t
+
+by turns: P by exact transport from G to the target, then G, which only needs the barycentres
+z_i = n_s sum_j P_ij x_t,j. With h = g - l x and u = phi - l ||x||^2 / 2 the constraints become
+
+    c_ij = u_j - u_i + <h_j, x_i - x_j> + ||h_i - h_j||^2 / (2 (L - l)) <= 0,   objective mean_i ||h_i + l x_i - z_i||^2
+
+a convex problem per region, solved by the method of multipliers with L-BFGS in the span of the region's data (POT
+hands it to cvxpy, a constraint object per pair). Regions are k-means clusters of the source of about ``size`` samples.
+
+Source: https://arxiv.org/abs/1905.10812. Deviations: new samples move as their nearest training sample did, not by the
+paper's optimisation problem per sample; constraints hold to 1e-4 of the region's squared radius.
+
+Evidence: tests/test_transport_brenier.py::test_region_solver_equals_a_generic_solver (SLSQP on POT's constraints),
+test_in_one_dimension_it_is_regression_with_bounded_slopes (scipy.optimize.lsq_linear),
+test_regular_maps_are_recovered, test_objective_never_rises.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dazoo.core.errors import DazooError
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
+from dazoo.core.types import Seen
+from dazoo.methods.base import Context, register
+from dazoo.methods.shallow import Aligned, FeatureMap, pair
+from dazoo.methods.steps import NearestShift
+from dazoo.methods.transport._plan import barycentric, check_size, emd_plan
+from dazoo.ops.linear import squared_distances
+
+FEASIBLE = 1e-4
+
+
+@register
+class OtNearestBrenier(FeatureMap):
+    """See the module's docstring."""
+
+    paper = Paper(
+        "Regularity as Regularization: Smooth and Strongly Convex Brenier Potentials in Optimal Transport",
+        "François-Pierre Paty, Alexandre d'Aspremont, Marco Cuturi",
+        2020,
+        "https://arxiv.org/abs/1905.10812",
+        "AISTATS",
+        "new samples move as their nearest training sample",
+    )
+    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    targets = frozenset({"classes", "values"})
+    low: float = hp(0.6, 0.05, 0.9, help="strong convexity of the potential in a region")
+    high: float = hp(1.4, 1.0, 5.0, log=True, help="Lipschitz constant of its gradient in a region")
+    size: int = hp(32, 8, 64, log=True, help="source samples per region, on average")
+    rounds: int = hp(5, help="largest number of alternations of plan and potential")
+    memory_gib: float = hp(4.0, help="largest memory of the plan and its costs, in GiB")
+
+    def align(self, seen: Seen, ctx: Context) -> Aligned:
+        """The images of the source samples."""
+        xs, _ = pair(seen)
+        zs = self.images(seen, ctx)[0]
+        return Aligned(zs, (), (NearestShift(xs, zs - xs),))
+
+    def images(self, seen: Seen, ctx: Context) -> tuple[Tensor, list[float]]:
+        """Images (n_s, d), and the objective after every round."""
+        if not 0 <= self.low < self.high:
+            raise DazooError(f"ot_nearest_brenier needs 0 <= low < high, not {self.low:g} and {self.high:g}")
+        xs, xt = pair(seen)
+        check_size(len(xs), len(xt), self.memory_gib)
+        regions = [
+            Region(xs[r].cpu().numpy(), r, self.low, self.high) for r in regions_of(xs, self.size, ctx.gen) if len(r)
+        ]
+        images, last, values = xs, None, []
+        for _ in range(max(self.rounds, 1)):
+            plan = emd_plan(squared_distances(images, xt), ctx)
+            if last is not None and torch.equal(plan, last):
+                break
+            last = plan
+            towards = barycentric(plan, xt)
+            images = torch.empty_like(xs)
+            for region in regions:
+                images[region.rows] = torch.from_numpy(region.solve(towards[region.rows].cpu().numpy())).to(xs)
+            values.append(float((plan * squared_distances(images, xt)).sum()))
+        else:
+            ctx.warn(f"ot_nearest_brenier stopped after {self.rounds} rounds before the plan settled")
+        worst = max(region.violation for region in regions)
+        if worst > FEASIBLE:
+            ctx.warn(f"ot_nearest_brenier: the regularity of the potential holds only to {worst:.1e}")
+        return images, values
+
+
+@dataclass
+class Region:
+    """The samples ``x`` (m, d) of one region with their ``rows``, and its last solution to start from."""
+
+    x: np.ndarray
+    rows: Tensor
+    low: float
+    high: float
+    violation: float = 0.0
+
+    def __post_init__(self) -> None:
+        m = len(self.x)
+        self.middle = self.x.mean(axis=0)
+        radius = float(np.sqrt(np.mean(np.sum((self.x - self.middle) ** 2, axis=1))))
+        self.radius = radius if radius > 0 else 1.0
+        self.multipliers = np.zeros((m, m))
+        self.u = np.zeros(m)
+        self.h: np.ndarray | None = None
+
+    def solve(self, towards: np.ndarray) -> np.ndarray:
+        """Images (m, d) nearest to ``towards`` (m, d)."""
+        if len(self.x) == 1:
+            return towards
+        offset = towards.mean(axis=0)
+        x, z = (self.x - self.middle) / self.radius, (towards - offset) / self.radius
+        # the constraints are blind to a common shift and to directions that neither x nor z has
+        _, values, basis = np.linalg.svd(np.concatenate([x, z]), full_matrices=False)
+        basis = basis[values > 1e-12 * max(values[0], 1e-300)]
+        xb, wb = x @ basis.T, z @ basis.T - self.low * (x @ basis.T)
+        h, self.u, self.multipliers, self.violation = nearest_smooth_gradients(
+            xb, wb, self.high - self.low, wb if self.h is None else self.h @ basis.T, self.u, self.multipliers
+        )
+        self.h = h @ basis
+        images = (h + self.low * xb) @ basis
+        return offset + self.radius * images
+
+
+def nearest_smooth_gradients(
+    x: np.ndarray, w: np.ndarray, bound: float, h: np.ndarray, u: np.ndarray, multipliers: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Gradients h (m, r) nearest to ``w`` of a convex function with ``bound``-Lipschitz gradient at ``x`` (m, r).
+
+        min_{h, u}  mean_i ||h_i - w_i||^2
+        over c_ij = u_j - u_i + <h_j, x_i - x_j> + ||h_i - h_j||^2 / (2 bound) <= 0
+
+    ``h`` (m, r), the function's values ``u`` (m,) and the ``multipliers`` (m, m) are where to start from. Returns them,
+    and the largest violation.
+    """
+    from scipy.optimize import minimize
+
+    m, r = x.shape
+
+    def constraints(h: np.ndarray, u: np.ndarray) -> np.ndarray:
+        squares = np.sum(h**2, axis=1)
+        gaps = squares[:, None] + squares - 2 * h @ h.T
+        c: np.ndarray = u - u[:, None] + x @ h.T - np.sum(x * h, axis=1) + gaps / (2 * bound)
+        np.fill_diagonal(c, 0.0)
+        return c
+
+    def lagrangian(flat: np.ndarray, held: np.ndarray, weight: float) -> tuple[float, np.ndarray]:
+        h, u = flat[: m * r].reshape(m, r), flat[m * r :]
+        push = np.maximum(held + weight * constraints(h, u), 0.0)
+        np.fill_diagonal(push, 0.0)
+        both = push + push.T
+        grad_h = 2 * (h - w) / m + push.T @ x - push.sum(axis=0)[:, None] * x
+        grad_h += (both.sum(axis=1)[:, None] * h - both @ h) / bound
+        value = np.sum((h - w) ** 2) / m + np.sum(push**2) / (2 * weight)
+        return float(value), np.concatenate([grad_h.ravel(), push.sum(axis=0) - push.sum(axis=1)])
+
+    weight, worst = 1000.0 / m, np.inf
+    flat = np.concatenate([h.ravel(), u])
+    for _ in range(40):
+        found = minimize(
+            lagrangian, flat, (multipliers, weight), method="L-BFGS-B", jac=True,
+            options={"maxiter": 500, "maxcor": 20, "ftol": 1e-9, "gtol": 1e-5 / m},
+        )  # fmt: skip
+        flat = found.x
+        c = constraints(flat[: m * r].reshape(m, r), flat[m * r :])
+        multipliers = np.maximum(multipliers + weight * c, 0.0)
+        before, worst = worst, float(c.max())
+        if worst <= FEASIBLE:
+            break
+        if worst > 0.5 * before:
+            weight *= 4.0
+    return flat[: m * r].reshape(m, r), flat[m * r :], multipliers, worst
+
+
+def regions_of(x: Tensor, size: int, gen: torch.Generator) -> list[Tensor]:
+    """Rows of the k-means clusters of ``x`` (n, d) that hold about ``size`` samples each."""
+    from sklearn.cluster import KMeans
+
+    count = min(-(-len(x) // max(size, 1)), len(torch.unique(x, dim=0)))
+    seed = int(torch.randint(2**31 - 1, (1,), generator=gen))
+    labels = torch.from_numpy(KMeans(count, n_init=4, random_state=seed).fit(x.cpu().numpy()).labels_).to(x.device)
+    return [torch.nonzero(labels == k)[:, 0] for k in range(count)]
