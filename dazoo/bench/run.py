@@ -105,6 +105,8 @@ class Runner:
             notes.append({"step": point.step, "fraction": point.fraction, "scores": scores, "target": target})
             looking += time.perf_counter() - began
 
+        if spec.protocol.recipe is not None:
+            warm_up()
         state = Path(self.place.out) / "state" / f"{spec.key}.pt"
         began = time.perf_counter()
         result = fit(
@@ -204,6 +206,12 @@ def describe_error(error: BaseException) -> dict[str, str]:
     lines = traceback.format_exception(error)
     message = str(error).strip() or type(error).__name__
     return {"type": type(error).__name__, "message": message[:500], "traceback": "".join(lines)[-2000:]}
+
+
+@lru_cache(maxsize=1)
+def warm_up() -> None:
+    """Pay for what torch loads with its first optimiser now, so that no run's time contains it."""
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
 
 
 def reset_peak(device: str) -> None:
