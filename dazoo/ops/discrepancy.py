@@ -70,7 +70,7 @@ def swd(a: Tensor, b: Tensor, directions: Tensor) -> Tensor:
 def nwd(ps: Tensor, pt: Tensor) -> Tensor:
     """Nuclear-norm Wasserstein discrepancy, ``|P_s|_* / n - |P_t|_* / m``: ps (n, C), pt (m, C) probabilities.
 
-    The classifier as its own critic. Chen et al., CVPR 2022 (DALN), https://arxiv.org/abs/2204.04393
+    The classifier as its own critic. Chen et al., CVPR 2022 (DALN), https://arxiv.org/abs/2204.03838
     """
     return torch.linalg.svdvals(ps).sum() / ps.shape[0] - torch.linalg.svdvals(pt).sum() / pt.shape[0]
 
