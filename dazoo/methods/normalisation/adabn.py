@@ -20,8 +20,8 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
-from dazoo.nets.domain_norm import FeatureMatch, TargetNorms, norms_of
 from dazoo.nets.net import Net
+from dazoo.nets.parts_domain_norm import FeatureMatch, TargetNorms, norms_of
 
 
 @register

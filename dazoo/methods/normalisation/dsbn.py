@@ -20,8 +20,8 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, register
 from dazoo.methods.selftraining.mstn import MSTN
-from dazoo.nets.domain_norm import FeatureMatch, TargetNorms, norms_of
 from dazoo.nets.net import Net
+from dazoo.nets.parts_domain_norm import FeatureMatch, TargetNorms, norms_of
 
 
 @register
