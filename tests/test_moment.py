@@ -632,3 +632,18 @@ def test_mfsan_sources_train_their_own_branch():
     first, second = (h.weight for h in st.net.own_head)
     got = torch.autograd.grad(st.terms()["cls"], (first, second), allow_unused=True)
     assert got[0].any() and not got[1].any()
+
+
+@pytest.mark.parametrize("name", ["log_coral", "rsd", "daregram", "spa"])
+def test_decompositions_stay_precise_in_half_precision(name):
+    """Inside an autocast region the terms are those of the same features outside of it, not of rounded products."""
+    votes = torch.full((6, 3), 1 / 3)
+    st = stage(name, n=6, n_classes=0 if name in ("rsd", "daregram") else 3, width=12, memory={"votes": votes})
+    st.net.float()
+    rounded = [f.detach().bfloat16() for f in (st.fs, st.ft)]
+    st.net.features = lambda xs, xt: tuple(rounded)
+    term = {"log_coral": "logcoral", "spa": "graph"}.get(name, name)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = st.terms()[term]
+    st.net.features = lambda xs, xt: tuple(f.float() for f in rounded)
+    torch.testing.assert_close(inside, st.terms()[term])

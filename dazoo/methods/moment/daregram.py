@@ -22,6 +22,7 @@ from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.norms import daregram
+from dazoo.ops.precision import full_precision, widened
 
 
 @register
@@ -43,5 +44,6 @@ class DareGram(GradientMethod):
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         fs, ft = net.features(b.xs, b.xt)
-        aligned = daregram(fs, ft, self.threshold, self.angle_weight, self.scale_weight)
+        with full_precision(fs):
+            aligned = daregram(widened(fs), widened(ft), self.threshold, self.angle_weight, self.scale_weight)
         return {"cls": net.criterion(net.head(fs), b.ys), "daregram": self.trade_off * aligned}

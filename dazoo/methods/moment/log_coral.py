@@ -21,6 +21,7 @@ from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.moments import log_coral
+from dazoo.ops.precision import full_precision, widened
 
 
 @register
@@ -44,7 +45,9 @@ class LogCoral(GradientMethod):
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         fs, ft = net.features(b.xs, b.xt)
         ls = net.head(fs)
-        distance = log_coral(fs, ft) if self.layer == "features" else log_coral(ls, net.head(ft))
+        zs, zt = (fs, ft) if self.layer == "features" else (ls, net.head(ft))
+        with full_precision(zs):
+            distance = log_coral(widened(zs), widened(zt))
         return {
             "cls": net.criterion(ls, b.ys),
             "logcoral": self.trade_off * distance,

@@ -21,6 +21,7 @@ from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.norms import rsd
+from dazoo.ops.precision import full_precision, widened
 
 
 @register
@@ -42,7 +43,6 @@ class RSD(GradientMethod):
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         fs, ft = net.features(b.xs, b.xt)
-        return {
-            "cls": net.criterion(net.head(fs), b.ys),
-            "rsd": self.trade_off * rsd(fs, ft, self.base_weight),
-        }
+        with full_precision(fs):
+            distance = rsd(widened(fs), widened(ft), self.base_weight)
+        return {"cls": net.criterion(net.head(fs), b.ys), "rsd": self.trade_off * distance}

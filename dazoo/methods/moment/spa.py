@@ -26,6 +26,7 @@ from dazoo.nets.net import Net
 from dazoo.nets.parts import mlp
 from dazoo.ops.adversarial import domain_bce
 from dazoo.ops.graphs import neighbour_vote, spectral_gap
+from dazoo.ops.precision import full_precision, widened
 from dazoo.ops.reversal import reverse_gradient
 
 
@@ -61,9 +62,11 @@ class SPA(GradientMethod):
         d = net.disc(reverse_gradient(torch.cat([fs, ft]), self.trade_off * t.ramp)).squeeze(-1)
         share, label = b.memory["votes"][b.t_rows].max(1)
         votes = functional.cross_entropy(net.head(ft), label, reduction="none")
+        with full_precision(fs):
+            gap = spectral_gap(widened(fs), widened(ft))
         return {
             "cls": net.criterion(net.head(fs), b.ys),
             "dom": domain_bce(d, len(fs)),
-            "graph": self.graph_weight * spectral_gap(fs, ft),
+            "graph": self.graph_weight * gap,
             "neighbours": self.neighbour_weight * t.ramp * (share * votes).mean(),
         }
