@@ -168,6 +168,6 @@ def test_easyadapt_kernel_counts_samples_of_one_domain_twice():
     assert torch.allclose(zs @ zt.T, base.source.x @ few.x.T)
 
 
-@pytest.mark.parametrize(("method", "expected", "within"), [("sca", 45.2, 2.0)])
+@pytest.mark.parametrize(("method", "expected", "within"), [("sca", 45.2, 2.0), ("jgsa", 50.0, 2.0)])
 def test_more_surf_averages(data_root, method, expected, within):
     assert abs(surf.average(data_root, method) - expected) <= within

@@ -77,12 +77,14 @@ class UnitNorm(Step):
 
 @dataclass(frozen=True, eq=False)
 class Columns(Step):
-    """The chosen columns of x; ``index`` (k,) of ``width`` input columns."""
+    """The chosen columns of x; ``index`` (k,) of ``width`` input columns. NaN in the others is an error too."""
 
     index: Tensor
     width: int
 
     def __call__(self, x: Tensor) -> Tensor:
+        if not bool(torch.isfinite(x).all()):
+            raise NonFiniteError("the samples hold NaN or infinite values; remove or impute them first")
         return _fit_width(x, self.index, self.width).to(torch.float64)[:, self.index]
 
 

@@ -11,7 +11,8 @@ S_w, S_b are the within and between class scatter of the source, S_t the scatter
 X M X' of JDA with the current target labels. W holds the leading generalised eigenvectors. As only the M blocks (rank
 C + 1) change between rounds and the numerator has rank n_t + C at most, one factorisation serves all rounds (Woodbury).
 
-Source: https://arxiv.org/abs/1705.05498. Deviations: the target is first labelled by the classifier on the raw samples.
+Source: https://arxiv.org/abs/1705.05498. Deviations: the target is first labelled by the classifier on the raw samples;
+samples are scaled to unit norm, so that lam and mu do not depend on the features' scale.
 
 Evidence: tests/test_subspace_pencils.py::test_jgsa_solves_its_pencil (scipy.linalg.eigh on the dense pencil),
 test_more_surf_averages.
@@ -30,7 +31,7 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
-from dazoo.methods.steps import Affine
+from dazoo.methods.steps import Affine, Step, UnitNorm, run_steps
 from dazoo.methods.subspace._pencil import joint_indicators
 from dazoo.methods.subspace._rounds import alternate, label_target
 from dazoo.ops.linear import one_hot
@@ -47,7 +48,7 @@ class Jgsa(FeatureMap):
         2017,
         "https://arxiv.org/abs/1705.05498",
         "CVPR",
-        "the target is first labelled by the classifier on the raw samples",
+        "the target is first labelled by the classifier on the raw samples; unit-norm samples",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     dim: int = hp(30, 4, 100, log=True, help="dimensions of the common space")
@@ -55,15 +56,17 @@ class Jgsa(FeatureMap):
     lam: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of ||A - B||^2")
     mu: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of the target's scatter and of ||B||^2")
     rounds: int = hp(10, help="number of times the target is labelled")
+    unit_norm: bool = hp(True, help="scale samples to norm 1 first")
 
     def align(self, seen: Seen, ctx: Context) -> Aligned:
         """Alternate between the pencil and the labels."""
-        xs, xt = pair(seen)
-        basis = ctx.memo("span", lambda: span(torch.cat([xs, xt])))
+        before: tuple[Step, ...] = (UnitNorm(),) if self.unit_norm else ()
+        xs, xt = (run_steps(before, x) for x in pair(seen))
+        basis = ctx.memo(("span", self.unit_norm), lambda: span(torch.cat([xs, xt])))
         bs, bt = (xs, xt) if basis is None else (xs @ basis, xt @ basis)
         ys = source_of(seen).y
         pencil = ctx.memo(
-            ("jgsa", self.beta, self.lam, self.mu),
+            ("jgsa", self.beta, self.lam, self.mu, self.unit_norm),
             lambda: Coupled.build(bs, bt, ys, seen.n_classes, self.beta, self.lam, self.mu),
         )
 
@@ -78,7 +81,7 @@ class Jgsa(FeatureMap):
 
         w = alternate(seen, ctx, self.rounds, solve, project, first=label_target(seen, ctx, xs, xt))
         a, b = (part if basis is None else basis @ part for part in w.chunk(2))
-        return Aligned(xs @ a, (Affine(b),), (Affine(a),))
+        return Aligned(xs @ a, (*before, Affine(b)), (*before, Affine(a)))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,99 @@
+"""DASVM: a support vector machine that moves from source to target. Bruzzone and Marconcini, TPAMI 2010.
+
+For each class against the rest, ``rounds`` times:
+
+    1. fit  f(x) = w'x + b,  min ||w||^2 / 2 + C sum_i c_i max(0, 1 - y_i f(x_i))   on what is left of the source
+       (c_i = 1) and the semi-labelled target samples (c_i growing linearly with the round);
+    2. target labels that f contradicts are taken back;
+    3. of the unlabelled target samples on each side, those with the largest |f| inside the margin |f| < 1 (outside it
+       where none is inside) are semi-labelled sign f;
+    4. the source samples of each class farthest from the boundary (largest y f) are removed,
+
+in each case one out of the rounds that are left, so that the last fit rests on target samples alone. Scores are f per
+class.
+
+Source: https://doi.org/10.1109/TPAMI.2009.57. Deviations: linear kernel; a fixed number of rounds instead of the
+paper's stopping thresholds; a round that would leave one side empty ends the walk for that class.
+
+Evidence: tests/test_subspace_walks.py::test_dasvm_without_rounds_is_the_svm, test_dasvm_follows_a_turning_boundary.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
+from dazoo.core.types import Predictor, Seen
+from dazoo.methods.base import Context, ShallowMethod, register
+from dazoo.methods.shallow import labelled, pair
+from dazoo.methods.steps import LinearScores, Pipeline, run_steps
+
+
+@register
+class Dasvm(ShallowMethod):
+    """See the module's docstring."""
+
+    paper = Paper(
+        "Domain Adaptation Problems: A DASVM Classification Technique and a Circular Validation Strategy",
+        "Lorenzo Bruzzone, Mattia Marconcini",
+        2010,
+        "https://doi.org/10.1109/TPAMI.2009.57",
+        "IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
+        "linear kernel; a fixed number of rounds instead of stopping thresholds",
+    )
+    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    C: float = hp(1.0, 1e-3, 1e2, log=True, help="cost of the source's errors")
+    C_target: float = hp(1.0, 1e-2, 10.0, log=True, help="cost of the target's errors in the last round, in units of C")
+    rounds: int = hp(10, 1, 30, help="rounds in which the source is exchanged for the target")
+
+    def fit(self, seen: Seen, ctx: Context) -> Predictor:
+        """One walk per class."""
+        xs, _ = pair(seen)
+        z, y = labelled(seen, xs, lambda x: run_steps((), x))
+        free = seen.target.x.flatten(1).to(z)
+        source, target, labels = (v.cpu().numpy() for v in (z, free, y))
+        present = np.unique(labels)
+        if len(present) == 2:
+            w, b = self.walk(source, np.where(labels == present[1], 1.0, -1.0), target)
+            pairs = [(-w, -b), (w, b)]
+        else:
+            pairs = [self.walk(source, np.where(labels == c, 1.0, -1.0), target) for c in present]
+        weight = torch.from_numpy(np.stack([w for w, _ in pairs], axis=1)).to(z)
+        bias = torch.tensor([b for _, b in pairs], dtype=z.dtype, device=z.device)
+        classes = torch.from_numpy(present).to(y)
+        return Pipeline((), None, LinearScores(weight, bias, classes, seen.n_classes, "decision"))
+
+    def walk(self, xs: np.ndarray, ys: np.ndarray, xt: np.ndarray) -> tuple[np.ndarray, float]:
+        """The last boundary (w (d,), b) for labels +1/-1."""
+        kept, yt = np.ones(len(xs), dtype=bool), np.zeros(len(xt))
+        w, b = self.boundary(xs, ys)
+        for i in range(self.rounds):
+            f, left = xt @ w + b, self.rounds - i
+            yt[np.sign(f) != yt] = 0.0
+            for side in (1.0, -1.0):
+                open_rows = np.flatnonzero((yt == 0) & (side * f > 0))
+                inside = open_rows[side * f[open_rows] < 1]
+                outside = open_rows[side * f[open_rows] >= 1]
+                order = [inside[np.argsort(-side * f[inside], kind="stable")],
+                         outside[np.argsort(side * f[outside], kind="stable")]]  # fmt: skip
+                yt[np.concatenate(order)[: -(-len(open_rows) // left)]] = side
+                rows = np.flatnonzero(kept & (ys == side))
+                far = np.argsort(-side * (xs[rows] @ w + b), kind="stable")
+                kept[rows[far[: -(-len(rows) // left)]]] = False
+            chosen = yt != 0
+            labels = np.concatenate([ys[kept], yt[chosen]])
+            if not ((labels > 0).any() and (labels < 0).any()):
+                break
+            cost = np.concatenate([np.ones(kept.sum()), np.full(chosen.sum(), self.C_target * (i + 1) / self.rounds)])
+            w, b = self.boundary(np.concatenate([xs[kept], xt[chosen]]), labels, cost)
+        return w, b
+
+    def boundary(self, x: np.ndarray, y: np.ndarray, cost: np.ndarray | None = None) -> tuple[np.ndarray, float]:
+        """(w, b) of one fit."""
+        from sklearn.svm import SVC
+
+        model = SVC(kernel="linear", C=self.C).fit(x, y, sample_weight=cost)
+        return model.coef_[0], float(model.intercept_[0])

@@ -1,0 +1,95 @@
+"""ITL: information-theoretic learning of a metric. Shi and Sha, ICML 2012.
+
+A linear map L (d, k) under which the target falls into clear, balanced classes and the domains cannot be told apart:
+
+    max_L  I_t(x; y^) - lam I_st(x; q)
+    I_t  = H( mean_j p_j ) - mean_j H( p_j ),      p_j (C,): the source labels of target sample j's soft neighbours
+    I_st = H( mean_i q_i ) - mean_i H( q_i ),      q_i (2,): the domains of sample i's soft neighbours, itself left out
+
+with neighbour weights exp(-||z_i - z_j||^2) normalised over j, z = x L, and H the entropy in nats. Adam from the
+leading principal directions, scaled so that the median squared distance of samples is 2 k / 3.
+
+Source: https://arxiv.org/abs/1206.6438. Deviations: Adam instead of conjugate gradients; at most ``limit`` samples per
+domain, evenly spaced, enter the criterion; the scale of L is free instead of its trace being fixed.
+
+Evidence: tests/test_subspace_walks.py::test_itl_objective_equals_its_sums,
+test_itl_ignores_the_direction_that_tells_domains.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
+from dazoo.core.types import Seen
+from dazoo.methods.base import Context, register
+from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
+from dazoo.methods.steps import Affine
+from dazoo.methods.subspace._descent import ascend, thinned
+from dazoo.ops.linear import median_gamma, one_hot, squared_distances
+from dazoo.ops.spectral import principal_components
+
+
+@register
+class Itl(FeatureMap):
+    """See the module's docstring."""
+
+    paper = Paper(
+        "Information-Theoretical Learning of Discriminative Clusters for Unsupervised Domain Adaptation",
+        "Yuan Shi, Fei Sha",
+        2012,
+        "https://arxiv.org/abs/1206.6438",
+        "ICML",
+        "Adam instead of conjugate gradients; the criterion is computed on a subsample; free scale",
+    )
+    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    dim: int = hp(20, 3, 100, log=True, help="dimensions of the common space")
+    lam: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the domains' separability")
+    iterations: int = hp(50, 10, 200, log=True, help="steps of Adam")
+    limit: int = hp(500, help="samples per domain in the criterion")
+
+    def align(self, seen: Seen, ctx: Context) -> Aligned:
+        """Climb the criterion."""
+        xs, xt = pair(seen)
+        rows = thinned(len(xs), self.limit, xs.device)
+        few_s, few_t = xs[rows], xt[thinned(len(xt), self.limit, xt.device)]
+        labels = one_hot(source_of(seen).y[rows], seen.n_classes)
+        mean, _, directions = principal_components(torch.cat([xs, xt]), self.dim)
+        spread = median_gamma(torch.cat([few_s, few_t]) @ directions)
+        start = directions * (spread * 2 * directions.shape[1] / 3).sqrt()
+
+        def criterion(x: Tensor) -> Tensor:
+            return target_information(few_s @ x, few_t @ x, labels) - self.lam * domain_information(
+                few_s @ x, few_t @ x
+            )
+
+        found = ascend(criterion, start, self.iterations)
+        step = Affine(found, -mean @ found)
+        return Aligned(step(xs), (step,))
+
+
+def entropy(p: Tensor) -> Tensor:
+    """-sum p log p over the last axis, in nats."""
+    return -(p * p.clamp(min=1e-300).log()).sum(-1)
+
+
+def information(p: Tensor) -> Tensor:
+    """H(mean p) - mean H(p) of distributions (n, C)."""
+    return entropy(p.mean(0)) - entropy(p).mean()
+
+
+def target_information(zs: Tensor, zt: Tensor, labels: Tensor) -> Tensor:
+    """I_t with source labels (n_s, C)."""
+    return information(torch.softmax(-squared_distances(zt, zs), dim=1) @ labels)
+
+
+def domain_information(zs: Tensor, zt: Tensor) -> Tensor:
+    """I_st."""
+    z = torch.cat([zs, zt])
+    near = -squared_distances(z, z)
+    near = near.masked_fill(torch.eye(len(z), dtype=torch.bool, device=z.device), -torch.inf)
+    source = torch.softmax(near, dim=1)[:, : len(zs)].sum(1)
+    return information(torch.stack([source, (1 - source).clamp(min=0)], dim=1))

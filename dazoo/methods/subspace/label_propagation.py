@@ -1,0 +1,69 @@
+"""Label propagation on the graph of both domains. Zhou, Bousquet, Lal, Weston and Schölkopf, NIPS 2003.
+
+    F = (1 - alpha) (I - alpha S)^-1 Y      (n, C),      S = D^(-1/2) W D^(-1/2)
+
+W is the symmetric k-nearest-neighbour graph of all samples with cosine weights, Y holds the one-hot labels of the
+labelled samples and zero rows elsewhere. Scores are log F over its row sum. Target samples that no path joins to a
+label are scored by their nearest labelled sample, new samples by their nearest target sample.
+
+Source: https://papers.nips.cc/paper/2506-learning-with-local-and-global-consistency. Deviations: a nearest-neighbour
+graph instead of the full Gaussian one.
+
+Evidence: tests/test_subspace_more.py::test_label_propagation_is_the_fixed_point_of_its_iteration,
+test_label_propagation_follows_the_moons.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from dazoo.core.hparam import hp
+from dazoo.core.paper import Paper
+from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
+from dazoo.core.types import Predictor, Seen
+from dazoo.methods.base import Context, ShallowMethod, register
+from dazoo.methods.classifiers import classifier
+from dazoo.methods.shallow import labelled, pair, target_x
+from dazoo.methods.steps import NearestScores, Pipeline, run_steps
+from dazoo.methods.subspace._graph import check_dense, cosine_graph, normalised
+from dazoo.ops.linear import one_hot
+
+
+@register
+class LabelPropagation(ShallowMethod):
+    """See the module's docstring."""
+
+    paper = Paper(
+        "Learning with Local and Global Consistency",
+        "Dengyong Zhou, Olivier Bousquet, Thomas Lal, Jason Weston, Bernhard Schölkopf",
+        2003,
+        "https://papers.nips.cc/paper/2506-learning-with-local-and-global-consistency",
+        "NIPS",
+        "nearest-neighbour graph with cosine weights instead of the full Gaussian one",
+    )
+    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    neighbours: int = hp(10, 3, 30, log=True, help="neighbours in the graph")
+    alpha: float = hp(0.99, 0.5, 0.999, help="share of its label a sample takes from its neighbours")
+
+    def fit(self, seen: Seen, ctx: Context) -> Predictor:
+        """Spread the labels."""
+        xs, _ = pair(seen)
+        z, y = labelled(seen, xs, lambda x: run_steps((), x))
+        free = seen.target.x.flatten(1).to(z)
+        n, both = len(z), torch.cat([z, free])
+        check_dense(len(both), self.name)
+        spread = ctx.memo(("graph", self.neighbours), lambda: normalised(cosine_graph(both, self.neighbours)))
+        system = -self.alpha * spread
+        system.diagonal().add_(1.0)
+        start = torch.cat([one_hot(y, seen.n_classes).to(z), z.new_zeros(len(free), seen.n_classes)])
+        mass = ((1 - self.alpha) * torch.linalg.solve(system, start))[n:].clamp(min=0)
+        total = mass.sum(1, keepdim=True)
+        lonely = total[:, 0] < 1e-12
+        scores = torch.log(mass / total.clamp(min=1e-300) + 1e-12)
+        if bool(lonely.any()):
+            ctx.warn(f"label_propagation: {int(lonely.sum())} target samples are joined to no labelled one")
+            scores[lonely] = classifier("1nn").fit(z, y, seen.n_classes)(free[lonely])
+        if seen.few is not None:
+            known = torch.log(one_hot(seen.few.y, seen.n_classes) + 1e-12).to(scores)
+            scores = torch.cat([scores, known])
+        return Pipeline((), None, NearestScores(target_x(seen), scores))
