@@ -615,6 +615,25 @@ def test_ldm_gap_certifies_the_discrepancy():
     assert float(projected.sum()) == pytest.approx(1) and bool((projected >= 0).all())
 
 
+REGRESSION = ["gaussian_ratio", "discriminator_ratio", "nearest_neighbor_weighting", "ulsif", "rulsif", "kmm", "kliep"]
+
+
+@pytest.mark.parametrize("name", [*REGRESSION, "kde_ratio", "ldm"])
+def test_beats_source_only_in_regression(name):
+    """Shimodaira's cubic: the best line on the target is another one than on the source; ridge finds it by weights."""
+    ratios = []
+    for seed in range(3):
+        task = load_task("shifts_regression/source->target", data_seed=seed)
+        hidden = task.hidden()
+        errors = []
+        for method in (name, "source_only"):
+            options = Options(classifier=classifier("ridge"))
+            model = fit(create_method(method), task.seen(), seed=0, options=options).predictor
+            errors.append(float((model.predict(hidden.x).values - hidden.y).square().mean()))
+        ratios.append(errors[0] / errors[1])
+    assert max(ratios) < 0.8, ratios
+
+
 # -- few labels -----------------------------------------------------------------------------------------------------
 
 
