@@ -44,16 +44,18 @@ def units(specs: Iterable[RunSpec], jobs: int) -> list[list[RunSpec]]:
 
 def _execute_here(specs: Sequence[RunSpec], place: Place, tick: Tick | None) -> None:
     import torch
+    from threadpoolctl import threadpool_limits
 
     from dazoo.bench.run import Runner
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        runner = Runner(place)
-        for unit in units(specs, 1):
-            runner(unit, None if tick is None else lambda spec, status: tick(1))
-        runner.writer.close()
+        with threadpool_limits(1):  # the linear algebra below numpy and scipy has threads of its own
+            runner = Runner(place)
+            for unit in units(specs, 1):
+                runner(unit, None if tick is None else lambda spec, status: tick(1))
+            runner.writer.close()
     finally:
         torch.set_num_threads(before)
 

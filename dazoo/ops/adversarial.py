@@ -61,7 +61,8 @@ def domain_bce_joint(logits: Tensor, n_source: int, weights: Tensor | None = Non
 def conditional_map(p: Tensor, f: Tensor) -> Tensor:
     """Outer product of predictions and features, class-major: ``h_{c d + j} = p_c f_j``.
 
-    p (n, C), f (n, d) -> (n, C d). CDAN passes ``p`` detached. Long et al., NeurIPS 2018, https://arxiv.org/abs/1705.10667
+    p (n, C), f (n, d) -> (n, C d). CDAN passes ``p`` detached. Long et al., NeurIPS 2018,
+    https://arxiv.org/abs/1705.10667
     """
     return (p[:, :, None] * f[:, None, :]).flatten(1)
 

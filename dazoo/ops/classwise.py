@@ -128,7 +128,8 @@ def center_loss(f: Tensor, w: Tensor, mu: Tensor, margin: float = 0.0) -> Tensor
 
         sum_ic w_ic max(0, |f_i - mu_c|^2 - margin) / sum_ic w_ic
 
-    f (n, d), w (n, C), mu (C, d). Wen et al., ECCV 2016; Chen et al., AAAI 2019 (JDDA), https://arxiv.org/abs/1808.09347
+    f (n, d), w (n, C), mu (C, d). Wen et al., ECCV 2016; Chen et al., AAAI 2019 (JDDA),
+    https://arxiv.org/abs/1808.09347
     """
     d = (squared_distances(f, mu) - margin).clamp_min(0.0)
     return (w * d).sum() / w.sum().clamp_min(_TINY)

@@ -24,7 +24,10 @@ def linear_ramp(fraction: float, start: float | Tensor, end: float | Tensor) -> 
 
 
 def sigmoid_ramp(fraction: float, end: float | Tensor) -> Tensor:
-    """``exp(-5 (1 - min(1, fraction / end))^2)``: scalar. Laine and Aila, ICLR 2017, https://arxiv.org/abs/1610.02242"""
+    """``exp(-5 (1 - min(1, fraction / end))^2)``: scalar.
+
+    Laine and Aila, ICLR 2017, https://arxiv.org/abs/1610.02242
+    """
     rest = 1.0 - torch.as_tensor(fraction / end).clamp(max=1.0)
     return torch.exp(-5.0 * rest.square())
 

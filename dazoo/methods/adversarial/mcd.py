@@ -30,14 +30,13 @@ class MCD(GradientMethod):
     paper = Paper(
         "Maximum Classifier Discrepancy for Unsupervised Domain Adaptation", "Saito, Watanabe, Ushiku, Harada", 2018,
         "https://arxiv.org/abs/1712.02560", "CVPR",
-        deviations="the classifiers are linear on the common bottleneck, not perceptrons of their own; k is 1 by "
-        "default instead of 4, since the recipes' learning rates are several times the paper's",
+        deviations="the classifiers are linear on the common bottleneck, not perceptrons of their own",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     neutral = None
 
     trade_off: float = hp(1.0, 0.1, 30.0, log=True, help="weight of the discrepancy in phases B and C")
-    encoder_steps: int = hp(1, 1, 4, help="k, repetitions of phase C")
+    encoder_steps: int = hp(4, 1, 4, help="k, repetitions of phase C")
 
     @property
     def phases(self) -> tuple[Phase, ...]:  # type: ignore[override]

@@ -35,7 +35,7 @@ class MDD(GradientMethod):
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
 
     trade_off: float = hp(0.1, 0.01, 1.0, log=True, help="weight of the discrepancy's gradient to the features")
-    margin: float = hp(2.0, 1.0, 4.0, help="gamma, the exponential of the margin; the paper uses 2 to 4")
+    margin: float = hp(4.0, 1.0, 4.0, help="gamma, the exponential of the margin; the paper uses 2 to 4")
 
     def build(self, width: int, n_classes: int) -> dict[str, nn.Module]:
         return {"adv": mlp(width, width, n_classes)}

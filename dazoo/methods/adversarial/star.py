@@ -43,14 +43,13 @@ class STAR(GradientMethod):
         "Stochastic Classifiers for Unsupervised Domain Adaptation", "Lu, Yang, Zhu, Liu, Song, Xiang", 2020,
         "https://openaccess.thecvf.com/content_CVPR_2020/html/Lu_Stochastic_Classifiers_for_Unsupervised_Domain_Adaptation_CVPR_2020_paper.html",
         "CVPR",
-        deviations="the k repetitions of phase C share one draw of the classifiers; k is 1 by default instead of 4, "
-        "since the recipes' learning rates are several times the paper's",
+        deviations="the k repetitions of phase C share one draw of the classifiers",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     neutral = None
 
     trade_off: float = hp(1.0, 0.1, 30.0, log=True, help="weight of the discrepancy in phases B and C")
-    encoder_steps: int = hp(1, 1, 4, help="k, repetitions of phase C")
+    encoder_steps: int = hp(4, 1, 4, help="k, repetitions of phase C")
 
     @property
     def phases(self) -> tuple[Phase, ...]:  # type: ignore[override]

@@ -30,13 +30,13 @@ class M3SDA(GradientMethod):
         "Moment Matching for Multi-Source Domain Adaptation", "Peng, Bai, Xia, Huang, Saenko, Wang", 2019,
         "https://arxiv.org/abs/1812.01754", "ICCV",
         deviations="one classifier for all sources instead of one per source weighted by its accuracy; without the "
-        "paired classifiers of the variant M3SDA-beta; the weight is ours, small enough not to "
-        "shrink the features to zero",
+        "paired classifiers of the variant M3SDA-beta; the weight is ours, that of the "
+        "other class-wise and moment methods here",
     )  # fmt: skip
     settings = frozenset({MULTI_SOURCE})
     targets = frozenset({"classes", "values"})
 
-    trade_off: float = hp(0.05, 0.005, 1.0, log=True, help="weight of the moment distance")
+    trade_off: float = hp(0.1, 0.005, 1.0, log=True, help="weight of the moment distance")
     moments: int = hp(2, 1, 4, help="highest order K")
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:

@@ -11,8 +11,9 @@ The plan and a smooth map that follows its barycentres are estimated jointly, so
 by POT's block coordinate descent. All features are divided by (max C)^(1/2), C_ij = ||x_s,i - x_t,j||^2. Both domains
 are centred and f maps mean to mean, which is the best b of the linear map.
 
-Source: https://papers.nips.cc/paper/2016/hash/26f5bd4aa64fdadf96152ca6e6408068-Abstract.html. Deviations: features
-scaled by the largest cost; bandwidth relative to the median distance; training samples move by f too, not by the plan.
+Source: https://papers.nips.cc/paper/2016/hash/26f5bd4aa64fdadf96152ca6e6408068-Abstract.html. Deviations: at
+most 5 block descents by default; features scaled by the largest cost; bandwidth relative to the median distance;
+training samples move by f too, not by the plan.
 
 Evidence: tests/test_transport.py::test_linear_mapping_equals_pots_class, test_kernel_mapping_equals_pots_class,
 test_mapping_recovers_an_affine_map.
@@ -46,7 +47,7 @@ class OtMapping(FeatureMap):
         2016,
         "https://papers.nips.cc/paper/2016/hash/26f5bd4aa64fdadf96152ca6e6408068-Abstract.html",
         "NIPS",
-        "features scaled by the largest cost; training samples move by the map",
+        "at most 5 block descents by default; features scaled by the largest cost; training samples move by the map",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
@@ -55,7 +56,7 @@ class OtMapping(FeatureMap):
     mu: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of the transport cost")
     eta: float = hp(1e-3, 1e-5, 10.0, log=True, help="weight of the regulariser of the map")
     bandwidth: float = hp(1.0, 0.1, 10.0, log=True, help="width of the kernel relative to the median distance")
-    rounds: int = hp(20, help="largest number of block descents")
+    rounds: int = hp(5, help="largest number of block descents")
     memory_gib: float = hp(4.0, help="largest memory of plan, costs and kernel, in GiB")
 
     def align(self, seen: Seen, ctx: Context) -> Aligned:
