@@ -140,7 +140,7 @@ RECIPES: dict[str, Recipe] = {
     for r in (
         # vectors from a frozen network: a bottleneck and a head on top
         Recipe(
-            "frozen", optimizer="sgd", lr=0.03, weight_decay=1e-3, schedule="inverse", steps=600, batch=64,
+            "frozen", optimizer="sgd", lr=0.03, weight_decay=1e-3, schedule="inverse", steps=600, batch=32,
             bottleneck=256, few_steps=200,
         ),
         # small nets from scratch on 8x8 digits

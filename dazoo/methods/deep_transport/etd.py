@@ -40,7 +40,8 @@ class ETD(GradientMethod):
         "Li_Enhanced_Transport_Distance_for_Unsupervised_Domain_Adaptation_CVPR_2020_paper.html", "CVPR",
         deviations="the semi-dual with one potential, as the paper states it, without its constant reg; the "
         "attention's activation is the sigmoid of the authors' program, divided by its mean; scores enter it as "
-        "constants and it learns 100 times slower than the rest, since it enters a cost that is minimised and would learn to look away "
+        "constants and it learns 100 times slower than the "
+        "rest, since it enters a cost that is minimised and would learn to look away "
         "from every pair; the ramp stands in for training on the source first",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
