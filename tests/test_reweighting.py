@@ -16,7 +16,8 @@ from dazoo.engine.fit import Options, fit
 from dazoo.methods.base import Context, create_method
 from dazoo.methods.classifiers import classifier
 from dazoo.methods.reweighting import _lsif, _ratio, bbse, em_prior, kde_ratio, kliep, ldm, rlls, rulsif, ulsif
-from dazoo.methods.reweighting._boost import WeightedMedian
+from dazoo.methods.reweighting import two_stage_tradaboost_r2 as two_stage
+from dazoo.methods.reweighting._boost import WeightedMedian, both
 from dazoo.methods.reweighting._label_shift import Confusion, confusion, stratified_folds
 from dazoo.methods.reweighting._ratio import Bumps, centres
 from dazoo.methods.steps import LinearScores as AffineHead
@@ -756,3 +757,71 @@ def test_weighted_median():
     heads = tuple(constant(v) for v in (5.0, 1.0, 3.0))
     for votes, expected in (((1.0, 1.0, 1.0), 3.0), ((5.0, 1.0, 1.0), 5.0), ((1.0, 2.0, 1.0), 1.0)):
         assert bool((WeightedMedian(heads, torch.tensor(votes))(z) == expected).all())
+
+
+def _noisy_few(seed: int = 0, noise: float = 0.5):
+    """The few-label regression toy task in double precision, with noise on the source's values."""
+    seen = few_task(regression=True, seed=seed).seen()
+    rng = np.random.default_rng(seed)
+    y = seen.source.y.double() + noise * torch.from_numpy(rng.normal(size=len(seen.source)))
+    source = Labeled(seen.source.x.double(), y, seen.source.domain)
+    few = Labeled(seen.few.x.double(), seen.few.y.double(), seen.few.domain)
+    return Seen(source, Unlabeled(seen.target.x.double()), few, 0, seen.kind, seen.setting)
+
+
+def ridge_context() -> Context:
+    return Context(torch.Generator().manual_seed(0), classifier("ridge"))
+
+
+def test_two_stage_shares_grow_evenly():
+    seen = _noisy_few()
+    x, y, n_s = both(seen)
+    shares = [
+        float(w[n_s:].sum()) for w in create_method("two_stage_tradaboost_r2").weightings(x, y, n_s, ridge_context())
+    ]
+    np.testing.assert_allclose(shares, np.linspace((len(x) - n_s) / len(x), 1, 10), atol=1e-9)
+    w, errors = torch.full((5,), 0.2).double(), torch.tensor([0.0, 0.5, 1.0]).double()
+    moved = two_stage.shifted(w, errors, 3, 0.5)
+    ratio = moved[:3] / moved[0]
+    assert float(ratio[2]) == pytest.approx(float(ratio[1]) ** 2)
+    assert float(moved[3:].sum()) == pytest.approx(0.5) and float(moved.sum()) == pytest.approx(1)
+
+
+def test_two_stage_boosting_follows_adaboost_r2():
+    from sklearn.linear_model import Ridge
+
+    x, y, n_s = both(_noisy_few())
+    w = torch.full((len(x),), 1.0 / len(x), dtype=torch.float64)
+    ours = create_method("two_stage_tradaboost_r2", rounds=4).boost(x, y, w, n_s, ridge_context())(x)[:, 0].numpy()
+    p, fitted, votes = w.numpy().copy(), [], []
+    for _ in range(4):
+        model = Ridge(alpha=1.0).fit(x.numpy(), y.numpy(), sample_weight=p / p.mean())
+        e = np.abs(model.predict(x.numpy()) - y.numpy())
+        e = (e / e.max())[n_s:]
+        rate = (p[n_s:] * e).sum() / p[n_s:].sum()
+        fitted.append(model.predict(x.numpy()))
+        votes.append(np.log((1 - rate) / rate))
+        few = p[n_s:] * (rate / (1 - rate)) ** (1 - e)
+        p = np.concatenate([p[:n_s], few * p[n_s:].sum() / few.sum()])
+    values, votes = np.stack(fitted, 1), np.array(votes)
+    for row, answer in zip(values, ours, strict=True):
+        order = np.argsort(row)
+        assert answer == pytest.approx(row[order][(np.cumsum(votes[order]) >= votes.sum() / 2).argmax()], abs=1e-8)
+
+
+def test_two_stage_forgets_a_misleading_source():
+    """With the source's values turned round, the error comes near that of the labelled target samples alone."""
+    ratios = []
+    for seed in range(3):
+        seen = _noisy_few(seed)
+        turned = Labeled(seen.source.x, -seen.source.y, seen.source.domain)
+        seen = Seen(turned, seen.target, seen.few, 0, seen.kind, seen.setting)
+        task = few_task(regression=True, seed=seed)
+        hidden = task.hidden()
+        model = create_method("two_stage_tradaboost_r2").fit(seen, ridge_context())
+        alone = classifier("ridge").fit(seen.few.x, seen.few.y, 0)
+        pooled = classifier("ridge").fit(*both(seen)[:2], 0)
+        errors = [float((v - hidden.y).square().mean()) for v in
+                  (model.predict(hidden.x).values, alone(hidden.x.double())[:, 0], pooled(hidden.x.double())[:, 0])]  # fmt: skip
+        ratios.append((errors[0] / errors[1], errors[0] / errors[2]))
+    assert max(r[0] for r in ratios) < 3 and max(r[1] for r in ratios) < 0.3, ratios
