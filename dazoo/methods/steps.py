@@ -295,9 +295,12 @@ def nearest_rows(x: Tensor, anchors: Tensor, k: int) -> Tensor:
     if not bool(torch.isfinite(x).all()):
         raise NonFiniteError("the samples hold NaN or infinite values; clean them before predicting")
     half = anchors.square().sum(1) / 2
+    rows = min(len(x), rows_per_block(len(anchors)))
+    # one buffer for all blocks: fresh ones of this size fragment the heap until it holds all pairs after all
+    buffer = x.new_empty(rows, len(anchors))
 
     def block(b: Tensor) -> Tensor:
-        rank = torch.addmm(half, b, anchors.T, alpha=-1.0)
+        rank = torch.addmm(half, b, anchors.T, alpha=-1.0, out=buffer[: len(b)])
         if k == 1:
             return rank.argmin(dim=1, keepdim=True)
         return rank.sort(dim=1, stable=True).indices[:, :k]
