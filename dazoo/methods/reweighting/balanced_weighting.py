@@ -8,7 +8,7 @@ much as gamma says. The suite's classifier is fitted with these sample weights.
 Source: https://doi.org/10.1145/1015330.1015436. Deviations: any weighted classifier instead of the paper's linear
 programme for SVMs.
 
-Evidence: tests/test_reweighting.py::test_balanced_weighting_equals_scikit_learn.
+Evidence: tests/test_boosting.py::test_balanced_weighting_equals_scikit_learn.
 """
 
 from __future__ import annotations

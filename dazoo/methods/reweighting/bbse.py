@@ -10,7 +10,7 @@ f(x) = i by the predicted probability of i.
 Source: https://proceedings.mlr.press/v80/lipton18a.html. Deviations: C comes from cross-validation instead of one split
 into halves; where C is numerically singular the minimum-norm least-squares solution is taken and a warning recorded.
 
-Evidence: tests/test_reweighting.py::test_bbse_recovers_priors_from_exact_confusions, test_label_shift_is_recovered,
+Evidence: tests/test_label_shift.py::test_bbse_recovers_priors_from_exact_confusions, test_label_shift_is_recovered,
 test_beats_source_only_under_label_shift.
 """
 

@@ -11,7 +11,7 @@ log p(c|x) + log q_c - log p_c; the classifier is trained once and not again.
 Source: https://doi.org/10.1162/089976602753284446. Deviations: none. Needs a classifier with calibrated probabilities,
 such as logistic regression.
 
-Evidence: tests/test_reweighting.py::test_em_raises_the_likelihood_to_its_maximum,
+Evidence: tests/test_label_shift.py::test_em_raises_the_likelihood_to_its_maximum,
 test_em_finds_the_priors_of_a_calibrated_classifier, test_beats_source_only_under_label_shift.
 """
 

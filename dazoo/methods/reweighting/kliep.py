@@ -10,8 +10,8 @@ sigma maximises the 5-fold cross-validated mean log r of target samples. Only a 
 Source: https://doi.org/10.1007/s10463-008-0197-x. Deviations: the convex problem is solved by Newton steps on a log
 barrier to a duality gap of 1e-8 instead of projected gradients; widths are tried relative to the median distance.
 
-Evidence: tests/test_reweighting.py::test_kliep_constraint_and_kkt, test_kliep_equals_a_generic_solver,
-test_known_gaussian_ratio.
+Evidence: tests/test_reweighting_means.py::test_kliep_constraint_and_kkt, test_kliep_equals_a_generic_solver;
+tests/test_reweighting.py::test_known_gaussian_ratio.
 """
 
 from __future__ import annotations

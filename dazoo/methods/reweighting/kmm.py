@@ -12,7 +12,7 @@ with Nystroem features (n, r), which costs O(n r^2), and a warning says so. The 
 Source: https://papers.nips.cc/paper/2006/hash/a2186aa7c086b46ad4e8bf81e2a3a19b-Abstract.html. Deviations: none up to
 ``exact`` samples.
 
-Evidence: tests/test_reweighting.py::test_kmm_satisfies_the_kkt_conditions, test_kmm_equals_a_generic_solver,
+Evidence: tests/test_reweighting_means.py::test_kmm_satisfies_the_kkt_conditions, test_kmm_equals_a_generic_solver,
 test_kmm_nystroem_comes_near_the_exact_optimum.
 """
 

@@ -14,7 +14,7 @@ for them.
 Source: https://arxiv.org/abs/0902.3430. Deviations: first-order method with a certified gap instead of semi-definite
 programming; standardised features with a constant; at most 64 principal components.
 
-Evidence: tests/test_reweighting.py::test_ldm_equals_cutting_planes (scipy.optimize.linprog),
+Evidence: tests/test_reweighting_means.py::test_ldm_equals_cutting_planes (scipy.optimize.linprog),
 test_ldm_gap_certifies_the_discrepancy.
 """
 

@@ -11,7 +11,7 @@ Gaussian kernel whose width is the median distance.
 Source: https://proceedings.mlr.press/v28/zhang13d.html. Deviations: classes only, with a delta kernel on the labels,
 for which the conditional embedding needs no regularisation.
 
-Evidence: tests/test_reweighting.py::test_mmd_target_shift_equals_a_generic_solver, test_label_shift_is_recovered.
+Evidence: tests/test_label_shift.py::test_mmd_target_shift_equals_a_generic_solver, test_label_shift_is_recovered.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ between the domains is answered with t = 0. delta is 0.05.
 Source: https://arxiv.org/abs/1903.09734. Deviations: C comes from cross-validation instead of one split into halves;
 ``rho_scale`` 0.01 is the authors' choice in their code rather than the constant of the theorem.
 
-Evidence: tests/test_reweighting.py::test_rlls_equals_a_generic_solver, test_rlls_without_shift_is_exactly_one,
+Evidence: tests/test_label_shift.py::test_rlls_equals_a_generic_solver, test_rlls_without_shift_is_exactly_one,
 test_label_shift_is_recovered, test_beats_source_only_under_label_shift.
 """
 

@@ -13,7 +13,7 @@ C - 1 of SAMME is added. A round no better than chance, e_t >= 1 - 1/C, has no v
 alone (the paper assumes that there is none), and the later half is that of the rounds with a vote. e_t is at least
 1e-6. The base learner is the suite's classifier.
 
-Evidence: tests/test_reweighting.py::test_tradaboost_follows_the_paper (the formulae written out with scikit-learn),
+Evidence: tests/test_boosting.py::test_tradaboost_follows_the_paper (the formulae written out with scikit-learn),
 test_tradaboost_drops_source_samples_that_disagree.
 """
 

@@ -11,7 +11,7 @@ The answer is the median of the later half of the models, weighted by log(1 / b_
 Source: https://icml.cc/Conferences/2010/papers/352.pdf. Deviations: the one-stage variant; the base learner is the
 suite's, the paper's are trees; e_t is at least 1e-6.
 
-Evidence: tests/test_reweighting.py::test_tradaboost_r2_follows_the_paper (the formulae written out with scikit-learn),
+Evidence: tests/test_boosting.py::test_tradaboost_r2_follows_the_paper (the formulae written out with scikit-learn),
 test_weighted_median.
 """
 

@@ -15,7 +15,7 @@ cross-validated squared error on the target samples is used.
 Source: https://icml.cc/Conferences/2010/papers/352.pdf. Deviations: the base learner is the suite's, the paper's are
 trees; the median error r counts target samples only; r is at least 1e-6.
 
-Evidence: tests/test_reweighting.py::test_two_stage_shares_grow_evenly, test_two_stage_boosting_follows_adaboost_r2 (the
+Evidence: tests/test_boosting.py::test_two_stage_shares_grow_evenly, test_two_stage_boosting_follows_adaboost_r2 (the
 formulae written out with scikit-learn), test_two_stage_forgets_a_misleading_source.
 """
 
