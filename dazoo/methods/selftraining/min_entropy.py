@@ -25,7 +25,8 @@ class MinEntropy(GradientMethod):
     paper = Paper(
         "Semi-supervised Learning by Entropy Minimization", "Grandvalet, Bengio", 2004,
         "https://papers.nips.cc/paper/2740-semi-supervised-learning-by-entropy-minimization", "NIPS",
-        deviations="the unlabelled samples are the target's; the weight is constant, not annealed",
+        deviations="the unlabelled samples are the target's; the weight is constant, not annealed; nothing "
+        "asks for diversity, so on large shifts it can end below source_only, with few classes predicted",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
 
