@@ -90,6 +90,20 @@ def report(
     show_report(folder, select_by, metric)
 
 
+@app.command()
+def compare(
+    folder: Annotated[Path, typer.Argument(help="A result folder.")],
+    a: Annotated[str, typer.Argument(help="A method of the leaderboard.")],
+    b: Annotated[str, typer.Argument(help="The method to compare it with.")],
+    select_by: Annotated[str | None, typer.Option(help="A selection rule instead of the suite's.")] = None,
+    metric: Annotated[str | None, typer.Option(help="A target metric instead of the suite's.")] = None,
+) -> None:
+    """Say in one sentence whether A is better than B, by how much, and how many more seeds would settle it."""
+    from dazoo.cli_stats import show_compare
+
+    show_compare(folder, a, b, select_by, metric)
+
+
 @app.command(name="list")
 def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],

@@ -1,0 +1,224 @@
+"""Is one method better than another: by how much, how surely, and what would settle it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dazoo.bench.select import Cell
+from dazoo.bench.significance import Posterior, bayesian_signed_rank, wilcoxon
+from dazoo.core.errors import DazooError, nearest
+
+if TYPE_CHECKING:
+    from dazoo.bench.report import Report
+
+ROPE = 0.01
+"""Half-width of the region of practical equivalence: a share of 0.01, or 1 % of the mean for other metrics."""
+POWER = 0.8
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mean difference over fixed tasks and its uncertainty from seeds alone.
+
+    Attributes:
+        mean: of the differences over tasks. error: its standard error, NaN with one seed.
+        freedom: degrees of freedom of the error (Welch and Satterthwaite).
+        variance: of one difference between runs, averaged over tasks: ``error^2 = variance / (tasks * seeds)``.
+    """
+
+    mean: float
+    error: float
+    freedom: float
+    variance: float
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Student's interval of the mean; NaN where the error is unknown."""
+        from scipy.stats import t
+
+        if math.isnan(self.error):
+            return float("nan"), float("nan")
+        half = 0.0 if self.error == 0 else float(t.ppf((1 + level) / 2, self.freedom)) * self.error
+        return self.mean - half, self.mean + half
+
+    def p(self) -> float:
+        """Two-sided p value that the mean is zero; NaN where the error is unknown."""
+        from scipy.stats import t
+
+        if math.isnan(self.error):
+            return float("nan")
+        if self.error == 0:
+            return 1.0 if self.mean == 0 else 0.0
+        return float(2 * t.sf(abs(self.mean) / self.error, self.freedom))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``a`` against ``b``; every difference is signed so that positive means ``a`` is better.
+
+    Attributes:
+        tasks: the tasks both have a number on. differences: of the means over seeds, per task.
+        seeds: runs per task of the method that has more of them; 1 means that no interval can be shown.
+        spread: mean and uncertainty from seeds. wilcoxon_p: over tasks, NaN below two tasks.
+        rope: half-width of the region of practical equivalence. posterior: Bayesian signed-rank test over tasks.
+        more_seeds: further seeds per task that would show a difference of this size with a power of 80 %; 0 where it
+            is shown already, None where that cannot be told.
+    """
+
+    a: str
+    b: str
+    tasks: tuple[str, ...]
+    differences: np.ndarray
+    seeds: int
+    spread: Spread
+    wilcoxon_p: float
+    rope: float
+    posterior: Posterior
+    more_seeds: int | None
+
+
+def compare(cells: Mapping[tuple[str, str], Cell], a: str, b: str, higher: bool, share: bool = True) -> Comparison:
+    """Compare two labels on the tasks where both have a number.
+
+    Args:
+        cells: selected cells by (label, task).
+        higher: whether higher values are better. share: whether the metric is a share in [0, 1].
+
+    Raises:
+        DazooError: a label is unknown, or there is no task with numbers of both.
+    """
+    labels = sorted({label for label, _ in cells})
+    for label in (a, b):
+        if label not in labels:
+            raise DazooError(f"the records hold no method {label!r}: {nearest(label, labels)}")
+    if a == b:
+        raise DazooError(f"{a!r} cannot be compared with itself; name two methods")
+    tasks = tuple(
+        sorted(t for label, t in cells if label == a and len(cells[a, t].values) and _has(cells, (b, t)))
+    )  # fmt: skip
+    if not tasks:
+        raise DazooError(f"there is no task on which both {a!r} and {b!r} have a number")
+    most = max(len(c.values) for c in cells.values())
+    groups = [paired(cells[a, t], cells[b, t], higher, most) for t in tasks]
+    differences = np.array([float(g.mean()) for g in groups])
+    level = float(np.mean([abs(cells[m, t].mean) for m in (a, b) for t in tasks]))
+    rope = ROPE if share else ROPE * level
+    spread = seed_spread(groups)
+    return Comparison(
+        a=a,
+        b=b,
+        tasks=tasks,
+        differences=differences,
+        seeds=max(len(g) for g in groups),
+        spread=spread,
+        wilcoxon_p=wilcoxon(differences)[1] if len(tasks) > 1 else float("nan"),
+        rope=rope,
+        posterior=bayesian_signed_rank(differences, rope),
+        more_seeds=more_seeds(spread, len(tasks), min(len(g) for g in groups)),
+    )
+
+
+def _has(cells: Mapping[tuple[str, str], Cell], key: tuple[str, str]) -> bool:
+    return key in cells and len(cells[key].values) > 0
+
+
+def paired(a: Cell, b: Cell, higher: bool, most: int) -> np.ndarray:
+    """Signed differences per seed that both have.
+
+    A method with a single run beside others with ``most > 1`` runs is deterministic: its value stands for every seed.
+    """
+    sign = 1.0 if higher else -1.0
+    one, two = dict(zip(a.seeds, a.values)), dict(zip(b.seeds, b.values))
+    if most > 1 and len(one) != len(two) and 1 in (len(one), len(two)):
+        return sign * (np.asarray(a.values) - np.asarray(b.values))
+    common = [s for s in one if s in two]
+    if not common:
+        return np.array([sign * (a.mean - b.mean)])
+    return sign * np.array([one[s] - two[s] for s in common])
+
+
+def seed_spread(groups: Sequence[np.ndarray]) -> Spread:
+    """Mean over tasks of the mean over seeds, and its standard error, tasks fixed and seeds drawn.
+
+    Args:
+        groups: paired differences (n_seeds,) per task.
+    """
+    mean = float(np.mean([g.mean() for g in groups]))
+    if min(len(g) for g in groups) < 2:
+        return Spread(mean, float("nan"), float("nan"), float("nan"))
+    variances = np.array([g.var(ddof=1) for g in groups])
+    counts = np.array([len(g) for g in groups])
+    # differences that are equal up to rounding have no spread to speak of
+    variances[variances < 1e-24] = 0.0
+    parts = variances / counts
+    error = math.sqrt(float(parts.sum())) / len(groups)
+    freedom = float(parts.sum() ** 2 / (parts**2 / (counts - 1)).sum()) if error > 0 else float("inf")
+    return Spread(mean, error, freedom, float(variances.mean()))
+
+
+def more_seeds(spread: Spread, n_tasks: int, seeds: int) -> int | None:
+    """Further seeds per task for a difference of this size to be shown at 5 % with a power of 80 %.
+
+    From ``n >= (z_0.975 + z_0.8)^2 variance / (tasks * mean^2)``, by the normal law.
+    """
+    from scipy.stats import norm
+
+    if math.isnan(spread.error) or spread.mean == 0:
+        return None
+    if spread.p() < 0.05:
+        return 0
+    z = float(norm.ppf(0.975) + norm.ppf(POWER))
+    wanted = math.ceil(z * z * spread.variance / (n_tasks * spread.mean**2))
+    return max(wanted - seeds, 1)
+
+
+def sentence(made: Report, found: Comparison) -> str:
+    """The answer in one sentence."""
+
+    def points(value: float) -> str:
+        return f"{100 * value:.2f} points" if made.percent else f"{value:.4f}"
+
+    metric, tasks = made.board.metric.replace("_", " "), _count(len(found.tasks), "task")
+    low, high = found.spread.interval()
+    name, other, sign = (found.a, found.b, 1) if found.spread.mean >= 0 else (found.b, found.a, -1)
+    ends = sorted((sign * low, sign * high)) if not math.isnan(low) else []
+    mean = abs(found.spread.mean)
+    if found.more_seeds == 0:
+        head = f"{name} is better than {other} on these tasks"
+    elif mean == 0:
+        head = f"{found.a} and {found.b} are equal"
+    else:
+        head = f"{name} is ahead of {other}, but not surely" if ends else f"{name} is ahead of {other}"
+    by = f" by {points(mean)} of {metric}" if mean else f" in {metric}"
+    by += f" on average over {tasks}"
+    if ends:
+        by += f" (95 % interval over seeds {points(ends[0])} to {points(ends[1])}, p = {found.spread.p():.2g})"
+    else:
+        by += " (no interval is shown, because with one seed the spread between seeds is unknown)"
+    p = "" if math.isnan(found.wilcoxon_p) else f"Wilcoxon over tasks p = {found.wilcoxon_p:.2g}, "
+    chance = found.posterior
+    over = (
+        f"{p}probability that {found.a} is better {chance.better:.2f}, "
+        f"practically equal (within {points(found.rope)}) {chance.equal:.2f}, worse {chance.worse:.2f}"
+    )
+    return f"{head}{by}; {over}; {_settle(found)}."
+
+
+def _settle(found: Comparison) -> str:
+    if found.more_seeds is None and found.spread.mean == 0:
+        return "no number of seeds is expected to tell them apart"
+    if found.more_seeds is None:
+        return "at least one more seed is needed before anything can be said about seeds"
+    if found.more_seeds == 0:
+        return "no more seeds are needed"
+    if abs(found.spread.mean) < found.rope and found.more_seeds > 1000:
+        return "the difference is practically nothing, and over 1000 more seeds would be needed to show it"
+    return f"about {_count(found.more_seeds, 'more seed')} per task would settle it"
+
+
+def _count(n: int, word: str) -> str:
+    return f"{n} {word}{'' if n == 1 else 's'}"
