@@ -30,7 +30,7 @@ def cosine_graph(x: Tensor, neighbours: int) -> Tensor:
     for start in range(0, n, size):
         rows = torch.arange(start, min(start + size, n), device=x.device)
         cosines = unit[rows] @ unit.T
-        cosines[torch.arange(len(rows)), rows] = -2.0
+        cosines[torch.arange(len(rows), device=x.device), rows] = -2.0
         best = cosines.topk(k, dim=1)
         out[rows[:, None], best.indices] = best.values.clamp(min=0)
     return torch.maximum(out, out.T)
