@@ -30,8 +30,8 @@ class FixMatch(GradientMethod):
         "Sohn, Berthelot, Li, Zhang, Carlini, Cubuk, Kurakin, Zhang, Raffel", 2020, "https://arxiv.org/abs/2001.07685",
         "NeurIPS",
         deviations="as many target as source samples per batch (the paper: 7 to 1); no average of the weights; strong "
-        "views of vectors are noise and masked entries; on large shifts confident labels are wrong and it can end below "
-        "source_only",
+        "views of vectors are noise and masked entries; on large shifts confident labels are wrong and it can end "
+        "below source_only",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     strong_views = True
