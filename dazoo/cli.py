@@ -91,6 +91,23 @@ def report(
 
 
 @app.command()
+def ledger(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Result folders, or folders of such; 'results' by default.")
+    ] = None,
+    published: Annotated[
+        Path | None, typer.Option(help="CSV of published numbers; reference/published.csv beside $DAZOO_DATA.")
+    ] = None,
+    rows: Annotated[Path | None, typer.Option(help="The declaration; benchmarks/published/ledger.yaml.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the page here instead of printing it.")] = None,
+) -> None:
+    """Compare published averages with ours, computed from the records of result folders."""
+    from dazoo.cli_run import show_ledger
+
+    show_ledger(folders or [Path("results")], published, rows, out)
+
+
+@app.command()
 def compare(
     folder: Annotated[Path, typer.Argument(help="A result folder.")],
     a: Annotated[str, typer.Argument(help="A method of the leaderboard.")],

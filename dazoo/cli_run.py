@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from dazoo.bench.harness import Job, carry_out, prepare
-from dazoo.bench.report import Report, report, rule_sentence, skipped
+from dazoo.bench.report import Report, report, rule_sentence, skipped, write
 from dazoo.cli_list import suite_files
 from dazoo.core.errors import DazooError, nearest
 
@@ -34,6 +34,21 @@ def run_suite(suite: str, **options: Any) -> None:
 def show_report(folder: Path, select_by: str | None, metric: str | None) -> None:
     """Rebuild and print a leaderboard."""
     show(report(folder, select_by, metric))
+
+
+def show_ledger(folders: list[Path], published: Path | None, rows: Path | None, out: Path | None) -> None:
+    """Make the ledger; print it, or write it and print the verdicts."""
+    from dazoo.bench.ledger import make_ledger, markdown
+
+    lines = make_ledger(folders, published, rows)
+    if out is None:
+        print(markdown(lines), end="")
+        return
+    write(out, markdown(lines))
+    for line in lines:
+        numbers = "" if line.ours is None else f"{line.ours:.2f}, published {line.published.average:.1f}: "
+        print(f"{line.declared.dataset} {line.declared.method}: {numbers}{line.verdict}")
+    print(f"page: {out}")
 
 
 def find_suite(name: str) -> Path:

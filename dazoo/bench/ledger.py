@@ -1,0 +1,240 @@
+"""The ledger: published averages beside ours, computed from records, a published table and a declaration."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dazoo.bench.published import (
+    Declared,
+    Published,
+    default_published,
+    default_rows,
+    read_declaration,
+    read_published,
+)
+from dazoo.bench.select import Run, read_runs, select
+from dazoo.bench.store import FOLDER, records
+from dazoo.bench.suite import Suite
+from dazoo.core.errors import DazooError, nearest
+from dazoo.data.registry import split_name
+
+RECIPE = ("optimizer", "lr", "momentum", "weight_decay", "schedule", "ramp", "steps", "batch", "bottleneck")
+HEAD = (
+    "published row", "ours", "hyper-parameters", "protocol", "chosen by", "published", "ours (%)", "difference",
+    "mean difference per pair", "verdict", "remark",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Line:
+    """A declared row with its numbers; ``ours`` is None with the reason in ``verdict``."""
+
+    declared: Declared
+    published: Published
+    ours: float | None
+    per_pair: float | None
+    verdict: str
+    methods: str = ""
+    hparams: str = ""
+    protocol: str = ""
+    chosen_by: str = ""
+
+    @property
+    def difference(self) -> float | None:
+        return None if self.ours is None else self.ours - self.published.average
+
+
+@dataclass(frozen=True)
+class Results:
+    """Runs of one result folder and the specification of each by key."""
+
+    runs: Sequence[Run]
+    specs: dict[str, dict[str, Any]]
+
+
+def read_results(folders: Iterable[str | Path], wanted: Iterable[str]) -> dict[str, Results]:
+    """The result folders of the suites ``wanted``, by suite; a folder of result folders stands for all of them.
+
+    Raises:
+        DazooError: a folder that holds no records.
+    """
+    found: dict[str, Results] = {}
+    names = set(wanted)
+    for folder in map(Path, folders):
+        inner = [folder] if (folder / FOLDER).is_dir() else sorted(p.parent for p in folder.glob(f"*/{FOLDER}"))
+        if not inner:
+            raise DazooError(f"{folder} holds no records; run a suite first and name its result folder")
+        for one in inner:
+            copy = one / "suite.yaml"
+            name = Suite.load(copy).name if copy.is_file() else one.resolve().name
+            if name in names:
+                found[name] = Results(read_runs(one).runs, {r["key"]: r["spec"] for r in records(one)})
+    return found
+
+
+def ledger(
+    declared: Sequence[Declared], published: dict[tuple[str, str, str], Published], results: dict[str, Results]
+) -> list[Line]:
+    """Every declared row with its numbers."""
+    return [_line(row, _published(row, published), results) for row in declared]
+
+
+def _published(row: Declared, table: dict[tuple[str, str, str], Published]) -> Published:
+    key = (row.dataset, row.representation, row.method)
+    if row.average is not None:
+        return Published(row.average, {})
+    if key not in table:
+        known = [m for d, r, m in table if (d, r) == key[:2]]
+        raise DazooError(f"the published table has no row {' '.join(key)}: {nearest(row.method, known)}")
+    return table[key]
+
+
+def _line(row: Declared, published: Published, results: dict[str, Results]) -> Line:
+    runs, specs = _gather(row, results)
+    if not runs:
+        return Line(row, published, None, None, "not run")
+    keys = {(r.task, r.trial, r.seed): r.key for r in runs}
+    cells = {split_name(c.task)[1:]: c for c in select(runs, row.select_by, "accuracy")}
+    good = {(s[0], t): c for (s, t), c in cells.items() if len(s) == 1 and len(c.values)}
+    wanted = set(published.pairs) or set(good)
+    chosen = [specs[keys[c.task, c.trial, s]] for p, c in sorted(good.items()) if p in wanted for s in c.seeds]
+    shown = {
+        "methods": _counted([s["method"] for s in chosen]),
+        "hparams": _hparams([s["hparams"] for s in chosen]),
+        "protocol": _protocol([s["protocol"] for s in chosen]),
+        "chosen_by": _counted([c.selected_by for p, c in good.items() if p in wanted]),
+    }
+    if not wanted <= set(good) or not good:
+        return Line(row, published, None, None, f"incomplete: {len(wanted & set(good))} of {len(wanted)} pairs")
+    values = {p: 100 * good[p].mean for p in sorted(wanted)}
+    ours = float(np.mean(list(values.values())))
+    gaps = [abs(values[p] - v) for p, v in published.pairs.items()]
+    close = abs(ours - published.average) <= row.within + 1e-9
+    return Line(
+        row,
+        published,
+        ours,
+        float(np.mean(gaps)) if gaps else None,
+        f"within {row.within:.1f}" if close else "not reproduced",
+        **shown,
+    )
+
+
+def _gather(row: Declared, results: dict[str, Results]) -> tuple[list[Run], dict[str, dict[str, Any]]]:
+    """The runs of a row under one label; every setting to choose from becomes a trial."""
+    settings: dict[tuple[str, str, int], int] = {}
+    found: list[Run] = []
+    specs: dict[str, dict[str, Any]] = {}
+    for source in row.runs:
+        held = results.get(source.suite)
+        for run in held.runs if held else ():
+            if fnmatch.fnmatchcase(run.label, source.label):
+                trial = settings.setdefault((source.suite, run.label, run.trial), len(settings))
+                found.append(replace(run, label=row.method, trial=trial))
+        specs |= held.specs if held else {}
+    found.sort(key=lambda r: (r.task, r.trial, r.seed))
+    return found, specs
+
+
+# -- words --------------------------------------------------------------------------------------------------------
+
+
+def _counted(values: Sequence[str]) -> str:
+    """The values, with how often each occurs where they differ."""
+    counts = Counter(values)
+    if len(counts) < 2:
+        return next(iter(counts), "")
+    return ", ".join(f"{v} ({n} of {len(values)})" for v, n in sorted(counts.items()))
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _hparams(settings: Sequence[dict[str, Any]]) -> str:
+    names = dict.fromkeys(k for s in settings for k in s)
+    return "; ".join(f"{k} {_counted([_text(s[k]) for s in settings if k in s])}" for k in names) or "none"
+
+
+def _protocol(protocols: Sequence[dict[str, Any]]) -> str:
+    return _counted([_one_protocol(p) for p in protocols])
+
+
+def _one_protocol(p: dict[str, Any]) -> str:
+    parts = [" then ".join(p["transform"]) or "features as they are"]
+    recipe, finish = p.get("recipe"), p.get("classifier")
+    if recipe:
+        parts.append("network: " + ", ".join(f"{k} {_text(recipe[k])}" for k in RECIPE))
+    if finish:
+        parts.append(" ".join([finish["name"], *(f"{k}={_text(v)}" for k, v in finish.items() if k != "name")]))
+    if p["source_holdout"]:
+        parts.append(f"{100 * p['source_holdout']:g} % of the source held out")
+    return "; ".join(parts)
+
+
+def markdown(lines: Sequence[Line]) -> str:
+    """The ledger as a page; depends on its arguments only."""
+    close = sum(line.verdict.startswith("within") for line in lines)
+    out = [
+        "# Published numbers and ours",
+        "",
+        "Made by `dazoo ledger` from the records in `results/`, a table of published numbers and",
+        "`benchmarks/published/ledger.yaml`. Averages over all pairs of a dataset, accuracy in percent. No run and no",
+        "selection saw a target label; where a hyper-parameter is not the paper's, its row says so. A difference is",
+        "ours minus published. The mean difference per pair (without signs) tells whether the pairs agree too, or only",
+        "their average.",
+        "",
+        f"{close} of {len(lines)} rows are as close as they should be.",
+    ]
+    groups = dict.fromkeys((line.declared.dataset, line.declared.representation) for line in lines)
+    for dataset, representation in groups:
+        members = [r for r in lines if (r.declared.dataset, r.declared.representation) == (dataset, representation)]
+        out += ["", f"## {dataset}, {representation}", "", _table_line(HEAD), _table_line(["---"] * len(HEAD))]
+        out += [_table_line(_cells(line)) for line in members]
+    return "\n".join(out) + "\n"
+
+
+def _cells(line: Line) -> list[str]:
+    row, gap = line.declared, line.difference
+    origin = f" ({row.origin})" if row.origin else ""
+    remark = " ".join(row.remark.split())
+    cited = f" ({row.reported_in})" if row.reported_in else ""
+    return [
+        row.method,
+        line.methods,
+        line.hparams + origin if line.hparams else "",
+        line.protocol,
+        line.chosen_by,
+        f"{line.published.average:.1f}{cited}",
+        "" if line.ours is None else f"{line.ours:.2f}",
+        "" if gap is None else f"{gap:+.2f}",
+        "" if line.per_pair is None else f"{line.per_pair:.2f}",
+        line.verdict,
+        remark,
+    ]
+
+
+def _table_line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
+
+
+def make_ledger(
+    folders: Sequence[str | Path], published: str | Path | None = None, rows: str | Path | None = None
+) -> list[Line]:
+    """Read everything and compare.
+
+    Args:
+        folders: result folders, or folders of such.
+        published: CSV of published numbers; by default ``reference/published.csv`` beside the data root.
+        rows: the declaration; by default that of ``benchmarks/``.
+    """
+    table = read_published(published if published is not None else default_published())
+    declared = read_declaration(rows if rows is not None else default_rows())
+    return ledger(declared, table, read_results(folders, {s.suite for row in declared for s in row.runs}))
