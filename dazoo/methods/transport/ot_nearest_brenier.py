@@ -15,10 +15,12 @@ z_i = n_s sum_j P_ij x_t,j. With h = g - l x and u = phi - l ||x||^2 / 2 the con
     c_ij = u_j - u_i + <h_j, x_i - x_j> + ||h_i - h_j||^2 / (2 (L - l)) <= 0,   objective mean_i ||h_i + l x_i - z_i||^2
 
 a convex problem per region, solved by the method of multipliers with L-BFGS in the span of the region's data (POT
-hands it to cvxpy, a constraint object per pair). Regions are k-means clusters of the source of about ``size`` samples.
+hands it to cvxpy, a constraint object per pair). Regions are the cells of a tree: the source is halved along its first
+principal direction, and so are the halves, until no cell holds more than ``size`` samples.
 
-Source: https://arxiv.org/abs/1905.10812. Deviations: new samples move as their nearest training sample did, not by the
-paper's optimisation problem per sample; constraints hold to 1e-4 of the region's squared radius.
+Source: https://arxiv.org/abs/1905.10812. Deviations: regions of even size rather than k-means clusters, whose largest
+one would decide the cost; new samples move as their nearest training sample did, not by an optimisation problem per
+sample; constraints hold to ``tolerance`` of the region's squared radius.
 
 Evidence: tests/test_transport_brenier.py::test_region_solver_equals_a_generic_solver (SLSQP on POT's constraints),
 test_in_one_dimension_it_is_regression_with_bounded_slopes (scipy.optimize.lsq_linear),
@@ -44,8 +46,6 @@ from dazoo.methods.steps import NearestShift
 from dazoo.methods.transport._plan import barycentric, check_size, emd_plan
 from dazoo.ops.linear import squared_distances
 
-FEASIBLE = 1e-4
-
 
 @register
 class OtNearestBrenier(FeatureMap):
@@ -57,14 +57,15 @@ class OtNearestBrenier(FeatureMap):
         2020,
         "https://arxiv.org/abs/1905.10812",
         "AISTATS",
-        "new samples move as their nearest training sample",
+        "regions of even size; new samples move as their nearest training sample",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
     low: float = hp(0.6, 0.05, 0.9, help="strong convexity of the potential in a region")
     high: float = hp(1.4, 1.0, 5.0, log=True, help="Lipschitz constant of its gradient in a region")
-    size: int = hp(32, 8, 64, log=True, help="source samples per region, on average")
+    size: int = hp(32, 8, 64, log=True, help="largest number of source samples per region")
     rounds: int = hp(5, help="largest number of alternations of plan and potential")
+    tolerance: float = hp(1e-3, help="largest violation of a constraint, relative to a region's squared radius")
     memory_gib: float = hp(4.0, help="largest memory of the plan and its costs, in GiB")
 
     def align(self, seen: Seen, ctx: Context) -> Aligned:
@@ -80,7 +81,7 @@ class OtNearestBrenier(FeatureMap):
         xs, xt = pair(seen)
         check_size(len(xs), len(xt), self.memory_gib)
         regions = [
-            Region(xs[r].cpu().numpy(), r, self.low, self.high) for r in regions_of(xs, self.size, ctx.gen) if len(r)
+            Region(xs[r].cpu().numpy(), r, self.low, self.high, self.tolerance) for r in regions_of(xs, self.size)
         ]
         images, last, values = xs, None, []
         for _ in range(max(self.rounds, 1)):
@@ -96,7 +97,7 @@ class OtNearestBrenier(FeatureMap):
         else:
             ctx.warn(f"ot_nearest_brenier stopped after {self.rounds} rounds before the plan settled")
         worst = max(region.violation for region in regions)
-        if worst > FEASIBLE:
+        if worst > self.tolerance:
             ctx.warn(f"ot_nearest_brenier: the regularity of the potential holds only to {worst:.1e}")
         return images, values
 
@@ -109,6 +110,7 @@ class Region:
     rows: Tensor
     low: float
     high: float
+    tolerance: float = 1e-3
     violation: float = 0.0
 
     def __post_init__(self) -> None:
@@ -131,7 +133,13 @@ class Region:
         basis = basis[values > 1e-12 * max(values[0], 1e-300)]
         xb, wb = x @ basis.T, z @ basis.T - self.low * (x @ basis.T)
         h, self.u, self.multipliers, self.violation = nearest_smooth_gradients(
-            xb, wb, self.high - self.low, wb if self.h is None else self.h @ basis.T, self.u, self.multipliers
+            xb,
+            wb,
+            self.high - self.low,
+            wb if self.h is None else self.h @ basis.T,
+            self.u,
+            self.multipliers,
+            self.tolerance,
         )
         self.h = h @ basis
         images = (h + self.low * xb) @ basis
@@ -139,7 +147,13 @@ class Region:
 
 
 def nearest_smooth_gradients(
-    x: np.ndarray, w: np.ndarray, bound: float, h: np.ndarray, u: np.ndarray, multipliers: np.ndarray
+    x: np.ndarray,
+    w: np.ndarray,
+    bound: float,
+    h: np.ndarray,
+    u: np.ndarray,
+    multipliers: np.ndarray,
+    tolerance: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Gradients h (m, r) nearest to ``w`` of a convex function with ``bound``-Lipschitz gradient at ``x`` (m, r).
 
@@ -172,27 +186,35 @@ def nearest_smooth_gradients(
 
     weight, worst = 1000.0 / m, np.inf
     flat = np.concatenate([h.ravel(), u])
-    for _ in range(40):
+    for _ in range(25):
         found = minimize(
             lagrangian, flat, (multipliers, weight), method="L-BFGS-B", jac=True,
-            options={"maxiter": 500, "maxcor": 20, "ftol": 1e-9, "gtol": 1e-5 / m},
+            options={"maxiter": 200, "maxcor": 20, "ftol": 1e-6 * tolerance, "gtol": 1e-2 * tolerance / m},
         )  # fmt: skip
         flat = found.x
         c = constraints(flat[: m * r].reshape(m, r), flat[m * r :])
         multipliers = np.maximum(multipliers + weight * c, 0.0)
         before, worst = worst, float(c.max())
-        if worst <= FEASIBLE:
+        if worst <= tolerance:
             break
         if worst > 0.5 * before:
             weight *= 4.0
     return flat[: m * r].reshape(m, r), flat[m * r :], multipliers, worst
 
 
-def regions_of(x: Tensor, size: int, gen: torch.Generator) -> list[Tensor]:
-    """Rows of the k-means clusters of ``x`` (n, d) that hold about ``size`` samples each."""
-    from sklearn.cluster import KMeans
-
-    count = min(-(-len(x) // max(size, 1)), len(torch.unique(x, dim=0)))
-    seed = int(torch.randint(2**31 - 1, (1,), generator=gen))
-    labels = torch.from_numpy(KMeans(count, n_init=4, random_state=seed).fit(x.cpu().numpy()).labels_).to(x.device)
-    return [torch.nonzero(labels == k)[:, 0] for k in range(count)]
+def regions_of(x: Tensor, size: int) -> list[Tensor]:
+    """Rows of the cells of ``x`` (n, d), each of at most ``size`` samples, halved along first principal directions."""
+    waiting, cells = [torch.arange(len(x), device=x.device)], []
+    while waiting:
+        rows = waiting.pop()
+        if len(rows) <= max(size, 2):
+            cells.append(rows)
+            continue
+        centred = x[rows] - x[rows].mean(dim=0)
+        direction = centred[centred.square().sum(dim=1).argmax()]
+        for _ in range(10):
+            direction = centred.T @ (centred @ direction)
+            direction = direction / direction.norm().clamp(min=1e-300)
+        order = (centred @ direction).argsort(stable=True)
+        waiting += [rows[order[: len(rows) // 2]], rows[order[len(rows) // 2 :]]]
+    return cells
