@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from dazoo.bench.suite import LAST
+from dazoo.bench.suite import LAST, ORACLE_RULE
 from dazoo.bench.yamlfile import read_yaml
 from dazoo.core.errors import DazooError
 from dazoo.data.registry import data_root
@@ -58,6 +58,13 @@ class Declared(_Strict):
     origin: str = ""
     remark: str = ""
 
+    @field_validator("select_by")
+    @classmethod
+    def _label_free(cls, rule: str) -> str:
+        if rule == ORACLE_RULE:
+            raise ValueError("a ledger never selects by target labels; name a validator or 'last'")
+        return rule
+
 
 @dataclass(frozen=True)
 class Published:
@@ -94,7 +101,8 @@ def read_declaration(path: str | Path) -> list[Declared]:
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(p) for p in first["loc"])
-            raise origin.error((i, *first["loc"]), f"{place}: {first['msg'].lower()}") from None
+            problem = first["msg"].removeprefix("Value error, ")
+            raise origin.error((i, *first["loc"]), f"{place}: {problem[0].lower()}{problem[1:]}") from None
     return found
 
 
