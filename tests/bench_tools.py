@@ -32,6 +32,8 @@ def write_run(
     started: str = "2024-01-01T00:00:00",
     family: str = "made_up",
     seconds: float = 1.0,
+    predicted: list[dict[str, float]] | None = None,
+    curves: dict[str, list[tuple[int, float]]] | None = None,
 ) -> None:
     """Append a record with the given scores and target metrics per checkpoint."""
     target = target or []
@@ -40,6 +42,8 @@ def write_run(
         {"step": i + 1, "fraction": (i + 1) / len(target), "scores": s, "target": t}
         for i, (s, t) in enumerate(zip(scores, target))
     ]
+    for point, found in zip(points, predicted or []):
+        point["predicted"] = found
     body: dict[str, Any] = {
         "variant": variant,
         "started": started,
@@ -49,6 +53,7 @@ def write_run(
         },
         "checkpoints": points,
         "seconds": seconds,
+        "curves": curves or {},
     }  # fmt: skip
     if status != "ok":
         body |= {"error": {"type": "ValueError", "message": "it broke", "traceback": ""}, "checkpoints": []}

@@ -40,3 +40,10 @@ def value_metrics(predicted: np.ndarray, true: np.ndarray) -> dict[str, float]:
         "rmse": float(np.sqrt((error**2).mean())),
         "r2": 1 - float((error**2).sum()) / spread if spread > 0 else float("nan"),
     }
+
+
+def effective_classes(labels: np.ndarray, n_classes: int) -> float:
+    """Effective number of classes among ``labels`` (n,): exp of the entropy of their shares, 1 where there is one."""
+    shares = np.bincount(labels, minlength=n_classes) / max(len(labels), 1)
+    shares = shares[shares > 0]
+    return float(np.exp(-(shares * np.log(shares)).sum()))

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dazoo.bench.select import ORACLE_LABEL
-from dazoo.bench.suite import LAST, ORACLE_RULE
-from dazoo.bench.table import Row, leaderboard
+from dazoo.bench.table import Row
 from dazoo.data.registry import split_name
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ def page(made: Report) -> str:
         tasks=[_task(t) for t in board.tasks],
         grid=_grid(made),
         rules=_rules(made),
+        findings=made.sections.findings,
         failures=_failures(made),
         warnings=_notes(made),
         digits=made.show,
@@ -86,15 +86,11 @@ def _grid(made: Report) -> list[dict[str, Any]]:
 
 
 def _rules(made: Report) -> dict[str, Any]:
-    """Mean metric of every method under every rule the records allow: selection is a query."""
-    runs = made.runs.runs
-    names = [*sorted({v for r in runs for v in r.validators}), LAST, ORACLE_RULE]
-    boards = {name: leaderboard(runs, name, made.board.metric, intervals=False) for name in names}
-    means = {name: {r.label: r.mean for r in b.rows} for name, b in boards.items()}
-    labels = [r.label for r in made.board.rows if not math.isnan(r.mean)]
-    marks = {r.label: r.mark for r in made.board.rows}
-    rows = [{"label": m, "mark": marks[m], "values": [means[n].get(m, math.nan) for n in names]} for m in labels]
-    return {"names": [ORACLE_LABEL if n == ORACLE_RULE else n for n in names], "rows": rows}
+    """Mean metric of every method under every rule the records allow, and what each rule costs."""
+    parts = made.sections
+    rows = [{"label": label, "mark": mark, "values": values} for label, mark, values in parts.rule_rows()]
+    regrets = [{"regret": r, "words": parts.words(r)} for r in parts.regrets]
+    return {"names": parts.rule_names(), "rows": rows, "regrets": regrets, "oracle": ORACLE_LABEL}
 
 
 def _failures(made: Report) -> list[dict[str, Any]]:

@@ -10,8 +10,9 @@ import os
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dazoo.bench.metrics import SHARES
 from dazoo.bench.select import ORACLE_LABEL, Cell, Runs, read_runs
@@ -20,6 +21,9 @@ from dazoo.bench.suite import LAST, ORACLE_RULE, Suite
 from dazoo.bench.table import Leaderboard, Row, leaderboard
 from dazoo.core.errors import DazooError, nearest
 from dazoo.data.registry import split_name
+
+if TYPE_CHECKING:
+    from dazoo.bench.sections import Sections
 
 PER_TASK = ("method", "source", "target", "metric", "mean", "std", "n_seeds", "selected_by")
 OVERALL = ("method", "family", "mean", "ci_low", "ci_high", "mean_rank", "seconds", "selected_by")
@@ -53,6 +57,13 @@ class Report:
         if math.isnan(value):
             return ""
         return f"{100 * value:.{digits}f}" if self.percent else f"{value:.{digits + 2}f}"
+
+    @cached_property
+    def sections(self) -> Sections:
+        """Selection rules side by side, and findings."""
+        from dazoo.bench.sections import Sections
+
+        return Sections(self)
 
     @property
     def unit(self) -> str:
@@ -104,12 +115,13 @@ def load_report(folder: str | Path, select_by: str | None = None, metric: str | 
 
 
 def report(folder: str | Path, select_by: str | None = None, metric: str | None = None) -> Report:
-    """Rebuild ``leaderboard.{md,csv,html}`` and ``per_task.csv`` of a result folder from its records."""
+    """Rebuild ``leaderboard.{md,csv,html}``, ``per_task.csv`` and ``validators.csv`` of a folder from its records."""
     made = load_report(folder, select_by, metric)
     from dazoo.bench.page import page
 
     write(made.folder / "leaderboard.csv", leaderboard_csv(made))
     write(made.folder / "per_task.csv", per_task_csv(made))
+    write(made.folder / "validators.csv", made.sections.validators_csv())
     write(made.folder / "leaderboard.md", markdown(made))
     write(made.folder / "leaderboard.html", page(made))
     return made
@@ -142,12 +154,12 @@ def _json(path: Path) -> dict[str, Any]:
 
 def leaderboard_csv(made: Report) -> str:
     """One row per method, best first. A method without a number has the reason in the column ``mean``."""
-    return _csv(OVERALL, (_overall(row) for row in made.board.rows))
+    return csv_text(OVERALL, (_overall(row) for row in made.board.rows))
 
 
 def _overall(row: Row) -> list[str]:
-    numbers = [row.problem or _number(row.mean), _number(row.low), _number(row.high), _number(row.rank, 3)]
-    return [row.label, row.family, *numbers, _number(row.seconds, 3), row.selected_by]
+    numbers = [row.problem or number(row.mean), number(row.low), number(row.high), number(row.rank, 3)]
+    return [row.label, row.family, *numbers, number(row.seconds, 3), row.selected_by]
 
 
 def per_task_csv(made: Report) -> str:
@@ -159,10 +171,10 @@ def per_task_csv(made: Report) -> str:
             if cell is None:
                 continue
             _, sources, target = split_name(task)
-            mean = _number(cell.mean) or problem(cell)
+            mean = number(cell.mean) or problem(cell)
             where = [row.label, "+".join(sources), target, made.board.metric]
-            rows.append([*where, mean, _number(cell.std), str(len(cell.values)), cell.selected_by])
-    return _csv(PER_TASK, rows)
+            rows.append([*where, mean, number(cell.std), str(len(cell.values)), cell.selected_by])
+    return csv_text(PER_TASK, rows)
 
 
 def problem(cell: Cell) -> str:
@@ -172,7 +184,8 @@ def problem(cell: Cell) -> str:
     return "" if len(cell.values) else "incomplete"
 
 
-def _csv(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def csv_text(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A CSV file with a header."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
@@ -180,7 +193,8 @@ def _csv(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return out.getvalue()
 
 
-def _number(value: float, digits: int = 6) -> str:
+def number(value: float, digits: int = 6) -> str:
+    """A number with fixed digits, empty for NaN."""
     return "" if math.isnan(value) else f"{value:.{digits}f}"
 
 
@@ -238,10 +252,11 @@ def markdown(made: Report) -> str:
     lines += [made.description, ""] if made.description else []
     lines += [rule_sentence(made), ""] + [f"- {fact}" for fact in facts(made)] + [""]
     head = ["method", "family", made.unit, "95 % interval", "mean rank", "s per run", "selected by", "sees"]
-    lines += _table(head, [_md_row(made, row) for row in board.rows])
+    lines += md_table(head, [_md_row(made, row) for row in board.rows])
     lines += ["", "## Per task", "", f"Mean of {made.unit} over seeds, ± standard deviation.", ""]
     short = [t.partition("/")[2] for t in board.tasks]
-    lines += _table(["method", *short], [[_name(r), *_md_cells(made, r)] for r in board.rows])
+    lines += md_table(["method", *short], [[_name(r), *_md_cells(made, r)] for r in board.rows])
+    lines += made.sections.markdown()
     if made.failures:
         lines += ["", "## Failures", ""]
         for cell, error in made.failures:
@@ -252,7 +267,7 @@ def markdown(made: Report) -> str:
 
 def _md_row(made: Report, row: Row) -> list[str]:
     interval = f"{made.show(row.low)} to {made.show(row.high)}" if not math.isnan(row.low) else ""
-    numbers = [row.problem or made.show(row.mean), interval, _number(row.rank, 2), _number(row.seconds, 2)]
+    numbers = [row.problem or made.show(row.mean), interval, number(row.rank, 2), number(row.seconds, 2)]
     return [_name(row), row.family, *numbers, row.selected_by, row.mark or "no target labels"]
 
 
@@ -274,7 +289,9 @@ def _name(row: Row) -> str:
     return row.label + (" †" if row.mark else "")
 
 
-def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+def md_table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+
     def line(cells: list[str]) -> str:
         return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
 

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from dazoo.bench.evaluate import evaluate
+from dazoo.bench.metrics import effective_classes
 from dazoo.bench.plan import Protocol, RunSpec
 from dazoo.bench.store import Writer
 from dazoo.core.errors import DazooError
@@ -102,7 +103,8 @@ class Runner:
             target = evaluate(task, point.predictor, (seen.target.x, evidence.target), strict=False)
             scores, problems = score_all(spec.protocol.validators, evidence)
             warnings.extend(p for p in problems if p not in warnings)
-            notes.append({"step": point.step, "fraction": point.fraction, "scores": scores, "target": target})
+            note = {"step": point.step, "fraction": point.fraction, "scores": scores, "target": target}
+            notes.append(note | {"predicted": predicted_classes(evidence)})
             looking += time.perf_counter() - began
 
         if spec.protocol.recipe is not None:
@@ -173,6 +175,18 @@ class Runner:
 
             domain = frozen(domain, protocol.backbone, image_size=protocol.image_size, device=self.place.device)
         return apply(domain, protocol.transform)
+
+
+def predicted_classes(evidence: Evidence) -> dict[str, float] | None:
+    """Effective number of classes (exp of the entropy of their shares) predicted on the target, and among the source's
+    labels; None for regression. No label of the target is needed.
+    """
+    if evidence.n_classes == 0:
+        return None
+    labels = evidence.source_labels
+    found = effective_classes(evidence.target.labels.numpy(), evidence.n_classes)
+    known = float(evidence.n_classes) if labels is None else effective_classes(labels.cpu().numpy(), evidence.n_classes)
+    return {"target": round(found, 6), "source": round(known, 6)}
 
 
 def in_order(specs: Iterable[RunSpec]) -> list[RunSpec]:

@@ -24,7 +24,9 @@ ORACLE_LABEL = "oracle (target labels)"
 class Run:
     """One record, as compact as a selection needs it.
 
-    ``scores`` (checkpoints, validators) and ``target`` (checkpoints, metrics) hold NaN where undefined.
+    ``scores`` (checkpoints, validators) and ``target`` (checkpoints, metrics) hold NaN where undefined. ``predicted``
+    (checkpoints, 2) are the effective numbers of classes predicted on the target and in the source; NaN where unknown.
+    ``idle`` names the loss terms that were zero all the time.
     """
 
     key: str
@@ -44,6 +46,8 @@ class Run:
     metrics: tuple[str, ...]
     scores: np.ndarray
     target: np.ndarray
+    predicted: np.ndarray
+    idle: tuple[str, ...]
 
     def score(self, validator: str) -> np.ndarray:
         """Scores (checkpoints,) of one validator."""
@@ -114,7 +118,14 @@ def _run(record: dict[str, Any], names: dict[tuple[str, ...], tuple[str, ...]]) 
         metrics=names.setdefault(metrics, metrics),
         scores=_table(points, "scores", validators),
         target=_table(points, "target", metrics),
+        predicted=_table([{"predicted": p.get("predicted") or {}} for p in points], "predicted", ("target", "source")),
+        idle=tuple(sorted(name for name, curve in (record.get("curves") or {}).items() if _idle(curve))),
     )
+
+
+def _idle(curve: list[Any]) -> bool:
+    """Whether a loss term was exactly zero at every step that was logged, of at least five."""
+    return len(curve) >= 5 and not any(value for _, value in curve)
 
 
 def _table(points: list[dict[str, Any]], part: str, names: tuple[str, ...]) -> np.ndarray:

@@ -1,0 +1,98 @@
+"""Parts of a report beside the leaderboard: selection rules side by side with what each costs, and findings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from dazoo.bench.findings import Finding, findings
+from dazoo.bench.regret import Regret, regrets
+from dazoo.bench.report import Report, csv_text, md_table, number
+from dazoo.bench.select import ORACLE_LABEL
+from dazoo.bench.suite import LAST, ORACLE_RULE
+from dazoo.bench.table import MARKS, Leaderboard, leaderboard
+
+VALIDATORS = ("rule", "mean", "oracle", "regret", "rank_correlation", "collapsed_share", "cells", "undefined")
+
+
+class Sections:
+    """What is computed once for Markdown, CSV and page.
+
+    Attributes:
+        boards: a leaderboard without intervals per rule that the records allow, ``last`` and ``oracle`` at the end.
+        regrets: least first, the oracle last. findings: about the models selected by the report's rule.
+    """
+
+    def __init__(self, made: Report):
+        runs, metric = made.runs.runs, made.board.metric
+        rules = [*sorted({v for r in runs for v in r.validators}), LAST, ORACLE_RULE]
+        self.made = made
+        self.boards: dict[str, Leaderboard] = {n: leaderboard(runs, n, metric, intervals=False) for n in rules}
+        cells = {n: b.cells for n, b in self.boards.items()}
+        self.regrets: list[Regret] = regrets(runs, cells, metric, hidden=tuple(MARKS))
+        self.findings: list[Finding] = findings(runs, made.board.cells, made.board.higher_is_better, made.percent)
+
+    def rule_rows(self) -> list[tuple[str, str, list[float]]]:
+        """``(label, mark, means by rule)`` of every method with a number, best first."""
+        means = {n: {r.label: r.mean for r in b.rows} for n, b in self.boards.items()}
+        return [
+            (r.label, r.mark, [means[n].get(r.label, math.nan) for n in self.boards])
+            for r in self.made.board.rows
+            if not math.isnan(r.mean)
+        ]
+
+    def rule_names(self) -> list[str]:
+        """Heads of the columns of ``rule_rows``; the oracle's says that it looks at target labels."""
+        return [shown(n) for n in self.boards]
+
+    def validators_csv(self) -> str:
+        """One row per rule."""
+        return csv_text(VALIDATORS, (_row(r) for r in self.regrets))
+
+    def markdown(self) -> list[str]:
+        """Lines to follow the leaderboard."""
+        made = self.made
+        lines = ["", "## Selection rules", "", f"Mean of {made.unit} under every rule. {SENTENCE}", ""]
+        body = [[label + (" †" if mark else ""), *map(made.show, row)] for label, mark, row in self.rule_rows()]
+        lines += md_table(["method", *self.rule_names()], body)
+        lines += ["", WORDS, ""]
+        head = ["rule", made.unit, "regret", "rank correlation", "collapsed (%)", "cells", "undefined"]
+        lines += md_table(head, [self.words(r) for r in self.regrets])
+        lines += ["", "## Findings", ""]
+        return lines + ([f"- {text}" for text in told(self.findings)] or ["No finding."])
+
+    def words(self, r: Regret) -> list[str]:
+        """A row of the table of regrets for reading."""
+        share = number(100 * r.collapsed, 1)
+        counts = [str(r.cells), str(r.undefined)]
+        return [
+            shown(r.rule),
+            self.made.show(r.mean),
+            self.made.show(r.regret),
+            number(r.correlation, 2),
+            share,
+            *counts,
+        ]
+
+
+SENTENCE = "The column of the oracle chooses by target labels and is an upper bound, no competitor."
+WORDS = (
+    "Regret: what a rule loses against the oracle, over methods that see no target label. Rank correlation: between "
+    "the rule's scores and the target metric over all checkpoints, trials and seeds. Collapsed: selected models that "
+    "predict few classes only."
+)
+
+
+def shown(rule: str) -> str:
+    """A rule's name; the oracle's says what it is."""
+    return ORACLE_LABEL if rule == ORACLE_RULE else rule
+
+
+def told(found: Sequence[Finding]) -> list[str]:
+    """Findings as sentences."""
+    return [f"{f.kind}: {f.label}{' on ' + f.task if f.task else ''}: {f.text}." for f in found]
+
+
+def _row(r: Regret) -> list[str]:
+    numbers = [number(v) for v in (r.mean, r.oracle, r.regret, r.correlation, r.collapsed)]
+    return [shown(r.rule), *numbers, str(r.cells), str(r.undefined)]

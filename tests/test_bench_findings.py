@@ -1,0 +1,160 @@
+"""Regret of selection rules and findings about runs: planted cases are flagged, clean runs are not."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dazoo.bench.findings import findings
+from dazoo.bench.metrics import effective_classes
+from dazoo.bench.regret import collapsed
+from dazoo.bench.report import Report, load_report, report
+from dazoo.bench.select import Cell
+from dazoo.bench.store import Writer
+from tests.bench_tools import accuracies, write_run
+
+WELL, FLAT = {"target": 9.5, "source": 10.0}, {"target": 1.2, "source": 10.0}
+
+
+def found(made: Report) -> set[tuple[str, str, str]]:
+    return {(f.kind, f.label, f.task) for f in made.sections.findings}
+
+
+def by_rule(made: Report) -> dict[str, object]:
+    return {r.rule: r for r in made.sections.regrets}
+
+
+# -- regret -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_validators(tmp_path: Path) -> Path:
+    """Two trials of three checkpoints: ``good`` follows accuracy, ``bad`` goes against it and picks a collapsed one."""
+    writer = Writer(tmp_path)
+    for trial, values in enumerate(([0.5, 0.6, 0.2], [0.7, 0.8, 0.1])):
+        for seed in range(2):
+            moved = [v + seed / 100 for v in values]
+            scores = [{"good": v, "bad": -v, "void": None} for v in values]
+            predicted = [FLAT if v < 0.3 else WELL for v in values]
+            write_run(writer, "m", "toy/a->b", seed, trial, scores, accuracies(*moved), predicted=predicted)
+    write_run(
+        writer, "cheat", "toy/a->b", 0, scores=[{"good": 1.0}], target=accuracies(1.0), setting="oracle"
+    )  # fmt: skip
+    return tmp_path
+
+
+def test_regret_correlation_and_collapse_of_rules(two_validators: Path) -> None:
+    rules = by_rule(load_report(two_validators, "good"))
+    assert list(rules)[-1] == "oracle" and set(rules) == {"good", "bad", "void", "last", "oracle"}
+    good, bad, void, last, oracle = (rules[n] for n in ("good", "bad", "void", "last", "oracle"))
+    assert (good.regret, good.collapsed, good.cells) == (pytest.approx(0), 0, 1)
+    assert good.correlation == pytest.approx(1, abs=0.02) and bad.correlation == pytest.approx(-good.correlation)
+    assert bad.regret == pytest.approx(0.7) and bad.collapsed == 1 and bad.mean == pytest.approx(0.105)
+    assert void.undefined == 1 and np.isnan(void.correlation)
+    assert last.regret == pytest.approx(0.805 - 0.205) and np.isnan(last.correlation) and last.collapsed == 1
+    assert oracle.regret == 0 and oracle.mean == pytest.approx(0.805)
+
+
+def test_validators_csv_and_markdown_mark_the_oracle(two_validators: Path) -> None:
+    report(two_validators, "bad")
+    with (two_validators / "validators.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [
+        "rule", "mean", "oracle", "regret", "rank_correlation", "collapsed_share", "cells", "undefined"
+    ]  # fmt: skip
+    assert rows[0]["rule"] == "good" and rows[-1]["rule"] == "oracle (target labels)"
+    text = (two_validators / "leaderboard.md").read_text()
+    assert "| method | bad | good | void | last | oracle (target labels) |" in text
+    bad = next(r for r in rows if r["rule"] == "bad")
+    assert f"| bad | 10.50 | 70.00 | {float(bad['rank_correlation']):.2f} | 100.0 | 1 | 0 |" in text
+    assert "- collapse: m on toy/a->b: with 2 of 2 seeds" in text
+    page = (two_validators / "leaderboard.html").read_text()
+    assert 'class="num oracle"' in page and "<strong>collapse</strong>: m on toy/a-&gt;b" in page
+
+
+def test_errors_have_regret_too(tmp_path: Path) -> None:
+    target = [{"rmse": v, "mae": v, "r2": 0.0} for v in (3.0, 1.0, 2.0)]
+    write_run(Writer(tmp_path), "m", "toy/a->b", scores=[{"v": s} for s in (3.0, 2.0, 1.0)], target=target)
+    rules = by_rule(load_report(tmp_path, "v"))
+    assert rules["v"].regret == pytest.approx(2) and rules["last"].regret == pytest.approx(1)
+    assert rules["v"].correlation == pytest.approx(-0.5)  # scores rank 3 2 1, minus rmse ranks 1 3 2
+
+
+def test_records_without_predicted_classes_are_no_collapse(tmp_path: Path) -> None:
+    write_run(Writer(tmp_path), "m", "toy/a->b", scores=[{"v": 1.0}], target=accuracies(0.5))
+    made = load_report(tmp_path, "v")
+    assert np.isnan(by_rule(made)["v"].collapsed) and not found(made)
+
+
+# -- findings -----------------------------------------------------------------------------------------------------
+
+
+def test_effective_classes_and_the_collapse_rule() -> None:
+    assert effective_classes(np.array([0, 1, 2, 3]), 10) == pytest.approx(4)
+    assert effective_classes(np.array([2, 2, 2]), 10) == pytest.approx(1)
+    ten = [(3.9, 10.0), (4.1, 10.0), (1.3, 2.0), (1.35, 2.0), (1.0, 1.0), (np.nan, np.nan)]
+    assert collapsed(np.array(ten)).tolist() == [True, False, True, False, False, False]
+    skewed = effective_classes(np.repeat(np.arange(10), [100, 60, 36, 22, 13, 8, 5, 3, 2, 1]), 10)
+    assert not collapsed(np.array([skewed, 10.0]))  # a target with an imbalance of 100 is no collapse
+
+
+def planted(path: Path) -> Report:
+    """Six tasks, five seeds: a baseline, three clean methods and one of each planted fault."""
+    rng, writer = np.random.default_rng(0), Writer(path)
+    live, idle = [(s, 1.0 / (s + 1)) for s in range(8)], [(s, 0.0) for s in range(8)]
+    for t in range(6):
+        for seed in range(5):
+            noise = rng.normal(0, 0.01, 8)
+
+            def put(label: str, value: float, where: int = t, number: int = seed, **more: object) -> None:
+                known = {"predicted": [WELL], "curves": {"align": live}} | more
+                write_run(writer, label, f"toy/a{where}->b", number, target=accuracies(value), **known)  # type: ignore[arg-type]
+
+            put("source_only", 0.6 + noise[0], family="baseline")
+            for i in range(3):
+                put(f"clean_{i}", 0.6 + 0.01 * i + noise[1 + i])
+            put("worse", 0.57 + noise[4])
+            put("flat", 0.6 + noise[5], predicted=[FLAT if t == 2 else WELL])
+            put("asleep", 0.6 + noise[6], curves={"align": idle, "task": live})
+            put("shaky", 0.62 + (0.25 * (-1) ** seed if t == 1 else noise[7]))
+    return load_report(path, "last")
+
+
+def test_planted_faults_are_flagged_and_nothing_else(tmp_path: Path) -> None:
+    made = planted(tmp_path)
+    flagged = found(made)
+    overall = {f for f in flagged if f[0] != "negative transfer" or not f[2]}
+    assert overall == {
+        ("negative transfer", "worse", ""),
+        ("collapse", "flat", "toy/a2->b"),
+        ("unstable", "shaky", "toy/a1->b"),
+        *(("inert term", "asleep", f"toy/a{t}->b") for t in range(6)),
+    }
+    assert {f[1] for f in flagged if f[0] == "negative transfer"} == {"worse"}
+    text = next(f.text for f in made.sections.findings if (f.kind, f.task) == ("negative transfer", ""))
+    assert text.startswith("below source_only by 0.03") and "6 tasks" in text
+
+
+def test_clean_suites_raise_few_alarms() -> None:
+    def cell(label: str, task: str, values: np.ndarray) -> Cell:
+        family = "baseline" if label == "m0" else "other"
+        n = len(values)
+        return Cell(label, label, family, task, "unsupervised", values, 0, tuple(range(n)), (), 0, n, (), 1.0, "last")
+
+    alarms = 0
+    for suite in range(200):
+        rng = np.random.default_rng(suite)
+        keys = [(f"m{m}", f"t{t}") for m in range(5) for t in range(4)]
+        cells = {k: cell(*k, rng.normal(0.7, 0.03, 3)) for k in keys}
+        alarms += bool(findings([], cells, higher=True, share=True))
+    assert alarms / 200 < 0.15  # three families of tests at 5 % each
+
+
+def test_one_seed_on_few_tasks_accuses_nobody(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    write_run(writer, "source_only", "toy/a->b", target=accuracies(0.9), family="baseline")
+    write_run(writer, "m", "toy/a->b", target=accuracies(0.1))
+    assert not found(load_report(tmp_path, "last"))
