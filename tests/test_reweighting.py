@@ -9,7 +9,7 @@ import torch
 from dazoo.core.errors import DazooError
 from dazoo.data.registry import load_task
 from dazoo.engine.fit import Options, fit
-from dazoo.methods.base import create_method
+from dazoo.methods.base import Context, create_method
 from dazoo.methods.classifiers import classifier
 from dazoo.methods.reweighting import _lsif, _ratio, kde_ratio, rulsif, ulsif
 from dazoo.methods.reweighting._ratio import Bumps
@@ -110,6 +110,16 @@ def test_discriminator_is_stationary():
         gradient = c * design.T @ (torch.sigmoid(design @ beta) - side) + torch.cat([beta[:-1], beta.new_zeros(1)])
         # scikit-learn stops once the gradient of the mean loss is below 1e-4
         assert float(gradient.abs().max()) < 1.1e-4 * c * len(x)
+
+
+def test_a_shared_result_warns_in_every_run():
+    seen = gaussians(d=3)
+    first = context()
+    first.memo(("domain_odds", 1.0), lambda: (seen.source.x[:, 0], ["it stopped early"]))
+    second = Context(torch.Generator(), first.classifier, first.memo)
+    for ctx in (first, second):
+        create_method("discriminator_ratio").weights(seen, ctx)
+        assert ctx.warnings == ["discriminator_ratio: it stopped early"]
 
 
 def test_neighbour_counts_equal_scikit_learn():

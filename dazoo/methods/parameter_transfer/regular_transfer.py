@@ -107,13 +107,17 @@ def source_parameters(seen: Seen, ctx: Context) -> Tensor:
     same = isinstance(ctx.classifier, Classifier) and ctx.classifier.name == name
     chosen = ctx.classifier if same else classifier(name)
 
-    def make() -> Tensor:
-        head = chosen.fit(pair(seen)[0], source_of(seen).y, seen.n_classes, warn=ctx.warn)
+    def make() -> tuple[Tensor, list[str]]:
+        notes: list[str] = []
+        head = chosen.fit(pair(seen)[0], source_of(seen).y, seen.n_classes, warn=notes.append)
         assert isinstance(head, LinearScores)
         weight = torch.zeros(len(head.weight), max(seen.n_classes, 1), dtype=head.weight.dtype, device=head.bias.device)
         bias = head.bias.min().repeat(max(seen.n_classes, 1))
         columns = head.classes if seen.n_classes else torch.zeros(1, dtype=torch.int64, device=weight.device)
         weight[:, columns], bias[columns] = head.weight, head.bias
-        return torch.cat([weight, bias[None]])
+        return torch.cat([weight, bias[None]]), notes
 
-    return ctx.memo(("source_parameters", chosen), make)
+    found, notes = ctx.memo(("source_parameters", chosen), make)
+    for note in notes:  # a shared result warns in every run that uses it
+        ctx.warn(f"the source's model: {note}")
+    return found

@@ -51,13 +51,17 @@ class DiscriminatorRatio(Reweighting):
     def log_odds(self, seen: Seen, ctx: Context) -> Tensor:
         """v'x_i + b of the source samples (n_s,)."""
 
-        def make() -> Tensor:
+        def make() -> tuple[Tensor, list[str]]:
+            notes: list[str] = []
             xs, xt = pair(seen)
             x = torch.cat([xs, xt])
             z = Standardise(x.mean(0), x.std(0, correction=0))(x)
             side = (torch.arange(len(x), device=x.device) >= len(xs)).long()
-            head = classifier("logistic", C=self.c).fit(z, side, 2, warn=ctx.warn)
+            head = classifier("logistic", C=self.c).fit(z, side, 2, warn=notes.append)
             scores = head(z[: len(xs)])
-            return scores[:, 1] - scores[:, 0]
+            return scores[:, 1] - scores[:, 0], notes
 
-        return ctx.memo(("domain_odds", self.c), make)
+        odds, notes = ctx.memo(("domain_odds", self.c), make)
+        for note in notes:  # a shared result warns in every run that uses it
+            ctx.warn(f"discriminator_ratio: {note}")
+        return odds
