@@ -364,7 +364,7 @@ def test_kernel_mapping_equals_pots_class():
     theirs = ot.da.MappingTransport(kernel="gaussian", sigma=sigma, mu=1, eta=0.1, max_iter=20)
     theirs.fit(Xs=us.numpy(), Xt=(ut - mean_t).numpy())
     new = us + 1e-3
-    aligned = create_method("ot_mapping", kernel="gaussian", eta=0.1).align(seen, context())
+    aligned = create_method("ot_mapping", kernel="gaussian", eta=0.1, rounds=20).align(seen, context())
     moved = aligned.source_steps[0](seen.source.x + 1e-3 * scale)
     assert np.allclose((moved / scale - mean_t).numpy(), theirs.transform(new.numpy()), atol=1e-8)
 

@@ -52,7 +52,7 @@ class TwoStageTradaboostR2(ShallowMethod):
     )
     settings = frozenset({FEW_LABELS})
     targets = frozenset({"values"})
-    steps: int = hp(10, 3, 30, log=True, help="number of weightings of the source")
+    steps: int = hp(10, help="number of weightings of the source; how finely the walk is cut, so not searched")
     rounds: int = hp(10, 3, 30, log=True, help="boosting rounds at each of them")
     folds: int = hp(5, help="folds of the cross-validation on the labelled target samples")
 
