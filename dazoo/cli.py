@@ -121,6 +121,27 @@ def compare(
     show_compare(folder, a, b, select_by, metric)
 
 
+@app.command()
+def cite(folder: Annotated[Path, typer.Argument(help="A result folder.")]) -> None:
+    """Print a method-section fragment and the BibTeX of all methods of a result folder."""
+    from dazoo.cli_stats import show_cite
+
+    show_cite(folder)
+
+
+@app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(help="A result folder.")],
+    new: Annotated[Path, typer.Argument(help="The result folder to compare it with.")],
+    select_by: Annotated[str | None, typer.Option(help="A selection rule instead of the suites'.")] = None,
+    metric: Annotated[str | None, typer.Option(help="A target metric instead of the suites'.")] = None,
+) -> None:
+    """Show which results moved between two result folders, and which moves are more than chance."""
+    from dazoo.cli_stats import show_diff
+
+    show_diff(old, new, select_by, metric)
+
+
 @app.command(name="list")
 def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],

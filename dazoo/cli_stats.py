@@ -12,3 +12,26 @@ def show_compare(folder: Path, a: str, b: str, select_by: str | None, metric: st
 
     made = load_report(folder, select_by, metric)
     print(sentence(made, compare(made.board.cells, a, b, made.board.higher_is_better, made.percent)))
+
+
+def show_cite(folder: Path) -> None:
+    """Print a method-section fragment and the BibTeX of all methods of a folder."""
+    from dazoo.bench.cite import bibtex, fragment, papers_of, protocol_of
+    from dazoo.bench.report import load_report
+
+    made = load_report(folder)
+    papers, unknown = papers_of(made)
+    print("% method section")
+    print(fragment(made, papers, protocol_of(made)))
+    print("% references")
+    for name in unknown:
+        print(f"% no paper is known here for the method {name}; cite it by hand")
+    print(bibtex(papers))
+
+
+def show_diff(old: Path, new: Path, select_by: str | None, metric: str | None) -> None:
+    """Print what moved between two result folders."""
+    from dazoo.bench.diff import told
+    from dazoo.bench.report import load_report
+
+    print("\n".join(told(load_report(old, select_by, metric), load_report(new, select_by, metric))))

@@ -115,14 +115,16 @@ def load_report(folder: str | Path, select_by: str | None = None, metric: str | 
 
 
 def report(folder: str | Path, select_by: str | None = None, metric: str | None = None) -> Report:
-    """Rebuild ``leaderboard.{md,csv,html}``, ``per_task.csv`` and ``validators.csv`` of a folder from its records."""
+    """Rebuild ``leaderboard.{md,csv,html,tex}``, ``per_task.csv`` and ``validators.csv`` from a folder's records."""
     made = load_report(folder, select_by, metric)
+    from dazoo.bench.latex import latex
     from dazoo.bench.page import page
 
     write(made.folder / "leaderboard.csv", leaderboard_csv(made))
     write(made.folder / "per_task.csv", per_task_csv(made))
     write(made.folder / "validators.csv", made.sections.validators_csv())
     write(made.folder / "leaderboard.md", markdown(made))
+    write(made.folder / "leaderboard.tex", latex(made))
     write(made.folder / "leaderboard.html", page(made))
     return made
 

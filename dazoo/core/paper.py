@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([&%#$_])", r"\\\1", text)
 
 
 @dataclass(frozen=True)
 class Paper:
-    """A citation. ``deviations`` says what differs here; empty means nothing that we know of."""
+    """A citation; ``authors`` are separated by commas.
+
+    ``deviations`` says what differs here; empty means nothing that we know of.
+    """
 
     title: str
     authors: str
@@ -21,9 +29,9 @@ class Paper:
         kind = "inproceedings" if self.venue and "Journal" not in self.venue else "article"
         where = "booktitle" if kind == "inproceedings" else "journal"
         rows = {
-            "title": "{" + self.title + "}",
-            "author": self.authors,
-            where: self.venue,
+            "title": "{" + _escaped(self.title) + "}",
+            "author": _escaped(" and ".join(n.strip() for n in self.authors.split(",") if n.strip())),
+            where: _escaped(self.venue),
             "year": str(self.year),
             "url": self.url,
         }

@@ -1,0 +1,101 @@
+"""What a paper that uses a result folder should say and cite."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from dazoo.bench.latex import escape
+from dazoo.bench.suite import LAST, ORACLE_RULE
+from dazoo.core.paper import Paper
+
+if TYPE_CHECKING:
+    from dazoo.bench.report import Report
+
+
+def entry_key(name: str, paper: Paper) -> str:
+    """``dazoo:`` and the method's name and the paper's year, in characters BibTeX takes."""
+    return f"dazoo:{re.sub(r'[^A-Za-z0-9_+-]', '', name)}{paper.year}"
+
+
+def bibtex(papers: dict[str, Paper]) -> str:
+    """One entry per paper; methods of the same paper share the entry of the first."""
+    found: dict[str, Paper] = {}
+    for name, key in keys(papers).items():
+        found.setdefault(key, papers[name])
+    return "\n\n".join(paper.bibtex(key) for key, paper in found.items()) + "\n"
+
+
+def keys(papers: dict[str, Paper]) -> dict[str, str]:
+    """The BibTeX key of every method."""
+    first: dict[tuple[str, int], str] = {}
+    return {n: first.setdefault((p.title, p.year), entry_key(n, p)) for n, p in papers.items()}
+
+
+def papers_of(made: Report) -> tuple[dict[str, Paper], list[str]]:
+    """Papers by method of all runs of a report, and the methods this installation does not know."""
+    from dazoo.methods.base import METHODS
+
+    papers, unknown = {}, []
+    for name in sorted({r.method for r in made.runs.runs}):
+        if name in METHODS:
+            papers[name] = METHODS.get(name).paper
+        else:
+            unknown.append(name)
+    return papers, unknown
+
+
+def protocol_of(made: Report) -> dict[str, Any]:
+    """The protocol of the newest record."""
+    from dazoo.bench.store import records
+
+    newest = max(records(made.folder), key=lambda r: str(r.get("started")), default={})
+    found: dict[str, Any] = newest.get("spec", {}).get("protocol") or {}
+    return found
+
+
+def fragment(made: Report, papers: dict[str, Paper], protocol: dict[str, Any]) -> str:
+    r"""A paragraph of a method section with ``\cite`` commands, from the records alone."""
+    runs, board = made.runs.runs, made.board
+    seeds, trials = {r.seed for r in runs}, {r.trial for r in runs}
+    key = keys(papers)
+    named = [f"{escape(n)}~\\cite{{{key[n]}}}" if n in key else escape(n) for n in sorted({r.method for r in runs})]
+    dataset = escape(str(protocol.get("dataset", made.name)))
+    parts = [
+        f"We compare {_listed(named)} on {_count(len(board.tasks), 'task')} of {dataset} with dazoo.",
+        _training(protocol),
+        f"Every method had {_count(len(trials), 'hyper-parameter setting')} and up to "
+        f"{_count(len(seeds), 'random seed')} per task.",
+        _selection(board.rule),
+        f"We report {escape(board.metric.replace('_', ' '))}, averaged over seeds and tasks.",
+    ]
+    return " ".join(p for p in parts if p) + "\n"
+
+
+def _training(protocol: dict[str, Any]) -> str:
+    backbone, recipe = str(protocol.get("backbone") or "none"), (protocol.get("recipe") or {}).get("name")
+    found = []
+    if backbone != "none":
+        found.append(f"{'frozen features of' if protocol.get('frozen') else 'the backbone'} {escape(backbone)}")
+    if recipe:
+        found.append(f"the recipe {escape(str(recipe))}")
+    classifier = (protocol.get("classifier") or {}).get("name")
+    if classifier:
+        found.append(f"the classifier {escape(str(classifier))} for methods without a network")
+    return f"All methods share {_listed(found)}." if found else ""
+
+
+def _selection(rule: str) -> str:
+    if rule == LAST:
+        return "No model selection takes place: the last checkpoint of the default hyper-parameters counts."
+    if rule == ORACLE_RULE:
+        return "Trial and checkpoint are chosen with target labels, so that all numbers are upper bounds."
+    return f"Trial and checkpoint are chosen by {escape(rule.replace('_', ' '))}, without target labels."
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _count(n: int, word: str) -> str:
+    return f"{n} {word}{'' if n == 1 else 's'}"

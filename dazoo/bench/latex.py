@@ -1,0 +1,109 @@
+"""The table of a report as papers print it."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dazoo.bench.compare import compare
+from dazoo.bench.significance import holm
+from dazoo.data.registry import split_name
+
+if TYPE_CHECKING:
+    from dazoo.bench.report import Report
+    from dazoo.bench.table import Row
+
+LEVEL = 0.05
+SPECIAL = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+}  # fmt: skip
+
+
+def escape(text: str) -> str:
+    """Text with LaTeX's special characters made harmless."""
+    return re.sub(r"[\\&%$#_{}~^<>]", lambda m: SPECIAL[m[0]], text)
+
+
+def latex(made: Report, digits: int = 1) -> str:
+    """A ``table`` with booktabs rules: tasks as columns, the mean last.
+
+    The best number of a column is bold, the second underlined (ties share it), among methods that see no target
+    label; the others stand apart below a rule. Standard deviations over seeds where there are several. A dagger marks
+    methods that are worse than the best one over tasks (Wilcoxon, Holm-corrected, 5 %).
+    """
+    board = made.board
+    plain = [r for r in board.rows if not r.mark]
+    marked = [r for r in board.rows if r.mark]
+    values = np.array([_values(made, r) for r in plain]).reshape(len(plain), len(board.tasks) + 1)
+    shown = np.round(values * (100 if made.percent else 1), digits if made.percent else digits + 2)
+    order = [_places(column if board.higher_is_better else -column) for column in shown.T]
+    worse = _worse(made, plain)
+    heads = [_head(t) for t in board.tasks]
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{table}[t]",
+        r"\centering",
+        rf"\caption{{{_caption(made, any(worse.values()))}}}",
+        rf"\begin{{tabular}}{{l{'c' * (len(heads) + 1)}}}",
+        r"\toprule",
+        " & ".join(["Method", *heads, "Mean"]) + r" \\",
+        r"\midrule",
+    ]
+    for i, row in enumerate(plain):
+        styles = [places[i] for places in order]
+        lines.append(_line(made, row, styles, worse.get(row.label, False), digits))
+    if marked:
+        lines.append(r"\midrule")
+        lines += [_line(made, row, [0] * (len(heads) + 1), False, digits) for row in marked]
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def _caption(made: Report, worse: bool) -> str:
+    from dazoo.bench.sections import shown
+
+    note = r" $^\dagger$: worse than the best over tasks (Wilcoxon, Holm, 5\%)." if worse else ""
+    return f"{escape(made.name)}: {escape(made.unit)}, selected by {escape(shown(made.board.rule))}.{note}"
+
+
+def _head(task: str) -> str:
+    _, sources, target = split_name(task)
+    return rf"{escape('+'.join(sources))}$\to${escape(target)}"
+
+
+def _values(made: Report, row: Row) -> list[float]:
+    cells = [made.board.cells.get((row.label, t)) for t in made.board.tasks]
+    return [*(math.nan if c is None else c.mean for c in cells), row.mean]
+
+
+def _places(column: np.ndarray) -> list[int]:
+    """1 for the highest of a column, 2 for the second highest, 0 for the rest and what has no number."""
+    known = sorted({float(v) for v in column if not math.isnan(v)}, reverse=True)
+    return [known.index(float(v)) + 1 if not math.isnan(v) and known.index(float(v)) < 2 else 0 for v in column]
+
+
+def _worse(made: Report, rows: list[Row]) -> dict[str, bool]:
+    """Whether each method is worse than the first one over the tasks."""
+    if len(rows) < 2 or math.isnan(rows[0].mean):
+        return {}
+    rest = [r for r in rows[1:] if not math.isnan(r.mean)]
+    board = made.board
+    found = [compare(board.cells, rows[0].label, r.label, board.higher_is_better, made.percent) for r in rest]
+    p = holm([c.wilcoxon_p for c in found])
+    return {r.label: bool(v < LEVEL) for r, v in zip(rest, p)}
+
+
+def _line(made: Report, row: Row, styles: list[int], worse: bool, digits: int) -> str:
+    cells = [made.board.cells.get((row.label, t)) for t in made.board.tasks]
+    numbers = [("", "") if c is None else (made.show(c.mean, digits), made.show(c.std, digits)) for c in cells]
+    numbers.append((made.show(row.mean, digits), ""))
+    shown = []
+    for (mean, std), style in zip(numbers, styles):
+        text = {1: rf"\textbf{{{mean}}}", 2: rf"\underline{{{mean}}}"}.get(style, mean) if mean else "--"
+        shown.append(text + (rf" {{\scriptsize$\pm${std}}}" if std else ""))
+    name = escape(row.label) + (r"$^\dagger$" if worse else "") + (rf" ({escape(row.mark)})" if row.mark else "")
+    return " & ".join([name, *shown]) + r" \\"

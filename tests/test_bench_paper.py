@@ -1,0 +1,135 @@
+"""What goes into a paper: LaTeX tables, citations, and the difference of two result folders."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from dazoo.bench.cite import bibtex, fragment, keys
+from dazoo.bench.diff import diff, told
+from dazoo.bench.latex import escape, latex
+from dazoo.bench.report import load_report, report
+from dazoo.bench.store import Writer
+from dazoo.cli import app
+from dazoo.core.errors import DazooError
+from dazoo.core.paper import Paper
+from tests.bench_tools import accuracies, write_run
+
+TASKS = [f"toy/{a}->{b}" for a, b in ("ab", "ac", "ad", "bc", "bd", "cd")]
+
+
+def fill(folder: Path, methods: dict[str, float], tasks: list[str] = TASKS, seeds: int = 2) -> Path:
+    writer = Writer(folder)
+    for label, value in methods.items():
+        for i, task in enumerate(tasks):
+            for seed in range(seeds):
+                setting = "oracle" if label == "target_oracle" else "unsupervised"
+                target = accuracies(value + i / 1000 + (seed - 0.5) / 100)
+                write_run(writer, label, task, seed, target=target, setting=setting)
+    return folder
+
+
+def test_the_table_marks_best_second_spread_and_significance(tmp_path: Path) -> None:
+    fill(tmp_path, {"coral": 0.7, "top_1": 0.8, "equal": 0.7, "sa": 0.5, "target_oracle": 0.9})
+    report(tmp_path, "last")
+    text = (tmp_path / "leaderboard.tex").read_text()
+    lines = {line.split("$")[0].split(" &")[0].split(" (")[0]: line for line in text.splitlines() if "&" in line}
+    assert r"a$\to$b" in lines["Method"] and lines["Method"].endswith(r"Mean \\")
+    first = lines[r"top\_1"].split(" & ")
+    assert first[1] == r"\textbf{80.0} {\scriptsize$\pm$0.7}" and first[-1] == r"\textbf{80.2} \\"
+    assert r"\underline{70.0}" in lines["coral"] and r"\underline{70.0}" in lines["equal"]  # ties share the place
+    assert "textbf" not in lines["sa"] and "underline" not in lines["sa"]
+    assert "textbf" not in lines[r"target\_oracle"] and text.index(r"target\_oracle") > text.rindex(r"\midrule")
+    # six tasks, always behind: p = 2 / 2^6 = 0.031, not below 0.05 after Holm's correction for three
+    assert r"\dagger" not in text
+
+
+def test_a_method_that_is_surely_worse_gets_a_dagger(tmp_path: Path) -> None:
+    fill(tmp_path, {"good": 0.8, "bad": 0.5})
+    text = latex(load_report(tmp_path, "last"))
+    assert r"bad$^\dagger$ &" in text and r"good &" in text and "Wilcoxon" in text
+
+
+def test_one_seed_prints_no_spread(tmp_path: Path) -> None:
+    text = latex(load_report(fill(tmp_path, {"coral": 0.7, "sa": 0.6}, seeds=1), "last"))
+    assert r"\pm" not in text and r"\textbf{69.5}" in text
+
+
+def test_special_characters_are_escaped() -> None:
+    assert escape(r"a_b&c%\d{e}~") == r"a\_b\&c\%\textbackslash{}d\{e\}\textasciitilde{}"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex is installed")
+def test_the_table_compiles(tmp_path: Path) -> None:
+    table = latex(load_report(fill(tmp_path, {"coral_x": 0.7, "sa&": 0.6}), "last"))
+    page = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{table}\end{{document}}"
+    (tmp_path / "t.tex").write_text(page)
+    subprocess.run(["pdflatex", "-halt-on-error", "t.tex"], cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_bibtex_has_one_entry_per_paper() -> None:
+    one = Paper("Deep & wide", "Ann Lee, Bo Xu", 2016, "https://e.org/a_b", "ICML")
+    two = Paper("Other", "Cy Day", 2020, "https://e.org/c", "Journal of Things")
+    papers = {"a": one, "b": two, "a_soft": one}
+    assert keys(papers) == {"a": "dazoo:a2016", "b": "dazoo:b2020", "a_soft": "dazoo:a2016"}
+    text = bibtex(papers)
+    assert text.count("@inproceedings{dazoo:a2016,") == 1 and text.count("@article{dazoo:b2020,") == 1
+    assert "author = {Ann Lee and Bo Xu}" in text and r"title = {{Deep \& wide}}" in text
+    assert "url = {https://e.org/a_b}" in text and text.count("{") == text.count("}")
+
+
+def test_the_fragment_says_how_it_was_made(tmp_path: Path) -> None:
+    made = load_report(fill(tmp_path, {"coral": 0.7, "sa": 0.6}), "last")
+    papers = {"coral": Paper("T", "A", 2016, "u"), "sa": Paper("S", "B", 2013, "v")}
+    protocol = {"dataset": "toy_set", "backbone": "resnet50", "frozen": True, "classifier": {"name": "1nn"}}
+    text = fragment(made, papers, protocol)
+    assert text.startswith(r"We compare coral~\cite{dazoo:coral2016} and sa~\cite{dazoo:sa2013} on 6 tasks of toy\_set")
+    assert "frozen features of resnet50 and the classifier 1nn" in text
+    assert "1 hyper-parameter setting and up to 2 random seeds" in text and "No model selection takes place" in text
+
+
+def test_cite_prints_every_key_it_uses_and_names_unknown_methods(tmp_path: Path) -> None:
+    fill(tmp_path, {"coral": 0.7, "sa": 0.6, "of_my_own": 0.1})
+    done = CliRunner().invoke(app, ["cite", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    used = set(re.findall(r"\\cite\{([^}]*)\}", done.output))
+    assert len(used) == 2 and used == set(re.findall(r"^@\w+\{([^,]*),", done.output, re.M))
+    assert "% no paper is known here for the method of_my_own" in done.output
+
+
+def test_diff_shows_what_moved_and_what_is_sure(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    fill(old, {"same": 0.7, "gone": 0.5}, TASKS[:2], seeds=3)
+    fill(new, {"same": 0.7, "come": 0.4}, TASKS[:2], seeds=3)
+    for folder, values in ((old, (0.50, 0.52, 0.51)), (new, (0.60, 0.621, 0.61))):
+        writer = Writer(folder)
+        for seed, value in enumerate(values):
+            write_run(writer, "moved", TASKS[0], seed, target=accuracies(value))
+    one, two = load_report(old, "last"), load_report(new, "last")
+    found = diff(one.board.cells, two.board.cells)
+    assert found.same == 2 and [(m.label, m.task, m.sure) for m in found.moves] == [("moved", TASKS[0], True)]
+    assert found.moves[0].change == pytest.approx(0.1003, abs=1e-4)
+    assert {label for label, _ in found.gone} == {"gone"} and {label for label, _ in found.come} == {"come"}
+    lines = told(one, two)
+    assert lines[0] == "1 of 3 cells moved (accuracy (%))"
+    assert lines[1].startswith(f"moved on {TASKS[0]}: 51.00 -> 61.03, +10.03 (p = ") and lines[1].endswith("sure)")
+    assert told(one, one) == ["0 of 5 cells moved (accuracy (%))"]
+
+
+def test_diff_of_single_seeds_claims_nothing(tmp_path: Path) -> None:
+    fill(tmp_path / "old", {"m": 0.7}, TASKS[:1], seeds=1)
+    fill(tmp_path / "new", {"m": 0.6}, TASKS[:1], seeds=1)
+    lines = told(load_report(tmp_path / "old", "last"), load_report(tmp_path / "new", "last"))
+    assert lines[1] == f"m on {TASKS[0]}: 69.50 -> 59.50, -10.00"
+
+
+def test_diff_refuses_different_metrics(tmp_path: Path) -> None:
+    fill(tmp_path / "old", {"m": 0.7}, TASKS[:1])
+    write_run(Writer(tmp_path / "new"), "m", TASKS[0], target=[{"rmse": 1.0}])
+    with pytest.raises(DazooError, match=r"reports accuracy and .* rmse"):
+        told(load_report(tmp_path / "old", "last"), load_report(tmp_path / "new", "last"))
