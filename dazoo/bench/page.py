@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dazoo.bench.figures import figures
 from dazoo.bench.select import ORACLE_LABEL
 from dazoo.bench.table import Row
 from dazoo.data.registry import split_name
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 def page(made: Report) -> str:
     """The page of a report."""
     import jinja2
+    from markupsafe import Markup
 
     from dazoo.bench import report as words
 
@@ -37,6 +39,7 @@ def page(made: Report) -> str:
         grid=_grid(made),
         rules=_rules(made),
         findings=made.sections.findings,
+        figures=[(f.title, Markup(f.svg())) for f in figures(made)],
         failures=_failures(made),
         warnings=_notes(made),
         digits=made.show,

@@ -115,8 +115,12 @@ def load_report(folder: str | Path, select_by: str | None = None, metric: str | 
 
 
 def report(folder: str | Path, select_by: str | None = None, metric: str | None = None) -> Report:
-    """Rebuild ``leaderboard.{md,csv,html,tex}``, ``per_task.csv`` and ``validators.csv`` from a folder's records."""
+    """Rebuild ``leaderboard.{md,csv,html,tex}``, ``per_task.csv``, ``validators.csv`` and figures from records alone.
+
+    The figures are written as PDF and PNG where Matplotlib is installed; the page holds them in any case.
+    """
     made = load_report(folder, select_by, metric)
+    from dazoo.bench.figures import figures
     from dazoo.bench.latex import latex
     from dazoo.bench.page import page
 
@@ -126,6 +130,8 @@ def report(folder: str | Path, select_by: str | None = None, metric: str | None 
     write(made.folder / "leaderboard.md", markdown(made))
     write(made.folder / "leaderboard.tex", latex(made))
     write(made.folder / "leaderboard.html", page(made))
+    for figure in figures(made):
+        figure.save(made.folder)
     return made
 
 
