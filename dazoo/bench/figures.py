@@ -204,7 +204,7 @@ def pareto(made: Report) -> Figure | None:
         parts.append(Dot(x, y, f"{row.label}: {made.show(row.mean)}, {row.seconds:.3g} s", i in front))
         if i in front:
             parts.append(Word(x + 8, y - 6, row.label))
-    title = f"{made.unit} against seconds per run; the line joins the {len(front)} methods on the Pareto front"
+    title = f"{made.unit} against seconds per run; full dots are on the Pareto front"
     return Figure("pareto", title, 800.0, bottom + 50, tuple(parts))
 
 
