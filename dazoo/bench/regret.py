@@ -105,21 +105,30 @@ def _correlations(groups: Mapping[tuple[str, str], list[Run]], metric: str) -> d
     found: dict[str, list[float]] = {}
     for group in groups.values():
         target = sign * np.concatenate([r.metric(metric) for r in group])
-        for name in {v: None for r in group for v in r.validators}:
-            scores = np.concatenate([r.score(name) for r in group])
-            value = _spearman(scores, target)
+        names = list(dict.fromkeys(v for r in group for v in r.validators))
+        if not names:
+            continue
+        scores = np.stack([np.concatenate([r.score(n) for r in group]) for n in names])
+        for name, value in zip(names, _spearman(scores, target)):
             if not math.isnan(value):
-                found.setdefault(name, []).append(value)
+                found.setdefault(name, []).append(float(value))
     return found
 
 
-def _spearman(a: np.ndarray, b: np.ndarray) -> float:
+def _spearman(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Rank correlations (V,) of each row of ``scores`` (V, n) with ``target`` (n,), over the finite values of both."""
     from scipy.stats import rankdata
 
-    known = np.isfinite(a) & np.isfinite(b)
-    if known.sum() < 3:
-        return float("nan")
-    x, y = rankdata(a[known]), rankdata(b[known])
-    x, y = x - x.mean(), y - y.mean()
-    size = math.sqrt(float(x @ x) * float(y @ y))
-    return float(x @ y) / size if size > 0 else float("nan")
+    finite = np.isfinite(scores) & np.isfinite(target)
+    out = np.full(len(scores), np.nan)
+    # rows with the same gaps, nearly always none, are ranked together
+    for gaps in np.unique(finite, axis=0):
+        rows = np.flatnonzero((finite == gaps).all(1))
+        if gaps.sum() < 3:
+            continue
+        x = rankdata(scores[np.ix_(rows, gaps)], axis=1)
+        y = rankdata(target[gaps])
+        x, y = x - x.mean(1, keepdims=True), y - y.mean()
+        size = np.sqrt((x * x).sum(1) * float(y @ y))
+        out[rows] = np.divide(x @ y, size, out=np.full(len(rows), np.nan), where=size > 0)
+    return out
