@@ -93,13 +93,16 @@ def unbalanced_plan(
 ) -> Tensor:
     """Unbalanced entropic plan, which may leave mass where moving it is dear: cost (n, m) -> (n, m).
 
-        argmin_P <P, cost / max(cost)> + reg KL(P | a b^T) + mass (KL(P 1 | a) + KL(P^T 1 | b))
+        argmin_P <P, cost> + reg KL(P | a b^T) + mass (KL(P 1 | a) + KL(P^T 1 | b))
 
+    The cost is not scaled: against ``mass`` it decides what is left where it is. Entries above 650 ``reg`` count as
+    650 ``reg``, since exp(-cost / reg) is zero in float64 soon after.
     Chizat et al., 2018; Fatras et al., ICML 2021 (JUMBOT), https://arxiv.org/abs/2103.03606
     """
     import ot
 
-    m, wa, wb, _ = _problem(cost, a, b)
+    m, wa, wb, scale = _problem(cost, a, b)
+    m = (m * scale).clip(max=650.0 * reg)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # the stabilised solver returns plans of wrong mass where one cost stands out; this one also converges sooner
