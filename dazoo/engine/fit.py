@@ -18,6 +18,7 @@ from dazoo.core.errors import DazooError
 from dazoo.core.setting import Setting
 from dazoo.core.types import Labeled, Predictor, Seen, Unlabeled
 from dazoo.engine.feed import Feed
+from dazoo.engine.heap import kept_heap
 from dazoo.engine.predictor import NetPredictor, ShallowPredictor, frozen_copy
 from dazoo.engine.prepare import preparer
 from dazoo.engine.recipe import Recipe
@@ -252,7 +253,7 @@ def fit_group(
 
     loop = Loop(members, recipe, steps, device, options.checkpoints, checkpoint, state, options.save_every, progress)
     began = time.perf_counter()
-    with seeded(part_seed(seeds[0], "loop")):
+    with seeded(part_seed(seeds[0], "loop")), kept_heap(device.type == "cpu" and spec.kind == "image"):
         loop.run()
     seconds = time.perf_counter() - began
     samples = steps * recipe.batch * sum(k in members[0].feed.samplers for k in "stf") * len(members)
