@@ -153,7 +153,7 @@ def ours(case: Case, seen: Seen, width: int, steps: int) -> Run:
     """dazoo's side: building, training and predicting."""
     recipe = Recipe.named(
         "frozen", optimizer="adam", lr=RATE, weight_decay=0.0, schedule="constant", steps=steps, batch=BATCH,
-        bottleneck=width, ramp="constant",
+        bottleneck=width, norm="none", ramp="constant",
     )  # fmt: skip
     hparams = {**case.hparams, **({"disc_width": width} if "disc_width" in space(METHODS.get(case.method)) else {})}
 
