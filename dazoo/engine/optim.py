@@ -26,9 +26,15 @@ def make_optimizer(
         groups.setdefault(rate_of(name, multipliers, recipe), []).append(parameters[name])
     rows = [{"params": params, "lr": lr} for lr, params in groups.items()]
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
+        sgd = torch.optim.SGD(
             rows, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov and recipe.momentum > 0,
             weight_decay=recipe.weight_decay, fused=True,
         )  # fmt: skip
+        if recipe.momentum > 0:
+            # the fused step fails where some parameters have a buffer and others, released later, have none yet; the
+            # first step from zeros is the one that torch makes without a buffer
+            for p in (p for params in groups.values() for p in params):
+                sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        return sgd
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
     return kind(rows, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True)
