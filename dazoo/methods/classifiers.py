@@ -26,6 +26,7 @@ from torch import Tensor
 
 from dazoo.core.errors import DazooError, NonFiniteError, UnknownName, nearest
 from dazoo.methods.steps import Affine, Head, KernelMap, LinearScores, NearestNeighbors, PairwiseVotes, Step
+from dazoo.ops.blas import all_finite
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "1nn": {"k": 1},
@@ -70,7 +71,7 @@ class Classifier:
             DazooError: one class only, or a classifier that does not fit the kind of labels.
             NonFiniteError: features or weights that are not finite.
         """
-        if not bool(torch.isfinite(z).all()):
+        if not all_finite(z):
             raise NonFiniteError(f"the features handed to {self.name} hold NaN or infinite values")
         if n_classes and len(torch.unique(y)) < 2:
             raise DazooError("the labelled samples hold one class only; a classifier needs at least two")

@@ -16,6 +16,7 @@ from dazoo.core.errors import DazooError, NonFiniteError
 from dazoo.core.types import Labeled, Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod
 from dazoo.methods.steps import Head, Pipeline, Step, run_steps
+from dazoo.ops.blas import all_finite
 from dazoo.ops.linear import covariance, squared_distances
 from dazoo.ops.spectral import principal_components
 
@@ -107,7 +108,7 @@ class FeatureMap(ShallowMethod):
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Align, then train ``ctx.classifier``."""
         aligned = self.align(seen, ctx)
-        if not bool(torch.isfinite(aligned.zs).all()):
+        if not all_finite(aligned.zs):
             raise NonFiniteError(
                 f"{self.name}: the mapped source holds NaN or infinite values; check the features' scale"
             )
@@ -127,7 +128,7 @@ class Reweighting(ShallowMethod):
         """Weigh, then train ``ctx.classifier``."""
         xs, _ = pair(seen)
         weights = self.weights(seen, ctx)
-        if not bool(torch.isfinite(weights).all()):
+        if not all_finite(weights):
             raise NonFiniteError(f"{self.name}: the weights hold NaN or infinite values; check the features' scale")
         z, y = labelled(seen, xs, lambda x: run_steps((), x))
         return Pipeline((), None, fit_classifier(seen, ctx, z, y, weights))

@@ -14,7 +14,9 @@ from torch import Tensor
 from dazoo.core.errors import DazooError, NonFiniteError
 from dazoo.core.portable import Portable
 from dazoo.core.types import Prediction, Predictor
+from dazoo.ops.blas import all_finite, product
 from dazoo.ops.linear import gram, rows_per_block, squared_distances, unit_rows
+from dazoo.ops.neighbours import nearest_double, nearest_single, worthwhile
 
 EPS_VOTE = 1e-3
 
@@ -41,7 +43,7 @@ class Affine(Step):
     bias: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        z = _fit_width(x, self.weight, self.weight.shape[0]) @ self.weight
+        z = product(_fit_width(x, self.weight, self.weight.shape[0]), self.weight)
         return z if self.bias is None else z + self.bias
 
 
@@ -83,7 +85,7 @@ class Columns(Step):
     width: int
 
     def __call__(self, x: Tensor) -> Tensor:
-        if not bool(torch.isfinite(x).all()):
+        if not all_finite(x):
             raise NonFiniteError("the samples hold NaN or infinite values; remove or impute them first")
         return _fit_width(x, self.index, self.width).to(torch.float64)[:, self.index]
 
@@ -118,7 +120,7 @@ class KernelMap(Step):
 
     def __call__(self, x: Tensor) -> Tensor:
         x = _fit_width(x, self.anchors, self.anchors.shape[1])
-        z = _in_blocks(x, len(self.anchors), lambda b: gram(self.kind, b, self.anchors, self.gamma) @ self.coef)
+        z = _in_blocks(x, len(self.anchors), lambda b: product(gram(self.kind, b, self.anchors, self.gamma), self.coef))
         return z if self.bias is None else z + self.bias
 
 
@@ -149,7 +151,7 @@ class LinearScores(Head):
     kind: str
 
     def __call__(self, z: Tensor) -> Tensor:
-        raw = _fit_width(z, self.weight, self.weight.shape[0]) @ self.weight + self.bias
+        raw = product(_fit_width(z, self.weight, self.weight.shape[0]), self.weight) + self.bias
         if self.kind == "values":
             return raw
         if len(self.classes) == self.n_classes:
@@ -292,8 +294,17 @@ def nearest_rows(x: Tensor, anchors: Tensor, k: int) -> Tensor:
     Works in blocks; an (n, m) matrix is never held at once. Samples that are not finite have no nearest anchor and
     raise ``NonFiniteError``.
     """
-    if not bool(torch.isfinite(x).all()):
+    if not all_finite(x):
         raise NonFiniteError("the samples hold NaN or infinite values; clean them before predicting")
+    if k != 1 or not worthwhile(x, anchors):
+        return _nearest_rows(x, anchors, k)
+    found, open_ = nearest_single(x, anchors)
+    if bool(open_.any()):
+        found[open_] = nearest_double(x[open_], anchors)
+    return found[:, None]
+
+
+def _nearest_rows(x: Tensor, anchors: Tensor, k: int) -> Tensor:
     half = anchors.square().sum(1) / 2
     rows = min(len(x), rows_per_block(len(anchors)))
     # one buffer for all blocks: fresh ones of this size fragment the heap until it holds all pairs after all

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from dazoo.ops.blas import eigh, plain, product
 
 # 48 MiB of float64: above the size from which malloc maps and unmaps whole blocks
 BLOCK_ENTRIES = 6 << 20
@@ -26,8 +29,8 @@ def covariance(x: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor
 
 def second_moment(x: Tensor) -> Tensor:
     """x'x (d, d) for ``x`` (n, d), exactly symmetric; on the CPU by BLAS's rank-k update, at half the work."""
-    if x.device.type != "cpu" or x.dtype != torch.float64 or x.requires_grad or min(x.shape) < 64:
-        return symmetrise(x.T @ x)
+    if not plain(x) or x.dtype != torch.float64 or min(x.shape) < 64:
+        return symmetrise(product(x.T, x))
     from scipy.linalg.blas import dsyrk
 
     # the routine reads columns: a transposed view of contiguous rows is what it takes without a copy
@@ -35,6 +38,11 @@ def second_moment(x: Tensor) -> Tensor:
         dsyrk(1.0, x.numpy().T, lower=1) if x.is_contiguous() else dsyrk(1.0, x.numpy(), trans=1, lower=1)
     )
     return lower.tril() + lower.tril(-1).T
+
+
+def spectral_product(vectors: Tensor, values: Tensor) -> Tensor:
+    """``vectors diag(values) vectors'`` (d, d) for ``vectors`` (d, r) and ``values`` (r,) >= 0, exactly symmetric."""
+    return second_moment((vectors * values.sqrt()).T)
 
 
 def symmetrise(a: Tensor) -> Tensor:
@@ -48,10 +56,10 @@ def matrix_power(a: Tensor, power: float, floor: float = 1e-12) -> Tensor:
     Eigenvalues below ``floor`` times the largest are raised to it for positive powers' sake of finiteness; a zero
     matrix is treated as ``floor`` times the identity.
     """
-    values, vectors = torch.linalg.eigh(symmetrise(a))
+    values, vectors = eigh(symmetrise(a))
     top = values[-1].clamp(min=0)
     low = torch.where(top > 0, floor * top, torch.full_like(top, floor))
-    return (vectors * values.clamp(min=low).pow(power)) @ vectors.T
+    return spectral_product(vectors, values.clamp(min=low).pow(power))
 
 
 def ridge_power(x: Tensor, ridge: float, power: float) -> Tensor:
@@ -63,13 +71,13 @@ def ridge_power(x: Tensor, ridge: float, power: float) -> Tensor:
     centred = x - x.mean(dim=0)
     scale = max(n - 1, 1)
     if n >= d:
-        values, vectors = torch.linalg.eigh(second_moment(centred) / scale)
-        return (vectors * (values.clamp(min=0) + ridge).pow(power)) @ vectors.T
-    values, left = torch.linalg.eigh(second_moment(centred.T) / scale)
+        values, vectors = eigh(second_moment(centred) / scale)
+        return spectral_product(vectors, (values.clamp(min=0) + ridge).pow(power))
+    values, left = eigh(second_moment(centred.T) / scale)
     keep = values > values[-1].clamp(min=0) * 1e-12
-    values, vectors = values[keep], centred.T @ (left[:, keep] / (scale * values[keep]).sqrt())
+    values, vectors = values[keep], product(centred.T, left[:, keep] / (scale * values[keep]).sqrt())
     lift = (values + ridge).pow(power) - ridge**power
-    out = (vectors * lift) @ vectors.T
+    out = spectral_product(vectors, lift.abs()) * (1.0 if power > 0 else -1.0)
     out.diagonal().add_(ridge**power)
     return out
 
@@ -96,7 +104,7 @@ class RidgeFit:
         self.centred = self.root * (x - self.mean)
         n, d = x.shape
         self.primal = d <= n
-        a = self.centred.T @ self.centred if self.primal else self.centred @ self.centred.T
+        a = second_moment(self.centred if self.primal else self.centred.T)
         a.diagonal().add_(ridge)
         self.lower = torch.linalg.cholesky(a)
 
@@ -126,7 +134,13 @@ def unit_rows(x: Tensor) -> Tensor:
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """Squared Euclidean distances (n, m) between the rows of ``x`` (n, d) and ``y`` (m, d), never negative."""
-    return torch.addmm(x.square().sum(1)[:, None] + y.square().sum(1), x, y.T, alpha=-2.0).clamp_(min=0)
+    if not plain(x, y):
+        return torch.addmm(x.square().sum(1)[:, None] + y.square().sum(1), x, y.T, alpha=-2.0).clamp_(min=0)
+    x_, y_ = x.numpy(), y.numpy()
+    out = (-2.0 * x_) @ y_.T
+    out += np.einsum("ij,ij->i", x_, x_)[:, None]
+    out += np.einsum("ij,ij->i", y_, y_)
+    return torch.from_numpy(np.maximum(out, 0.0, out=out))
 
 
 def median_gamma(x: Tensor, limit: int = 2000) -> Tensor:
@@ -145,7 +159,7 @@ def median_gamma(x: Tensor, limit: int = 2000) -> Tensor:
 def gram(kind: str, x: Tensor, y: Tensor, gamma: Tensor | float = 1.0) -> Tensor:
     """Kernel matrix (n, m): ``linear`` x'y, or ``rbf`` exp(-gamma ||x - y||^2)."""
     if kind == "linear":
-        return x @ y.T
+        return product(x, y.T)
     if kind == "rbf":
         return torch.exp(-gamma * squared_distances(x, y))
     raise ValueError(f"unknown kernel {kind!r}")

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dazoo.ops.blas import eigh, product
 from dazoo.ops.linear import fix_signs, second_moment, symmetrise
 
 LANCZOS_SIZE, LANCZOS_SHARE = 400, 10
@@ -22,13 +23,13 @@ def leading_eigenvectors(a: Tensor, k: int, largest: bool = True) -> tuple[Tenso
     if a.device.type == "cpu" and k < d:
         found = _lanczos(a, k) if largest and d >= LANCZOS_SIZE and LANCZOS_SHARE * k <= d else None
         if found is None:
-            from scipy.linalg import eigh
+            from scipy.linalg import eigh as some_pairs
 
             subset = (d - k, d - 1) if largest else (0, k - 1)
-            found = eigh(a.numpy(), subset_by_index=subset, check_finite=True)
+            found = some_pairs(a.numpy(), subset_by_index=subset, check_finite=True)
         values, vectors = (torch.from_numpy(v) for v in found)
     else:
-        values, vectors = torch.linalg.eigh(a)
+        values, vectors = eigh(a)
         part = slice(d - k, d) if largest else slice(0, k)
         values, vectors = values[part], vectors[:, part]
     if largest:
@@ -87,7 +88,7 @@ def principal_components(x: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
         return mean, values[:keep].clamp(min=0), vectors[:, :keep]
     values, left = leading_eigenvectors(second_moment(centred.T) / scale, k)
     keep = _rank(values)
-    directions = unit_columns(centred.T @ left[:, :keep])
+    directions = unit_columns(product(centred.T, left[:, :keep]))
     if values[0] <= 0:
         directions = torch.eye(d, 1, dtype=x.dtype, device=x.device)
     return mean, values[:keep].clamp(min=0), fix_signs(directions)
@@ -101,11 +102,11 @@ def span(x: Tensor) -> Tensor | None:
     n, d = x.shape
     if n >= d:
         return None
-    values, left = torch.linalg.eigh(x @ x.T)
+    values, left = eigh(second_moment(x.T))
     keep = values > values[-1].clamp(min=0) * 1e-12
     if not bool(keep.any()):
         return torch.eye(d, 1, dtype=x.dtype, device=x.device)
-    basis = x.T @ left[:, keep].flip(1)
+    basis = product(x.T, left[:, keep].flip(1))
     return torch.linalg.qr(basis / values[keep].flip(0).sqrt()).Q
 
 
@@ -126,7 +127,7 @@ def low_rank_pencil(a: Tensor, factor: Tensor, ridge: float, k: int) -> tuple[Te
     """
     q, s, _ = torch.linalg.svd(factor, full_matrices=False)
     shrink = 1 - (ridge / (ridge + s.square())).sqrt()
-    half = a - (q * shrink) @ (q.T @ a)
-    whitened = half - (half @ q * shrink) @ q.T
+    half = a - product(q * shrink, product(q.T, a))
+    whitened = half - product(product(half, q) * shrink, q.T)
     values, u = leading_eigenvectors(whitened / ridge, k)
     return values, fix_signs((u - (q * shrink) @ (q.T @ u)) / ridge**0.5)
