@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dazoo.core.errors import DazooError, UnknownName
 from dazoo.core.portable import load, save
@@ -15,11 +15,15 @@ from dazoo.engine.fit import fit as fit_method
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import METHODS, GradientMethod, ShallowMethod, create_method
 
+if TYPE_CHECKING:
+    from dazoo.diagnosis import Diagnosis
+
 __all__ = [
     "DazooError",
     "Task",
     "UnknownName",
     "create_method",
+    "diagnose",
     "evaluate",
     "fit",
     "list_datasets",
@@ -113,6 +117,34 @@ def evaluate(model: Predictor, task: Task) -> dict[str, float]:
     from dazoo.bench.evaluate import evaluate as metrics_of
 
     return metrics_of(task, model)
+
+
+def diagnose(
+    task: Task,
+    *,
+    backbone: str | None = None,
+    image_size: int | None = None,
+    device: str = "auto",
+    limit: int = 2000,
+    seed: int = 0,
+) -> Diagnosis:
+    """Measure, before any training, how the domains of a task differ, and say which families of methods should help.
+
+    Hidden labels play no part. ``dazoo diagnose TASK`` prints the same.
+
+    Args:
+        backbone: look at frozen features of this network; needed for images, where ``"none"`` takes raw pixels.
+        limit: at most so many samples of each domain are looked at, drawn at random with ``seed``.
+
+    Raises:
+        DazooError: samples that are no vectors, too few of them, or none that vary.
+    """
+    from dazoo.diagnosis import diagnose as measure
+    from dazoo.diagnosis.diagnose import with_features
+
+    if backbone is not None:
+        task = with_features(task, backbone, image_size=image_size, device=_device(device))
+    return measure(task, limit=limit, seed=seed)
 
 
 def run_suite(path: str | Path, **options: Any) -> Path:

@@ -142,6 +142,47 @@ def diff(
     show_diff(old, new, select_by, metric)
 
 
+@app.command()
+def diagnose(
+    task: Annotated[str, typer.Argument(help="A task, e.g. 'office_caltech10/amazon->webcam' (sources: a+b->t).")],
+    data_root: DataRoot = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-o", help="An option of the dataset, NAME=VALUE; repeatable.")
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Look at its frozen features; images need one, 'none' takes raw values.")
+    ] = None,
+    image_size: Annotated[int | None, typer.Option(min=1, help="Side of the images that the backbone sees.")] = None,
+    transform: Annotated[str | None, typer.Option(help="Transforms of each domain, e.g. 'row_sum,zscore'.")] = None,
+    setting: Annotated[
+        str | None, typer.Option(help="unsupervised, multi_source or few_labels; the first by default.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="Samples of each domain that are looked at, drawn at random.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Of subsamples, folds and permutations.")] = 0,
+    device: Annotated[Device, typer.Option(help="For frozen features.")] = Device.auto,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """Before any training: how do the domains differ, are classes separable, and which families should help?
+
+    Target labels play no part in any number.
+    """
+    from dazoo.cli_diagnose import show_diagnosis
+
+    show_diagnosis(
+        task,
+        data_root=data_root,
+        options=option or [],
+        backbone=backbone,
+        image_size=image_size,
+        transform=transform,
+        setting=setting,
+        limit=limit,
+        seed=seed,
+        device=device.value,
+        as_json=as_json,
+    )
+
+
 @app.command(name="list")
 def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],

@@ -14,22 +14,34 @@ def a_distance(fs: Tensor, ft: Tensor) -> float:
     samples judged by the classifier of the other half; below zero counts as zero. 0 where a domain has fewer than four
     samples. Ben-David et al., NIPS 2006, https://papers.nips.cc/paper/2983
     """
-    from sklearn.linear_model import LogisticRegression
-
     n, m = len(fs), len(ft)
     if min(n, m) < 4:
         return 0.0
+    margin, _ = held_out_margins(fs, ft)
+    wrong = (margin > 0) != (np.arange(n + m) >= n)
+    error = (wrong[:n].mean() + wrong[n:].mean()) / 2
+    return float(max(0.0, 2 * (1 - 2 * error)))
+
+
+def held_out_margins(fs: Tensor, ft: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Log-odds (n + m,) that a row comes from the target, and the half (n + m,) it lies in: fs (n, d), ft (m, d).
+
+    Logistic regression on standardised features, both domains weighing one half; each half of the samples is judged by
+    the classifier of the other half.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    n, m = len(fs), len(ft)
     x = torch.cat([fs, ft]).detach().to("cpu", torch.float64).numpy()
     x = (x - x.mean(0)) / np.maximum(x.std(0), 1e-12)
     domain = np.repeat([0, 1], [n, m])
     fold = np.concatenate([np.arange(n) % 2, np.arange(m) % 2])
-    wrong = np.empty(n + m)
+    margin = np.empty(n + m)
     for half in (0, 1):
         learner = LogisticRegression(class_weight="balanced", max_iter=200, tol=1e-3)
         learner.fit(x[fold == half], domain[fold == half])
-        wrong[fold != half] = learner.predict(x[fold != half]) != domain[fold != half]
-    error = (wrong[:n].mean() + wrong[n:].mean()) / 2
-    return float(max(0.0, 2 * (1 - 2 * error)))
+        margin[fold != half] = learner.decision_function(x[fold != half])
+    return margin, fold
 
 
 def conditional_share(fs: Tensor, ft: Tensor, ys: Tensor, yt: Tensor, n_classes: int) -> float:

@@ -37,7 +37,7 @@ def regularized_h_score(features: Tensor | Array, labels: Tensor | Array) -> flo
 
     f, y = _pair(features, labels)
     f = f - f.mean(0, keepdims=True)
-    shrunk = LedoitWolf().fit(f)
+    shrunk = LedoitWolf(store_precision=False).fit(f)
     g, _ = _class_means(f, y)
     inverse = np.linalg.pinv(shrunk.covariance_, rcond=1e-15)
     return float(np.trace(inverse @ ((1.0 - shrunk.shrinkage_) * _cov(g))))
