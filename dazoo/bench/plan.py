@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from dazoo.bench.suite import LAST, ORACLE_RULE, Entry, Suite
 from dazoo.bench.suite import entry as make_entry
+from dazoo.bench.trials import settings
 from dazoo.bench.yamlfile import Where
 from dazoo.core import hparam
 from dazoo.core.errors import DazooError, UnknownName, nearest
@@ -142,9 +143,9 @@ def make_plan(suite: Suite, root: str | Path | None = None, sources: dict[str, s
     dataset = DATASETS.get(suite.dataset.name)
     plan = Plan(suite)
     methods = list(_methods(suite))
-    settings: dict[str, list[dict[str, Any]]] = {}
+    tried: dict[str, list[dict[str, Any]]] = {}
     for where, entry, cls in methods:
-        settings[entry.label or cls.name] = _trials(suite, where, entry, cls)
+        tried[entry.label or cls.name] = _trials(suite, where, entry, cls)
     for task in tasks:
         for _, entry, cls in methods:
             label = entry.label or cls.name
@@ -156,7 +157,7 @@ def make_plan(suite: Suite, root: str | Path | None = None, sources: dict[str, s
             if getattr(cls, "deterministic", False) and not splits_by_seed(protocol, setting.value):
                 seeds = seeds[:1]
             code = (sources or {}).get(cls.name)
-            for trial, hparams in enumerate(settings[label]):
+            for trial, hparams in enumerate(tried[label]):
                 for seed in seeds:
                     plan.specs.append(
                         RunSpec(
@@ -276,8 +277,7 @@ def _trials(suite: Suite, where: Where, entry: Entry, cls: type[Method]) -> list
             raise suite.origin.error((*where, key), f"{problem} (hyper-parameters: {_listing(known)})")
         _check(suite, (*where, key), partial(hparam.configure, cls, {key: entry.options[key]}), where)
     found: list[dict[str, Any]] = []
-    for trial in range(suite.trials):
-        drawn = hparam.sample(cls, trial) if trial else {}
+    for drawn in settings(cls, suite.trials, suite.sampler):
         values = _plain(hparam.values(hparam.configure(cls, {**drawn, **entry.options})))
         if values not in found:
             found.append(values)

@@ -74,7 +74,8 @@ class Suite(_Frozen):
         image_size: side of the square image a backbone sees; its own default when absent.
         methods: names, wildcards (``ot_*``), or ``{name: dann, as: dann_strong, trade_off: 2.0}``.
         seeds: a number (0, 1, ... n-1) or a list.
-        trials: hyper-parameter settings per method: the defaults first, then random draws.
+        trials: hyper-parameter settings per method: the defaults first, then draws from the ranges methods declare.
+        sampler: ``random`` or ``quasi_random`` (evenly spread) draws, seeded by hyper-parameter name.
         recipe: how gradient methods are trained; without one, only shallow methods run.
         classifier: what shallow methods finish with.
         setting: which labels methods may see; by default unsupervised, or multi_source for several sources.
@@ -98,6 +99,7 @@ class Suite(_Frozen):
     methods: Annotated[tuple[Named, ...], Field(min_length=1), BeforeValidator(_listed)]
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1), BeforeValidator(_seed_list)] = (0,)
     trials: Count = 1
+    sampler: Literal["random", "quasi_random"] = "random"
     recipe: Named | None = None
     classifier: Named | None = None
     setting: Literal["auto", "unsupervised", "multi_source", "few_labels", "oracle"] = "auto"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,18 +77,19 @@ def values(obj: Any) -> dict[str, Any]:
     return {name: getattr(obj, name) for name in space(type(obj))}
 
 
-def sample(cls: type, seed: int) -> dict[str, Any]:
-    """One random setting of all searchable fields.
+def setting_at(cls: type, position: Callable[[str], float]) -> dict[str, Any]:
+    """The setting of all searchable fields at ``position(field name)`` in [0, 1) of each one's range."""
+    return {name: meta.draw(position(name)) for name, meta in space(cls).items() if meta.searchable}
 
-    Each field draws from a generator seeded by ``(seed, field name)``: adding a field to a method leaves the draws
-    of the other fields as they were.
-    """
-    drawn = {}
-    for name, meta in space(cls).items():
-        if meta.searchable:
-            digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-            drawn[name] = meta.draw(float(np.random.default_rng(int.from_bytes(digest[:8], "big")).random()))
-    return drawn
+
+def sample(cls: type, seed: int) -> dict[str, Any]:
+    """One random setting of all searchable fields, each from a generator seeded by ``(seed, field name)``."""
+
+    def position(name: str) -> float:
+        digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+        return float(np.random.default_rng(int.from_bytes(digest[:8], "big")).random())
+
+    return setting_at(cls, position)
 
 
 def configure(cls: type, overrides: dict[str, Any]) -> Any:
