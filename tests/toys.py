@@ -1,94 +1,31 @@
-"""Small tasks for tests: three Gaussian classes in eight dimensions, shifted in the target."""
+"""The toy tasks of ``dazoo.contracts``, for tests that name methods of the registry."""
 
 from __future__ import annotations
 
-import dataclasses
-
-import numpy as np
-import torch
-
-from dazoo.core.setting import FEW_LABELS, MULTI_SOURCE, ORACLE, UNSUPERVISED, Setting
+from dazoo.contracts import toys
+from dazoo.contracts.failure import difference
+from dazoo.contracts.toys import TINY, setting_of, task_for, toy_task
 from dazoo.data.task import Task
-from dazoo.engine.fit import FitResult, Options, fit
+from dazoo.engine.fit import FitResult, Options
 from dazoo.engine.recipe import Recipe
-from dazoo.methods.base import METHODS, GradientMethod, Method, create_method
+from dazoo.methods.base import METHODS
 
-TINY = Recipe.named("digits", steps=12, batch=16, bottleneck=8, few_steps=0)
-
-
-def toy_task(
-    setting: Setting = UNSUPERVISED,
-    regression: bool = False,
-    n: int = 60,
-    shift: float = 1.0,
-    seed: int = 0,
-    dims: int = 8,
-) -> Task:
-    """``n`` samples per domain; the target is moved by ``shift`` and slightly rotated."""
-    rng = np.random.default_rng(seed)
-    centres = 2.5 * rng.normal(size=(3, dims)) / np.sqrt(dims) * 2
-    turn = np.eye(dims)
-    turn[:2, :2] = [[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]]
-
-    def draw(move: float) -> tuple[np.ndarray, np.ndarray]:
-        y = np.arange(n) % 3
-        x = centres[y] + rng.normal(size=(n, dims))
-        if move:
-            x = x @ turn.T + move * np.linspace(1, -1, dims)
-        return x.astype(np.float32), y
-
-    (xs, ys), (x2, y2), (xt, yt) = draw(0.0), draw(0.0), draw(shift)
-    if regression:
-        beta = rng.normal(size=dims)
-        ys, yt = (xs @ beta).astype(np.float32), (xt @ beta).astype(np.float32)
-    options = {"setting": setting, "source_holdout": 0.2, "few_per_class": 3}
-    if setting is MULTI_SOURCE:
-        return Task.from_arrays([xs, x2], [ys, y2], xt, yt, **options)
-    return Task.from_arrays(xs, ys, xt, yt, **options)
-
-
-def setting_of(cls: type[Method]) -> Setting:
-    """The setting a method is tested in."""
-    return next(s for s in (UNSUPERVISED, MULTI_SOURCE, FEW_LABELS, ORACLE) if s in cls.settings)
-
-
-def task_for(cls: type[Method], **options) -> Task:
-    """A toy task that the method can run."""
-    return toy_task(setting_of(cls), regression="classes" not in cls.targets, **options)
+__all__ = ["TINY", "fit_toy", "is_gradient", "options_for", "same", "setting_of", "task_for", "toy_task"]
 
 
 def is_gradient(name: str) -> bool:
-    return issubclass(METHODS.get(name), GradientMethod)
+    return toys.is_gradient(METHODS.get(name))
 
 
 def options_for(name: str, recipe: Recipe = TINY, **fields) -> Options:
-    backbone = fields.pop("backbone", "mlp" if is_gradient(name) else "none")
-    if getattr(METHODS.get(name), "needs_batch_norm", False):
-        recipe = dataclasses.replace(recipe, norm="batch")
-    return Options(recipe=recipe if is_gradient(name) else None, backbone=backbone, **fields)
+    return toys.options_for(METHODS.get(name), recipe, **fields)
 
 
 def fit_toy(name: str, task: Task | None = None, seed: int = 0, recipe: Recipe = TINY, **hparams) -> FitResult:
-    """Fit a method by name on its toy task.
-
-    A method's ``toy_hparams`` are values under which a dozen steps are enough to show all of its terms, e.g. a low
-    confidence threshold.
-    """
-    hparams = {**getattr(METHODS.get(name), "toy_hparams", {}), **hparams}
-    task = task or task_for(METHODS.get(name))
-    return fit(create_method(name, **hparams), task.seen(), seed=seed, options=options_for(name, recipe))
-
-
-def tensors_of(result: FitResult) -> list[torch.Tensor]:
-    """All tensors of a fitted model, in a fixed order."""
-    from dazoo.core.portable import _encode
-
-    found: dict[str, torch.Tensor] = {}
-    _encode(result.predictor, found)
-    return [found[k] for k in sorted(found)]
+    """Fit a method by name on its toy task."""
+    return toys.fit_toy(METHODS.get(name), task, seed, recipe, **hparams)
 
 
 def same(a: FitResult, b: FitResult) -> bool:
     """Whether two fitted models are equal bit for bit."""
-    ta, tb = tensors_of(a), tensors_of(b)
-    return len(ta) == len(tb) and all(x.shape == y.shape and torch.equal(x, y) for x, y in zip(ta, tb))
+    return not difference(a.predictor, b.predictor)

@@ -1,0 +1,172 @@
+"""Promises of every method: it predicts, repeats itself, looks at nothing hidden, saves, and bears awkward data."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import pickle
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from dazoo.contracts.failure import ContractFailure, difference, require
+from dazoo.contracts.toys import awkward_tasks, fit_toy, options_for, task_for
+from dazoo.core import portable
+from dazoo.core.errors import DazooError
+from dazoo.core.hparam import configure, space
+from dazoo.core.types import Predictor
+from dazoo.data.domain import Domain
+from dazoo.engine.fit import fit
+from dazoo.methods.base import Method
+
+
+def check_documented(cls: type[Method]) -> None:
+    """Formula and evidence in the docstring, a paper with a link, a meaning for each hyper-parameter."""
+    text = inspect.cleandoc(sys.modules[cls.__module__].__doc__ or "")
+    where = f"the docstring of the file of {cls.name}"
+    require(bool(re.search(r"[=<>|^_(]", text)), f"{where} states no formula; write what is minimised or solved")
+    require(len(text) > 150, f"{where} is {len(text)} characters long; say what the symbols and shapes are")
+    require("Evidence:" in text, f"{where} has no line 'Evidence:' that names the tests which prove the formula")
+    paper = cls.paper
+    require(paper.url.startswith("https://"), f"the link of {cls.name}'s paper must start with https://: {paper.url!r}")
+    require(bool(paper.title), f"the paper of {cls.name} has no title")
+    require(1950 < paper.year < 2100, f"the paper of {cls.name} is from the year {paper.year}")
+    for key, meta in space(cls).items():
+        require(bool(meta.help), f"{cls.name}.{key} has no help; say in one line what it does")
+
+
+def check_name(cls: type[Method]) -> None:
+    """The name is the stem of the file."""
+    stem = cls.__module__.rsplit(".", 1)[-1]
+    require(
+        cls.name == stem, f"the method is called {cls.name!r} but its file {stem!r}; one file, one method, one name"
+    )
+
+
+def check_fits(cls: type[Method]) -> None:
+    """A fitted model gives one row of finite scores per target sample."""
+    task = task_for(cls)
+    out = _model(cls).predict(task.hidden().x)
+    expected = (len(task.hidden().x), task.n_classes or 1)
+    require(
+        tuple(out.scores.shape) == expected,
+        f"predict gives scores of shape {tuple(out.scores.shape)}; a row per sample and a column per class is "
+        f"{expected}",
+    )
+    bad = int((~torch.isfinite(out.scores)).any(1).sum())
+    require(bad == 0, f"predict gives NaN or infinite scores for {bad} of {len(out.scores)} samples")
+
+
+def check_same_seed(cls: type[Method]) -> None:
+    """Two fits with one seed are equal bit for bit, whatever the global random state is."""
+    torch.manual_seed(1)
+    first = fit_toy(cls, seed=3)
+    torch.manual_seed(2)
+    second = fit_toy(cls, seed=3)
+    found = difference(first.predictor, second.predictor)
+    require(
+        not found,
+        f"two fits with the same seed are not the same model: {found}. Draw from ctx.gen (shallow methods) or with "
+        "torch's functions inside losses, never from numpy.random, random or a clock, and keep nothing between fits",
+    )
+
+
+def check_hidden_labels(cls: type[Method]) -> None:
+    """Other labels on the hidden part of the target give the same model."""
+    task = task_for(cls)
+    assert task.target.y is not None
+    few, rest, _ = task._target_rows()
+    y = task.target.y.clone()
+    y[rest] = y[rest].flip(0) if task.regression else (y[rest] + 1) % task.n_classes
+    other = task.change(target=dataclasses.replace(task.target, y=y))
+    # the split itself may use labels where the setting shows some; hold it as it was
+    seen, seen_other = task.seen(), dataclasses.replace(task.seen())
+    if not len(few):
+        seen_other = other.seen()
+    options = options_for(cls)
+    first = fit(configure(cls, {}), seen, seed=0, options=options)
+    second = fit(configure(cls, {}), seen_other, seed=0, options=options)
+    found = difference(first.predictor, second.predictor)
+    require(
+        not found,
+        f"the model changes with target labels that it must not see: {found}. Everything a method may use is in Seen",
+    )
+
+
+def check_saves(cls: type[Method]) -> None:
+    """A saved and loaded model, and a pickled one, predict the same."""
+    task = task_for(cls)
+    model = _model(cls)
+    x = task.hidden().x[:7]
+    expected = model.predict(x).scores
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        try:
+            portable.save(model, path)
+            loaded: Predictor = portable.load(path)
+        except DazooError as error:
+            raise ContractFailure(f"the fitted model cannot be saved: {error}") from error
+        for how, copy in (("saved and loaded", loaded), ("pickled", pickle.loads(pickle.dumps(model)))):
+            gap = float((copy.predict(x).scores - expected).abs().max())
+            require(
+                gap <= 1e-6,
+                f"a {how} model predicts scores that differ by {gap:.2g}; everything prediction needs must be a field "
+                "of the model (tensors, numbers, text), or a parameter or buffer of a part that build or setup adds",
+            )
+
+
+def check_awkward_data(cls: type[Method]) -> None:
+    """Awkward data gives finite answers or one clear error."""
+    for label, make in awkward_tasks():
+        task = make()
+        try:
+            out = fit_toy(cls, task).predictor.predict(task.target.x)
+        except DazooError as error:
+            require(
+                len(str(error)) > 20,
+                f"on data with {label} the method stops with {str(error)!r}, which helps nobody; name the thing and "
+                "the remedy",
+            )
+        except Exception as error:
+            raise ContractFailure(
+                f"data with {label} ends in {type(error).__name__}: {error}. Give a finite answer, or raise "
+                "DazooError with one sentence that names the thing and the remedy"
+            ) from error
+        else:
+            require(
+                bool(torch.isfinite(out.scores).all()),
+                f"data with {label} gives NaN or infinite scores; guard divisions and logarithms, or raise DazooError",
+            )
+
+
+def check_wrong_input(cls: type[Method]) -> None:
+    """Wrong shapes, NaN and a single target sample are clear errors."""
+    task = task_for(cls)
+    model = _model(cls)
+    bad = task.target.x[:4].clone()
+    bad[0, 0] = float("nan")
+    for what, x in (("five features instead of eight", task.target.x[:, :5]), ("a NaN", bad)):
+        _must_refuse(f"predict on samples with {what}", lambda x=x: model.predict(x))  # type: ignore[misc]
+    labels = task.target.y
+    single = Domain("t", task.target.x[:1], None if labels is None else labels[:1], task.target.classes)
+    _must_refuse("fit on a single target sample", lambda: fit_toy(cls, task.change(target=single)))
+
+
+def _must_refuse(what: str, call: object) -> None:
+    assert callable(call)
+    try:
+        call()
+    except DazooError:
+        return
+    except Exception as error:
+        raise ContractFailure(
+            f"{what} ends in {type(error).__name__}: {error}; it must raise DazooError with one clear sentence"
+        ) from error
+    raise ContractFailure(f"{what} passes without a word; it must raise DazooError with one clear sentence")
+
+
+def _model(cls: type[Method]) -> Predictor:
+    return fit_toy(cls, task_for(cls)).predictor

@@ -1,0 +1,106 @@
+"""Small tasks on which promises are tried: three Gaussian classes in eight dimensions, shifted in the target."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from dazoo.core.hparam import configure
+from dazoo.core.setting import FEW_LABELS, MULTI_SOURCE, ORACLE, UNSUPERVISED, Setting
+from dazoo.data.task import Task
+from dazoo.engine.fit import FitResult, Options, fit
+from dazoo.engine.recipe import Recipe
+from dazoo.methods.base import GradientMethod, Method
+
+TINY = Recipe.named("digits", steps=12, batch=16, bottleneck=8, few_steps=0)
+
+
+def toy_task(
+    setting: Setting = UNSUPERVISED,
+    regression: bool = False,
+    n: int = 60,
+    shift: float = 1.0,
+    seed: int = 0,
+    dims: int = 8,
+) -> Task:
+    """``n`` samples per domain; the target is moved by ``shift`` and slightly rotated."""
+    rng = np.random.default_rng(seed)
+    centres = 2.5 * rng.normal(size=(3, dims)) / np.sqrt(dims) * 2
+    turn = np.eye(dims)
+    turn[:2, :2] = [[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]]
+
+    def draw(move: float) -> tuple[np.ndarray, np.ndarray]:
+        y = np.arange(n) % 3
+        x = centres[y] + rng.normal(size=(n, dims))
+        if move:
+            x = x @ turn.T + move * np.linspace(1, -1, dims)
+        return x.astype(np.float32), y
+
+    (xs, ys), (x2, y2), (xt, yt) = draw(0.0), draw(0.0), draw(shift)
+    if regression:
+        beta = rng.normal(size=dims)
+        ys, yt = (xs @ beta).astype(np.float32), (xt @ beta).astype(np.float32)
+    options: dict[str, Any] = {"setting": setting, "source_holdout": 0.2, "few_per_class": 3}
+    if setting is MULTI_SOURCE:
+        return Task.from_arrays([xs, x2], [ys, y2], xt, yt, **options)
+    return Task.from_arrays(xs, ys, xt, yt, **options)
+
+
+def awkward_tasks() -> Iterator[tuple[str, Callable[[], Task]]]:
+    """Data that people really have: what is odd about it, and the task."""
+    task = toy_task(n=30)
+    ys, yt = task.sources[0].y, task.target.y
+    assert ys is not None and yt is not None
+    x, y = task.sources[0].x.numpy(), ys.numpy()
+    xt, labels = task.target.x.numpy(), yt.numpy()
+    constant = np.repeat(xt[:1], len(xt), 0)
+    flat = x.copy()
+    flat[:, 0] = 1.0
+    flat_t = np.concatenate([flat[:, :1], xt[:, 1:]], 1)
+    rare = labels < 2
+    yield (
+        "repeated samples and a constant target",
+        lambda: Task.from_arrays(np.repeat(x[:3], 10, 0), np.repeat(y[:3], 10), constant, labels),
+    )
+    yield "a constant feature", lambda: Task.from_arrays(flat, y, flat_t, labels)
+    yield "a class that the target lacks", lambda: Task.from_arrays(x, y, xt[rare], labels[rare])
+    yield "a source of four samples", lambda: Task.from_arrays(x[:4], y[:4], xt, labels)
+    yield "features a thousand times as large", lambda: Task.from_arrays(1e3 * x, y, 1e3 * xt, labels)
+
+
+def setting_of(cls: type[Method]) -> Setting:
+    """The setting a method is tried in."""
+    return next(s for s in (UNSUPERVISED, MULTI_SOURCE, FEW_LABELS, ORACLE) if s in cls.settings)
+
+
+def task_for(cls: type[Method], **options: Any) -> Task:
+    """A toy task that the method can run."""
+    return toy_task(setting_of(cls), regression="classes" not in cls.targets, **options)
+
+
+def is_gradient(cls: type[Method]) -> bool:
+    return issubclass(cls, GradientMethod)
+
+
+def options_for(cls: type[Method], recipe: Recipe = TINY, **fields: Any) -> Options:
+    """How the method is fitted here: a dozen steps on a small network, or the default classifier."""
+    backbone = fields.pop("backbone", "mlp" if is_gradient(cls) else "none")
+    if getattr(cls, "needs_batch_norm", False):
+        recipe = dataclasses.replace(recipe, norm="batch")
+    return Options(recipe=recipe if is_gradient(cls) else None, backbone=backbone, **fields)
+
+
+def fit_toy(
+    cls: type[Method], task: Task | None = None, seed: int = 0, recipe: Recipe = TINY, **hparams: Any
+) -> FitResult:
+    """Fit a method on its toy task.
+
+    A class's ``toy_hparams`` are values under which a dozen steps are enough to show all of its terms, e.g. a low
+    confidence threshold.
+    """
+    hparams = {**getattr(cls, "toy_hparams", {}), **hparams}
+    task = task or task_for(cls)
+    return fit(configure(cls, hparams), task.seen(), seed=seed, options=options_for(cls, recipe))
