@@ -56,6 +56,9 @@ def run(
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes, one thread each.")] = 1,
     device: Annotated[Device, typer.Option(help="auto takes CUDA where it is there.")] = Device.auto,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run again what failed before.")] = False,
+    keep: Annotated[
+        str | None, typer.Option(help="Disk space for outputs that 'dazoo rescore' needs, e.g. 2GB; 0 keeps none.")
+    ] = None,
 ) -> None:
     """Run what is missing of a suite, nothing twice, and show the leaderboard.
 
@@ -73,6 +76,7 @@ def run(
         jobs=jobs,
         device=device.value,
         retry_failed=retry_failed,
+        keep=keep,
     )
 
 

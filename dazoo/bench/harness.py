@@ -18,6 +18,7 @@ from dazoo.bench.executor import execute
 from dazoo.bench.plan import Plan, make_plan
 from dazoo.bench.report import Report, report, write
 from dazoo.bench.run import Place, machine, require_device
+from dazoo.bench.size import size_of
 from dazoo.bench.store import Damage, stored
 from dazoo.bench.suite import Suite
 from dazoo.core.errors import DazooError
@@ -53,6 +54,7 @@ def prepare(
     jobs: int = 1,
     device: str = "auto",
     retry_failed: bool = False,
+    keep: str | int | None = None,
 ) -> Job:
     """Read and check everything before the first run starts.
 
@@ -63,6 +65,7 @@ def prepare(
         tasks: a task pattern instead of the suite's. seeds: a number of seeds instead of the suite's.
         jobs: worker processes, one thread each.
         retry_failed: run again what failed before.
+        keep: disk space for outputs of checkpoints, e.g. ``"200MB"``, instead of the suite's; 0 keeps none.
 
     Raises:
         DazooError: something in the suite or the arguments is wrong.
@@ -93,6 +96,7 @@ def prepare(
         None if data_root is None else str(data_root),
         require_device(device),
         tuple(str(Path(f).resolve()) for f in files),
+        size_of(whole.keep if keep is None else keep),
     )
     failed = sum(known.get(s.key) == "failed" for s in plan.specs) if not retry_failed else 0
     return Job(whole, plan, missing, place, jobs, failed, chosen.to_json() != whole.to_json(), damage)

@@ -18,8 +18,10 @@ from typing import Any
 import torch
 
 from dazoo.bench.evaluate import evaluate
+from dazoo.bench.keep import Keeper
 from dazoo.bench.metrics import effective_classes
 from dazoo.bench.plan import Protocol, RunSpec
+from dazoo.bench.size import BUDGET, size_of
 from dazoo.bench.store import Writer
 from dazoo.core.errors import DazooError
 from dazoo.core.hparam import configure
@@ -30,7 +32,7 @@ from dazoo.data.task import Task
 from dazoo.data.transform import apply
 from dazoo.engine.fit import Checkpoint, Options, fit
 from dazoo.engine.recipe import Recipe
-from dazoo.methods.base import METHODS, Memo
+from dazoo.methods.base import METHODS, GradientMethod, Memo
 from dazoo.methods.classifiers import classifier
 from dazoo.validators.base import Evidence, score_all
 
@@ -41,13 +43,15 @@ KEPT_TASKS = 2
 class Place:
     """Where runs happen; nothing in here changes a result.
 
-    ``out`` is the result folder, ``method_files`` are Python files whose methods must be loaded first.
+    ``out`` is the result folder, ``method_files`` are Python files whose methods must be loaded first, ``keep`` is the
+    number of bytes of outputs that may be kept in the folder.
     """
 
     out: str
     data_root: str | None = None
     device: str = "cpu"
     method_files: tuple[str, ...] = ()
+    keep: int = size_of(BUDGET)
 
 
 class Runner:
@@ -77,27 +81,29 @@ class Runner:
         reset_peak(self.place.device)
         began = time.perf_counter()
         notes: list[dict[str, Any]] = []
+        keeper = self.keeper(spec)
         try:
-            record |= self._fit(spec, memo, notes)
+            record |= self._fit(spec, memo, notes, keeper)
             status = "ok"
         except (KeyboardInterrupt, SystemExit):
             raise
         except Exception as error:  # a failing run must not take the suite with it
             status = "failed"
             record["error"] = describe_error(error)
+            keeper.discard()
         record["checkpoints"] = notes
         record.setdefault("seconds", time.perf_counter() - began)
         return status, record | {"peak_memory_mb": peak_memory(self.place.device)} | machine(self.place.device)
 
-    def _fit(self, spec: RunSpec, memo: Memo, notes: list[dict[str, Any]]) -> dict[str, Any]:
+    def _fit(self, spec: RunSpec, memo: Memo, notes: list[dict[str, Any]], keeper: Keeper) -> dict[str, Any]:
         task = self.task(spec)
         method = configure(METHODS.get(spec.method), spec.hparams)
         seen = task.seen()
         warnings: list[str] = []
-        looking = 0.0
+        looking = keeping = 0.0
 
         def on_checkpoint(point: Checkpoint) -> None:
-            nonlocal looking
+            nonlocal looking, keeping
             began = time.perf_counter()
             evidence = Evidence(point.predictor, seen)
             target = evaluate(task, point.predictor, (seen.target.x, evidence.target), strict=False)
@@ -106,6 +112,9 @@ class Runner:
             note = {"step": point.step, "fraction": point.fraction, "scores": scores, "target": target}
             notes.append(note | {"predicted": predicted_classes(evidence)})
             looking += time.perf_counter() - began
+            began = time.perf_counter()
+            keeper.add(len(notes) - 1, point.step, point.fraction, evidence, point.predictor)
+            keeping += time.perf_counter() - began
 
         if spec.protocol.recipe is not None:
             warm_up()
@@ -121,15 +130,27 @@ class Runner:
             state=state,
             notes=notes,
         )
-        total = time.perf_counter() - began
+        seconds = time.perf_counter() - began - looking - keeping
         state.unlink(missing_ok=True)
+        began = time.perf_counter()
+        kept = keeper.finish(len(notes), Evidence(result.predictor, seen))
+        keeping += time.perf_counter() - began
         return {
             "curves": result.curves,
-            "warnings": [*result.warnings, *warnings],
+            "warnings": [*result.warnings, *warnings, *([keeper.problem] if keeper.problem else [])],
+            "kept": kept,
             "info": result.info,
-            "seconds": total - looking,
+            "seconds": seconds,
             "seconds_evaluation": looking,
+            "seconds_keeping": keeping,
         }
+
+    def keeper(self, spec: RunSpec) -> Keeper:
+        """What keeps a run's outputs; the model of a method loaded from a file is not kept, since the file may go."""
+        trained = spec.protocol.recipe is not None and spec.method in METHODS
+        trained = trained and issubclass(METHODS.get(spec.method), GradientMethod)
+        points = spec.protocol.checkpoints if trained else 1
+        return Keeper(self.place.out, spec.key, self.place.keep, points, portable_model=spec.code is None)
 
     def options(self, protocol: Protocol) -> Options:
         """How to fit under a protocol."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
+from dazoo.bench.size import BUDGET, size_of
 from dazoo.bench.yamlfile import Origin, Where, read_yaml
 from dazoo.core.errors import DazooError, nearest
 
@@ -38,6 +39,16 @@ def _seed_list(value: Any) -> Any:
         if value < 1:
             raise ValueError("at least one seed is needed")
         return list(range(value))
+    return value
+
+
+def _size(value: Any) -> Any:
+    if isinstance(value, (str, int)) and not isinstance(value, bool):
+        try:
+            size_of(value)
+        except DazooError as error:
+            raise ValueError(str(error)) from None
+        return str(value)
     return value
 
 
@@ -86,6 +97,7 @@ class Suite(_Frozen):
         validators: names or patterns of label-free scores to record.
         select_by: the validator that chooses trial and checkpoint, ``last``, or ``oracle`` (target labels, marked).
         metric: the target metric reported; accuracy for classes and rmse for values by default.
+        keep: disk space for outputs of checkpoints in the result folder, e.g. 200MB; 0 keeps none. Changes no result.
     """
 
     name: str = ""
@@ -109,6 +121,7 @@ class Suite(_Frozen):
     checkpoints: Count = 5
     validators: Names = ("source_validation", "entropy", "info_max")
     select_by: str = "info_max"
+    keep: Annotated[str, BeforeValidator(_size)] = BUDGET
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "mae", "rmse", "r2"] | None = None
 
     _origin: Origin = PrivateAttr(default_factory=Origin)

@@ -64,6 +64,37 @@ def load(path: str | Path) -> Any:
     return _decode(json.loads(meta["spec"]), tensors)
 
 
+def dump(obj: Portable) -> bytes:
+    """``obj`` as bytes, the same bytes for the same object."""
+    from safetensors.torch import save as save_bytes
+
+    tensors: dict[str, Tensor] = {}
+    spec = _encode(obj, tensors)
+    # one entry: the library writes several in random order
+    data: bytes = save_bytes(tensors, metadata={"model": json.dumps({"format": FORMAT, "spec": spec})})
+    return data
+
+
+def parse(data: bytes) -> Any:
+    """The object that ``dump`` turned into bytes; nothing in them is executed.
+
+    Raises:
+        DazooError: the bytes are damaged or of another format.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load as load_bytes
+
+    try:
+        tensors = load_bytes(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        meta = json.loads(header.get("__metadata__", {}).get("model", "{}"))
+    except (SafetensorError, ValueError) as error:
+        raise DazooError(f"the model is damaged ({error})") from error
+    if meta.get("format") != FORMAT:
+        raise DazooError(f"this is no dazoo model (format {meta.get('format')!r}, expected {FORMAT!r})")
+    return _decode(meta["spec"], tensors)
+
+
 def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         key = f"t{len(tensors):04d}"

@@ -58,7 +58,17 @@ class Evidence:
     def _source_side(self, part: Labeled | None) -> Prediction | None:
         return None if part is None else _on_cpu(self._predictor.predict_source(part.x))
 
+    def rows(self, part: str) -> int:
+        """Number of samples of ``source``, ``source_val`` or ``few``, without a pass over them."""
+        labeled: Labeled | None = getattr(self._seen, part)
+        return 0 if labeled is None else len(labeled)
+
     # -- what validators name -----------------------------------------------------------------------------------
+
+    @cached_property
+    def head(self) -> Tensor | None:
+        """Weights (C, d) of the linear classifier between target features and scores, where there is one."""
+        return linear_head(self._predictor, self.target)
 
     @property
     def n_classes(self) -> int:
@@ -120,7 +130,7 @@ class Evidence:
         return None if part is None or self.n_classes == 0 else part.probs
 
 
-NAMES = frozenset(n for n, v in vars(Evidence).items() if isinstance(v, property))
+NAMES = frozenset(n for n, v in vars(Evidence).items() if isinstance(v, property)) | {"head"}
 
 
 @dataclass(frozen=True)
@@ -184,6 +194,27 @@ def score_all(names: Iterable[str], evidence: Evidence) -> tuple[dict[str, float
                 scores[name] = None
                 warnings.append(f"validator {name} failed: {type(error).__name__}: {str(error).splitlines()[0][:200]}")
     return scores, warnings
+
+
+def linear_head(predictor: Any, target: Prediction, rows: int = 64) -> Tensor | None:
+    """Weights (C, d) of a model's linear classifier, if the target's scores really are linear in its features.
+
+    Looked for in the parts of a network and of a shallow pipeline that are called ``head``. Scores may differ from
+    ``features @ weights.T + bias`` by a number per sample, as logits and log-probabilities do.
+    """
+    inner = getattr(predictor, "inner", predictor)
+    holder = getattr(inner, "head", None) or getattr(getattr(inner, "net", None), "head", None)
+    weight, features = getattr(holder, "weight", None), target.features
+    if weight is None or features is None:
+        return None
+    weight, some = weight.detach().to("cpu", torch.float64), target.scores[:rows]
+    for candidate in (weight, weight.T):  # networks store (C, d), shallow heads (d, C)
+        if tuple(candidate.shape) == (some.shape[1], features.shape[1]):
+            rest = some - features[:rows] @ candidate.T
+            rest = rest - rest.mean(1, keepdim=True) if some.shape[1] > 1 else rest
+            if bool((rest - rest.mean(0)).abs().max() <= 1e-4 * (1 + some.abs().max())):
+                return candidate
+    return None
 
 
 def _on_cpu(out: Prediction) -> Prediction:

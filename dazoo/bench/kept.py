@@ -1,0 +1,161 @@
+"""Reading what was kept of a run (``keep`` says what that is) as the evidence that validators and figures ask for."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dazoo.bench.keep import FORMAT, path_of
+from dazoo.core import portable
+from dazoo.core.errors import DazooError
+from dazoo.core.types import Prediction, Predictor, Seen
+from dazoo.validators.base import Evidence
+
+
+class Kept:
+    """The kept outputs of one run; arrays are read when they are asked for.
+
+    Attributes:
+        what: ``features`` or ``model``. steps, fractions: of the checkpoints. n_classes: 0 for regression.
+    """
+
+    def __init__(self, folder: str | Path, key: str):
+        self.key, self.path = key, path_of(folder, key)
+        try:
+            self._file = np.load(self.path, allow_pickle=False)
+            self._meta: dict[str, Any] = json.loads(self._file["meta"].tobytes())
+            if self._meta["format"] != FORMAT or self._meta["key"] != key:
+                raise DazooError(f"{self.path} is of another run or format")
+        except FileNotFoundError:
+            raise DazooError(f"the outputs of run {key} were not kept") from None
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise DazooError(f"{self.path} is damaged ({error}); delete it") from error
+        self.what: str = self._meta["what"]
+        self.steps: list[int] = self._meta["steps"]
+        self.fractions: list[float] = self._meta["fractions"]
+        self.n_classes: int = self._meta["n_classes"]
+        self._names = set(self._file.files)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def scores(self, index: int, part: str = "target") -> Tensor | None:
+        """Scores (n, C) of checkpoint ``index`` in float64; of ``target`` always, of other parts where kept."""
+        return self._array(f"{index}.{part}.scores")
+
+    def features(self, index: int, part: str = "target") -> Tensor | None:
+        """Features (n, d) in float64; None where the model is kept instead, or where there are none."""
+        return self._array(f"{index}.{part}.features")
+
+    def head(self, index: int) -> Tensor | None:
+        """Weights (C, d) of the linear classifier, where kept."""
+        return self._array(f"{index}.head")
+
+    def labels(self, part: str) -> Tensor | None:
+        """Visible labels of ``source``, ``source_val`` or ``few``."""
+        name = f"{part}.labels"
+        if name not in self._names:
+            return None
+        values = self._file[name]
+        return torch.from_numpy(values.astype(np.int64) if np.issubdtype(values.dtype, np.integer) else values)
+
+    def model(self, index: int) -> Predictor | None:
+        """The fitted model of checkpoint ``index``, where kept."""
+        name = f"{index}.model"
+        if name not in self._names:
+            return None
+        model: Predictor = portable.parse(self._file[name].tobytes())
+        return model
+
+    def _array(self, name: str) -> Tensor | None:
+        if name not in self._names:
+            return None
+        values = np.ldexp(self._file[name].astype(np.float64), self._meta["exponents"].get(name, 0))
+        return torch.from_numpy(values)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Kept:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class KeptEvidence(Evidence):
+    """What validators may ask for, from kept outputs.
+
+    Target scores and labels are those kept. The rest comes from kept features, or from the kept model and the data that
+    ``seen`` returns; ``seen`` is called only where a model was kept and something beyond target scores is asked for.
+    """
+
+    def __init__(self, kept: Kept, index: int, seen: Callable[[], Seen]):
+        self._kept, self._index, self._load = kept, index, seen
+
+    @cached_property
+    def _inner(self) -> Evidence | None:
+        model = self._kept.model(self._index)
+        return None if model is None else Evidence(model, self._load())
+
+    @cached_property
+    def target(self) -> Prediction:
+        return self._inner.target if self._inner is not None else self._both("target")  # type: ignore[return-value]
+
+    @cached_property
+    def source(self) -> Prediction | None:
+        return self._inner.source if self._inner is not None else self._both("source")
+
+    @cached_property
+    def source_val(self) -> Prediction | None:
+        return self._inner.source_val if self._inner is not None else self._both("source_val")
+
+    @cached_property
+    def few(self) -> Prediction | None:
+        return self._inner.few if self._inner is not None else self._both("few")
+
+    @cached_property
+    def head(self) -> Tensor | None:
+        return self._inner.head if self._inner is not None else self._kept.head(self._index)
+
+    def _both(self, part: str) -> Prediction | None:
+        scores = self._kept.scores(self._index, part)
+        return None if scores is None else Prediction(scores, self._kept.features(self._index, part))
+
+    def rows(self, part: str) -> int:
+        labels = self._kept.labels(part)
+        return 0 if labels is None else len(labels)
+
+    @property
+    def n_classes(self) -> int:
+        return self._kept.n_classes
+
+    @cached_property
+    def target_scores(self) -> Tensor:  # type: ignore[override]
+        scores = self._kept.scores(self._index)
+        assert scores is not None
+        return scores
+
+    @property
+    def target_probs(self) -> Tensor | None:
+        return None if self.n_classes == 0 else torch.softmax(self.target_scores, dim=1)
+
+    @property
+    def source_labels(self) -> Tensor | None:
+        return self._kept.labels("source")
+
+    @property
+    def source_val_labels(self) -> Tensor | None:
+        return self._kept.labels("source_val")
+
+    @property
+    def few_labels(self) -> Tensor | None:
+        return self._kept.labels("few")
