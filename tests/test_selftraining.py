@@ -10,6 +10,7 @@ import torch
 
 from dazoo.methods.base import create_method
 from dazoo.ops import selftraining as ops
+from dazoo.ops.confusion import confusion_consistency
 from tests.small import at, draw, small_batch, small_net
 
 
@@ -46,6 +47,7 @@ def terms(name, fraction=0.5, net=None, batch=None, **hparams):
         "cst",
         "mstn",
         "cross_domain_mixup",
+        "cc_loss",
     ],
 )
 def test_the_first_term_is_the_source_loss(name):
@@ -124,9 +126,40 @@ def test_fixmatch_matches_loops():
     assert float(none["pseudo"]) == 0.0
 
 
+def test_cc_loss_matches_loops():
+    out, net, b = terms("cc_loss", trade_off=2.0, consistency_weight=3.0, temperature=1.7, threshold=0.4)
+    alone, _, _ = terms("mcc", trade_off=2.0, temperature=1.7, net=net, batch=b)
+    assert float(out["mcc"]) == pytest.approx(float(alone["mcc"]), rel=1e-12)
+
+    def soften(x):
+        e = np.exp(net.head(net.body(x)).detach().numpy() / 1.7)
+        return e / e.sum(1, keepdims=True)
+
+    def confusion(p, rows):
+        m = np.zeros((3, 3))
+        for i in rows:
+            weight = 1 + math.exp(sum(q * math.log(q + 1e-5) for q in p[i]))
+            m += [[weight * p[i][a] * p[i][c] for c in range(3)] for a in range(3)]
+        return m / m.sum(1, keepdims=True)
+
+    weak, strong = soften(b.xt), soften(b.xt_strong)
+    rows = [i for i in range(6) if weak[i].max() >= 0.4]
+    assert 0 < len(rows) < 6
+    expected = 3.0 * len(rows) / 6 * ((confusion(weak, rows) - confusion(strong, rows)) ** 2).sum() / 3
+    assert float(out["agree"]) == pytest.approx(expected, rel=1e-10)
+    none, _, _ = terms("cc_loss", threshold=0.999, net=net, batch=b)
+    assert float(none["agree"]) == 0.0
+    same = confusion_consistency(draw(6, 3), draw(6, 3), 2.0, 0.1)
+    assert float(same) == 0.0 < float(confusion_consistency(draw(6, 3, seed=1), draw(6, 3), 2.0, 0.1))
+
+
 def test_weak_views_get_no_gradient():
     weak, strong = draw(5, 3).requires_grad_(), draw(5, 3, seed=1).requires_grad_()
-    for loss in (ops.fixmatch(strong, weak, 0.1), ops.adamatch(strong, weak, draw(4, 3), 0.1)):
+    for loss in (
+        ops.fixmatch(strong, weak, 0.1),
+        ops.adamatch(strong, weak, draw(4, 3), 0.1),
+        confusion_consistency(strong, weak, 2.0, 0.1),
+    ):
         got = torch.autograd.grad(loss, (strong, weak), allow_unused=True)
         assert got[0].abs().sum() > 0 and got[1] is None
 

@@ -4,7 +4,7 @@
     P = softmax(C(F(x_t)) / temperature) (b, C),  w_i proportional to 1 + exp(-H(P_i)),  M = P' diag(w) P,
     N = M with rows scaled to sum 1
 
-pytorch-adapt calls the same loss "class confusion loss"; there is no second method of that name here.
+pytorch-adapt calls the same loss "class confusion loss"; ``cc_loss`` adds a consistency term.
 
 Evidence: tests/test_parity.py (mcc_T2.5), tests/test_ops_entropy.py.
 """
