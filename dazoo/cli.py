@@ -40,6 +40,13 @@ class Kind(StrEnum):
     validators = "validators"
 
 
+class MethodKind(StrEnum):
+    """How a method learns."""
+
+    gradient = "gradient"
+    shallow = "shallow"
+
+
 DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder of the datasets; else $DAZOO_DATA.")]
 
 
@@ -209,6 +216,33 @@ def info(
     from dazoo.cli_list import show_info
 
     show_info(name, as_json)
+
+
+@app.command(name="new-method")
+def new_method(
+    name: Annotated[str, typer.Argument(help="Name of the method in lower_snake letters; also the file's stem.")],
+    family: Annotated[str, typer.Option(help="Its family, e.g. moment, transport, adversarial.")],
+    kind: Annotated[MethodKind, typer.Option(help="Trained by gradients, or solved on vectors.")] = MethodKind.gradient,
+    out: Annotated[Path, typer.Option(help="Folder of the new file.")] = Path("."),
+) -> None:
+    """Write a small method that runs as it is, to be changed into yours; nothing is overwritten."""
+    from dazoo.cli_new import run_new_method
+
+    run_new_method(name, family, kind.value, out)
+
+
+@app.command()
+def check(
+    target: Annotated[
+        str, typer.Argument(metavar="MODULE:CLASS", help="Or path/to/file.py:Class, or the name of a method.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """Run all contract tests on a method and explain each failure; exit code 1 where one fails."""
+    from dazoo.cli_check import run_check
+
+    if not run_check(target, as_json):
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -72,7 +72,7 @@ def check_terms(cls: type[Method]) -> None:
     captured: dict[tuple[str, str], float] = {}
 
     class Watching(Loop):
-        def _gradient_step(self, phase: Any, moving: Any, batch: Any, t: Progress) -> Any:
+        def _gradient_step(self, phase: Any, moving: Any, batch: Any, t: Progress, *more: Any) -> Any:
             assert isinstance(self.learner, Alone)
             if t.step >= self.steps // 2:
                 leaves = [self.learner.parameters[n] for n in moving]
@@ -84,7 +84,7 @@ def check_terms(cls: type[Method]) -> None:
                         size = sum(float(g.abs().sum()) for g in grads if g is not None)
                     key = (phase.losses, term)
                     captured[key] = max(captured.get(key, 0.0), size)
-            return super()._gradient_step(phase, moving, batch, t)
+            return super()._gradient_step(phase, moving, batch, t, *more)
 
     with _swapped(engine, "Loop", Watching):
         # e.g. a confidence threshold that a toy run of a few steps can reach
