@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dazoo.bench.represent import feature_map
 from dazoo.bench.suite import LAST, ORACLE_RULE, Entry, Suite
 from dazoo.bench.suite import entry as make_entry
 from dazoo.bench.trials import settings
@@ -45,10 +46,15 @@ class Protocol:
     target_holdout: float
     checkpoints: int
     validators: list[str]
+    represent: dict[str, Any] | None = None
 
     @cached_property
     def plain(self) -> dict[str, Any]:
-        return asdict(self)
+        """All fields; one that suites rarely use is left out where it is not used, so that it changes no key."""
+        fields = asdict(self)
+        if self.represent is None:
+            del fields["represent"]
+        return fields
 
     @cached_property
     def hash(self) -> str:
@@ -211,7 +217,16 @@ def make_protocol(suite: Suite) -> Protocol:
         target_holdout=suite.target_holdout,
         checkpoints=suite.checkpoints,
         validators=_validators(suite),
+        represent=_representation(suite),
     )
+
+
+def _representation(suite: Suite) -> dict[str, Any] | None:
+    chosen = suite.represent
+    if chosen is None:
+        return None
+    made = _check(suite, ("represent",), lambda: feature_map(chosen.name, **chosen.options))
+    return {"name": chosen.name, **_plain(hparam.values(made))}
 
 
 def _validators(suite: Suite) -> list[str]:

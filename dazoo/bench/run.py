@@ -21,6 +21,7 @@ from dazoo.bench.evaluate import evaluate
 from dazoo.bench.keep import Keeper
 from dazoo.bench.metrics import effective_classes
 from dazoo.bench.plan import Protocol, RunSpec
+from dazoo.bench.represent import feature_map, represented
 from dazoo.bench.size import BUDGET, size_of
 from dazoo.bench.store import Writer
 from dazoo.core.errors import DazooError
@@ -63,6 +64,7 @@ class Runner:
         for path in place.method_files:
             METHODS.load_file(path)
         self._domains: OrderedDict[str, dict[str, Domain]] = OrderedDict()
+        self._representation: tuple[tuple[Any, ...], Task] | None = None
 
     def __call__(self, specs: Iterable[RunSpec], done: Callable[[RunSpec, str], None] | None = None) -> None:
         """Run all of ``specs``; those on the same data follow each other and share a memo."""
@@ -154,11 +156,9 @@ class Runner:
 
     def options(self, protocol: Protocol) -> Options:
         """How to fit under a protocol."""
-        fields = {k: v for k, v in (protocol.recipe or {}).items() if k not in ("hash", "name")}
-        name = (protocol.recipe or {}).get("name")
         chosen = dict(protocol.classifier or {})
         return Options(
-            recipe=None if name is None else Recipe.named(name, **fields),
+            recipe=None if protocol.recipe is None else Recipe.from_json(protocol.recipe),
             classifier=classifier(chosen.pop("name"), **chosen) if chosen else None,
             backbone="none" if protocol.frozen else protocol.backbone,
             image_size=None if protocol.frozen else protocol.image_size,
@@ -177,7 +177,7 @@ class Runner:
             while len(self._domains) >= KEPT_TASKS:
                 self._domains.popitem(last=False)
         self._domains[spec.task] = domains
-        return Task(
+        task = Task(
             spec.task,
             tuple(domains[s] for s in sources),
             domains[target],
@@ -187,6 +187,16 @@ class Runner:
             target_holdout=protocol.target_holdout,
             seed=spec.seed,
         )
+        return task if protocol.represent is None else self._represented(task, spec)
+
+    def _represented(self, task: Task, spec: RunSpec) -> Task:
+        """``task`` over the suite's learned representation, learned once for the runs on the same data."""
+        if self._representation is None or self._representation[0] != spec.data_key:
+            self._representation = None  # the old one goes before the new one comes
+            chosen = dict(spec.protocol.represent or {})
+            made = represented(task, feature_map(chosen.pop("name"), **chosen), spec.seed)
+            self._representation = (spec.data_key, made)
+        return self._representation[1]
 
     def load(self, protocol: Protocol, name: str) -> Domain:
         """A domain as the protocol shows it: loaded, turned into frozen features, transformed."""

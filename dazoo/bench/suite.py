@@ -83,6 +83,8 @@ class Suite(_Frozen):
         backbone: first layers of the network; ``none`` for vectors.
         frozen: whether images become fixed features of the backbone first.
         image_size: side of the square image a backbone sees; its own default when absent.
+        represent: a feature map, e.g. ``{name: msda, layers: 5}``, learned once per task from what the task shows; all
+            methods start from its vectors.
         methods: names, wildcards (``ot_*``), or ``{name: dann, as: dann_strong, trade_off: 2.0}``.
         seeds: a number (0, 1, ... n-1) or a list.
         trials: hyper-parameter settings per method: the defaults first, then draws from the ranges methods declare.
@@ -108,6 +110,7 @@ class Suite(_Frozen):
     backbone: str = "none"
     frozen: bool = False
     image_size: Annotated[int, Field(ge=8, strict=True)] | None = None
+    represent: Named | None = None
     methods: Annotated[tuple[Named, ...], Field(min_length=1), BeforeValidator(_listed)]
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1), BeforeValidator(_seed_list)] = (0,)
     trials: Count = 1
