@@ -16,7 +16,7 @@ from dazoo.core.portable import Portable
 from dazoo.core.types import Prediction, Predictor
 from dazoo.ops.blas import all_finite, product
 from dazoo.ops.linear import gram, rows_per_block, squared_distances, unit_rows
-from dazoo.ops.neighbours import nearest_double, nearest_single, worthwhile
+from dazoo.ops.neighbours import nearest, suited
 
 EPS_VOTE = 1e-3
 
@@ -296,15 +296,8 @@ def nearest_rows(x: Tensor, anchors: Tensor, k: int) -> Tensor:
     """
     if not all_finite(x):
         raise NonFiniteError("the samples hold NaN or infinite values; clean them before predicting")
-    if k != 1 or not worthwhile(x, anchors):
-        return _nearest_rows(x, anchors, k)
-    found, open_ = nearest_single(x, anchors)
-    if bool(open_.any()):
-        found[open_] = nearest_double(x[open_], anchors)
-    return found[:, None]
-
-
-def _nearest_rows(x: Tensor, anchors: Tensor, k: int) -> Tensor:
+    if k == 1 and suited(x, anchors):
+        return nearest(x, anchors)[:, None]
     half = anchors.square().sum(1) / 2
     rows = min(len(x), rows_per_block(len(anchors)))
     # one buffer for all blocks: fresh ones of this size fragment the heap until it holds all pairs after all

@@ -117,9 +117,18 @@ def part_seed(seed: int, part: str) -> int:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Global torch randomness set to ``seed`` inside the block and restored after it (module initialisers need it)."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    if torch.cuda.is_available():
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            yield
+        return
+    # torch.manual_seed keeps a stack trace for devices that are not there, which takes longer than small problems
+    before = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
         yield
+    finally:
+        torch.set_rng_state(before)
 
 
 def build_net(

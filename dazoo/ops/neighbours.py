@@ -11,58 +11,70 @@ from dazoo.ops.blas import plain
 # tiles of the matrix of all pairs that stay in a processor's cache
 ROWS, COLUMNS = 1024, 2048
 ENTRIES = 1 << 21
+UNIT = 2.0**-24  # unit roundoff of single precision
 
 
-def nearest_single(x: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
-    """Nearest anchor (n,) of every row of ``x`` (n, d), and which answers (n,) rounding leaves open.
+def nearest(x: Tensor, anchors: Tensor) -> Tensor:
+    """Row (n,) of the nearest anchor of every sample; distances that agree to rounding are ties, for the lower row.
 
-    Ranks x'a - ||a||^2 / 2 are computed in single precision after centring and scaling. An answer is settled where the
-    best rank leads the second by more than twice the bound (d + 4) u (||x|| ||a|| + ||a||^2 / 2) on their errors,
-    u = 2^-23 twice the unit roundoff; then it is what exact arithmetic gives. The others are the caller's to decide.
-    Both (n, d) and (m, d) are plain CPU matrices without NaN or infinite entries.
+    Ranks r_j = x'a_j - ||a_j||^2 / 2 of centred samples are computed in single precision, their errors are at most
+    e_j = (d + 16) u (||x|| ||a_j|| + ||a_j||^2 / 2), u the unit roundoff. Where r_j - e_j of one anchor exceeds
+    r_k + e_k of all others it is the nearest one; the few samples without such an anchor are ranked in
+    double precision.
+
+    Args:
+        x, anchors: (n, d) and (m, d), finite double precision matrices on the CPU (``suited``).
     """
     x_, a_ = x.numpy(), anchors.numpy()
-    (n, d), m = x_.shape, len(a_)
     centre = a_.mean(axis=0)
-    a_, x_ = a_ - centre, x_ - centre
-    sq_a, norm_x = np.einsum("ij,ij->i", a_, a_), np.sqrt(np.einsum("ij,ij->i", x_, x_))
-    scale = max(float(np.sqrt(sq_a.max())), float(norm_x.max()))
-    if not 1e-100 < scale < 1e100:
-        return torch.zeros(n, dtype=torch.int64), torch.ones(n, dtype=torch.bool)
-    # an extra column adds -||a||^2 / 2 to the product
-    left, right = np.empty((n, d + 1), np.float32), np.empty((m, d + 1), np.float32)
-    np.divide(x_, scale, out=left[:, :d], casting="same_kind")
-    np.divide(a_, scale, out=right[:, :d], casting="same_kind")
-    left[:, d], right[:, d] = 1.0, -sq_a / (2 * scale**2)
-    longest = float(np.sqrt(sq_a.max())) / scale
-    error = (d + 4) * 2.0**-23 * (norm_x / scale * longest + longest**2 / 2) + 1e-35
-    found, open_ = np.empty(n, np.int64), np.empty(n, bool)
-    rows = max(1, min(ROWS, n))
+    left, norm_x = _single(x_, centre)
+    right, norm_a = _single(a_, centre)
+    longest = max(float(norm_x.max()), float(norm_a.max()))
+    if not 1e-12 < longest < 1e15:
+        return torch.from_numpy(_double(x_, a_, centre))
+    # two extra columns turn the products into upper bounds r_j + e_j
+    share = np.float32((a_.shape[1] + 16) * UNIT)
+    left[:, -2], left[:, -1] = 1.0, norm_x * share
+    right[:, -2], right[:, -1] = (share - 1) * np.square(norm_a) / 2, norm_a
+    found, open_ = np.empty(len(x_), np.int64), np.empty(len(x_), bool)
+    rows = min(ROWS, len(x_))
     columns = max(COLUMNS, ENTRIES // rows)
-    tile = np.empty(rows * min(columns, m), np.float32)
-    for i in range(0, n, rows):
-        block = left[i : i + rows]
-        first, second, at = _best_two(block, right, columns, tile)
-        found[i : i + rows] = at
-        open_[i : i + rows] = first - second <= 2 * error[i : i + rows]
-    return torch.from_numpy(found), torch.from_numpy(open_)
-
-
-def nearest_double(x: Tensor, anchors: Tensor) -> Tensor:
-    """Nearest anchor (n,) in double precision; distances that agree to within rounding are ties, for the lower row."""
-    x_, a_ = x.numpy(), anchors.numpy()
-    centre = a_.mean(axis=0)
-    a_, x_ = a_ - centre, x_ - centre
-    half = np.einsum("ij,ij->i", a_, a_) / 2
-    longest = np.sqrt(2 * half.max())
-    error = (x_.shape[1] + 4) * 2.0**-52 * (np.sqrt(np.einsum("ij,ij->i", x_, x_)) * longest + half.max())
-    found = np.empty(len(x_), np.int64)
-    rows = max(1, ENTRIES // len(a_))
+    tile = np.empty(rows * min(columns, len(a_)), np.float32)
     for i in range(0, len(x_), rows):
-        ranks = half - x_[i : i + rows] @ a_.T
+        first, second, at = _best_two(left[i : i + rows], right, columns, tile)
+        error = share * (norm_x[i : i + rows] * norm_a[at] + np.square(norm_a[at]) / 2)
+        found[i : i + rows], open_[i : i + rows] = at, first - 2 * error <= second
+    if open_.any():
+        found[open_] = _double(x_[open_], a_, centre)
+    return torch.from_numpy(found)
+
+
+def suited(x: Tensor, anchors: Tensor) -> bool:
+    """Whether ``nearest`` can take these samples."""
+    return plain(x, anchors) and x.dtype is torch.float64 and len(x) > 0 and len(anchors) > 1
+
+
+def _single(x: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centred samples in single precision with two spare columns, and their norms."""
+    out = np.empty((len(x), x.shape[1] + 2), np.float32)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        np.subtract(x, centre, out=out[:, :-2], casting="same_kind")
+        return out, np.sqrt(np.einsum("ij,ij->i", out[:, :-2], out[:, :-2]))
+
+
+def _double(x: np.ndarray, anchors: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """The nearest anchors (n,) in double precision, the lowest of those within the rounding error of the best."""
+    x, anchors = x - centre, anchors - centre
+    half = np.einsum("ij,ij->i", anchors, anchors) / 2
+    size = np.sqrt(np.einsum("ij,ij->i", x, x))
+    error = (x.shape[1] + 16) * 2.0**-53 * (size * np.sqrt(2 * half.max()) + half.max())
+    found = np.empty(len(x), np.int64)
+    rows = max(1, ENTRIES // len(anchors))
+    for i in range(0, len(x), rows):
+        ranks = half - x[i : i + rows] @ anchors.T
         limit = ranks.min(axis=1) + 2 * error[i : i + rows]
         found[i : i + rows] = (ranks <= limit[:, None]).argmax(axis=1)
-    return torch.from_numpy(found)
+    return found
 
 
 def _best_two(
@@ -82,8 +94,3 @@ def _best_two(
         at = np.where(top > first, best + j, at)
         first = np.maximum(first, top)
     return first, second, at
-
-
-def worthwhile(x: Tensor, anchors: Tensor) -> bool:
-    """Whether ``nearest_single`` can take these samples."""
-    return plain(x, anchors) and x.dtype is torch.float64 and len(x) > 0 and len(anchors) > 1
