@@ -20,31 +20,45 @@ class Sampler:
     """Rows of ``n`` samples in batches: a fresh permutation per epoch, no short last batch.
 
     Fewer samples than a batch are repeated within it. The state is plain, so a killed run goes on with the same rows.
+
+    Args:
+        passes: calls between two permutations; a permutation that is used up before starts again from its beginning.
+            None: a fresh one whenever one is used up.
     """
 
-    def __init__(self, n: int, batch: int, seed: int):
-        self.n, self.batch = n, batch
+    def __init__(self, n: int, batch: int, seed: int, passes: int | None = None):
+        self.n, self.batch, self.passes = n, batch, passes
         self.gen = torch.Generator().manual_seed(seed)
         self.order = torch.randperm(n, generator=self.gen)
-        self.at = 0
+        self.at = self.calls = 0
+
+    @property
+    def per_epoch(self) -> int:
+        """Whole batches of a permutation, at least one."""
+        return max(1, self.n // self.batch)
 
     def __call__(self) -> Tensor:
+        if self.passes is not None and self.calls == self.passes:
+            self.order = torch.randperm(self.n, generator=self.gen)
+            self.at = self.calls = 0
+        self.calls += 1
         if self.n < self.batch:
             parts = [torch.randperm(self.n, generator=self.gen) for _ in range(-(-self.batch // self.n))]
             return torch.cat(parts)[: self.batch]
         if self.at + self.batch > self.n:
-            self.order = torch.randperm(self.n, generator=self.gen)
+            if self.passes is None:
+                self.order = torch.randperm(self.n, generator=self.gen)
             self.at = 0
         rows = self.order[self.at : self.at + self.batch]
         self.at += self.batch
         return rows
 
     def state(self) -> dict[str, Any]:
-        return {"gen": self.gen.get_state(), "order": self.order, "at": self.at}
+        return {"gen": self.gen.get_state(), "order": self.order, "at": self.at, "calls": self.calls}
 
     def restore(self, state: dict[str, Any]) -> None:
         self.gen.set_state(state["gen"])
-        self.order, self.at = state["order"], state["at"]
+        self.order, self.at, self.calls = state["order"], state["at"], state["calls"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +81,14 @@ class Feed:
     one domain never changes what it sees of the other."""
 
     def __init__(
-        self, seen: Seen, method: GradientMethod, prepare: Preparer, batch: int, seed: int, device: torch.device
+        self,
+        seen: Seen,
+        method: GradientMethod,
+        prepare: Preparer,
+        batch: int,
+        seed: int,
+        device: torch.device,
+        cycle: str = "fresh",
     ):
         self.seen, self.method, self.prepare, self.device = seen, method, prepare, device
         self.few_only = seen.few is not None and not method.uses_source
@@ -76,7 +97,8 @@ class Feed:
         if source is not None and method.uses_source:
             self.samplers["s"] = Sampler(len(source), batch, part_seed(seed, "sample source"))
         if method.uses_target:
-            self.samplers["t"] = Sampler(len(seen.target), batch, part_seed(seed, "sample target"))
+            passes = self.samplers["s"].per_epoch if cycle == "repeat" and "s" in self.samplers else None
+            self.samplers["t"] = Sampler(len(seen.target), batch, part_seed(seed, "sample target"), passes)
         if seen.few is not None:
             self.samplers["f"] = Sampler(len(seen.few), batch, part_seed(seed, "sample few"))
         self.gens = {k: torch.Generator(device).manual_seed(part_seed(seed, "augment " + k)) for k in "stf"}
@@ -92,6 +114,13 @@ class Feed:
     def epoch(self) -> int:
         """Iterations in a pass over the largest domain in use."""
         return max(-(-s.n // s.batch) for s in self.samplers.values())
+
+    @property
+    def per_epoch(self) -> int:
+        """Iterations in a pass over the source, or over the largest domain in use where there is none."""
+        if "s" in self.samplers:
+            return self.samplers["s"].per_epoch
+        return max(s.per_epoch for s in self.samplers.values())
 
     def __call__(self, memory: dict[str, Tensor]) -> Batch:
         rows = {k: sampler() for k, sampler in self.samplers.items()}
@@ -121,7 +150,10 @@ class Feed:
 
     def _gather(self, key: str, rows: Tensor) -> Tensor:
         x = self.x[key]
-        return x[rows.to(x.device)].to(self.device, non_blocking=True)
+        rows = rows.to(x.device)
+        # the same rows by a call with less around it; for pictures the copying is all that counts
+        picked = x.index_select(0, rows) if x.ndim == 2 else x[rows]
+        return picked.to(self.device, non_blocking=True)
 
     def state(self) -> dict[str, Any]:
         return {

@@ -229,7 +229,7 @@ def fit_group(
     device = torch.device(options.device)
     memo = memo or Memo()
     spec = net_spec(seen, recipe, options)
-    prepare = preparer(spec, recipe.augment, recipe.channels_last)
+    prepare = preparer(spec, recipe.augment, recipe.channels_last, recipe.test_view)
     members: list[Member] = []
     for i, (method, seed) in enumerate(zip(methods, seeds)):
         check_fit(type(method), seen)
@@ -243,8 +243,9 @@ def fit_group(
             if rate == 0:
                 net.get_submodule(part).requires_grad_(False)
         net = _place(net, spec, recipe, device)
-        feed = Feed(seen, method, prepare, recipe.batch, seed, device)
+        feed = Feed(seen, method, prepare, recipe.batch, seed, device, recipe.cycle)
         members.append(Member(method, net, feed, prepare, notes=notes[i] if notes else []))
+    recipe = recipe.counted(members[0].feed.per_epoch)
     steps = recipe.few_steps if recipe.few_steps and not first.uses_source else recipe.steps
 
     def checkpoint(i: int, step: int, fraction: float) -> None:

@@ -58,7 +58,8 @@ class NetPredictor(Predictor):
             net = build_net(spec, 0, method.build, pretrained=False)
             method.setup(net)
             net.load_state_dict(self.state)
-            object.__setattr__(self, "_live", (method, net.eval(), preparer(spec, "none", True)))
+            prepare = preparer(spec, "none", True, self.recipe.get("test_view", "centre"))
+            object.__setattr__(self, "_live", (method, net.eval(), prepare))
         live: tuple[GradientMethod, Net, Preparer] = self._live  # type: ignore[attr-defined]
         return live
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache, partial
 
 import torch
@@ -17,19 +18,23 @@ View = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @lru_cache(maxsize=64)
-def preparer(spec: NetSpec, mode: str, channels_last: bool) -> Preparer:
+def preparer(spec: NetSpec, mode: str, channels_last: bool, test_view: str = "centre") -> Preparer:
     """The views of a network's inputs: ``train`` (augmented as the recipe says), ``strong`` and ``test``.
 
     Args:
-        mode: ``none`` or ``weak``, the augmentation of training batches.
+        mode: ``none``, ``weak`` or ``resized``, the augmentation of training batches.
+        test_view: ``centre`` or ``squashed``, how images become squares (``Recipe.test_view``).
     """
     if len(spec.shape) == 3:
         backbone = get_backbone(spec.backbone)
         size = backbone.input_shape(spec.shape, spec.image_size)[-1]
         view = augment.ImageView(size, backbone.mean, backbone.std, backbone.crop, channels_last=channels_last)
-        test: Callable[[Tensor], Tensor] = partial(augment.eval_images, view=view)
-        weak: View = lambda x, gen: augment.weak_images(x, view, gen)  # noqa: E731
-        strong: View = lambda x, gen: augment.strong_images(x, view, gen)  # noqa: E731
+        square = partial(augment.squashed, side=round(size / backbone.crop)) if test_view == "squashed" else _same
+        whole = replace(view, crop=1.0) if test_view == "squashed" else view
+        random = augment.resized_images if mode == "resized" else augment.weak_images
+        test: Callable[[Tensor], Tensor] = lambda x: augment.eval_images(square(x), whole)  # noqa: E731
+        weak: View = lambda x, gen: random(square(x), view, gen)  # noqa: E731
+        strong: View = lambda x, gen: augment.strong_images(square(x), view, gen)  # noqa: E731
     else:
         test = _floats
         flat = len(spec.shape) == 1
@@ -39,6 +44,10 @@ def preparer(spec: NetSpec, mode: str, channels_last: bool) -> Preparer:
         plain: View = lambda x, gen: test(x)  # noqa: E731
         weak = plain
     return Preparer(train=weak, strong=strong, test=test)
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
 
 
 def _floats(x: Tensor) -> Tensor:

@@ -103,15 +103,7 @@ def strong_images(
         cutout: largest side of the square that is replaced by the mean, as a share of ``view.size``.
     """
     b, here = len(x), x.device
-    images = _channels_first(x)
-    if min(images.shape[2:]) > 1.5 * view.size:  # bilinear sampling alone would alias
-        scale = view.size / (view.crop * min(images.shape[2:]))
-        wanted = (round(images.shape[2] * scale), round(images.shape[3] * scale))
-        images = _resize(images, wanted)
-    grid = F.affine_grid(
-        _affine(images, view, gen, area, aspect, degrees), [b, x.shape[3], view.size, view.size], False
-    )
-    images = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    images = _cropped(x, view, gen, area, aspect, degrees)
     images = _jitter_colour(images, colour, grey, gen)
     images = _normalise(images, view)
     longest = max(1, int(cutout * view.size))
@@ -122,6 +114,39 @@ def strong_images(
     columns = (steps >= left) & (steps < left + side)
     hole = (rows[:, :, None] & columns[:, None, :])[:, None]
     return _layout(images.masked_fill(hole, 0.0), view)
+
+
+def resized_images(
+    x: Tensor, view: ImageView, gen: torch.Generator, *, area: float = 0.08, aspect: float = 4 / 3
+) -> Tensor:
+    """A crop of random place, size and shape, resized to the output and, with probability 1/2, mirrored.
+
+    Args:
+        x: (b, height, width, channels) uint8.
+        area: least share of the central square's area that the crop covers.
+        aspect: largest ratio of the crop's sides, in either direction.
+    """
+    return _layout(_normalise(_cropped(x, view, gen, area, aspect, 0.0), view), view)
+
+
+def squashed(x: Tensor, side: int) -> Tensor:
+    """Whole images (b, height, width, channels), resized to squares: float32 (b, side, side, channels), 0 to 255."""
+    images = _channels_first(x)
+    if images.shape[2:] != (side, side):
+        images = _resize(images, (side, side))
+    return images.permute(0, 2, 3, 1)
+
+
+def _cropped(x: Tensor, view: ImageView, gen: torch.Generator, area: float, aspect: float, degrees: float) -> Tensor:
+    """Random resized, rotated, mirrored crops, (b, channels, size, size) in [0, 255]."""
+    images = _channels_first(x)
+    if min(images.shape[2:]) > 1.5 * view.size:  # bilinear sampling alone would alias
+        scale = view.size / (view.crop * min(images.shape[2:]))
+        wanted = (round(images.shape[2] * scale), round(images.shape[3] * scale))
+        images = _resize(images, wanted)
+    shape = [len(x), x.shape[3], view.size, view.size]
+    grid = F.affine_grid(_affine(images, view, gen, area, aspect, degrees), shape, False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
 def _side(x: Tensor, view: ImageView) -> int:
