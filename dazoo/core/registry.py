@@ -102,9 +102,18 @@ class Registry(Generic[T]):
                 if isinstance(loaded, ModuleType):
                     continue  # importing the module registered its entries
                 if point.name not in self._items:
+                    self._must_be_entry(loaded)
                     self.add(point.name, loaded)
-            except Exception as error:  # a stranger's import may fail in any way
+            except (Exception, SystemExit) as error:  # a stranger's import may fail in any way
                 self.broken[point.name] = f"{point.value}: {type(error).__name__}: {error}"
+
+    def _must_be_entry(self, loaded: object) -> None:
+        """An entry that did not register itself under the point's name is of the type that the other entries have."""
+        kinds = {type(item) for item in self._items.values()} - {type}
+        if type(loaded) not in kinds:
+            raise DazooError(
+                f"this is no registered {self.kind}; register it, and call file and entry point by the same name"
+            )
 
     def load_file(self, path: str | Path) -> list[str]:
         """Import a Python file by path and return the names it registered."""
