@@ -23,6 +23,7 @@ from dazoo.engine.predictor import NetPredictor, ShallowPredictor, frozen_copy
 from dazoo.engine.prepare import preparer
 from dazoo.engine.recipe import Recipe
 from dazoo.engine.train import LazyLook, Loop, Member
+from dazoo.engine.watch import check
 from dazoo.methods.base import Context, GradientMethod, Memo, Method, ShallowMethod, create_method
 from dazoo.nets.net import Net, NetSpec, build_net, part_seed, seeded
 
@@ -44,7 +45,8 @@ class FitResult:
         predictor: the model after the last step.
         curves: (step, value) of every loss term.
         warnings: what did not go as it should.
-        info: steps, seconds, samples per second and the like.
+        info: steps, seconds, samples per second and the like; of gradient methods also ``gradient_shares``,
+            ``discriminators`` and ``findings`` about the run (``engine.watch``).
     """
 
     predictor: Predictor
@@ -266,7 +268,17 @@ def fit_group(
         "stacked": len(members),
         "parameters": sum(p.numel() for p in members[0].net.parameters()),
     }
-    return [FitResult(snapshot(m, spec, recipe), m.curves, m.warnings, dict(info)) for m in members]
+    return [FitResult(snapshot(m, spec, recipe), m.curves, m.warnings, {**info, **_looked(m)}) for m in members]
+
+
+def _looked(member: Member) -> dict[str, Any]:
+    """What was measured of a run while it trained, and what is wrong by it (``engine.watch``)."""
+    looks = member.looks.to_json()
+    return {
+        "gradient_shares": looks["shares"],
+        "discriminators": looks["discriminators"],
+        "findings": check(member.looks),
+    }
 
 
 def net_spec(seen: Seen, recipe: Recipe, options: Options) -> NetSpec:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from dazoo.core import hparam
+from dazoo.engine.watch import with_outputs
 from dazoo.methods.base import Batch, GradientMethod, Phase, Progress, hparams_as
 from dazoo.nets.net import Net, parts_of
 
@@ -28,10 +29,9 @@ class Alone:
         self.parameters = dict(net.named_parameters())
         self.phases = {phase: _moving(method, net, phase) for phase in method.phases}
 
-    def terms(self, phase: Phase, batch: Batch, t: Progress) -> Terms:
-        """Named scalar terms of a phase."""
-        out: Terms = getattr(self.method, phase.losses)(self.net, batch, t)
-        return out
+    def terms(self, phase: Phase, batch: Batch, t: Progress, watch: tuple[str, ...] = ()) -> Terms:
+        """Named scalar terms of a phase; with the outputs of the parts ``watch`` (``engine.watch.with_outputs``)."""
+        return _watched(self.method, self.net, phase.losses, batch, t, watch)
 
     def norms(self, grads: Sequence[Tensor]) -> Tensor:
         """Norm of the whole gradient, shape ()."""
@@ -48,9 +48,10 @@ class _Call(nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, method: GradientMethod, losses: str, batch: Batch, t: Progress) -> Terms:
-        out: Terms = getattr(method, losses)(self.net, batch, t)
-        return out
+    def forward(
+        self, method: GradientMethod, losses: str, batch: Batch, t: Progress, watch: tuple[str, ...] = ()
+    ) -> Terms:
+        return _watched(method, self.net, losses, batch, t, watch)
 
 
 class Stacked:
@@ -77,8 +78,8 @@ class Stacked:
         }
         self.phases = {phase: _moving(reference, nets[0], phase) for phase in reference.phases}
 
-    def terms(self, phase: Phase, batch: Batch, t: Progress) -> Terms:
-        """Named terms of shape (K,)."""
+    def terms(self, phase: Phase, batch: Batch, t: Progress, watch: tuple[str, ...] = ()) -> Terms:
+        """Named terms of shape (K,), and outputs of the parts ``watch`` with a leading member dimension."""
         fields = {k: v for k, v in vars(batch).items() if isinstance(v, Tensor) and v.numel()}
         rest = {k: v for k, v in vars(batch).items() if k not in fields and k != "memory"}
 
@@ -86,7 +87,7 @@ class Stacked:
             method = hparams_as(self.methods[0], **scalars) if scalars else self.methods[0]
             state = {f"net.{k}": v for k, v in {**params, **buffers}.items()}
             member = Batch(**fields, **rest, memory=memory)
-            out: Terms = functional_call(self.template, state, (method, phase.losses, member, t))
+            out: Terms = functional_call(self.template, state, (method, phase.losses, member, t, watch))
             return out
 
         return torch.vmap(one, randomness="different")(
@@ -110,6 +111,14 @@ class Stacked:
 
 
 Learner = Alone | Stacked
+
+
+def _watched(method: GradientMethod, net: Net, losses: str, b: Batch, t: Progress, watch: tuple[str, ...]) -> Terms:
+    def call() -> Terms:
+        out: Terms = getattr(method, losses)(net, b, t)
+        return out
+
+    return with_outputs(net, watch, len(b.xs) + len(b.xt), call) if watch else call()
 
 
 def stack_batches(batches: Sequence[Batch]) -> Batch:

@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from dazoo.engine.learner import Alone, Learner, Stacked, Terms, stack_batches
 from dazoo.engine.optim import make_optimizer
 from dazoo.engine.predictor import run_batched
 from dazoo.engine.recipe import Recipe
+from dazoo.engine.watch import MARK, Looks, answers, gradient_shares, look_steps, probed
 from dazoo.methods.base import Batch, GradientMethod, Look, Phase, Progress
 from dazoo.nets.net import Net
 
@@ -37,6 +39,7 @@ class Member:
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     notes: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    looks: Looks = field(default_factory=Looks)
 
 
 class Diverged(NonFiniteError):
@@ -80,6 +83,7 @@ class Loop:
         self.step = 0
         self.accumulate = self.recipe.accumulate
         self.log_every = max(1, self.steps // 100)
+        self.looks = look_steps(self.steps)
         self.last: dict[str, list[float]] = {}
         self.images = 0
 
@@ -121,8 +125,8 @@ class Loop:
         resting = self.members[0].method.resting(self.members[0].net, t)
         for phase, every in self.learner.phases.items():
             moving = [n for n in every if n not in resting] if resting else every
-            for _ in range(phase.repeat):
-                terms = self._advance(phase, moving, batch, t)
+            for turn in range(phase.repeat):
+                terms = self._advance(phase, moving, batch, t, look=turn == 0 and self.step in self.looks)
                 self._check(terms)
         if isinstance(self.learner, Alone):
             member = self.members[0]
@@ -130,11 +134,11 @@ class Loop:
                 with torch.no_grad():
                     member.method.after_step(member.net, batch, t)
 
-    def _advance(self, phase: Phase, moving: list[str], batch: Batch, t: Progress) -> Terms:
+    def _advance(self, phase: Phase, moving: list[str], batch: Batch, t: Progress, look: bool = False) -> Terms:
         """One optimiser step; on CUDA running out of memory splits the batch further and tries again."""
         while True:
             try:
-                return self._gradient_step(phase, moving, batch, t)
+                return self._gradient_step(phase, moving, batch, t, look)
             except torch.cuda.OutOfMemoryError:
                 if self.accumulate >= self.recipe.batch:
                     raise DazooError("out of CUDA memory even with one sample per micro-batch") from None
@@ -145,13 +149,14 @@ class Loop:
                         f"out of CUDA memory at step {self.step}: micro-batches cut to 1/{self.accumulate}"
                     )
 
-    def _gradient_step(self, phase: Phase, moving: list[str], batch: Batch, t: Progress) -> Terms:
+    def _gradient_step(self, phase: Phase, moving: list[str], batch: Batch, t: Progress, look: bool) -> Terms:
         leaves = [self.learner.parameters[n] for n in moving]
         pieces = [batch] if self.accumulate == 1 else _split(batch, self.accumulate)
         grads: list[Tensor | None] = [None] * len(leaves)
         seen: Terms = {}
         for piece in pieces:
-            terms = self._terms(phase, piece, t)
+            terms = self._terms(phase, piece, t) if not look else self._look(phase, moving, piece, t)
+            look = False
             plain = {k: v for k, v in terms.items() if k not in phase.smooth}
             grads = _added(grads, self._gradients(plain, leaves, 1 / len(pieces), keep=bool(phase.smooth)))
             if phase.smooth:
@@ -173,9 +178,9 @@ class Loop:
         self.scaler.update()
         return seen
 
-    def _terms(self, phase: Phase, batch: Batch, t: Progress) -> Terms:
+    def _terms(self, phase: Phase, batch: Batch, t: Progress, watch: tuple[str, ...] = ()) -> Terms:
         with torch.autocast(self.device.type, _DTYPES[self.recipe.precision], enabled=self.recipe.precision != "fp32"):
-            return self.learner.terms(phase, batch, t)
+            return self.learner.terms(phase, batch, t, watch)
 
     def _gradients(self, terms: Terms, leaves: list[Tensor], share: float, keep: bool = False) -> list[Tensor | None]:
         """Gradients of ``share`` times the sum of ``terms``; None where there is none."""
@@ -237,6 +242,24 @@ class Loop:
                 for name, row in values.items():
                     m.curves.setdefault(name, []).append((self.step, row[i]))
 
+    def _look(self, phase: Phase, moving: list[str], batch: Batch, t: Progress) -> Terms:
+        """The terms of a phase, measured; see ``engine.watch``. A device without the memory for it is left alone."""
+        parts = self.members[0].method.discriminators
+        found = self._terms(phase, batch, t, parts)
+        terms = {k: v for k, v in found.items() if not k.startswith(MARK)}
+        names = probed(moving)
+        with suppress(torch.cuda.OutOfMemoryError):
+            leaves = [self.learner.parameters[n] for n in names]
+            for name, shares in gradient_shares(terms, names, leaves, self.learner.norms, self.scaler.scale).items():
+                for m, share in zip(self.members, shares.tolist()):
+                    m.looks.add_share(name, self.step, share)
+        for part in (p for p in parts if MARK + p in found):
+            output = found[MARK + part].reshape(len(self.members), -1, found[MARK + part].shape[-1])
+            n_source = batch.xs.shape[0 if isinstance(self.learner, Alone) else 1]
+            for m, rows in zip(self.members, output):
+                m.looks.add_answer(part, self.step, answers(rows.cpu(), n_source))
+        return terms
+
     def _modes(self) -> None:
         """Training mode everywhere but in parts that are held fixed, whose statistics must not move."""
         for m in self.members:
@@ -272,6 +295,7 @@ class Loop:
             "curves": json.dumps([m.curves for m in self.members]),
             "notes": json.dumps([m.notes for m in self.members]),
             "warnings": [m.warnings for m in self.members],
+            "looks": json.dumps([m.looks.to_json() for m in self.members]),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -303,6 +327,7 @@ class Loop:
             m.curves = {k: [(int(s), v) for s, v in c] for k, c in json.loads(state["curves"])[i].items()}
             m.notes[:] = json.loads(state["notes"])[i]
             m.warnings[:] = state["warnings"][i]
+            m.looks = Looks(**json.loads(state["looks"])[i]) if "looks" in state else Looks()
 
     def learner_members(self) -> Sequence[Member]:
         self.learner.nets()

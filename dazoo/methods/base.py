@@ -219,6 +219,8 @@ class GradientMethod(Method):
         needs_batch_norm: whether the method acts on batch normalisation in the body; a network without it is refused.
         neutral: hyper-parameters that, with all weights at 0, make the method exactly source-only (for most methods
             none beside the weights); None where the algorithm never reduces to it.
+        discriminators: parts that, where there are such, give one logit per sample for "source", called on the rows of
+            the source batch followed by those of the target batch; the engine watches whether they work.
         partner: values that hyper-parameters take where the method is added to another one (``other+this``); there
             they cannot be set.
     """
@@ -232,6 +234,7 @@ class GradientMethod(Method):
     needs_batch_norm: ClassVar[bool] = False
     neutral: ClassVar[dict[str, Any] | None] = {}
     partner: ClassVar[dict[str, Any]] = {}
+    discriminators: ClassVar[tuple[str, ...]] = ("disc",)
 
     def build(self, width: int, n_classes: int) -> dict[str, nn.Module]:
         """Extra parts by name, for features of ``width`` and ``n_classes`` scores. Default: none."""

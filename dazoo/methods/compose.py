@@ -68,6 +68,9 @@ def _made(name: str) -> type[Method]:
         "uses_target": any(c.uses_target for c in classes),
         "needs_batch_norm": any(c.needs_batch_norm for c in classes),
         "neutral": _neutral(classes),
+        "discriminators": tuple(
+            (f"{c.name}_" if i else "") + p for i, c in enumerate(classes) for p in c.discriminators
+        ),
     }
     # the engine leaves out hooks that a class does not define
     for hook in ("refresh", "after_step", "finish"):

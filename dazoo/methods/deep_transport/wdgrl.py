@@ -38,6 +38,7 @@ class WDGRL(GradientMethod):
         deviations="the critic has the recipe's optimiser and learning rate, and its five steps see one batch",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    discriminators = ()  # a critic has no threshold: its scores are no logits
     targets = frozenset({"classes", "values"})
     phases: ClassVar[tuple[Phase, ...]] = (
         Phase("critic", update=("disc",), repeat=5),
