@@ -102,6 +102,21 @@ def report(
 
 
 @app.command()
+def rescore(
+    folder: Annotated[Path, typer.Argument(help="A result folder.")],
+    validators: Annotated[
+        str | None, typer.Option(help="Names or patterns separated by commas; by default all cheap validators.")
+    ] = None,
+    data_root: DataRoot = None,
+    again: Annotated[bool, typer.Option("--again", help="Compute scores that are there already, too.")] = False,
+) -> None:
+    """Score the kept outputs of finished runs by more validators, without training anything again."""
+    from dazoo.cli_rescore import rescore
+
+    rescore(folder, [v.strip() for v in (validators or "").split(",") if v.strip()], data_root, again)
+
+
+@app.command()
 def ledger(
     folders: Annotated[
         list[Path] | None, typer.Argument(help="Result folders, or folders of such; 'results' by default.")

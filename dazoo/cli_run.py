@@ -12,8 +12,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from dazoo.bench.harness import Job, carry_out, prepare
+from dazoo.bench.harness import Job, carry_out, prepare, unkept
 from dazoo.bench.report import Report, report, rule_sentence, skipped, write
+from dazoo.bench.size import size_text
 from dazoo.cli_list import suite_files
 from dazoo.core.errors import DazooError, nearest
 
@@ -29,6 +30,13 @@ def run_suite(suite: str, **options: Any) -> None:
         log.print("stopped; what was finished is stored, and the same command goes on from there")
         sys.exit(130)
     show(made)
+    lost = unkept(job)
+    if lost:
+        log.print(
+            f"{lost} of {len(job.missing)} runs have no kept outputs, which dazoo rescore needs "
+            f"(--keep {size_text(job.place.keep).replace(' ', '')}; their records say why)",
+            soft_wrap=True,
+        )
 
 
 def show_report(folder: Path, select_by: str | None, metric: str | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from dazoo.core.errors import DazooError
 from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Labeled, Prediction, Predictor, Seen, Unlabeled
-from dazoo.validators.base import NAMES, VALIDATORS, Evidence, Validator, register_validator, score_all
+from dazoo.validators.base import NAMES, VALIDATORS, Candidate, Evidence, Validator, register_validator, score_all
 
 
 @dataclass(frozen=True)
@@ -90,5 +90,31 @@ def test_every_registered_validator_is_documented_and_runs(name: str) -> None:
     validator = VALIDATORS.get(name)
     assert validator.description
     generator = torch.Generator().manual_seed(0)
-    value = validator(Evidence(Table(torch.randn(40, 3, generator=generator)), seen(3, n=40)))
-    assert value is None or math.isfinite(value)
+    evidence = Evidence(Table(torch.randn(40, 3, generator=generator)), seen(3, n=40))
+    values = validator.of([Candidate(lambda: evidence, {})]) if validator.of_group else [validator(evidence)]
+    assert all(v is None or math.isfinite(v) for v in values) and len(values) == 1
+
+
+def test_a_validator_of_groups_scores_no_single_model() -> None:
+    evidence = Evidence(Table(torch.randn(4, 2)), seen())
+    with pytest.raises(DazooError, match="'ensv' compares all runs of a suite; it cannot score a single model"):
+        VALIDATORS.get("ensv")(evidence)
+    assert score_all(["ensv", "entropy"], evidence)[0].keys() == {"entropy"}
+
+
+def test_held_out_source_rows_are_preferred() -> None:
+    scores = torch.randn(8, 2)
+    held, whole = seen(n=8), seen(n=8, val=False)
+    part = held.source_val
+    assert part is not None
+    held = replace(held, source_val=Labeled(part.x[:3], part.y[:3], part.domain[:3]))
+
+    @dataclass(frozen=True)
+    class Featured(Predictor):
+        def predict(self, x: Tensor) -> Prediction:
+            return Prediction(scores[x[:, 0].long()], x)
+
+    for given, n in ((held, 3), (whole, 8)):
+        evidence = Evidence(Featured(), given)
+        features, labels = evidence.held_out_features, evidence.held_out_labels
+        assert features is not None and labels is not None and len(features) == len(labels) == n

@@ -15,14 +15,17 @@ from typing import Any
 import yaml
 
 from dazoo.bench.executor import execute
+from dazoo.bench.keep import kept_keys
 from dazoo.bench.plan import Plan, make_plan
 from dazoo.bench.report import Report, report, write
+from dazoo.bench.rescore import rescore
 from dazoo.bench.run import Place, machine, require_device
 from dazoo.bench.size import size_of
 from dazoo.bench.store import Damage, stored
 from dazoo.bench.suite import Suite
 from dazoo.core.errors import DazooError
 from dazoo.methods.base import METHODS
+from dazoo.validators.base import VALIDATORS
 
 
 @dataclass(frozen=True)
@@ -115,9 +118,23 @@ def carry_out(job: Job, tick: Callable[[int], None] | None = None) -> Report:
         environment = {"started": now, "jobs": job.jobs, **machine(job.place.device)}
         write(folder / "environment.json", json.dumps(environment, indent=1) + "\n")
     execute(job.missing, job.place, job.jobs, tick)
+    of_groups = [
+        n for n in (job.plan.specs[0].protocol.validators if job.plan.specs else ()) if VALIDATORS.get(n).of_group
+    ]
+    if of_groups:
+        rescore(folder, of_groups, data_root=job.place.data_root)
     with suppress(OSError):  # states of unfinished training runs stay
         (folder / "state").rmdir()
     return report(folder)
+
+
+def unkept(job: Job) -> int:
+    """How many runs of the job succeeded without their outputs being kept, where some should be."""
+    if not job.place.keep:
+        return 0
+    known, _ = stored(job.place.out)
+    kept = kept_keys(job.place.out)
+    return sum(known.get(s.key) == "ok" and s.key not in kept for s in job.missing)
 
 
 def run_suite(suite: str | Path | dict[str, Any] | Suite, **options: Any) -> Report:

@@ -149,6 +149,14 @@ class KeptEvidence(Evidence):
         return None if self.n_classes == 0 else torch.softmax(self.target_scores, dim=1)
 
     @property
+    def target_inputs(self) -> Tensor | None:
+        return None if self._inner is None else self._inner.target_inputs
+
+    @property
+    def predict(self) -> Callable[[Tensor], Tensor] | None:
+        return None if self._inner is None else self._inner.predict
+
+    @property
     def source_labels(self) -> Tensor | None:
         return self._kept.labels("source")
 

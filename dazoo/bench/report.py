@@ -98,7 +98,10 @@ def load_report(folder: str | Path, select_by: str | None = None, metric: str | 
     metrics = sorted({m for r in runs.runs for m in r.metrics})
     if rule not in (LAST, ORACLE_RULE) and select_by and validators and rule not in validators:
         known = [*validators, LAST, ORACLE_RULE]
-        raise DazooError(f"the records hold no scores of a validator {rule!r}: {nearest(rule, known)}")
+        from dazoo.validators.base import VALIDATORS
+
+        remedy = f"dazoo rescore {folder} --validators {rule}" if rule in VALIDATORS else nearest(rule, known)
+        raise DazooError(f"the records hold no scores of a validator {rule!r}: {remedy}")
     metric = metric or (suite.metric if suite else None)
     if metric and metrics and metric not in metrics:
         raise DazooError(f"the records hold no metric {metric!r}: {nearest(metric, metrics)}")

@@ -2,6 +2,9 @@
 
 A record is written by a single ``write`` to a file opened for appending, so a process that is killed loses the run it
 was at and nothing else. A line that was cut off is skipped, counted and named when read; its run is simply missing.
+
+Scores of validators computed later (``rescore``) lie in shards of their own, in ``scores/``, and join the records when
+these are read: for the same run and validator the last line counts, and counts before what the run recorded.
 """
 
 from __future__ import annotations
@@ -21,14 +24,15 @@ from dazoo.core.errors import DazooError
 
 FORMAT = 1
 FOLDER = "records"
+SCORES = "scores"
 HEAD = re.compile(rb'^\{"format":(\d+),"key":"([0-9a-f]+)","status":"(\w+)"')
 
 
 class Writer:
     """Appends records to a shard of its own, opened with the first record."""
 
-    def __init__(self, folder: str | Path):
-        self.folder = Path(folder) / FOLDER
+    def __init__(self, folder: str | Path, kind: str = FOLDER):
+        self.folder = Path(folder) / kind
         self._handle: int | None = None
 
     def append(self, key: str, status: str, body: dict[str, Any]) -> None:
@@ -79,14 +83,14 @@ class Damage:
         return f"{len(self.places)} {lines} skipped: {shown}"
 
 
-def lines(folder: str | Path, damage: Damage) -> Iterator[tuple[str, str, bytes]]:
+def lines(folder: str | Path, damage: Damage, kind: str = FOLDER) -> Iterator[tuple[str, str, bytes]]:
     """``(key, status, line)`` of every usable line of every shard, in the order of shard names."""
-    root = Path(folder) / FOLDER
+    root = Path(folder) / kind
     for path in sorted(root.glob("*.jsonl")):
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 head = HEAD.match(line)
-                place = f"{FOLDER}/{path.name}, line {number}"
+                place = f"{kind}/{path.name}, line {number}"
                 if head is None or not line.endswith(b"}\n"):
                     if line.strip():
                         damage.places.append(f"{place} is cut off or no record")
@@ -107,13 +111,37 @@ def stored(folder: str | Path) -> tuple[dict[str, str], Damage]:
 
 
 def records(folder: str | Path, damage: Damage | None = None) -> Iterator[dict[str, Any]]:
-    """Every usable record, one at a time."""
+    """Every usable record, one at a time, with the scores that were computed later."""
     damage = damage if damage is not None else Damage()
+    later = later_scores(folder, damage)
     for key, _, line in lines(folder, damage):
         try:
-            yield json.loads(line)
+            record = json.loads(line)
         except ValueError:
             damage.places.append(f"the record of run {key} is no valid JSON")
+            continue
+        if key in later and record["status"] == "ok":
+            _join(record, later[key])
+        yield record
+
+
+def later_scores(folder: str | Path, damage: Damage) -> dict[str, dict[str, list[float | None]]]:
+    """Scores per checkpoint, by run and validator, that were computed after the runs."""
+    found: dict[str, dict[str, list[float | None]]] = {}
+    for key, _, line in lines(folder, damage, SCORES):
+        try:
+            found.setdefault(key, {}).update(json.loads(line)["scores"])
+        except (ValueError, KeyError, TypeError):
+            damage.places.append(f"the later scores of run {key} are no valid JSON")
+    return found
+
+
+def _join(record: dict[str, Any], later: dict[str, list[float | None]]) -> None:
+    points = record.get("checkpoints") or []
+    for name, values in later.items():
+        if len(values) == len(points):
+            for point, value in zip(points, values):
+                point["scores"][name] = value
 
 
 class Follower:

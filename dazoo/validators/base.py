@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from dazoo.core.registry import Registry
 from dazoo.core.types import Labeled, Prediction, Predictor, Seen
 
 VALIDATORS: Registry[Validator] = Registry("validator", "dazoo.validators", "dazoo.validators")
-F = TypeVar("F", bound="Callable[..., float | Tensor | None]")
+F = TypeVar("F", bound="Callable[..., float | Tensor | list[float | None] | None]")
 
 
 class Evidence:
@@ -119,6 +119,26 @@ class Evidence:
         return _labels(self._seen.source_val)
 
     @property
+    def held_out_features(self) -> Tensor | None:
+        """Features of source rows that nothing was trained on, where the task holds some out; else of all its rows."""
+        return self.source_features if self.source_val_labels is None else self.source_val_features
+
+    @property
+    def held_out_labels(self) -> Tensor | None:
+        """The labels of ``held_out_features``."""
+        return self.source_labels if self.source_val_labels is None else self.source_val_labels
+
+    @property
+    def target_inputs(self) -> Tensor | None:
+        """The visible target samples themselves."""
+        return self._seen.target.x
+
+    @property
+    def predict(self) -> Callable[[Tensor], Tensor] | None:
+        """Scores (m, C) of new target samples (m, ...); None where only features of the model were kept."""
+        return lambda x: _on_cpu(self._predictor.predict(x)).scores
+
+    @property
     def few_scores(self) -> Tensor | None:
         return _scores(self.few)
 
@@ -131,6 +151,21 @@ class Evidence:
 
 
 NAMES = frozenset(n for n, v in vars(Evidence).items() if isinstance(v, property)) | {"head"}
+GROUP = "group"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A checkpoint among all those of a method on a task with one seed.
+
+    Attributes:
+        evidence: makes its evidence; made anew by every call, so that a group need not be in memory at once.
+        hparams: of its trial. last: whether it is the last checkpoint of its run.
+    """
+
+    evidence: Callable[[], Evidence]
+    hparams: dict[str, Any]
+    last: bool = True
 
 
 @dataclass(frozen=True)
@@ -141,6 +176,9 @@ class Validator:
         name: registry name, the stem of the file.
         fn: the function; its argument names are its ``needs``.
         cost: ``"cheap"`` or ``"costly"`` (more than a few passes over the evidence).
+
+    A function of the one argument ``group`` (a sequence of ``Candidate``) returns a score for each of them. Its scores
+    exist only when all runs of the group do: they are computed from kept outputs, never within a run.
     """
 
     name: str
@@ -152,8 +190,22 @@ class Validator:
     def description(self) -> str:
         return (self.fn.__doc__ or "").strip().split("\n")[0]
 
+    @property
+    def of_group(self) -> bool:
+        return self.needs == (GROUP,)
+
+    def of(self, group: Sequence[Candidate]) -> list[float | None]:
+        """Scores of all candidates of a group; None where undefined."""
+        return [None if v is None or not math.isfinite(float(v)) else float(v) for v in self.fn(group)]
+
     def __call__(self, evidence: Evidence) -> float | None:
-        """The score, or None where it is undefined: evidence is missing, or the number is not finite."""
+        """The score, or None where it is undefined: evidence is missing, or the number is not finite.
+
+        Raises:
+            DazooError: a validator of groups.
+        """
+        if self.of_group:
+            raise DazooError(f"validator {self.name!r} compares all runs of a suite; it cannot score a single model")
         given = {}
         for need in self.needs:
             given[need] = getattr(evidence, need)
@@ -172,7 +224,7 @@ def register_validator(cost: str = "cheap") -> Callable[[F], F]:
         name = fn.__module__.rsplit(".", 1)[-1]
         needs = tuple(inspect.signature(fn).parameters)
         for need in needs:
-            if need not in NAMES:
+            if need not in NAMES and needs != (GROUP,):
                 raise DazooError(f"validator {name!r} asks for {need!r}, which is no evidence: {nearest(need, NAMES)}")
         if cost not in ("cheap", "costly"):
             raise DazooError(f"validator {name!r}: cost must be 'cheap' or 'costly', not {cost!r}")
@@ -183,13 +235,19 @@ def register_validator(cost: str = "cheap") -> Callable[[F], F]:
 
 
 def score_all(names: Iterable[str], evidence: Evidence) -> tuple[dict[str, float | None], list[str]]:
-    """Scores by validator name, and warnings: a validator that raises gets None and disturbs nothing else."""
+    """Scores by validator name, and warnings: a validator that raises gets None and disturbs nothing else.
+
+    Validators of groups are left out.
+    """
     scores: dict[str, float | None] = {}
     warnings = []
     with torch.no_grad():
         for name in names:
+            validator = VALIDATORS.get(name)
+            if validator.of_group:
+                continue
             try:
-                scores[name] = VALIDATORS.get(name)(evidence)
+                scores[name] = validator(evidence)
             except (ArithmeticError, ValueError, RuntimeError, IndexError) as error:
                 scores[name] = None
                 warnings.append(f"validator {name} failed: {type(error).__name__}: {str(error).splitlines()[0][:200]}")
