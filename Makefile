@@ -7,7 +7,7 @@ export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 JOBS ?= 2
 
-.PHONY: demo test lint check bench report clean
+.PHONY: demo test lint docs check bench report clean
 
 $(VENV)/.base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -33,6 +33,11 @@ lint: $(VENV)/.test
 test: lint
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations=15 --cov --cov-report=term-missing:skip-covered
 	$(BIN)/python -m tests.parity
+
+docs: $(VENV)/.base
+	@$(BIN)/pip install -q -e '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html through a web server: $(BIN)/mkdocs serve, or python -m http.server -d site"
 
 bench: $(VENV)/.test
 	@mkdir -p results/bench

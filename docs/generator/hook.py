@@ -1,0 +1,45 @@
+"""MkDocs calls this while it builds: generated pages join the files, placeholders in pages become tables."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from mkdocs.structure.files import File, Files
+from site_pages import (
+    Results,
+    entries,
+    index_page,
+    method_page,
+    published_table,
+    settings_table,
+    validators_table,
+)
+
+TABLES = {
+    "<!-- table: settings -->": lambda: settings_table(entries()),
+    "<!-- table: validators -->": validators_table,
+    "<!-- table: published -->": lambda: published_table(Results.read()),
+}
+
+
+def on_files(files: Files, config: Any, **_: Any) -> Files:
+    """Add the index of methods and one page per method."""
+    every, results = entries(), Results.read()
+    families = {e.cls.family: [o for o in every if o.cls.family == e.cls.family] for e in every}
+    files.append(File.generated(config, "methods/index.md", content=index_page(every)))
+    for entry in every:
+        page = method_page(entry, families[entry.cls.family], results)
+        files.append(File.generated(config, f"methods/{entry.name}.md", content=page))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Fill in the tables."""
+    for mark, make in TABLES.items():
+        if mark in markdown:
+            markdown = markdown.replace(mark, make())
+    return markdown

@@ -1,0 +1,343 @@
+"""The pages made from the registry and from committed results: one per method, the index by family, the tables.
+
+Nothing here is written by hand about a method: text and formula come from its file's docstring, hyper-parameters from
+its fields, promises from ``dazoo.contracts``, numbers from ``results/``.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import inspect
+import re
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from site_formula import formula, prose
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = {
+    "unsupervised": "labelled source, unlabelled target",
+    "multi_source": "several labelled sources, unlabelled target",
+    "few_labels": "also a few labelled target samples",
+    "oracle": "half of the target with its labels",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method and what its page says."""
+
+    name: str
+    cls: Any
+
+    @cached_property
+    def doc(self) -> str:
+        return inspect.cleandoc(sys.modules[self.cls.__module__].__doc__ or self.cls.__doc__ or "")
+
+    @cached_property
+    def blocks(self) -> list[str]:
+        return re.split(r"\n\s*\n", self.doc)
+
+    @property
+    def title(self) -> str:
+        """The first sentence, without the citation that follows it."""
+        first = " ".join(self.blocks[0].split())
+        return re.split(r"(?<=[a-z)'0-9])\.(?:\s|$)", first, maxsplit=1)[0]
+
+    @property
+    def kind(self) -> str:
+        from dazoo.methods.base import GradientMethod, ShallowMethod
+
+        ways = [(GradientMethod, "trained by gradients"), (ShallowMethod, "solved on vectors")]
+        return " or ".join(text for base, text in ways if issubclass(self.cls, base))
+
+    @property
+    def file(self) -> str:
+        return self.cls.__module__.replace(".", "/") + ".py"
+
+    @property
+    def evidence(self) -> str:
+        found = re.search(r"Evidence:\s*(.*?)(?:\n\s*\n|\Z)", self.doc, re.S)
+        return " ".join(found[1].split()) if found else ""
+
+    @property
+    def deviations(self) -> str:
+        """What the docstring and the citation say differs from the paper."""
+        found = re.search(r"Deviations:\s*(.*?)(?:\n\s*\n|\Z)", self.doc, re.S)
+        text = " ".join(found[1].split()) if found else self.cls.paper.deviations
+        return text or "none known"
+
+
+def entries() -> list[Entry]:
+    """All methods that come with dazoo."""
+    from dazoo.methods.base import METHODS
+
+    return [Entry(n, c) for n, c in METHODS.items() if c.__module__.startswith("dazoo.methods.")]
+
+
+# -- results that are committed -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Results:
+    """Rows of ``results/published.md`` and of the leaderboards, by method."""
+
+    published: list[dict[str, str]]
+    boards: dict[str, list[dict[str, str]]]
+
+    @staticmethod
+    def read(root: Path = ROOT) -> Results:
+        return Results(_published(root / "results" / "published.md"), _boards(root / "results"))
+
+    def published_of(self, name: str) -> list[dict[str, str]]:
+        return [row for row in self.published if name in re.findall(r"[a-z0-9_]+", row["ours"])]
+
+    def boards_of(self, name: str) -> list[tuple[str, dict[str, str], int]]:
+        """(suite, row, number of rows) of the suites that hold the method under its own name."""
+        return [
+            (suite, row, len(rows))
+            for suite, rows in sorted(self.boards.items())
+            for row in rows
+            if row["method"] == name
+        ]
+
+
+def _published(path: Path) -> list[dict[str, str]]:
+    rows, section, head = [], "", []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        if line.startswith("## "):
+            section, head = line[3:], []
+        elif line.startswith("| ") and section:
+            cells = [c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1]]
+            if not head:
+                head = cells
+            elif not set(line) <= set("| -"):
+                rows.append({"section": section, **dict(zip(head, cells, strict=True))})
+    return rows
+
+
+def _boards(folder: Path) -> dict[str, list[dict[str, str]]]:
+    found = {}
+    for path in sorted(folder.glob("*/leaderboard.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [r for r in csv.DictReader(file) if r.get("mean")]
+        if rows and not path.parent.name.startswith("published_"):
+            found[path.parent.name] = rows
+    return found
+
+
+# -- pages --------------------------------------------------------------------------------------------------------
+
+
+def method_page(entry: Entry, family: list[Entry], results: Results) -> str:
+    """The page of one method, in Markdown with HTML where Markdown would read formulas wrongly."""
+    cls, paper = entry.cls, entry.cls.paper
+    parts = [
+        "---",
+        f"title: {entry.name}",
+        "---",
+        f"# {entry.name}",
+        f'<p class="lead">{prose(entry.title)}</p>',
+        _facts(entry),
+        "## Formula",
+        *_body(entry),
+        "## Hyper-parameters",
+        _knobs(cls),
+        "## Paper",
+        f'<p>{html.escape(paper.authors)}: <a href="{html.escape(paper.url)}">{html.escape(paper.title)}</a>. '
+        f"{html.escape(paper.venue + ', ' if paper.venue else '')}{paper.year}.</p>",
+        "```bibtex\n" + paper.bibtex(entry.name) + "\n```",
+        "## Deviations from the paper",
+        f"<p>{prose(entry.deviations)}</p>",
+        "## Evidence",
+        *_evidence(entry, results),
+        "## Use",
+        _use(entry),
+        f"## Others of the family {cls.family}",
+        "<p>" + ", ".join(f'<a href="../{e.name}/">{e.name}</a>' for e in family if e is not entry) + "</p>",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _facts(entry: Entry) -> str:
+    cls = entry.cls
+    rows = {
+        "family": f'<a href="../#{cls.family}">{cls.family}</a>',
+        "how": entry.kind,
+        "settings": ", ".join(
+            f"<code>{s}</code> ({SETTINGS[s]})" for s in SETTINGS if s in {x.value for x in cls.settings}
+        ),
+        "predicts": " or ".join(sorted(cls.targets)),
+        "file": f"<code>{entry.file}</code>",
+    }
+    if cls.start:
+        rows["starts from"] = f'<a href="../{cls.start}/">{cls.start}</a>'
+    body = "".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in rows.items())
+    return f'<dl class="facts">{body}</dl>'
+
+
+def _body(entry: Entry) -> list[str]:
+    """The docstring's blocks, less what stands under headings of its own."""
+    from dazoo.core.hparam import space
+
+    names = set(space(entry.cls))
+    out = []
+    for i, block in enumerate(entry.blocks):
+        if i == 0:
+            citation = " ".join(block.split()).removeprefix(entry.title).lstrip(". ")
+            if citation:
+                out.append(f'<p class="citation">{prose(citation, names)}</p>')
+        elif all(line.startswith("    ") for line in block.split("\n") if line.strip()):
+            out.append(formula(block, names))
+        else:
+            kept = re.split(r"(?:^|\s)(?:Evidence|Source|Deviations):", " ".join(block.split()))[0].strip()
+            if kept:
+                out.append(f"<p>{prose(kept, names)}</p>")
+    return out
+
+
+def _knobs(cls: type) -> str:
+    from dazoo.core.hparam import space
+
+    found = space(cls)
+    if not found:
+        return "<p>None.</p>"
+    rows = []
+    for name, meta in found.items():
+        if meta.choices:
+            span = ", ".join(str(c) for c in meta.choices)
+        elif meta.low is None or meta.high is None:
+            span = "not searched"
+        else:
+            span = f"{meta.low:g} to {meta.high:g}" + (", log" if meta.log else "")
+        cells = (
+            f"<code>{name}</code>",
+            f"<code>{html.escape(str(meta.default))}</code>",
+            html.escape(span),
+            prose(meta.help),
+        )
+        rows.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
+    head = "<tr><th>name</th><th>default</th><th>search range</th><th>meaning</th></tr>"
+    return _table(head, rows)
+
+
+def _table(head: str, rows: list[str]) -> str:
+    return f'<div class="wide"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _evidence(entry: Entry, results: Results) -> list[str]:
+    from dazoo.contracts import CONTRACTS
+
+    held = [c.promise for c in CONTRACTS if not c.skip(entry.cls)]
+    evidence = re.sub(
+        r"(tests/\w+\.py(?:::\w+)?|\btest_\w+|`dazoo check[^`]*`)", lambda m: f"``{m[1].strip('`')}``", entry.evidence
+    )
+    out = [
+        f"<p>Tests of the formula: {prose(evidence)}</p>",
+        f"<p>Contract tests (<code>dazoo check {entry.name}</code>) that concern it: "
+        f"{html.escape('; '.join(held))}.</p>",
+    ]
+    published = results.published_of(entry.name)
+    if published:
+        wanted = ("published row", "published", "ours (%)", "difference", "verdict", "hyper-parameters", "protocol")
+        head = "<tr><th>dataset</th>" + "".join(f"<th>{w}</th>" for w in wanted) + "</tr>"
+        rows = [
+            "<tr>" + "".join(f"<td>{html.escape(row[w])}</td>" for w in ("section", *wanted)) + "</tr>"
+            for row in published
+        ]
+        out += [
+            "<p>Published rows (<code>results/published.md</code>, made by <code>dazoo ledger</code>):</p>",
+            _table(head, rows),
+        ]
+    else:
+        out.append("<p>No published row is compared with it yet.</p>")
+    boards = results.boards_of(entry.name)
+    if boards:
+        rows = []
+        for suite, row, n in boards:
+            cells = (
+                f"<code>results/{suite}</code>", f"{100 * float(row['mean']):.2f}",
+                f"{100 * float(row['ci_low']):.2f} to {100 * float(row['ci_high']):.2f}" if row["ci_low"] else "",
+                f"{float(row['mean_rank']):.2f} of {n}" if row["mean_rank"] else "", html.escape(row["selected_by"]),
+            )  # fmt: skip
+            rows.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
+        names = ("suite", "mean accuracy (%)", "95 % interval", "mean rank", "selected by")
+        head = "<tr>" + "".join(f"<th>{n}</th>" for n in names) + "</tr>"
+        out += ["<p>Committed suites of this repository:</p>", _table(head, rows)]
+    return out
+
+
+def _use(entry: Entry) -> str:
+    from dazoo.core.hparam import space
+
+    first = next(((k, m.default) for k, m in space(entry.cls).items()), None)
+    options = f", {first[0]}={first[1]!r}" if first else ""
+    return (
+        f'```python\nimport dazoo\n\nmodel = dazoo.fit("{entry.name}", task{options})\n'
+        f"labels = model.predict(x_target).labels\n```"
+    )
+
+
+def index_page(every: list[Entry]) -> str:
+    """All methods by family."""
+    families = sorted({e.cls.family for e in every})
+    parts = [
+        "---\ntitle: Methods\n---",
+        "# Methods",
+        f"{len(every)} methods of {len(families)} families. The pages are made from the files of the methods; "
+        "`dazoo info NAME` shows the same on the command line.",
+        " · ".join(f'<a href="#{f}">{f}</a>' for f in families),
+    ]
+    for family in families:
+        about = inspect.cleandoc(sys.modules[f"dazoo.methods.{family}"].__doc__ or "").split("\n\n")[0]
+        rows = [
+            f'<tr><td><a href="{e.name}/">{e.name}</a></td><td>{prose(e.title.partition(": ")[2] or e.title)}</td>'
+            f"<td>{e.cls.paper.year}</td><td>{', '.join(sorted(s.value for s in e.cls.settings))}</td></tr>"
+            for e in every
+            if e.cls.family == family
+        ]
+        head = "<tr><th>name</th><th>what</th><th>year</th><th>settings</th></tr>"
+        parts += [f"## {family} {{ #{family} }}", f"<p>{prose(' '.join(about.split()))}</p>", _table(head, rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def settings_table(every: list[Entry]) -> str:
+    """How many methods of each family run in each setting."""
+    families = sorted({e.cls.family for e in every})
+    head = "<tr><th>family</th>" + "".join(f"<th><code>{s}</code></th>" for s in SETTINGS) + "</tr>"
+    rows = []
+    for family in families:
+        counts = [
+            sum(e.cls.family == family and s in {x.value for x in e.cls.settings} for e in every) for s in SETTINGS
+        ]
+        cells = [f'<a href="../methods/#{family}">{family}</a>', *(str(c or "") for c in counts)]
+        rows.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
+    return _table(head, rows)
+
+
+def validators_table() -> str:
+    """All validators with cost and needs."""
+    from dazoo.validators.base import VALIDATORS
+
+    rows = []
+    for name, v in VALIDATORS.items():
+        needs = ", ".join(f"<code>{n}</code>" for n in v.needs)
+        cells = (f"<code>{name}</code>", prose(v.description), v.cost, needs)
+        rows.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
+    return _table("<tr><th>name</th><th>what</th><th>cost</th><th>needs</th></tr>", rows)
+
+
+def published_table(results: Results) -> str:
+    """The verdicts of the ledger, each with a link to its method's page."""
+    rows = []
+    for row in results.published:
+        cells = [
+            html.escape(row[k]) for k in ("section", "published row", "published", "ours (%)", "difference", "verdict")
+        ]
+        rows.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
+    names = ("dataset", "published row", "published", "ours (%)", "difference", "verdict")
+    return _table("<tr>" + "".join(f"<th>{n}</th>" for n in names) + "</tr>", rows)
