@@ -22,7 +22,7 @@ from dazoo.data.registry import DATASETS, Dataset, data_root, expand_tasks, spli
 from dazoo.data.transform import TRANSFORMS
 from dazoo.engine.fit import solver_of
 from dazoo.engine.recipe import Recipe
-from dazoo.methods.base import METHODS, Method
+from dazoo.methods.base import METHODS, GradientMethod, Method
 from dazoo.methods.classifiers import classifier
 from dazoo.validators.base import VALIDATORS
 
@@ -144,7 +144,8 @@ def make_plan(suite: Suite, root: str | Path | None = None, sources: dict[str, s
     Raises:
         DazooError: an unknown name or value; the message names the line of the suite file.
     """
-    protocol = make_protocol(suite)
+    ways = _ways(suite)
+    protocol = ways[0].protocol
     tasks = _tasks(suite, protocol, root)
     dataset = DATASETS.get(suite.dataset.name)
     plan = Plan(suite)
@@ -155,26 +156,51 @@ def make_plan(suite: Suite, root: str | Path | None = None, sources: dict[str, s
     for task in tasks:
         for _, entry, cls in methods:
             label = entry.label or cls.name
-            setting, reason = _setting(cls, suite, len(split_name(task)[1]), dataset)
-            if reason or setting is None:
-                plan.skipped.append(Skip(label, task, reason))
-                continue
-            seeds = suite.seeds
-            if getattr(cls, "deterministic", False) and not splits_by_seed(protocol, setting.value):
-                seeds = seeds[:1]
-            code = (sources or {}).get(cls.name)
-            for trial, hparams in enumerate(tried[label]):
-                for seed in seeds:
-                    plan.specs.append(
-                        RunSpec(
-                            protocol, task, cls.name, label, cls.family, setting.value, hparams, entry.options, seed,
-                            trial, code,
-                        )
-                    )  # fmt: skip
+            for way in [w for w in ways if w.takes(cls)]:
+                shown = f"{label} ({way.name})" if way.name else label
+                setting, reason = _setting(cls, way.suite, len(split_name(task)[1]), dataset)
+                if reason or setting is None:
+                    plan.skipped.append(Skip(shown, task, reason))
+                    continue
+                seeds = suite.seeds
+                if getattr(cls, "deterministic", False) and not splits_by_seed(way.protocol, setting.value):
+                    seeds = seeds[:1]
+                code = (sources or {}).get(cls.name)
+                plan.specs.extend(
+                    RunSpec(
+                        way.protocol, task, cls.name, shown, cls.family, setting.value, hparams, entry.options, seed,
+                        trial, code,
+                    )
+                    for trial, hparams in enumerate(tried[label])
+                    for seed in seeds
+                )  # fmt: skip
     if not plan.specs:
         reasons = "; ".join(sorted({f"{s.label}: {s.reason}" for s in plan.skipped}))
         raise suite.origin.error(("methods",), f"no method of this suite can run any of its tasks ({reasons})")
     return plan
+
+
+@dataclass(frozen=True)
+class _Way:
+    """A suite under one of its recipes; ``name`` is empty where it has but one, and where it has several and this is
+    the way of the methods that no recipe concerns."""
+
+    name: str
+    suite: Suite
+    protocol: Protocol
+    alone: bool = False
+
+    def takes(self, cls: type[Method]) -> bool:
+        """Whether a method's runs go this way."""
+        return self.alone or (self.suite.recipe is not None) == issubclass(cls, GradientMethod)
+
+
+def _ways(suite: Suite) -> list[_Way]:
+    if not suite.recipes:
+        return [_Way("", suite, make_protocol(suite), alone=True)]
+    single = [suite.under(i) for i in (*range(len(suite.recipes)), None)]
+    names = [r.label or r.name for r in suite.recipes] + [""]
+    return [_Way(name, one, make_protocol(one)) for name, one in zip(names, single)]
 
 
 def splits_by_seed(protocol: Protocol, setting: str) -> bool:

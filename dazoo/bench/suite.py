@@ -90,6 +90,8 @@ class Suite(_Frozen):
         trials: hyper-parameter settings per method: the defaults first, then draws from the ranges methods declare.
         sampler: ``random`` or ``quasi_random`` (evenly spread) draws, seeded by hyper-parameter name.
         recipe: how gradient methods are trained; without one, only shallow methods run.
+        recipes: several recipes instead of one, e.g. ``[tllib, {name: adatime, as: short, steps: 300}]``: every
+            gradient method runs under each, and stands in the tables as ``method (recipe)``; shallow methods run once.
         classifier: what shallow methods finish with.
         setting: which labels methods may see; by default unsupervised, or multi_source for several sources.
         few_labels: labelled target samples per class in the few-label setting.
@@ -116,6 +118,7 @@ class Suite(_Frozen):
     trials: Count = 1
     sampler: Literal["random", "quasi_random"] = "random"
     recipe: Named | None = None
+    recipes: Annotated[tuple[Named, ...], BeforeValidator(_listed)] = ()
     classifier: Named | None = None
     setting: Literal["auto", "unsupervised", "multi_source", "few_labels", "oracle"] = "auto"
     few_labels: Count = 3
@@ -159,7 +162,13 @@ class Suite(_Frozen):
         for key in ("dataset", "recipe", "classifier"):
             entry = getattr(suite, key)
             if entry is not None and entry.label is not None:
-                raise origin.error((key, "as"), f"{key} has no key 'as'; only methods take a label")
+                raise origin.error((key, "as"), f"{key} has no key 'as'; only methods and recipes take a label")
+        if suite.recipe is not None and suite.recipes:
+            raise origin.error(("recipes",), "a suite has one recipe or several recipes, not both keys")
+        names = [r.label or r.name for r in suite.recipes]
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                raise origin.error(("recipes", i), f"two recipes are labelled {name!r}; tell them apart with 'as'")
         return suite
 
     def narrow(
@@ -198,13 +207,24 @@ class Suite(_Frozen):
         made._origin = Origin(self.origin.file if lines else "", lines)
         return made
 
+    def under(self, i: int | None) -> Suite:
+        """The suite with the ``i``-th of its recipes, or with none, and with that recipe's lines for its errors."""
+        chosen = None if i is None else entry(self.recipes[i].name, options=self.recipes[i].options)
+        one = self.model_copy(update={"recipe": chosen, "recipes": ()})
+        lines = self.origin.lines
+        moved: dict[Where, int] = {("recipe", *w[2:]): n for w, n in lines.items() if w[:2] == ("recipes", i)}
+        one._origin = Origin(self.origin.file, {**lines, **moved})
+        return one
+
     def to_json(self) -> dict[str, Any]:
         """The suite as plain data that ``Suite.of`` reads back."""
         data = self.model_dump(mode="json", exclude_none=True, exclude_defaults=True, by_alias=True)
         for key in ("dataset", "recipe", "classifier"):
             if key in data:
                 data[key] = _short(data[key])
-        data["methods"] = [_short(m) for m in data["methods"]]
+        for key in ("methods", "recipes"):
+            if key in data:
+                data[key] = [_short(entry) for entry in data[key]]
         return data
 
 
