@@ -43,6 +43,38 @@ def eigh(a: Tensor) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(found[0]), torch.from_numpy(found[1])
 
 
+def cholesky(a: Tensor) -> Tensor:
+    """The lower triangular L (d, d) with L L' = ``a``, symmetric and positive definite.
+
+    Raises:
+        torch.linalg.LinAlgError: ``a`` is not positive definite.
+    """
+    if not plain(a):
+        return torch.linalg.cholesky(a)
+    try:
+        return torch.from_numpy(np.linalg.cholesky(a.numpy()))
+    except np.linalg.LinAlgError as error:
+        raise torch.linalg.LinAlgError(str(error)) from error
+
+
+def solve_transposed(lower: Tensor, b: Tensor) -> Tensor:
+    """x (d, k) with L'x = ``b`` for lower triangular L (d, d)."""
+    if not plain(lower, b):
+        return torch.linalg.solve_triangular(lower.T, b, upper=True)
+    from scipy.linalg import solve_triangular
+
+    return torch.from_numpy(solve_triangular(lower.numpy(), b.numpy(), trans=1, lower=True, check_finite=False))
+
+
+def cholesky_solve(lower: Tensor, b: Tensor) -> Tensor:
+    """x (d, k) with L L' x = ``b`` for lower triangular L (d, d)."""
+    if not plain(lower, b):
+        return torch.cholesky_solve(b, lower)
+    from scipy.linalg import cho_solve
+
+    return torch.from_numpy(np.ascontiguousarray(cho_solve((lower.numpy(), True), b.numpy(), check_finite=False)))
+
+
 def all_finite(x: Tensor) -> bool:
     """Whether no entry of ``x`` is NaN or infinite."""
     if plain(x):

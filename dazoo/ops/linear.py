@@ -67,18 +67,46 @@ def ridge_power(x: Tensor, ridge: float, power: float) -> Tensor:
 
     With n < d the eigenvectors come from the (n, n) Gram matrix; the rest of the space has eigenvalue ``ridge``.
     """
-    n, d = x.shape
-    centred = x - x.mean(dim=0)
-    scale = max(n - 1, 1)
-    if n >= d:
-        values, vectors = eigh(second_moment(centred) / scale)
+    few = few_directions(x, ridge, power)
+    if few is None:
+        centred = x - x.mean(dim=0)
+        values, vectors = eigh(second_moment(centred) / max(len(x) - 1, 1))
         return spectral_product(vectors, (values.clamp(min=0) + ridge).pow(power))
+    vectors, lift = few
+    out = spectral_product(vectors, lift.abs()) * (1.0 if power > 0 else -1.0)
+    out.diagonal().add_(ridge**power)
+    return out
+
+
+def few_directions(x: Tensor, ridge: float, power: float) -> tuple[Tensor, Tensor] | None:
+    """V (d, r), orthonormal, and l (r,) with (cov(x) + ridge I) ** power = ridge ** power I + V diag(l) V', for n < d;
+    None otherwise."""
+    n, d = x.shape
+    if n >= d:
+        return None
+    centred, scale = x - x.mean(dim=0), max(n - 1, 1)
     values, left = eigh(second_moment(centred.T) / scale)
     keep = values > values[-1].clamp(min=0) * 1e-12
     values, vectors = values[keep], product(centred.T, left[:, keep] / (scale * values[keep]).sqrt())
-    lift = (values + ridge).pow(power) - ridge**power
-    out = spectral_product(vectors, lift.abs()) * (1.0 if power > 0 else -1.0)
-    out.diagonal().add_(ridge**power)
+    return vectors, (values + ridge).pow(power) - ridge**power
+
+
+def ridge_powers(x: Tensor, p: float, y: Tensor, q: float, ridge: float) -> Tensor:
+    """(cov(x) + ridge I) ** p (cov(y) + ridge I) ** q (d, d), without a (d, d) power of a side that has n < d."""
+    left, right = few_directions(x, ridge, p), few_directions(y, ridge, q)
+    if left is None and right is None:
+        return product(ridge_power(x, ridge, p), ridge_power(y, ridge, q))
+    if left is None:
+        assert right is not None
+        full = ridge_power(x, ridge, p)
+        return full * ridge**q + product(product(full, right[0]) * right[1], right[0].T)
+    if right is None:
+        full = ridge_power(y, ridge, q)
+        return full * ridge**p + product(left[0], product(left[0].T, full) * left[1][:, None])
+    (v, a), (w, b) = left, right
+    across = product(product(v.T, w) * b, w.T)
+    out = product(torch.cat([v * a, w * b], dim=1), torch.cat([ridge**q * v.T + across, ridge**p * w.T]))
+    out.diagonal().add_(ridge ** (p + q))
     return out
 
 

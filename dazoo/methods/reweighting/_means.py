@@ -12,6 +12,7 @@ from dazoo.methods.base import Context
 from dazoo.methods.reweighting._qp import Quadratic
 from dazoo.methods.reweighting._ratio import median_sigma
 from dazoo.methods.shallow import pair
+from dazoo.ops.blas import eigh, product
 from dazoo.ops.linear import rows_per_block, squared_distances
 
 
@@ -41,13 +42,13 @@ def embed(seen: Seen, ctx: Context, scale: float, limit: int, landmarks: int) ->
     half = max(landmarks // 2, 1)
     rows = [torch.randperm(len(x), generator=ctx.gen)[:half].to(x.device) for x in (xs, xt)]
     at = torch.cat([xs[rows[0]], xt[rows[1]]])
-    values, vectors = torch.linalg.eigh(_gauss(at, at, gamma))
+    values, vectors = eigh(_gauss(at, at, gamma))
     keep = values > values[-1] * 1e-10
     root = vectors[:, keep] / values[keep].sqrt()
     zs, total = _features(xs, at, gamma, root), torch.zeros(int(keep.sum()), dtype=xs.dtype, device=xs.device)
     size = rows_per_block(len(at))
     for i in range(0, len(xt), size):
-        total += (_gauss(xt[i : i + size], at, gamma) @ root).sum(0)
+        total += product(_gauss(xt[i : i + size], at, gamma).sum(0)[None], root)[0]
     return Embedding(Quadratic(factor=zs), zs @ (total / len(xt)))
 
 
@@ -59,8 +60,8 @@ def _exact(xs: Tensor, xt: Tensor, gamma: Tensor) -> Embedding:
 
 def _features(x: Tensor, at: Tensor, gamma: Tensor, root: Tensor) -> Tensor:
     size = rows_per_block(len(at))
-    return torch.cat([_gauss(x[i : i + size], at, gamma) @ root for i in range(0, len(x), size)])
+    return torch.cat([product(_gauss(x[i : i + size], at, gamma), root) for i in range(0, len(x), size)])
 
 
 def _gauss(x: Tensor, y: Tensor, gamma: Tensor) -> Tensor:
-    return torch.exp(-gamma * squared_distances(x, y))
+    return squared_distances(x, y).mul_(-gamma).exp_()

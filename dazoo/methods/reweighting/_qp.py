@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import NonFiniteError
+from dazoo.ops.blas import cholesky, cholesky_solve, product
+from dazoo.ops.linear import second_moment
 
 Solver = Callable[[Tensor], Tensor]
 
@@ -36,24 +38,24 @@ class Quadratic:
         """Solves (Q + diag(``diagonal``)) x = r for right sides r (n, k), by Cholesky or Woodbury's formula."""
         if self.factor is not None:
             z, inverse = self.factor, 1 / diagonal[:, None]
-            scaled = z * inverse
-            inner = z.T @ scaled
+            inner = second_moment(z * inverse.sqrt())
             inner.diagonal().add_(1.0)
-            small = torch.linalg.cholesky(inner)
+            small = cholesky(inner)
 
             def woodbury(r: Tensor) -> Tensor:
-                return r * inverse - scaled @ torch.cholesky_solve(scaled.T @ r, small)
+                r = r * inverse
+                return r - inverse * product(z, cholesky_solve(small, product(z.T, r)))
 
             def refined(r: Tensor) -> Tensor:
                 x = woodbury(r)
-                return x + woodbury(r - diagonal[:, None] * x - z @ (z.T @ x))
+                return x + woodbury(r - diagonal[:, None] * x - product(z, product(z.T, x)))
 
             return refined
         assert self.dense is not None
         a = self.dense.clone()
         a.diagonal().add_(diagonal)
-        lower = torch.linalg.cholesky(a)
-        return lambda r: torch.cholesky_solve(r, lower)
+        lower = cholesky(a)
+        return lambda r: cholesky_solve(lower, r)
 
 
 @dataclass(frozen=True)
@@ -111,13 +113,16 @@ def solve_qp(
             solve = q.solver(diagonal + 1e-14 * diagonal.max().clamp(max=1.0))
         except torch.linalg.LinAlgError:
             break
-        system = _System(gradient, slacks, duals, a, solve, solve(a[:, None])[:, 0])
-        moves, dual_steps = system.direction(0.0)
+        system = _System(gradient, slacks, duals, a)
+        solved = solve(torch.stack([a, system.right(0.0)], dim=1))
+        lifted = solved[:, 0]
+        moves, dual_steps = system.direction(0.0, solved[:, 1], lifted)
         step = system.longest(moves, dual_steps)
         ahead = [s + step * m for s, m in zip(slacks, moves)]
         then = sum(float((s * (d + step * e)).sum()) for s, d, e in zip(ahead, duals, dual_steps)) / (2 * n + 2)
         sigma = min(max(then / mu, 0.0) ** 3, 0.9)
-        moves, dual_steps = system.direction(max(sigma * mu, 1e-3 * mu, tolerance / 10))
+        aim = max(sigma * mu, 1e-3 * mu, tolerance / 10)
+        moves, dual_steps = system.direction(aim, solve(system.right(aim)[:, None])[:, 0], lifted)
         step = min(1.0, 0.99 * system.longest(moves, dual_steps))
         if not bool(torch.isfinite(moves[0]).all()):
             break
@@ -139,17 +144,19 @@ class _System:
     slacks: list[Tensor]
     duals: list[Tensor]
     a: Tensor
-    solve: Solver
-    lifted: Tensor
 
-    def direction(self, target: float) -> tuple[list[Tensor], list[Tensor]]:
-        """Steps of the four slacks (the first is b) and multipliers towards complementarity products of ``target``."""
+    def right(self, target: float) -> Tensor:
+        """The right side (n,) of the condensed equations towards complementarity products of ``target``."""
+        s, a = self.slacks, self.a
+        return -self.gradient + target / s[0] - target / s[1] + (target / s[2] - target / s[3]) * a
+
+    def direction(self, target: float, plain: Tensor, lifted: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Steps of the four slacks (the first is b) and multipliers, from the solutions ``plain`` for ``right(target)``
+        and ``lifted`` for ``a``."""
         s, d, a = self.slacks, self.duals, self.a
-        right = -self.gradient + target / s[0] - target / s[1] + (target / s[2] - target / s[3]) * a
-        plain = self.solve(right[:, None])[:, 0]
         rho = d[2] / s[2] + d[3] / s[3]
-        total = (a @ plain) / (1 + rho * (a @ self.lifted))  # a'db without the cancellation in a @ db
-        db = plain - self.lifted * (rho * total)
+        total = (a @ plain) / (1 + rho * (a @ lifted))  # a'db without the cancellation in a @ db
+        db = plain - lifted * (rho * total)
         moves = [db, -db, total, -total]
         return moves, [(target - e * m) / v - e for v, e, m in zip(s, d, moves)]
 

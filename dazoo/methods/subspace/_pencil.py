@@ -12,7 +12,8 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context
 from dazoo.methods.shallow import Aligned, pair
 from dazoo.methods.steps import Affine, KernelMap, Step, UnitNorm, run_steps
-from dazoo.ops.linear import gram, median_gamma, unit_rows
+from dazoo.ops.blas import product
+from dazoo.ops.linear import gram, median_gamma, second_moment, unit_rows
 from dazoo.ops.spectral import span
 
 KERNEL_LIMIT = 20_000
@@ -43,12 +44,12 @@ class Problem:
         if self.anchors is not None and self.gamma is not None:
             step: Step = KernelMap("rbf", self.anchors, vectors, self.gamma)
         else:
-            step = Affine(vectors if self.basis is None else self.basis @ vectors)
+            step = Affine(vectors if self.basis is None else product(self.basis, vectors))
         return (*self.before, step, UnitNorm()) if unit else (*self.before, step)
 
     def project(self, vectors: Tensor, unit: bool = True) -> tuple[Tensor, Tensor]:
         """The training samples of both domains in that space: (n_s, k) and (n_t, k)."""
-        zs, zt = self.xs @ vectors, self.xt @ vectors
+        zs, zt = product(self.xs, vectors), product(self.xt, vectors)
         return (unit_rows(zs), unit_rows(zt)) if unit else (zs, zt)
 
     def aligned(self, vectors: Tensor, unit: bool = True) -> Aligned:
@@ -71,7 +72,7 @@ def problem(seen: Seen, ctx: Context, kernel: str, unit_norm: bool) -> Problem:
         if kernel == "linear":
             basis = span(both)
             if basis is not None:
-                xs, xt = xs @ basis, xt @ basis
+                xs, xt = product(xs, basis), product(xt, basis)
             return Problem(xs, xt, scatter(xs, xt), before, basis)
         if len(both) > KERNEL_LIMIT:
             raise DazooError(
@@ -89,7 +90,7 @@ def scatter(xs: Tensor, xt: Tensor) -> Tensor:
     """X H X' (d, d): the scatter of all rows around their common mean."""
     mean = (xs.sum(0) + xt.sum(0)) / (len(xs) + len(xt))
     cs, ct = xs - mean, xt - mean
-    return cs.T @ cs + ct.T @ ct
+    return second_moment(cs) + second_moment(ct)
 
 
 def mean_difference(xs: Tensor, xt: Tensor) -> Tensor:
@@ -119,7 +120,7 @@ def joint_factor(
 ) -> Tensor:
     """D = X E (d, 1 + C) with D D' = X M X', M and E as in ``joint_indicators``; M itself, (n, n), is not formed."""
     es, et = joint_indicators(ys, yt, n_classes, marginal, conditional, priors)
-    return xs.T @ es - xt.T @ et
+    return product(xs.T, es) - product(xt.T, et)
 
 
 def joint_indicators(

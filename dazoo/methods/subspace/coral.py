@@ -23,7 +23,7 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair
 from dazoo.methods.steps import Affine
-from dazoo.ops.linear import ridge_power
+from dazoo.ops.linear import ridge_powers
 
 
 @register
@@ -53,4 +53,4 @@ class Coral(FeatureMap):
 def coral_map(seen: Seen, ctx: Context, reg: float) -> Tensor:
     """C_s^(-1/2) C_t^(1/2) (d, d), once per pair and ``reg``."""
     xs, xt = pair(seen)
-    return ctx.memo(("coral", reg), lambda: ridge_power(xs, reg, -0.5) @ ridge_power(xt, reg, 0.5))
+    return ctx.memo(("coral", reg), lambda: ridge_powers(xs, -0.5, xt, 0.5, reg))

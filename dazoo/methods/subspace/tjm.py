@@ -27,6 +27,8 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap
 from dazoo.methods.subspace._pencil import problem
+from dazoo.ops.blas import eigh, product
+from dazoo.ops.linear import second_moment
 from dazoo.ops.spectral import leading_eigenvectors, unit_columns
 
 
@@ -53,10 +55,10 @@ class Tjm(FeatureMap):
         """Alternate between the pencil and the sample weights."""
         p = problem(seen, ctx, "linear", self.unit_norm)
         both, n_s = torch.cat([p.xs, p.xt]), len(p.xs)
-        values, vectors = torch.linalg.eigh(p.scatter)
+        values, vectors = eigh(p.scatter)
         root = vectors * values.clamp(min=0).sqrt()  # K H K = X root root' X'
         contrast = (p.xs.mean(0) - p.xt.mean(0)) / (1 / n_s + 1 / len(p.xt)) ** 0.5
-        tall, matched = both @ root, both @ contrast
+        tall, matched = product(both, root), both @ contrast
         g = torch.ones(len(both), dtype=both.dtype, device=both.device)
         a = torch.empty(0)
         for _ in range(max(self.rounds, 1)):
@@ -64,7 +66,7 @@ class Tjm(FeatureMap):
             norms = a[:n_s].norm(dim=1)
             # rows that have vanished keep a large, finite weight
             g[:n_s] = 1 / (2 * norms.clamp(min=1e-10 * float(norms.max().clamp(min=1e-300))))
-        return p.aligned(both.T @ a)
+        return p.aligned(product(both.T, a))
 
 
 def solve(tall: Tensor, matched: Tensor, g: Tensor, lam: float, k: int) -> Tensor:
@@ -73,8 +75,8 @@ def solve(tall: Tensor, matched: Tensor, g: Tensor, lam: float, k: int) -> Tenso
     f, m = tall * scale, (matched * scale[:, 0])[:, None]
     size = m.square().sum()
     shrink = torch.where(size > 0, (1 - (lam / (lam + size)).sqrt()) / size.clamp(min=1e-300), torch.zeros_like(size))
-    f = f - shrink * m @ (m.T @ f)  # times sqrt(lam): the factor in the whitened metric
-    values, y = leading_eigenvectors(f.T @ f, min(k, f.shape[1]))
+    f = f.sub_(shrink * m * product(m.T, f))  # times sqrt(lam): the factor in the whitened metric
+    values, y = leading_eigenvectors(second_moment(f), min(k, f.shape[1]))
     keep = max(1, int((values > 1e-12 * values[0]).sum()))
-    u = f @ y[:, :keep]
+    u = product(f, y[:, :keep])
     return unit_columns(scale * (u - shrink * m @ (m.T @ u)))

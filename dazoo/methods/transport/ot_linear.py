@@ -23,9 +23,11 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
-from dazoo.methods.shallow import Aligned, FeatureMap, moments, source_x
+from dazoo.methods.shallow import Aligned, FeatureMap, moments, pair
 from dazoo.methods.steps import Affine
-from dazoo.ops.linear import matrix_power, ridged, symmetrise
+from dazoo.ops.blas import cholesky, product, solve_transposed
+from dazoo.ops.linear import matrix_power, ridged, second_moment, symmetrise
+from dazoo.ops.spectral import span
 
 
 @register
@@ -46,15 +48,43 @@ class OtLinear(FeatureMap):
 
     def align(self, seen: Seen, ctx: Context) -> Aligned:
         """The Monge map between the two Gaussians."""
-        (mean_s, cov_s), (mean_t, cov_t) = moments(seen, ctx)
-        a = gaussian_map(ridged(cov_s, self.reg), ridged(cov_t, self.reg))
+        xs, xt = pair(seen)
+        if len(xs) + len(xt) < xs.shape[1]:
+            mean_s, mean_t = xs.mean(dim=0), xt.mean(dim=0)
+            a = few_samples_map(xs - mean_s, xt - mean_t, self.reg)
+        else:
+            (mean_s, cov_s), (mean_t, cov_t) = moments(seen, ctx)
+            a = gaussian_map(ridged(cov_s, self.reg), ridged(cov_t, self.reg))
         step = Affine(a, mean_t - mean_s @ a)
-        return Aligned(step(source_x(seen)), (), (step,))
+        return Aligned(step(xs), (), (step,))
 
 
 def gaussian_map(cov_s: Tensor, cov_t: Tensor) -> Tensor:
     """The symmetric positive definite A (d, d) with A cov_s A = cov_t."""
-    lower = torch.linalg.cholesky(cov_s)
-    root = matrix_power(lower.T @ cov_t @ lower, 0.5)
-    half = torch.linalg.solve_triangular(lower.T, root, upper=True)
-    return symmetrise(torch.linalg.solve_triangular(lower.T, half.T, upper=True))
+    lower = cholesky(cov_s)
+    root = matrix_power(product(lower.T, product(cov_t, lower)), 0.5)
+    return symmetrise(solve_transposed(lower, solve_transposed(lower, root).T))
+
+
+def few_samples_map(xs: Tensor, xt: Tensor, reg: float) -> Tensor:
+    """``gaussian_map`` (d, d) of centred samples (n_s, d) and (n_t, d) with n_s + n_t < d.
+
+    Outside the span Q (d, r) of all samples both covariances are multiples a I and b I, and A is (b / a)^(1/2) I.
+    """
+    basis = span(torch.cat([xs, xt]))
+    assert basis is not None
+    covariances, levels = [], []
+    for x in (xs, xt):
+        z, scale = product(x, basis), max(len(x) - 1, 1)
+        level = x.square().sum() / (scale * x.shape[1])
+        level = reg * torch.where(level > 0, level, torch.ones_like(level))
+        cov = second_moment(z) / scale
+        cov.diagonal().add_(level)
+        covariances.append(cov)
+        levels.append(level)
+    outside = (levels[1] / levels[0]).sqrt()
+    inner = gaussian_map(*covariances)
+    inner.diagonal().sub_(outside)
+    a = symmetrise(product(product(basis, inner), basis.T))
+    a.diagonal().add_(outside)
+    return a
