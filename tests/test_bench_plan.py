@@ -128,3 +128,19 @@ def test_planning_ten_thousand_finished_runs_is_fast(tmp_path) -> None:  # type:
     seconds = time.process_time() - began
     assert len(made.specs) == 30 * 3 * 112 and not missing
     assert seconds < 2.0
+
+
+def test_a_method_may_be_fitted_by_the_classifier_beside_its_network():
+    """source_only as a network and as the plain classifier: two rows, two protocols."""
+    base = {"dataset": "digits", "tasks": ["upright->rotated"], "recipe": "digits", "backbone": "mlp", "seeds": 1}
+    both = ["source_only", {"name": "source_only", "as": "plain", "solver": "shallow"}]
+    suite = Suite.of({**base, "classifier": "logistic", "methods": both})
+    network, plain = make_plan(suite).specs
+    assert (network.label, plain.label) == ("source_only", "plain") and network.key != plain.key
+    assert network.protocol.recipe is not None and plain.protocol.recipe is None
+    alone = Suite.of({**base, "methods": [{"name": "dann", "solver": "shallow"}, "source_only"]})
+    assert [(s.label, s.reason) for s in make_plan(alone).skipped] == [
+        ("dann", "is trained by gradients, and no recipe is given")
+    ]
+    with pytest.raises(DazooError, match="takes no options"):
+        make_plan(Suite.of({**base, "methods": [{"name": "ot_*", "solver": "shallow"}]}))

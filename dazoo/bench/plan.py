@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -156,19 +156,20 @@ def make_plan(suite: Suite, root: str | Path | None = None, sources: dict[str, s
     for task in tasks:
         for _, entry, cls in methods:
             label = entry.label or cls.name
-            for way in [w for w in ways if w.takes(cls)]:
+            for way in [w for w in ways if w.takes(cls, entry)]:
                 shown = f"{label} ({way.name})" if way.name else label
-                setting, reason = _setting(cls, way.suite, len(split_name(task)[1]), dataset)
+                shared = way.protocol if entry.solver is None else replace(way.protocol, recipe=None)
+                setting, reason = _setting(cls, shared, suite, len(split_name(task)[1]), dataset)
                 if reason or setting is None:
                     plan.skipped.append(Skip(shown, task, reason))
                     continue
                 seeds = suite.seeds
-                if getattr(cls, "deterministic", False) and not splits_by_seed(way.protocol, setting.value):
+                if getattr(cls, "deterministic", False) and not splits_by_seed(protocol, setting.value):
                     seeds = seeds[:1]
                 code = (sources or {}).get(cls.name)
                 plan.specs.extend(
                     RunSpec(
-                        way.protocol, task, cls.name, shown, cls.family, setting.value, hparams, entry.options, seed,
+                        shared, task, cls.name, shown, cls.family, setting.value, hparams, entry.options, seed,
                         trial, code,
                     )
                     for trial, hparams in enumerate(tried[label])
@@ -190,9 +191,11 @@ class _Way:
     protocol: Protocol
     alone: bool = False
 
-    def takes(self, cls: type[Method]) -> bool:
+    def takes(self, cls: type[Method], entry: Entry) -> bool:
         """Whether a method's runs go this way."""
-        return self.alone or (self.suite.recipe is not None) == issubclass(cls, GradientMethod)
+        return self.alone or (self.suite.recipe is not None) == (
+            issubclass(cls, GradientMethod) and entry.solver is None
+        )
 
 
 def _ways(suite: Suite) -> list[_Way]:
@@ -293,7 +296,7 @@ def _methods(suite: Suite) -> Iterable[tuple[Where, Entry, type[Method]]]:
     for i, entry in enumerate(suite.methods):
         where: Where = ("methods", i)
         wild = any(ch in entry.name for ch in "*?[")
-        if wild and (entry.options or entry.label):
+        if wild and (entry.options or entry.label or entry.solver):
             raise suite.origin.error(where, f"the pattern {entry.name!r} takes no options; name one method")
         names = METHODS.names(entry.name) if wild else [entry.name]
         if not names:
@@ -306,7 +309,7 @@ def _methods(suite: Suite) -> Iterable[tuple[Where, Entry, type[Method]]]:
                 raise suite.origin.error(where, f"two methods are labelled {label!r}; tell them apart with 'as'")
             labels.add(label)
             cls = _check(suite, (*where, "name"), partial(METHODS.get, name), where)
-            yield where, make_entry(name, entry.label, entry.options), cls
+            yield where, make_entry(name, entry.label, entry.options, entry.solver), cls
 
 
 def _trials(suite: Suite, where: Where, entry: Entry, cls: type[Method]) -> list[dict[str, Any]]:
@@ -325,15 +328,17 @@ def _trials(suite: Suite, where: Where, entry: Entry, cls: type[Method]) -> list
     return found
 
 
-def _setting(cls: type[Method], suite: Suite, n_sources: int, dataset: Dataset) -> tuple[Setting | None, str]:
+def _setting(
+    cls: type[Method], protocol: Protocol, suite: Suite, n_sources: int, dataset: Dataset
+) -> tuple[Setting | None, str]:
     """The setting a method runs a task in, or the reason why it cannot; decided by what the class declares."""
     if dataset.targets not in cls.targets:
         return None, f"predicts {' and '.join(sorted(cls.targets))}, but the dataset has {dataset.targets}"
-    recipe = suite.recipe
+    recipe = protocol.recipe
     try:
-        solver_of(cls, None if recipe is None else Recipe.named(recipe.name))
+        solver_of(cls, None if recipe is None else Recipe.named(recipe["name"]))
     except DazooError:
-        return None, "is trained by gradients, and the suite has no recipe"
+        return None, "is trained by gradients, and no recipe is given"
     wanted = MULTI_SOURCE if n_sources > 1 else UNSUPERVISED
     if suite.setting != "auto":
         wanted = Setting(suite.setting)

@@ -14,19 +14,22 @@ from dazoo.bench.yamlfile import Origin, Where, read_yaml
 from dazoo.core.errors import DazooError, nearest
 
 LAST, ORACLE_RULE = "last", "oracle"
+RESERVED = ("name", "as", "solver")
 
 
-def entry(name: str, label: str | None = None, options: dict[str, Any] | None = None) -> Entry:
+def entry(
+    name: str, label: str | None = None, options: dict[str, Any] | None = None, solver: str | None = None
+) -> Entry:
     """A name with its options, from code."""
-    return Entry.model_validate({"name": name, "as": label, "options": options or {}})
+    return Entry.model_validate({"name": name, "as": label, "solver": solver, "options": options or {}})
 
 
 def _entry(value: Any) -> Any:
     if isinstance(value, str):
         return {"name": value}
     if isinstance(value, dict) and "options" not in value:
-        rest = {k: v for k, v in value.items() if k not in ("name", "as")}
-        return {**{k: v for k, v in value.items() if k in ("name", "as")}, "options": rest}
+        rest = {k: v for k, v in value.items() if k not in RESERVED}
+        return {**{k: v for k, v in value.items() if k in RESERVED}, "options": rest}
     return value
 
 
@@ -57,10 +60,15 @@ class _Frozen(BaseModel):
 
 
 class Entry(_Frozen):
-    """A name with options, written as ``name`` or ``{name: ..., option: value}``; ``as`` gives methods a label."""
+    """A name with options, written as ``name`` or ``{name: ..., option: value}``; ``as`` gives methods a label.
+
+    ``solver: shallow`` fits a method that could also be trained by gradients with the suite's classifier: the
+    source-only row that shallow methods are to be compared with.
+    """
 
     name: str
     label: str | None = Field(None, alias="as")
+    solver: Literal["shallow"] | None = None
     options: dict[str, Any] = {}
 
 
@@ -161,7 +169,7 @@ class Suite(_Frozen):
             raise origin.error(("seeds",), "a seed is listed twice; seeds must differ")
         for key in ("dataset", "recipe", "classifier"):
             entry = getattr(suite, key)
-            if entry is not None and entry.label is not None:
+            if entry is not None and (entry.label is not None or entry.solver is not None):
                 raise origin.error((key, "as"), f"{key} has no key 'as'; only methods and recipes take a label")
         if suite.recipe is not None and suite.recipes:
             raise origin.error(("recipes",), "a suite has one recipe or several recipes, not both keys")
