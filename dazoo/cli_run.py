@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from dazoo.bench.report import Report, report, rule_sentence, skipped, write
 from dazoo.bench.size import size_text
 from dazoo.cli_list import suite_files
 from dazoo.core.errors import DazooError, nearest
+
+FEW_FINDINGS = 6
 
 
 def run_suite(suite: str, **options: Any) -> None:
@@ -120,4 +123,18 @@ def show(made: Report) -> None:
         console.print(f"[yellow]{failed} runs failed[/yellow]; the page lists them with their errors")
     if len(made.runs.damage):
         console.print(f"[yellow]{escape(made.runs.damage.summary())}[/yellow]")
+    _findings(made, console)
     console.print(f"page: {escape(str(made.folder / 'leaderboard.html'))}", soft_wrap=True)
+
+
+def _findings(made: Report, console: Console) -> None:
+    """What went wrong in runs that did not fail: each finding where there are few, else how many of each kind."""
+    from dazoo.bench.sections import told
+
+    found = made.sections.findings
+    if 0 < len(found) <= FEW_FINDINGS:
+        for text in told(found):
+            console.print(f"[yellow]finding:[/yellow] {escape(text)}", soft_wrap=True)
+    elif found:
+        kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(f.kind for f in found).most_common())
+        console.print(f"[yellow]{len(found)} findings[/yellow] ({kinds}); the page and leaderboard.md list them")

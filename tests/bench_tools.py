@@ -34,6 +34,7 @@ def write_run(
     seconds: float = 1.0,
     predicted: list[dict[str, float]] | None = None,
     curves: dict[str, list[tuple[int, float]]] | None = None,
+    flags: list[dict[str, str]] | None = None,
 ) -> None:
     """Append a record with the given scores and target metrics per checkpoint."""
     target = target or []
@@ -54,6 +55,7 @@ def write_run(
         "checkpoints": points,
         "seconds": seconds,
         "curves": curves or {},
+        "info": {"findings": flags or []},
     }  # fmt: skip
     if status != "ok":
         body |= {"error": {"type": "ValueError", "message": "it broke", "traceback": ""}, "checkpoints": []}

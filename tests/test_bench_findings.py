@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
-from dazoo.bench.findings import findings
+from dazoo.bench.findings import check_run, findings
+from dazoo.bench.harness import run_suite
 from dazoo.bench.metrics import effective_classes
 from dazoo.bench.regret import collapsed
 from dazoo.bench.report import Report, load_report, report
 from dazoo.bench.select import Cell
-from dazoo.bench.store import Writer
-from tests.bench_tools import accuracies, write_run
+from dazoo.bench.store import Damage, Writer, records
+from tests.bench_tools import SMALL, accuracies, write_run
 
 WELL, FLAT = {"target": 9.5, "source": 10.0}, {"target": 1.2, "source": 10.0}
 
@@ -119,6 +121,12 @@ def planted(path: Path) -> Report:
             put("worse", 0.57 + noise[4])
             put("flat", 0.6 + noise[5], predicted=[FLAT if t == 2 else WELL])
             put("asleep", 0.6 + noise[6], curves={"align": idle, "task": live})
+            term = {"kind": "inert term", "subject": "align", "text": "the loss term 'align' has too little"}
+            put("faint", 0.6 + noise[6], flags=[term] if t == 3 else [])
+            disc = {"kind": "saturated discriminator", "subject": "disc", "text": "the discriminator never erred"}
+            put(
+                "sure", 0.6 + noise[5], flags=[disc] if (t, seed < 3) == (4, True) or (t, seed < 2) == (5, True) else []
+            )
             put("shaky", 0.62 + (0.25 * (-1) ** seed if t == 1 else noise[7]))
     return load_report(path, "last")
 
@@ -131,11 +139,18 @@ def test_planted_faults_are_flagged_and_nothing_else(tmp_path: Path) -> None:
         ("negative transfer", "worse", ""),
         ("collapse", "flat", "toy/a2->b"),
         ("unstable", "shaky", "toy/a1->b"),
+        ("inert term", "faint", "toy/a3->b"),
+        ("saturated discriminator", "sure", "toy/a4->b"),
         *(("inert term", "asleep", f"toy/a{t}->b") for t in range(6)),
     }
     assert {f[1] for f in flagged if f[0] == "negative transfer"} == {"worse"}
     text = next(f.text for f in made.sections.findings if (f.kind, f.task) == ("negative transfer", ""))
-    assert text.startswith("below source_only by 0.03") and "6 tasks" in text
+    assert text.startswith("below source_only by 0.03") and "6 tasks" in text and "(p = " in text
+    texts = {f.label: f.text for f in made.sections.findings}
+    assert texts["faint"] == "the loss term 'align' has too little"
+    assert texts["sure"] == "with 3 of 5 seeds the discriminator never erred"
+    shown = "\n".join(made.sections.markdown())
+    assert "- saturated discriminator: sure on toy/a4->b: with 3 of 5 seeds the discriminator never erred." in shown
 
 
 def test_clean_suites_raise_few_alarms() -> None:
@@ -151,6 +166,39 @@ def test_clean_suites_raise_few_alarms() -> None:
         cells = {k: cell(*k, rng.normal(0.7, 0.03, 3)) for k in keys}
         alarms += bool(findings([], cells, higher=True, share=True))
     assert alarms / 200 < 0.15  # three families of tests at 5 % each
+
+
+def test_a_run_is_checked_from_its_record_alone(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    idle = {"align": [(s, 0.0) for s in range(8)], "task": [(s, 1.0) for s in range(8)]}
+    flags = [
+        {"kind": "inert term", "subject": "align", "text": "too little"},
+        {"kind": "blind discriminator", "subject": "disc", "text": "sees nothing"},
+    ]
+    write_run(writer, "bad", "toy/a->b", target=accuracies(0.9, 0.1), predicted=[WELL, FLAT], curves=idle, flags=flags)
+    write_run(writer, "idle", "toy/a->b", target=accuracies(0.9), predicted=[WELL], curves=idle)
+    write_run(writer, "good", "toy/a->b", target=accuracies(0.9, 0.9), predicted=[FLAT, WELL])
+    found = {r["spec"]["label"]: [(f.kind, f.text) for f in check_run(r)] for r in records(tmp_path, Damage())}
+    assert found["good"] == []
+    assert found["idle"] == [("inert term", "the loss term 'align' was zero whenever it was logged")]
+    assert [kind for kind, _ in found["bad"]] == ["blind discriminator", "collapse", "inert term"]
+    assert "effectively 1.2, where the source has 10.0" in found["bad"][1][1] and found["bad"][2][1] == "too little"
+
+
+def test_real_runs_carry_their_findings(tmp_path: Path) -> None:
+    """A method whose weight is nothing, through plan, run, record, report and the command's words."""
+    suite = tmp_path / "suite.yaml"
+    recipe = {"name": "frozen", "steps": 30, "bottleneck": 8}
+    methods = ["source_only", {"name": "deep_coral", "as": "nothing", "trade_off": 0.0}, "dann"]
+    suite.write_text(
+        yaml.safe_dump({**SMALL, "methods": methods, "recipe": recipe, "seeds": 1, "tasks": ["upright->noisy"]})
+    )
+    made = run_suite(suite, out=tmp_path / "out")
+    assert ("inert term", "nothing", "digits/upright->noisy") in found(made)
+    by_label = {r["spec"]["label"]: r for r in records(made.folder, Damage())}
+    assert set(by_label["dann"]["info"]["gradient_shares"]) == {"cls", "dom"}
+    assert [f.kind for f in check_run(by_label["nothing"]) if f.kind == "inert term"] == ["inert term"]
+    assert "<strong>inert term</strong>: nothing on" in (made.folder / "leaderboard.html").read_text()
 
 
 def test_one_seed_on_few_tasks_accuses_nobody(tmp_path: Path) -> None:

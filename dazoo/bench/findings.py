@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from dazoo.bench.compare import paired, seed_spread
 from dazoo.bench.regret import collapsed
-from dazoo.bench.select import Cell, Run
+from dazoo.bench.select import Cell, Run, engine_flags, idle_terms
 from dazoo.bench.significance import holm, wilcoxon
 from dazoo.bench.table import MARKS
 
 LEVEL = 0.05
+INERT = "inert term"
 BASELINES = "baseline"
 """Family of the methods that do not adapt; no other may fall below those of them that see no target label."""
 WIDE = 0.03
@@ -23,7 +25,8 @@ WIDE = 0.03
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """``kind`` is collapse, inert term, negative transfer or unstable; ``task`` is empty for all tasks together."""
+    """``kind`` is collapse, inert term, saturated discriminator, blind discriminator, negative transfer or unstable;
+    ``task`` is empty for all tasks together."""
 
     kind: str
     label: str
@@ -43,8 +46,27 @@ def findings(runs: Sequence[Run], cells: Mapping[tuple[str, str], Cell], higher:
         key: [(models[(*key, c.trial, seed)], point) for seed, point in zip(c.seeds, c.picks)]
         for key, c in cells.items()
     }  # fmt: skip
-    found = [f for key, picks in chosen.items() for f in (*_collapse(key, picks), *_inert(key, picks))]
+    found = [
+        f
+        for key, picks in chosen.items()
+        for f in (*_collapse(key, picks), *_inert(key, picks), *_discriminators(key, picks))
+    ]
     return sorted([*found, *_negative(cells, higher), *(_unstable(cells) if share else [])])
+
+
+def check_run(record: Mapping[str, Any]) -> list[Finding]:
+    """Findings about one run from its record alone: collapse of the last checkpoint, inert terms, discriminators."""
+    spec, points = record["spec"], record.get("checkpoints") or []
+    key = (spec["label"], spec["task"])
+    flags = engine_flags(dict(record))
+    named = {subject for kind, subject, _ in flags if kind == INERT}
+    found = [Finding(kind, *key, text) for kind, _, text in flags]
+    found += [Finding(INERT, *key, _zero(n)) for n in idle_terms(dict(record)) if n not in named]
+    last = (points[-1].get("predicted") if points else None) or {}
+    shares = np.array([last.get("target", np.nan), last.get("source", np.nan)], dtype=float)
+    if bool(collapsed(shares)):
+        found.append(Finding("collapse", *key, f"the last model predicts few classes only: {_few(shares)}"))
+    return sorted(found)
 
 
 def _collapse(key: tuple[str, str], picks: Sequence[tuple[Run, int]]) -> list[Finding]:
@@ -53,17 +75,38 @@ def _collapse(key: tuple[str, str], picks: Sequence[tuple[Run, int]]) -> list[Fi
     if not bad.any():
         return []
     worst = seen[bad][seen[bad][:, 0].argmin()]
-    text = (
-        f"with {bad.sum()} of {len(seen)} seeds the selected model predicts few classes only: effectively "
-        f"{worst[0]:.1f}, where the source has {worst[1]:.1f}"
-    )
+    text = f"with {bad.sum()} of {len(seen)} seeds the selected model predicts few classes only: {_few(worst)}"
     return [Finding("collapse", *key, text)]
 
 
+def _few(predicted: np.ndarray) -> str:
+    return f"effectively {predicted[0]:.1f}, where the source has {predicted[1]:.1f}"
+
+
 def _inert(key: tuple[str, str], picks: Sequence[tuple[Run, int]]) -> list[Finding]:
-    idle = [set(run.idle) for run, _ in picks]
+    """Terms that did nothing with any seed."""
+    noted = [{subject: text for kind, subject, text in run.flags if kind == INERT} for run, _ in picks]
+    idle = [set(run.idle) | set(flags) for (run, _), flags in zip(picks, noted)]
     always = sorted(set.intersection(*idle)) if idle else []
-    return [Finding("inert term", *key, f"the loss term {n!r} was zero whenever it was logged") for n in always]
+    return [Finding(INERT, *key, noted[0].get(n) or _zero(n)) for n in always]
+
+
+def _zero(term: str) -> str:
+    return f"the loss term {term!r} was zero whenever it was logged"
+
+
+def _discriminators(key: tuple[str, str], picks: Sequence[tuple[Run, int]]) -> list[Finding]:
+    """What the engine noted about discriminators, where it did so with more than half of the seeds."""
+    texts: dict[tuple[str, str], list[str]] = {}
+    for run, _ in picks:
+        for kind, subject, text in run.flags:
+            if kind != INERT:
+                texts.setdefault((kind, subject), []).append(text)
+    return [
+        Finding(kind, *key, f"with {len(told)} of {len(picks)} seeds {told[0]}")
+        for (kind, _), told in sorted(texts.items())
+        if 2 * len(told) > len(picks)
+    ]
 
 
 def _negative(cells: Mapping[tuple[str, str], Cell], higher: bool) -> list[Finding]:

@@ -26,7 +26,8 @@ class Run:
 
     ``scores`` (checkpoints, validators) and ``target`` (checkpoints, metrics) hold NaN where undefined. ``predicted``
     (checkpoints, 2) are the effective numbers of classes predicted on the target and in the source; NaN where unknown.
-    ``idle`` names the loss terms that were zero all the time.
+    ``idle`` names the loss terms that were zero all the time; ``flags`` are (kind, subject, text) of what the engine
+    found wrong while it trained.
     """
 
     key: str
@@ -48,6 +49,7 @@ class Run:
     target: np.ndarray
     predicted: np.ndarray
     idle: tuple[str, ...]
+    flags: tuple[tuple[str, str, str], ...] = ()
 
     def score(self, validator: str) -> np.ndarray:
         """Scores (checkpoints,) of one validator."""
@@ -119,8 +121,20 @@ def _run(record: dict[str, Any], names: dict[tuple[str, ...], tuple[str, ...]]) 
         scores=_table(points, "scores", validators),
         target=_table(points, "target", metrics),
         predicted=_table([{"predicted": p.get("predicted") or {}} for p in points], "predicted", ("target", "source")),
-        idle=tuple(sorted(name for name, curve in (record.get("curves") or {}).items() if _idle(curve))),
+        idle=idle_terms(record),
+        flags=engine_flags(record),
     )
+
+
+def idle_terms(record: dict[str, Any]) -> tuple[str, ...]:
+    """Loss terms of a record that were zero all the time."""
+    return tuple(sorted(name for name, curve in (record.get("curves") or {}).items() if _idle(curve)))
+
+
+def engine_flags(record: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
+    """(kind, subject, text) of what the engine noted about a run while it trained."""
+    noted = (record.get("info") or {}).get("findings") or []
+    return tuple((f["kind"], f["subject"], f["text"]) for f in noted)
 
 
 def _idle(curve: list[Any]) -> bool:
