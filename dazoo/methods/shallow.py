@@ -53,8 +53,13 @@ def pair(seen: Seen) -> tuple[Tensor, Tensor]:
 
 def moments(seen: Seen, ctx: Context) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Mean and covariance of source and of target, computed once per pair."""
+    return moments_of(seen, ctx, "s"), moments_of(seen, ctx, "t")
+
+
+def moments_of(seen: Seen, ctx: Context, side: str) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of ``side`` ``"s"`` or ``"t"``, computed once per pair."""
     xs, xt = pair(seen)
-    return ctx.memo("moments_s", lambda: covariance(xs)), ctx.memo("moments_t", lambda: covariance(xt))
+    return ctx.memo(f"moments_{side}", lambda: covariance(xs if side == "s" else xt))
 
 
 def components(seen: Seen, ctx: Context, side: str, k: int) -> tuple[Tensor, Tensor, Tensor]:

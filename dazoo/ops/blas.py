@@ -57,13 +57,14 @@ def cholesky(a: Tensor) -> Tensor:
         raise torch.linalg.LinAlgError(str(error)) from error
 
 
-def solve_transposed(lower: Tensor, b: Tensor) -> Tensor:
-    """x (d, k) with L'x = ``b`` for lower triangular L (d, d)."""
+def solve_lower(lower: Tensor, b: Tensor, transposed: bool = False) -> Tensor:
+    """x (d, k) with L x = ``b``, or L'x = ``b`` where ``transposed``, for lower triangular L (d, d)."""
     if not plain(lower, b):
-        return torch.linalg.solve_triangular(lower.T, b, upper=True)
+        return torch.linalg.solve_triangular(lower.T if transposed else lower, b, upper=transposed)
     from scipy.linalg import solve_triangular
 
-    return torch.from_numpy(solve_triangular(lower.numpy(), b.numpy(), trans=1, lower=True, check_finite=False))
+    x = solve_triangular(lower.numpy(), b.numpy(), trans=int(transposed), lower=True, check_finite=False)
+    return torch.from_numpy(x)
 
 
 def cholesky_solve(lower: Tensor, b: Tensor) -> Tensor:

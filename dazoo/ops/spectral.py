@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dazoo.ops.blas import eigh, plain, product
+from dazoo.ops.blas import cholesky, eigh, product, solve_lower
 from dazoo.ops.linear import fix_signs, second_moment, symmetrise
 
 LANCZOS_SIZE, LANCZOS_SHARE = 400, 10
@@ -102,27 +102,14 @@ def span(x: Tensor) -> Tensor | None:
     n, d = x.shape
     if n >= d:
         return None
-    basis, upper = orthonormal_columns(x.T)
-    if float(upper.abs().min()) > 1e-9 * float(upper.abs().max()):
-        return basis
-    # a sample that depends on the others: the directions of the Gram matrix tell how many there are
     values, left = eigh(second_moment(x.T))
     keep = values > values[-1].clamp(min=0) * 1e-12
     if not bool(keep.any()):
         return torch.eye(d, 1, dtype=x.dtype, device=x.device)
-    basis = product(x.T, left[:, keep].flip(1))
-    return orthonormal_columns(basis / values[keep].flip(0).sqrt())[0]
-
-
-def orthonormal_columns(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Q (d, n) of the decomposition x = Q R of ``x`` (d, n), n <= d, and the diagonal (n,) of R."""
-    if not plain(x):
-        q, r = torch.linalg.qr(x)
-        return q, r.diagonal()
-    from scipy.linalg import qr
-
-    q, r = qr(x.numpy(), mode="economic", check_finite=False)
-    return torch.from_numpy(q), torch.from_numpy(r).diagonal()
+    basis = product(x.T, left[:, keep].flip(1) / values[keep].flip(0).sqrt())
+    # orthonormal up to what rounding took from small directions, which one Cholesky step gives back
+    lower = cholesky(second_moment(basis))
+    return solve_lower(lower, basis.T).T.contiguous()
 
 
 def _rank(values: Tensor) -> int:

@@ -23,9 +23,9 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
-from dazoo.methods.shallow import Aligned, FeatureMap, moments, pair
+from dazoo.methods.shallow import Aligned, FeatureMap, moments_of, pair
 from dazoo.methods.steps import Affine
-from dazoo.ops.blas import cholesky, product, solve_transposed
+from dazoo.ops.blas import cholesky, product, solve_lower
 from dazoo.ops.linear import matrix_power, ridged, second_moment, symmetrise
 from dazoo.ops.spectral import span
 
@@ -53,8 +53,11 @@ class OtLinear(FeatureMap):
             mean_s, mean_t = xs.mean(dim=0), xt.mean(dim=0)
             a = few_samples_map(xs - mean_s, xt - mean_t, self.reg)
         else:
-            (mean_s, cov_s), (mean_t, cov_t) = moments(seen, ctx)
-            a = gaussian_map(ridged(cov_s, self.reg), ridged(cov_t, self.reg))
+            (mean_s, cov_s), mean_t = moments_of(seen, ctx, "s"), xt.mean(dim=0)
+            lower = cholesky(ridged(cov_s, self.reg))
+            pulled = second_moment(product(xt - mean_t, lower)) / max(len(xt) - 1, 1)
+            pulled += ridge_of(xt - mean_t, self.reg) * second_moment(lower)
+            a = carried_back(lower, pulled)
         step = Affine(a, mean_t - mean_s @ a)
         return Aligned(step(xs), (), (step,))
 
@@ -62,8 +65,19 @@ class OtLinear(FeatureMap):
 def gaussian_map(cov_s: Tensor, cov_t: Tensor) -> Tensor:
     """The symmetric positive definite A (d, d) with A cov_s A = cov_t."""
     lower = cholesky(cov_s)
-    root = matrix_power(product(lower.T, product(cov_t, lower)), 0.5)
-    return symmetrise(solve_transposed(lower, solve_transposed(lower, root).T))
+    return carried_back(lower, product(lower.T, product(cov_t, lower)))
+
+
+def carried_back(lower: Tensor, pulled: Tensor) -> Tensor:
+    """L^-T ``pulled``^(1/2) L^-1 (d, d) of ``pulled`` = L' C_t L."""
+    root = matrix_power(pulled, 0.5)
+    return symmetrise(solve_lower(lower, solve_lower(lower, root, transposed=True).T, transposed=True))
+
+
+def ridge_of(x: Tensor, reg: float) -> Tensor:
+    """``reg`` times the mean variance of centred samples ``x`` (n, d), or ``reg`` itself where they do not vary."""
+    level = x.square().sum() / (max(len(x) - 1, 1) * x.shape[1])
+    return reg * torch.where(level > 0, level, torch.ones_like(level))
 
 
 def few_samples_map(xs: Tensor, xt: Tensor, reg: float) -> Tensor:
@@ -75,10 +89,8 @@ def few_samples_map(xs: Tensor, xt: Tensor, reg: float) -> Tensor:
     assert basis is not None
     covariances, levels = [], []
     for x in (xs, xt):
-        z, scale = product(x, basis), max(len(x) - 1, 1)
-        level = x.square().sum() / (scale * x.shape[1])
-        level = reg * torch.where(level > 0, level, torch.ones_like(level))
-        cov = second_moment(z) / scale
+        level = ridge_of(x, reg)
+        cov = second_moment(product(x, basis)) / max(len(x) - 1, 1)
         cov.diagonal().add_(level)
         covariances.append(cov)
         levels.append(level)
