@@ -49,8 +49,8 @@ def check_name(cls: type[Method]) -> None:
 def check_fits(cls: type[Method]) -> None:
     """A fitted model gives one row of finite scores per target sample."""
     task = task_for(cls)
-    out = _model(cls).predict(task.hidden().x)
-    expected = (len(task.hidden().x), task.n_classes or 1)
+    out = _model(cls).predict(task.seen().target.x)
+    expected = (len(task.seen().target.x), task.n_classes or 1)
     require(
         tuple(out.scores.shape) == expected,
         f"predict gives scores of shape {tuple(out.scores.shape)}; a row per sample and a column per class is "
@@ -100,7 +100,7 @@ def check_saves(cls: type[Method]) -> None:
     """A saved and loaded model, and a pickled one, predict the same."""
     task = task_for(cls)
     model = _model(cls)
-    x = task.hidden().x[:7]
+    x = task.seen().target.x[:7]
     expected = model.predict(x).scores
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
