@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
+from typer.testing import CliRunner
 
 from dazoo.bench import run
 from dazoo.bench.executor import execute
@@ -20,6 +22,7 @@ from dazoo.bench.kept import Kept, KeptEvidence
 from dazoo.bench.run import Runner
 from dazoo.bench.size import size_of
 from dazoo.bench.store import records
+from dazoo.cli import app
 from dazoo.core.errors import DazooError
 from dazoo.engine.fit import Options
 from dazoo.validators.base import VALIDATORS, score_all
@@ -67,7 +70,11 @@ def test_kept_outputs_give_the_scores_of_the_run(whole: tuple[Path, dict[str, di
             evidence = KeptEvidence(kept, i, lambda spec=spec: Runner(job.place).task(spec).seen())  # type: ignore[misc]
             again, problems = score_all(point["scores"], evidence)
             assert not problems
+            lost = again.pop("mixval")
+            assert (lost is None) == (label == "dann"), "mixing samples needs the model"
             for name, value in point["scores"].items():
+                if name not in again:
+                    continue
                 assert (again[name] is None) == (value is None), (label, name)
                 allowed = 0.25 if name in ("iwcv", "dev") else 0.01
                 assert value is None or again[name] == pytest.approx(value, rel=allowed, abs=0.005), (label, name)
@@ -150,6 +157,24 @@ def test_the_budget_holds_for_many_runs(tmp_path: Path) -> None:
     assert 0 < len(kept) < len(found) and {r["key"] for r in kept} == kept_keys(tmp_path)
     assert sum(r["kept"]["bytes"] for r in kept) == used(tmp_path) <= 150_000
     assert all(r["warnings"][-1].startswith("outputs not kept: the budget of 150 KB") for r in found if not r["kept"])
+
+
+def test_run_says_at_the_end_how_many_are_not_kept(tmp_path: Path) -> None:
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(yaml.safe_dump({**SMALL, "methods": ["sa"], "tasks": "upright->noisy", "keep": "20KB"}))
+    out = CliRunner().invoke(app, ["run", str(suite), "--out", str(tmp_path / "out"), "--device", "cpu"])
+    assert "2 of 2 runs have no kept outputs, which dazoo rescore needs (--keep 20KB" in out.output
+    none = CliRunner().invoke(
+        app, ["run", str(suite), "--out", str(tmp_path / "none"), "--device", "cpu", "--keep", "0"]
+    )
+    assert none.exit_code == 0 and "kept" not in none.output
+
+
+def test_the_budget_changes_no_key() -> None:
+    plans = [prepare({**SMALL, **more}, device="cpu").plan for more in ({}, {"keep": "1GB"}, {"keep": 0})]
+    assert len({tuple(s.key for s in plan.specs) for plan in plans}) == 1
+    with pytest.raises(DazooError, match="'lots' is no size"):
+        prepare({**SMALL, "keep": "lots"}, device="cpu")
 
 
 def test_a_resumed_run_keeps_all_of_its_checkpoints(

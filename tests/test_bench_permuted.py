@@ -72,6 +72,9 @@ def test_permuting_target_labels_moves_only_target_metrics(tmp_path: Path, monke
     assert moved
     plain = without_target(tmp_path / "plain")
     assert len(plain) >= 10 and plain == without_target(tmp_path / "permuted")
+    keys = [json.loads(line)["key"] for line in plain]
+    kept = [[(tmp_path / f / "kept" / f"{key}.npz").read_bytes() for key in keys] for f in ("plain", "permuted")]
+    assert kept[0] == kept[1], "what is kept holds no label of the target"
     changed = False
     for rule in (*SUITE["validators"], "last"):
         one, two = (load_report(tmp_path / f, rule).board.cells for f in ("plain", "permuted"))
