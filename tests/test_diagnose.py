@@ -15,7 +15,7 @@ from dazoo.core.setting import FEW_LABELS, MULTI_SOURCE
 from dazoo.data.task import Task
 from dazoo.diagnosis import diagnose
 from dazoo.diagnosis.advice import LEVEL, TESTS
-from dazoo.diagnosis.classes import proportions
+from dazoo.diagnosis.classes import judge, proportions, separability, skill_of
 from dazoo.diagnosis.domains import classifier_test, mmd_test, wasserstein
 from dazoo.methods.base import METHODS
 from dazoo.ops.adistance import a_distance
@@ -79,6 +79,16 @@ def test_classes_that_cannot_be_told_apart_come_first():
     assert found.skill < 0.5 and found.advice[0].verdict == "first" and "separable" in found.advice[0].because
     good = diagnose(task(gap=8.0))
     assert good.skill > 0.95 and all(c.recall > 0.95 and c.precision > 0.95 for c in good.classes)
+
+
+def test_skill_does_not_punish_rare_classes():
+    """Balanced error of two Gaussians 2 apart is Phi(-1), however rare one of them is."""
+    rng = np.random.default_rng(0)
+    y = (np.arange(2000) % 10 == 0).astype(int)
+    x = rng.standard_normal((2000, 1)) + 2.0 * y[:, None]
+    judged = judge(x, y, x[:10], 2, rng, None)
+    assert skill_of(judged, y) == pytest.approx(2 * 0.8413 - 1, abs=0.06)
+    assert separability(judged, y, ("a", "b"))[1].recall < 0.6  # the plain predictions do lean to the frequent class
 
 
 def test_equal_domains_raise_few_alarms():

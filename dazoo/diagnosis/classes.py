@@ -110,6 +110,19 @@ def separability(judged: Judged, ys: np.ndarray, names: tuple[str, ...]) -> tupl
     return tuple(rows)
 
 
+def skill_of(judged: Judged, ys: np.ndarray) -> float:
+    """Mean recall of held-out predictions under equal class priors, scaled to 0 at chance and 1 without error.
+
+    Equal priors (probabilities over the source's class shares), since a classifier that leans to frequent classes may
+    still separate rare ones.
+    """
+    present, counts = np.unique(ys, return_counts=True)
+    said = present[(judged.source[:, present] / counts).argmax(1)]
+    recall = float(np.mean([(said[ys == c] == c).mean() for c in present]))
+    chance = 1.0 / len(present)
+    return (recall - chance) / (1.0 - chance)
+
+
 def label_shift(
     judged: Judged, xs: torch.Tensor, ys: np.ndarray, xt: torch.Tensor, rng: np.random.Generator
 ) -> LabelShift:

@@ -18,7 +18,7 @@ from dazoo.core.types import Labeled, Seen
 from dazoo.data.domain import Domain
 from dazoo.data.task import Task
 from dazoo.diagnosis.advice import THRESHOLDS, Advice, Facts, advise, kind_of
-from dazoo.diagnosis.classes import ClassReport, LabelShift, judge, label_shift, separability
+from dazoo.diagnosis.classes import ClassReport, LabelShift, judge, label_shift, separability, skill_of
 from dazoo.diagnosis.domains import DomainShift, classifier_test, domain_shift, standardiser
 from dazoo.diagnosis.transfer import scores_of, scores_of_values
 
@@ -38,8 +38,8 @@ class Diagnosis:
         used_source, used_target: how many samples were looked at, drawn at random beyond the limit.
         kind: ``none``, ``features``, ``labels`` or ``both``; see ``advice.kind_of``.
         domains: distances between source and target. sources: A-distance of every source of several.
-        classes: each class on the source. skill: held-out skill on the source (mean recall), 0 at chance and 1 without
-            error; None for regression. r2: held-out R^2 of ridge regression on the source; None for classes.
+        classes: each class on the source. skill: held-out skill on the source (``classes.skill_of``), 0 at chance and 1
+            without error; None for regression. r2: held-out R^2 of ridge regression on the source; None for classes.
         labels: the test of class proportions; None for regression.
         scores: transferability scores by name. scored_on: the labelled samples they were computed on.
         advice: which families should help and why. notes: limits of what was computed. thresholds: of the advice.
@@ -117,8 +117,7 @@ def diagnose(task: Task, *, limit: int = LIMIT, seed: int = 0) -> Diagnosis:
         few = None if seen.few is None else seen.few.x.to(torch.float64)
         judged = judge(shorten(xs), y, shorten(xt), seen.n_classes, rng, None if few is None else shorten(scale(few)))
         classes = separability(judged, y, task.classes)
-        chance = 1.0 / len(classes)
-        skill = (float(np.mean([c.recall for c in classes])) - chance) / (1.0 - chance)
+        skill = skill_of(judged, y)
         labels = label_shift(judged, xs, y, xt, rng)
         if seen.few is None or few is None or judged.few is None:
             scores, scored_on = scores_of(features(raw_s), y, judged.source), "the source, held-out predictions"
