@@ -16,6 +16,7 @@ from dazoo.bench.regret import collapsed
 from dazoo.bench.report import Report, load_report, report
 from dazoo.bench.select import Cell
 from dazoo.bench.store import Damage, Writer, records
+from dazoo.cli_run import show
 from tests.bench_tools import SMALL, accuracies, write_run
 
 WELL, FLAT = {"target": 9.5, "source": 10.0}, {"target": 1.2, "source": 10.0}
@@ -131,7 +132,7 @@ def planted(path: Path) -> Report:
     return load_report(path, "last")
 
 
-def test_planted_faults_are_flagged_and_nothing_else(tmp_path: Path) -> None:
+def test_planted_faults_are_flagged_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = planted(tmp_path)
     flagged = found(made)
     overall = {f for f in flagged if f[0] != "negative transfer" or not f[2]}
@@ -150,6 +151,9 @@ def test_planted_faults_are_flagged_and_nothing_else(tmp_path: Path) -> None:
     assert texts["faint"] == "the loss term 'align' has too little"
     assert texts["sure"] == "with 3 of 5 seeds the discriminator never erred"
     shown = "\n".join(made.sections.markdown())
+    show(made)
+    out = capsys.readouterr().out
+    assert "findings (" in out and "7 inert term" in out and "1 saturated discriminator" in out
     assert "- saturated discriminator: sure on toy/a4->b: with 3 of 5 seeds the discriminator never erred." in shown
 
 
@@ -199,6 +203,17 @@ def test_real_runs_carry_their_findings(tmp_path: Path) -> None:
     assert set(by_label["dann"]["info"]["gradient_shares"]) == {"cls", "dom"}
     assert [f.kind for f in check_run(by_label["nothing"]) if f.kind == "inert term"] == ["inert term"]
     assert "<strong>inert term</strong>: nothing on" in (made.folder / "leaderboard.html").read_text()
+
+
+def test_few_findings_are_printed_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(Writer(tmp_path), "m", "toy/a->b", target=accuracies(0.5), predicted=[FLAT])
+    show(load_report(tmp_path, "last"))
+    assert "finding: collapse: m on toy/a->b: with 1 of 1 seeds" in capsys.readouterr().out
+    write_run(
+        Writer(tmp_path), "m", "toy/a->b", target=accuracies(0.5), predicted=[WELL], started="2025-01-01T00:00:00"
+    )
+    show(load_report(tmp_path, "last"))
+    assert "finding:" not in capsys.readouterr().out
 
 
 def test_one_seed_on_few_tasks_accuses_nobody(tmp_path: Path) -> None:
