@@ -17,21 +17,26 @@ def main() -> None:
     parser.add_argument("--data-root", help="where datasets lie; by default DAZOO_DATA")
     parser.add_argument("--out", type=Path, default=Path("results/peers"))
     parser.add_argument("--only", nargs="*", default=[], help="names of cases")
+    parser.add_argument("--peers", nargs="*", default=list(shallow.PEERS), choices=shallow.PEERS, help="shallow only")
+    parser.add_argument("--features", nargs="*", default=list(shallow.FEATURES), choices=shallow.FEATURES)
     options = parser.parse_args()
     one_thread()
 
     def report(row: Row) -> None:
         print(
-            f"{row.case:20s} {row.task:22s} dazoo {row.ours.seconds:8.3f} s {row.ours.accuracy:6.2f} {row.ours.failure}"
-            f"  skada {row.theirs.seconds:8.3f} s {row.theirs.accuracy:6.2f} {row.theirs.failure}",
+            f"{row.features[:4]:4s} {row.case:26s} {row.task:18s} "
+            f"dazoo {row.ours.seconds:8.3f} s {row.ours.accuracy:6.2f} {row.ours.failure}"
+            f"  {row.peer} {row.theirs.seconds:8.3f} s {row.theirs.accuracy:6.2f} {row.theirs.failure}",
             file=sys.stderr,
             flush=True,
         )
 
+    restricted = {"peers": tuple(options.peers), "features": tuple(options.features)}
     module = shallow if options.part == "shallow" else deep
-    rows = module.compare(options.data_root, options.only, report)
+    rows = module.compare(options.data_root, options.only, report, **(restricted if module is shallow else {}))
     packages = ["skada", "numpy", "scipy", "scikit-learn", "torch", "POT"]
-    machine = Machine.here(packages if module is shallow else [*packages, "skorch"])
+    extra = ["adapt", "tensorflow", "cvxopt"] if module is shallow else ["skorch"]
+    machine = Machine.here([*packages, *extra])
     paths = write(options.out, options.part, rows, machine, (module.__doc__ or "").strip())
     print(summary(rows))
     print("written: " + ", ".join(str(p) for p in paths))

@@ -43,6 +43,8 @@ class Row:
     ours: Side
     theirs: Side
     steps: int = 1
+    peer: str = "skada"
+    features: str = ""
 
 
 @dataclass
@@ -54,12 +56,19 @@ class Machine:
 
     @staticmethod
     def here(packages: Sequence[str]) -> Machine:
-        versions = {name: importlib.metadata.version(name) for name in packages}
+        versions = {name: _version(name) for name in packages}
         cpu = platform.processor() or platform.machine()
         with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
             cpu = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), cpu)
         system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
         return Machine(versions, f"{cpu}, {os.cpu_count()} cores, one thread per side; {system}")
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def one_thread() -> None:

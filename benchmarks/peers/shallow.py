@@ -1,28 +1,41 @@
-"""Shallow methods on the twelve SURF pairs of Office-Caltech10, after row_sum and zscore per domain.
+"""Shallow methods on Office-Caltech10 against skada and adapt: twelve pairs of SURF histograms after row_sum and zscore
+per domain, and of frozen EfficientNet-Lite0 features after zscore.
 
-What makes the two sides equal, per case: the classifier (1-NN), the number of dimensions (20) and the regularisation.
-Where the libraries state it differently, the value is converted:
+What makes the two sides equal, per case: the classifier (1-NN; ridge regression where samples are weighted, and for
+methods of few labels), the number of dimensions (20) and the regularisation. Where the libraries state it differently,
+the value is converted:
 
-- CORAL: skada shrinks, (1 - s) C + s (tr C / d) I; dazoo adds reg I. The map only depends on the ratio, so s = 1/2
-  equals reg = 1 on z-scored data, whose tr C / d is 1 up to constant features.
-- TCA: skada maximises over I + mu K L K, dazoo over X M X' + mu I with M = L / (1/n_s + 1/n_t): skada's mu is
-  1 / (mu (1/n_s + 1/n_t)). Both get unit-norm samples and scale the projected samples to unit norm.
-- OT: squared Euclidean costs. dazoo divides the cost by its largest entry before the entropic problem; skada does so in
-  `ot_sinkhorn_scaled` (reg 0.1 on both sides), and has its own defaults in `ot_sinkhorn`.
+- CORAL: skada shrinks, (1 - s) C + s (tr C / d) I; dazoo and adapt add reg I. The map only depends on the ratio, so
+  s = 1/2 equals reg = 1 on z-scored data, whose tr C / d is 1 up to constant features.
+- TCA, TJM: the peers maximise over I + mu K L K, dazoo over X M X' + mu I with M = L / (1/n_s + 1/n_t): their mu is
+  1 / (mu (1/n_s + 1/n_t)). All get unit-norm samples and scale the projected samples to unit norm.
+- TJM takes one round on both sides: the stopping rule of skada 0.6.0 divides by a negative number after the first.
+- OT: squared Euclidean costs. dazoo divides the cost by its largest entry before an entropic problem; skada does so in
+  `ot_sinkhorn_scaled` (reg 0.1 on both sides), has its own defaults in `ot_sinkhorn`, and gets multiples of the largest
+  cost in `ot_class_reg` and `ot_group_lasso`.
 - JDOT: skada fits logistic regression to the transported labels, dazoo least squares. Each runs at its defaults, with
   at most ten rounds.
+- Kernel widths of the density ratios: dazoo's own grid around the median distance, computed for the peer for nothing.
+- DASVM: skada's takes two classes, so the first two classes are kept.
+- TSL, location-scale shift, uLSIF, KLIEP, KMM, TrAdaBoost and the parameter transfers: the same problem, each library's
+  own solver and stopping rule.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
+import torch
 
+from benchmarks.peers.by_adapt import ADAPT
+from benchmarks.peers.by_skada import SKADA
+from benchmarks.peers.cases import Case, Pair, pair_of
 from benchmarks.peers.measure import Row, Run, Side, take_turns, timed
+from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Seen
+from dazoo.data.domain import Domain
 from dazoo.data.registry import load_domain
 from dazoo.data.task import Task
 from dazoo.data.transform import apply
@@ -31,171 +44,111 @@ from dazoo.methods.base import Memo, create_method
 from dazoo.methods.classifiers import classifier
 
 DOMAINS = ("amazon", "caltech10", "dslr", "webcam")
-TARGET = -2  # skada marks target samples by negative domain numbers
+PEERS: dict[str, tuple[Case, ...]] = {"skada": SKADA, "adapt": ADAPT}
+FEATURES = ("SURF", "EfficientNet-Lite0")
+BACKBONE = "tf_efficientnet_lite0"
 
 
-@dataclass(frozen=True)
-class Case:
-    """One method on both sides.
+def domains(features: str, root: str | None) -> dict[str, Domain]:
+    """The four domains, normalised."""
+    if features == "SURF":
+        return {d: apply(load_domain("office_caltech10", d, root), ["row_sum", "zscore"]) for d in DOMAINS}
+    from dazoo.nets.frozen import frozen
 
-    Attributes:
-        name: of the row. method, hparams: dazoo's.
-        peer: builds skada's estimator from the sizes (n_s, n_t).
-        smallest: how many pairs, smallest first, where one side would take long to fail.
-    """
-
-    name: str
-    method: str
-    peer: Callable[[int, int], Any]
-    hparams: dict[str, Any] = field(default_factory=dict)
-    smallest: int = 12
+    photos = {d: load_domain("office_caltech10", d, root, features="images") for d in DOMAINS}
+    return {d: apply(frozen(photo, BACKBONE), ["zscore"]) for d, photo in photos.items()}
 
 
-def _nearest() -> Any:
-    from sklearn.neighbors import KNeighborsClassifier
-
-    return KNeighborsClassifier(1)
-
-
-def _source_only(n_s: int, n_t: int) -> Any:
-    import skada
-
-    return skada.make_da_pipeline(_nearest())
-
-
-def _sa(n_s: int, n_t: int) -> Any:
-    import skada
-
-    return skada.SubspaceAlignment(_nearest(), n_components=20, random_state=0)
-
-
-def _coral(n_s: int, n_t: int) -> Any:
-    import skada
-
-    return skada.CORAL(_nearest(), reg=0.5)
-
-
-def _tca(n_s: int, n_t: int) -> Any:
-    import skada
-    from sklearn.preprocessing import Normalizer
-
-    mu = 1.0 / (1 / n_s + 1 / n_t)
-    adapter = skada.TransferComponentAnalysisAdapter(kernel="linear", n_components=20, mu=mu)
-    return skada.make_da_pipeline(Normalizer(), adapter, Normalizer(), _nearest())
-
-
-def _emd(n_s: int, n_t: int) -> Any:
-    import skada
-
-    return skada.OTMapping(_nearest(), max_iter=1_000_000)
-
-
-def _linear(n_s: int, n_t: int) -> Any:
-    import skada
-
-    return skada.LinearOTMapping(_nearest(), reg=1.0)
-
-
-def _sinkhorn(norm: str | None) -> Callable[[int, int], Any]:
-    def build(n_s: int, n_t: int) -> Any:
-        import skada
-
-        return skada.EntropicOTMapping(_nearest(), reg_e=0.1 if norm else 1.0, norm=norm)
-
-    return build
-
-
-def _jdot(n_s: int, n_t: int) -> Any:
-    import skada
-    from sklearn.linear_model import LogisticRegression
-
-    return skada.JDOTClassifier(LogisticRegression(max_iter=1000), n_iter_max=10)
-
-
-CASES: tuple[Case, ...] = (
-    Case("source_only", "source_only", _source_only),
-    Case("sa", "sa", _sa, {"dim": 20}),
-    Case("coral", "coral", _coral, {"reg": 1.0}),
-    Case("tca", "tca", _tca, {"dim": 20, "mu": 1.0}),
-    Case("ot_linear", "ot_linear", _linear, {"reg": 1.0}),
-    Case("ot_emd", "ot_emd", _emd),
-    Case("ot_sinkhorn", "ot_sinkhorn", _sinkhorn(None), {"reg": 0.1}, smallest=4),
-    Case("ot_sinkhorn_scaled", "ot_sinkhorn", _sinkhorn("max"), {"reg": 0.1}),
-    Case("jdot", "jdot", _jdot, {"rounds": 10}),
-)
-
-
-def tasks(root: str | None) -> list[Task]:
+def tasks(root: str | None, features: str = "SURF") -> list[Task]:
     """The twelve pairs."""
-    loaded = {d: apply(load_domain("office_caltech10", d, root), ["row_sum", "zscore"]) for d in DOMAINS}
+    loaded = domains(features, root)
     return [Task(f"{s}->{t}", (loaded[s],), loaded[t]) for s in DOMAINS for t in DOMAINS if s != t]
 
 
-def ours(case: Case, seen: Seen, memo: Memo | None = None) -> Run:
+def prepared(case: Case, task: Task) -> tuple[Seen, Pair, np.ndarray]:
+    """What both sides see of a task, and the labels of the target samples to predict."""
+    task = dataclasses.replace(task, setting=case.setting)
+    if case.two:
+        task = dataclasses.replace(task, sources=tuple(map(_two, task.sources)), target=_two(task.target))
+    seen, y = task.seen(), task.hidden().y
+    assert y is not None
+    return seen, pair_of(seen), y.numpy()
+
+
+def _two(domain: Domain) -> Domain:
+    assert domain.y is not None
+    rows = domain.y < 2
+    return dataclasses.replace(domain, x=domain.x[rows], y=domain.y[rows])
+
+
+def ours(case: Case, seen: Seen, pair: Pair, memo: Memo | None = None) -> Run:
     """dazoo's side; without a memo nothing is shared between calls."""
 
     def run() -> np.ndarray:
-        method = create_method(case.method, **case.hparams)
-        result = fit(method, seen, options=Options(classifier=classifier("1nn")), memo=memo)
+        method = create_method(case.method, **case.hparams(pair))
+        result = fit(method, seen, options=Options(classifier=classifier(case.classifier)), memo=memo)
         return result.predictor.predict(seen.target.x).labels.numpy()
 
     return run
 
 
-def together(rows: list[Row], task: Task) -> Row | None:
+def theirs(case: Case, pair: Pair) -> Run:
+    """The peer's side, on the same arrays."""
+    return lambda: case.peer(pair)
+
+
+def together(rows: list[Row], cases: dict[str, Case], task: Task) -> Row | None:
     """The cases both sides finish on ``task``, one after another: what sharing work between methods brings.
 
-    dazoo computes distances, moments and decompositions once for all methods of a pair, as its harness does; skada's
+    dazoo computes distances, moments and decompositions once for all methods of a pair, as its harness does; the peer's
     side is the sum of its single runs.
     """
-    done = [r for r in rows if r.task == task.name and not (r.ours.failure or r.theirs.failure)]
-    seen, y = task.seen(), task.hidden().y
-    if not done or y is None:
+    done = [
+        r for r in rows if r.task == task.name and not (r.ours.failure or r.theirs.failure)
+        and cases[r.case].setting is UNSUPERVISED and not cases[r.case].two
+    ]  # fmt: skip
+    if len(done) < 2:
         return None
-    cases = {c.name: c for c in CASES}
+    seen, pair, y = prepared(cases[done[0].case], task)
 
     def run() -> np.ndarray:
         memo = Memo()
-        return np.stack([ours(cases[r.case], seen, memo)() for r in done])
+        return np.stack([ours(cases[r.case], seen, pair, memo)() for r in done])
 
     theirs_all = Side(sum(r.theirs.seconds for r in done), sum(r.theirs.accuracy for r in done) / len(done))
-    return Row(f"these {len(done)} in a row, sharing", task.name, timed(run, y.numpy()), theirs_all)
+    first = done[0]
+    return Row(f"{TOGETHER}, sharing", task.name, timed(run, y), theirs_all, peer=first.peer, features=first.features)
 
 
-def theirs(case: Case, seen: Seen) -> Run:
-    """skada's side, on the same arrays; target labels are masked."""
-    assert seen.source is not None
-    xs, xt, ys = seen.source.x.numpy(), seen.target.x.numpy(), seen.source.y.numpy()
-    x = np.concatenate([xs, xt])
-    y = np.concatenate([ys, np.full(len(xt), -1)])
-    domain = np.concatenate([np.ones(len(xs), dtype=int), np.full(len(xt), TARGET)])
-
-    def run() -> np.ndarray:
-        estimator = case.peer(len(xs), len(xt))
-        estimator.fit(x, y, sample_domain=domain)
-        return np.asarray(estimator.predict(xt, sample_domain=np.full(len(xt), TARGET)))
-
-    return run
+TOGETHER = "all of these in a row"
 
 
-def compare(root: str | None, wanted: list[str], report: Callable[[Row], None]) -> list[Row]:
-    """All cases on all pairs; every case first runs once on the smallest pair, unmeasured, on both sides."""
+def compare(
+    root: str | None,
+    wanted: list[str],
+    report: Callable[[Row], None],
+    peers: tuple[str, ...] = tuple(PEERS),
+    features: tuple[str, ...] = FEATURES,
+) -> list[Row]:
+    """All cases on their pairs; every case first runs once on the smallest pair, unmeasured, on both sides."""
     rows: list[Row] = []
-    pairs = tasks(root)
-    by_size = sorted(pairs, key=lambda t: len(t.sources[0]) * len(t.target))
-    for case in CASES:
-        if wanted and case.name not in wanted:
-            continue
-        warm = by_size[0].seen()
-        take_turns(ours(case, warm), theirs(case, warm), np.zeros(len(warm.target)), first=0, repeats=1)
-        for i, task in enumerate([t for t in pairs if t in by_size[: case.smallest]]):
-            seen = task.seen()
-            y = task.hidden().y
-            assert y is not None
-            mine, other = take_turns(ours(case, seen), theirs(case, seen), y.numpy(), first=i)
-            rows.append(Row(case.name, task.name, mine, other))
-            report(rows[-1])
-    shared = [row for row in (together(rows, task) for task in pairs) if row is not None]
-    for row in shared:
-        report(row)
-    return rows + shared
+    for kind in features:
+        pairs = tasks(root, kind)
+        by_size = sorted(pairs, key=lambda t: len(t.sources[0]) * len(t.target))
+        for peer in peers:
+            cases = {c.name: c for c in PEERS[peer] if kind in c.features and (not wanted or c.name in wanted)}
+            mine: list[Row] = []
+            for case in cases.values():
+                seen, pair, y = prepared(case, by_size[0])
+                take_turns(ours(case, seen, pair), theirs(case, pair), y, first=0, repeats=1)
+                for i, task in enumerate([t for t in pairs if t in by_size[: case.smallest]]):
+                    torch.manual_seed(0)
+                    seen, pair, y = prepared(case, task)
+                    sides = take_turns(ours(case, seen, pair), theirs(case, pair), y, first=i)
+                    mine.append(Row(case.name, task.name, *sides, peer=peer, features=kind))
+                    report(mine[-1])
+            shared = [row for row in (together(mine, cases, task) for task in pairs) if row is not None]
+            for row in shared:
+                report(row)
+            rows += mine + shared
+    return rows

@@ -27,6 +27,7 @@ from torch import Tensor
 from dazoo.core.errors import DazooError, NonFiniteError, UnknownName, nearest
 from dazoo.methods.steps import Affine, Head, KernelMap, LinearScores, NearestNeighbors, PairwiseVotes, Step
 from dazoo.ops.blas import all_finite
+from dazoo.ops.linear import RidgeFit
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "1nn": {"k": 1},
@@ -146,17 +147,19 @@ def _fit_linear(
     weights: Tensor | None,
     warn: Callable[[str], None] | None,
 ) -> LinearScores:
+    if name == "ridge":
+        classes = torch.unique(y)
+        sides = 2.0 * (y[:, None] == classes).to(z) - 1.0
+        return LinearScores(*RidgeFit(z, options["alpha"], weights).fit(sides), classes, n_classes, "decision")
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression, RidgeClassifier
+    from sklearn.linear_model import LogisticRegression
     from sklearn.svm import LinearSVC
 
     if name == "logistic":
         model = LogisticRegression(C=options["C"], max_iter=options["max_iter"])
-    elif name == "linear_svc":
+    else:
         # the primal solver needs minutes on ill-conditioned features where the dual needs seconds
         model = LinearSVC(C=options["C"], max_iter=options["max_iter"], random_state=0, dual=True)
-    else:
-        model = RidgeClassifier(alpha=options["alpha"])
     sample_weight = None if weights is None else weights.cpu().numpy()
     with python_warnings.catch_warnings(record=True) as caught:
         python_warnings.simplefilter("always", ConvergenceWarning)
@@ -217,10 +220,5 @@ def _pair_coefficients(dual: np.ndarray, support: np.ndarray) -> np.ndarray:
 
 
 def _ridge_values(z: Tensor, y: Tensor, weights: Tensor | None, alpha: float) -> LinearScores:
-    from sklearn.linear_model import Ridge
-
-    sample_weight = None if weights is None else weights.cpu().numpy()
-    model = Ridge(alpha=alpha).fit(z.cpu().numpy(), y.cpu().numpy().astype(np.float64), sample_weight=sample_weight)
-    weight = torch.from_numpy(np.asarray(model.coef_, dtype=np.float64)).reshape(-1, 1).to(z)
-    bias = torch.tensor([float(model.intercept_)], dtype=z.dtype, device=z.device)
+    weight, bias = RidgeFit(z, alpha, weights).fit(y.to(z)[:, None])
     return LinearScores(weight, bias, torch.zeros(1, dtype=torch.int64, device=z.device), 0, "values")

@@ -91,6 +91,20 @@ class Columns(Step):
 
 
 @dataclass(frozen=True, eq=False)
+class Copies(Step):
+    """[c_1 x, c_2 x, ...]: x, or zeros, side by side; ``keep`` (k,) of 0 and 1, ``width`` features of x."""
+
+    keep: Tensor
+    width: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        x = _fit_width(x, self.keep, self.width)
+        z = x.new_zeros(len(x), len(self.keep), self.width, dtype=torch.float64)
+        z[:, self.keep.bool()] = x[:, None].to(torch.float64)
+        return z.flatten(1)
+
+
+@dataclass(frozen=True, eq=False)
 class Tanh(Step):
     """tanh(x) entry by entry."""
 

@@ -71,9 +71,12 @@ def cholesky_solve(lower: Tensor, b: Tensor) -> Tensor:
     """x (d, k) with L L' x = ``b`` for lower triangular L (d, d)."""
     if not plain(lower, b):
         return torch.cholesky_solve(b, lower)
-    from scipy.linalg import cho_solve
+    from scipy.linalg.lapack import dpotrs, spotrs
 
-    return torch.from_numpy(np.ascontiguousarray(cho_solve((lower.numpy(), True), b.numpy(), check_finite=False)))
+    # the routine reads columns: L's rows are the columns of the upper triangular L'
+    solve = dpotrs if b.dtype is torch.float64 else spotrs
+    x, _ = solve(lower.numpy().T, b.numpy(), lower=0) if lower.is_contiguous() else solve(lower.numpy(), b.numpy(), 1)
+    return torch.from_numpy(np.ascontiguousarray(x))
 
 
 def all_finite(x: Tensor) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dazoo.ops.blas import eigh, plain, product
+from dazoo.ops.blas import cholesky, cholesky_solve, eigh, plain, product
 
 # 48 MiB of float64: above the size from which malloc maps and unmaps whole blocks
 BLOCK_ENTRIES = 6 << 20
@@ -127,23 +127,25 @@ class RidgeFit:
     def __init__(self, x: Tensor, ridge: float, weights: Tensor | None = None):
         share = torch.full((len(x),), 1.0 / len(x), dtype=x.dtype, device=x.device)
         self.share = share if weights is None else weights / weights.sum()
-        self.root = (self.share * len(x)).sqrt()[:, None]
         self.mean = self.share @ x
-        self.centred = self.root * (x - self.mean)
+        self.root = None if weights is None else (self.share * len(x)).sqrt()[:, None]
+        self.centred = x - self.mean
+        if self.root is not None:
+            self.centred *= self.root
         n, d = x.shape
         self.primal = d <= n
         a = second_moment(self.centred if self.primal else self.centred.T)
         a.diagonal().add_(ridge)
-        self.lower = torch.linalg.cholesky(a)
+        self.lower = cholesky(a)
 
     def fit(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Weights (d, k) and bias (k,) for targets ``y`` (n, k)."""
         offset = self.share @ y
-        centred = self.root * (y - offset)
+        centred = y - offset if self.root is None else self.root * (y - offset)
         if self.primal:
-            w = torch.cholesky_solve(self.centred.T @ centred, self.lower)
+            w = cholesky_solve(self.lower, product(self.centred.T, centred))
         else:
-            w = self.centred.T @ torch.cholesky_solve(centred, self.lower)
+            w = product(self.centred.T, cholesky_solve(self.lower, centred))
         return w, offset - self.mean @ w
 
 
@@ -171,6 +173,15 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     return torch.from_numpy(np.maximum(out, 0.0, out=out))
 
 
+def middle_distance(sq: Tensor) -> Tensor:
+    """The lower median () of the entries above the diagonal of ``sq`` (n, n)."""
+    if not plain(sq):
+        rows, cols = torch.triu_indices(len(sq), len(sq), offset=1, device=sq.device)
+        return sq[rows, cols].median()
+    above = np.concatenate([row[i + 1 :] for i, row in enumerate(sq.numpy())])
+    return torch.tensor(np.partition(above, (len(above) - 1) // 2)[(len(above) - 1) // 2], dtype=sq.dtype)
+
+
 def median_gamma(x: Tensor, limit: int = 2000) -> Tensor:
     """1 / (median squared distance of distinct pairs), the width of ``gram("rbf", ...)`` by the median heuristic.
 
@@ -179,8 +190,7 @@ def median_gamma(x: Tensor, limit: int = 2000) -> Tensor:
     x = x[:: max(1, -(-len(x) // limit))]
     if len(x) < 2:
         return torch.ones((), dtype=x.dtype, device=x.device)
-    rows, cols = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
-    middle = squared_distances(x, x)[rows, cols].median()
+    middle = middle_distance(squared_distances(x, x))
     return torch.where(middle > 0, 1 / middle.clamp(min=1e-300), torch.ones_like(middle))
 
 

@@ -39,11 +39,15 @@ class Mixture(Head):
     values: bool
 
     def __call__(self, z: Tensor) -> Tensor:
-        one, other = self.first(z), self.second(z)
-        if self.values:
-            return self.share * one + (1 - self.share) * other
-        mixed = self.share * torch.softmax(one, 1) + (1 - self.share) * torch.softmax(other, 1)
-        return ((1 - TINY) * mixed + TINY / mixed.shape[1]).log()
+        return mixture(self.first(z), self.second(z), self.share, self.values)
+
+
+def mixture(one: Tensor, other: Tensor, share: float, values: bool) -> Tensor:
+    """``Mixture`` of two models' scores (n, C), or of their values (n, 1)."""
+    if values:
+        return share * one + (1 - share) * other
+    mixed = share * torch.softmax(one, 1) + (1 - share) * torch.softmax(other, 1)
+    return ((1 - TINY) * mixed + TINY / mixed.shape[1]).log()
 
 
 @register
@@ -88,8 +92,9 @@ class LinearInterpolation(ShallowMethod):
             if not bool(out.any()) or len(rest) < 2 or (seen.n_classes and len(torch.unique(rest)) < 2):
                 continue
             second = ctx.classifier.fit(x[~out], rest, seen.n_classes, gen=ctx.gen, warn=ctx.warn)
+            one, other = first(x[out]), second(x[out])
             for i in range(21):
-                scores = Mixture(first, second, i / 20, seen.regression)(x[out])
+                scores = mixture(one, other, i / 20, seen.regression)
                 if seen.regression:
                     total[i] += (scores[:, 0] - y[out]).square().sum()
                 else:

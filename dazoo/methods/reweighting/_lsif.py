@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
@@ -12,6 +11,7 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context
 from dazoo.methods.reweighting._ratio import GRID, Bumps, centres, median_sigma
 from dazoo.methods.shallow import pair
+from dazoo.ops.blas import cholesky, cholesky_solve
 
 LAMBDAS = tuple(10.0 ** (k / 2) for k in range(-6, 3))
 
@@ -37,5 +37,5 @@ def solve(h_matrix: Tensor, h: Tensor, lam: float) -> Tensor:
     """max(0, (H + lam I)^-1 h): ``h_matrix`` (m, m), ``h`` (m, ...)."""
     a = h_matrix.clone()
     a.diagonal().add_(lam)
-    lower = torch.linalg.cholesky(a)
-    return torch.cholesky_solve(h if h.ndim == 2 else h[:, None], lower).clamp(min=0).view_as(h)
+    right = h if h.ndim == 2 else h[:, None]
+    return cholesky_solve(cholesky(a), right).clamp(min=0).view_as(h)
