@@ -123,34 +123,34 @@ class Feed:
         return max(s.per_epoch for s in self.samplers.values())
 
     def __call__(self, memory: dict[str, Tensor]) -> Batch:
-        rows = {k: sampler() for k, sampler in self.samplers.items()}
+        here = self.device
+        drawn = {k: sampler() for k, sampler in self.samplers.items()}
+        rows = drawn if here.type == "cpu" else {k: r.to(here) for k, r in drawn.items()}
         weak: dict[str, Tensor] = {}
         strong: dict[str, Tensor] = {}
-        for k, r in rows.items():
-            raw = self._gather(k, r)
+        for k in rows:
+            raw = self._gather(k, rows[k] if self.x[k].device.type == here.type else drawn[k])
             weak[k] = self.prepare.train(raw, self.gens[k])
             if self.method.strong_views:
                 strong[k] = self.prepare.strong(raw, self.gens[k])
         s, t = rows.get("s"), rows.get("t")
-        here = self.device
         return Batch(
             xs=weak.get("s", EMPTY),
-            ys=self.y["s"][s.to(here)] if s is not None else EMPTY,
-            ds=self.ds[s.to(here)] if s is not None else EMPTY,
+            ys=self.y["s"][s] if s is not None else EMPTY,
+            ds=self.ds[s] if s is not None else EMPTY,
             xt=weak.get("t", EMPTY),
-            s_rows=s.to(here) if s is not None else EMPTY,
-            t_rows=t.to(here) if t is not None else EMPTY,
+            s_rows=s if s is not None else EMPTY,
+            t_rows=t if t is not None else EMPTY,
             xs_strong=strong.get("s"),
             xt_strong=strong.get("t"),
             xf=weak.get("f"),
-            yf=self.y["f"][rows["f"].to(here)] if "f" in rows else None,
+            yf=self.y["f"][rows["f"]] if "f" in rows else None,
             xf_strong=strong.get("f"),
             memory=memory,
         )
 
     def _gather(self, key: str, rows: Tensor) -> Tensor:
         x = self.x[key]
-        rows = rows.to(x.device)
         # the same rows by a call with less around it; for pictures the copying is all that counts
         picked = x.index_select(0, rows) if x.ndim == 2 else x[rows]
         return picked.to(self.device, non_blocking=True)

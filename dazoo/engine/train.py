@@ -19,7 +19,7 @@ from dazoo.core.errors import DazooError, NonFiniteError
 from dazoo.core.types import Labeled, Prediction
 from dazoo.engine.feed import Feed, Preparer
 from dazoo.engine.learner import Alone, Learner, Stacked, Terms, stack_batches
-from dazoo.engine.optim import make_optimizer
+from dazoo.engine.optim import Update, make_optimizer
 from dazoo.engine.predictor import run_batched
 from dazoo.engine.recipe import Recipe
 from dazoo.engine.watch import MARK, Looks, answers, gradient_shares, look_steps, probed
@@ -77,6 +77,7 @@ class Loop:
         )
         names = sorted({n for moving in self.learner.phases.values() for n in moving})
         self.optimizer = make_optimizer(self.learner.parameters, names, first.method.part_lr(), self.recipe)
+        self.update = Update(self.optimizer)
         self.base_lr = [g["lr"] for g in self.optimizer.param_groups]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.recipe.precision == "fp16")
         self.epoch = first.feed.epoch
@@ -157,40 +158,53 @@ class Loop:
         for piece in pieces:
             terms = self._terms(phase, piece, t) if not look else self._look(phase, moving, piece, t)
             look = False
-            plain = {k: v for k, v in terms.items() if k not in phase.smooth}
+            plain = {k: v for k, v in terms.items() if k not in phase.smooth} if phase.smooth else terms
             grads = _added(grads, self._gradients(plain, leaves, 1 / len(pieces), keep=bool(phase.smooth)))
             if phase.smooth:
                 sharp = {k: v for k, v in terms.items() if k in phase.smooth}
                 grads = _added(grads, self._sharp_gradients(phase, sharp, leaves, piece, t, 1 / len(pieces)))
             for k, v in terms.items():
-                seen[k] = seen.get(k, 0.0) + v.detach() / len(pieces)
+                share = v.detach() if len(pieces) == 1 else v.detach() / len(pieces)
+                seen[k] = seen[k] + share if k in seen else share
+        # fused optimisers walk through memory: a gradient of another layout would be applied to the wrong elements
+        grads = [
+            torch.empty_like(leaf).copy_(grad) if grad is not None and grad.stride() != leaf.stride() else grad
+            for leaf, grad in zip(leaves, grads)
+        ]
+        if self.scaler.is_enabled():
+            self._scaled_step(leaves, grads)
+        else:
+            if self.recipe.grad_clip:
+                self._clip([grad for grad in grads if grad is not None])
+            self.update(leaves, grads)
+        return seen
+
+    def _scaled_step(self, leaves: list[Tensor], grads: list[Tensor | None]) -> None:
+        """A step in float16: gradients are unscaled, and a step whose gradients overflowed is left out."""
         for p in self.learner.parameters.values():
             p.grad = None
         for leaf, grad in zip(leaves, grads):
-            # fused optimisers walk through memory: a gradient of another layout would be applied to the wrong elements
-            if grad is not None and grad.stride() != leaf.stride():
-                grad = torch.empty_like(leaf).copy_(grad)
             leaf.grad = grad
         if self.recipe.grad_clip:
             self.scaler.unscale_(self.optimizer)
             self._clip([leaf.grad for leaf in leaves if leaf.grad is not None])
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return seen
 
     def _terms(self, phase: Phase, batch: Batch, t: Progress, watch: tuple[str, ...] = ()) -> Terms:
-        with torch.autocast(self.device.type, _DTYPES[self.recipe.precision], enabled=self.recipe.precision != "fp32"):
+        if self.recipe.precision == "fp32":
+            return self.learner.terms(phase, batch, t, watch)
+        with torch.autocast(self.device.type, _DTYPES[self.recipe.precision]):
             return self.learner.terms(phase, batch, t, watch)
 
     def _gradients(self, terms: Terms, leaves: list[Tensor], share: float, keep: bool = False) -> list[Tensor | None]:
         """Gradients of ``share`` times the sum of ``terms``; None where there is none."""
-        if not terms:
+        moving = [v for v in terms.values() if v.requires_grad]
+        if not moving:
             return [None] * len(leaves)
-        total = torch.stack([v.float().sum() for v in terms.values()]).sum() * share
-        if not total.requires_grad:
-            return [None] * len(leaves)
-        found = torch.autograd.grad(self.scaler.scale(total), leaves, allow_unused=True, retain_graph=keep)
-        return list(found)
+        weight = share * self.scaler.get_scale() if self.scaler.is_enabled() else share
+        starts = [torch.full_like(v, weight) for v in moving]
+        return list(torch.autograd.grad(moving, leaves, starts, allow_unused=True, retain_graph=keep))
 
     def _sharp_gradients(
         self, phase: Phase, terms: Terms, leaves: list[Tensor], batch: Batch, t: Progress, share: float
@@ -227,7 +241,7 @@ class Loop:
         """Log the terms, stop a run whose loss is no longer a number. On a device that costs a wait: not every step."""
         if self.device.type != "cpu" and self.step % 20 and self.step + 1 < self.steps:
             return
-        values = {k: v.reshape(-1).tolist() for k, v in terms.items()}
+        values = {k: v.reshape(-1).tolist() if v.ndim else [v.item()] for k, v in terms.items()}
         for name, row in values.items():
             if not all(map(math.isfinite, row)):
                 last = {k: v for k, v in self.last.items() if k in values}
@@ -319,6 +333,7 @@ class Loop:
             for name, stacked in self.learner.buffers.items():
                 stacked.copy_(torch.stack([dict(m.net.named_buffers())[name] for m in self.members]))
         self.optimizer.load_state_dict(state["optimizer"])
+        self.update.forget()
         self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["rng"].cpu())
         for i, m in enumerate(self.members):
