@@ -4,7 +4,8 @@
 
 The samples are Gaussian clusters, one per class, shifted in the target; predictions come from a linear classifier and
 are right for most samples. The source has as many rows, a fifth of them held out. Groups of candidates are three
-models. Memory is the growth of the process's resident memory over the evidence, at its peak; one thread.
+models. Rows are written as they are made; with ``--only`` the other rows of an earlier run stay. Memory is the growth of
+the process's resident memory over the evidence, at its peak; one thread.
 """
 
 from __future__ import annotations
@@ -35,11 +36,21 @@ def main() -> None:
         return
     from dazoo.validators.base import VALIDATORS
 
-    rows = []
+    rows = earlier(options.out / "validators.csv") if options.only else {}
     for name in options.only or VALIDATORS.names():
-        rows.append({"validator": name, "cost": VALIDATORS.get(name).cost, **in_process(name, options)})
-        print(rows[-1], file=sys.stderr, flush=True)
-    write(options.out, rows, options)
+        rows[name] = {"validator": name, "cost": VALIDATORS.get(name).cost, **in_process(name, options)}
+        print(rows[name], file=sys.stderr, flush=True)
+        write(options.out, [rows[n] for n in sorted(rows)], options)
+
+
+def earlier(path: Path) -> dict[str, dict[str, object]]:
+    """The rows of an earlier run by validator."""
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        found = {r["validator"]: dict(r) for r in csv.DictReader(file)}
+    numbers = ("seconds", "cpu_seconds", "mb", "score")
+    return {n: {**r, **{k: float(r[k]) if r[k] else None for k in numbers}} for n, r in found.items()}
 
 
 def in_process(name: str, options: argparse.Namespace) -> dict[str, object]:
@@ -59,13 +70,11 @@ def measure(name: str, n: int, d: int, c: int) -> dict[str, object]:
     from dazoo.validators.base import VALIDATORS, Candidate, Evidence
 
     torch.set_num_threads(1)
-    evidence = [made(n, d, c, shift) for shift in (0.3, 0.4, 0.5)]
-    if not VALIDATORS.get(name).of_group:
-        evidence = evidence[:1]
+    validator = VALIDATORS.get(name)
+    evidence = [made(n, d, c, shift) for shift in ((0.3, 0.4, 0.5) if validator.of_group else (0.3,))]
     for each in evidence:
         _ = each.target_probs, each.source_scores, each.source_val_scores, each.head
     warm = made(500, d, c, 0.3)
-    validator = VALIDATORS.get(name)
 
     def score_of(models: list[Evidence]) -> float | None:
         if not validator.of_group:
@@ -126,7 +135,8 @@ def write(folder: Path, rows: list[dict[str, object]], options: argparse.Namespa
         f"{options.rows:,} target samples of {options.width} dimensions, {options.classes} classes, as many source "
         f"samples; one thread of {processor()} ({about['machine']['cpus']} cores); {versions}. "
         f"Made by `python -m benchmarks.validators`. Aim: below {SECONDS:.0f} s and {MEGABYTES / 1000:.0f} GB each. "
-        "Seconds are by the clock; on a machine with other work, CPU seconds are what the validator itself needed.",
+        "Seconds are by the clock; on a machine with other work, CPU seconds are what the validator itself needed, and "
+        "'by CPU time' says that only these are within the aim.",
         "",
         "| validator | cost | seconds | CPU seconds | MB | within the aim |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -139,7 +149,10 @@ def write(folder: Path, rows: list[dict[str, object]], options: argparse.Namespa
 
 def _within(row: dict[str, object]) -> str:
     assert isinstance(row["seconds"], float) and isinstance(row["mb"], float)
-    return "yes" if row["seconds"] < SECONDS and row["mb"] < MEGABYTES else "no"
+    assert isinstance(row["cpu_seconds"], float)
+    if row["mb"] >= MEGABYTES or row["cpu_seconds"] >= SECONDS:
+        return "no"
+    return "yes" if row["seconds"] < SECONDS else "by CPU time"
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def test_corr_c(p, collapsed, perfect):
     assert float(corr_c.corr_c(collapsed)) == pytest.approx(1 / math.sqrt(5))
 
 
-def test_snd_is_the_entropy_of_soft_neighbours_in_any_block_size(p, monkeypatch):
+def test_snd_is_the_entropy_of_soft_neighbours_in_any_tile_size(p, monkeypatch):
     f = p.numpy() / np.linalg.norm(p.numpy(), axis=1, keepdims=True)
     total = 0.0
     for i in range(len(f)):
@@ -71,7 +71,8 @@ def test_snd_is_the_entropy_of_soft_neighbours_in_any_block_size(p, monkeypatch)
         q = np.exp(s - s.max()) / np.exp(s - s.max()).sum()
         total -= (q * np.log(q)).sum()
     assert float(snd.snd(p)) == pytest.approx(total / len(f), rel=1e-5)
-    monkeypatch.setattr(snd, "CELLS", 3 * len(f))
+    monkeypatch.setattr(snd, "TILE", 7)
+    assert math.isnan(float(snd.snd(p[:2])))
     assert float(snd.snd(p)) == pytest.approx(total / len(f), rel=1e-5)
 
 

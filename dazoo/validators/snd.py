@@ -6,40 +6,47 @@
 with f_i the class probabilities of target sample i and tau = 0.05. Saito et al.: Tune it the Right Way: Unsupervised
 Validation of Domain Adaptation via Soft Neighborhood Density. ICCV 2021. https://arxiv.org/abs/2108.10860
 
-Rows are handled in blocks, so memory is linear in n; time is n^2 C.
+Tiles of the symmetric matrix e_ij = exp((cos_ij - 1) / tau) are made once for both of their sides. With
+u_i = f_i / |f_i|, z_i = sum_{j != i} e_ij and g_i = sum_{j != i} e_ij u_j the entropy of row i is
+log z_i + (1 - u_i'g_i / z_i) / tau. So memory is linear in n, and time n^2 C / 2 in single precision.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dazoo.validators.base import register_validator
 
 TEMPERATURE = 0.05
-CELLS = 1 << 24
+TILE = 512
 
 
 @register_validator(cost="costly")
 def snd(target_probs: Tensor) -> Tensor:
     """Mean entropy of the similarity distribution over the other target samples, in nats."""
-    f = torch.nn.functional.normalize(target_probs.float(), dim=1)
-    n = len(f)
+    n = len(target_probs)
     if n < 3:
         return torch.tensor(float("nan"))
-    total = torch.zeros((), dtype=torch.float64)
-    size = max(1, CELLS // n)
-    for start in range(0, n, size):
-        rows = f[start : start + size]
-        s = rows @ f.T
-        s /= TEMPERATURE
-        each = torch.arange(len(rows))
-        s[each, start + each] = -torch.inf
-        peak = s.max(1, keepdim=True).values
-        e = (s - peak).exp_()
-        z = e.sum(1)
-        # sum_j q_j log q_j = sum_j e_j (s_j - peak) / z - log z; the own cell has weight 0
-        s[each, start + each] = 0.0
-        inner = ((s - peak) * e).sum(1) / z
-        total += (z.log() - inner).double().sum()
-    return total / n
+    unit = torch.nn.functional.normalize(target_probs.double(), dim=1)
+    # sums of differences from the mean keep their digits where all samples are alike
+    mean = unit.mean(0)
+    wide = torch.cat([unit - mean, torch.ones(n, 1, dtype=torch.float64)], 1).float().numpy()
+    f = (unit / TEMPERATURE**0.5).float()
+    sums = np.zeros(wide.shape)
+    for i in range(0, n, TILE):
+        rows = slice(i, i + TILE)
+        for j in range(i, n, TILE):
+            columns = slice(j, j + TILE)
+            e = (f[rows] @ f[columns].T).sub_(1 / TEMPERATURE).exp_()
+            if i == j:
+                e.fill_diagonal_(0)
+            # numpy's products are four times as fast as torch's for so few columns
+            tile = e.numpy()
+            sums[rows] += tile @ wide[columns]
+            if i != j:
+                sums[columns] += tile.T @ wide[rows]
+    z = torch.from_numpy(sums[:, -1])
+    near = unit @ mean + (torch.from_numpy(sums[:, :-1]) * unit).sum(1) / z
+    return (z.log() + (1 - near) / TEMPERATURE).mean()
