@@ -4,8 +4,8 @@
 
 The samples are Gaussian clusters, one per class, shifted in the target; predictions come from a linear classifier and
 are right for most samples. The source has as many rows, a fifth of them held out. Groups of candidates are three
-models. Rows are written as they are made; with ``--only`` the other rows of an earlier run stay. Memory is the growth of
-the process's resident memory over the evidence, at its peak; one thread.
+models. Rows are written as they are made; with ``--only`` the other rows of an earlier run stay. Memory is the growth
+of the process's resident memory over the evidence, at its peak; one thread.
 """
 
 from __future__ import annotations
