@@ -66,6 +66,10 @@ def run(
     keep: Annotated[
         str | None, typer.Option(help="Disk space for outputs that 'dazoo rescore' needs, e.g. 2GB; 0 keeps none.")
     ] = None,
+    stack: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs of one method that train as one batched model; 64 on CUDA, 1 on a CPU."),
+    ] = None,
 ) -> None:
     """Run what is missing of a suite, nothing twice, and show the leaderboard.
 
@@ -84,6 +88,7 @@ def run(
         device=device.value,
         retry_failed=retry_failed,
         keep=keep,
+        stack=stack,
     )
 
 

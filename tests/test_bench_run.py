@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from dazoo.bench import run
+from dazoo.bench import run, sitting
 from dazoo.bench.evaluate import evaluate
 from dazoo.bench.executor import execute, units
 from dazoo.bench.harness import prepare, run_suite
@@ -99,11 +99,13 @@ def test_an_interrupted_training_run_goes_on_from_its_state(tmp_path: Path, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(run, "Options", partial(Options, save_every=0.0))
-        patch.setattr(run, "score_all", score_and_stop)
+        patch.setattr(sitting, "score_all", score_and_stop)
         with pytest.raises(KeyboardInterrupt):
             run_suite(suite, out=tmp_path / "cut", device="cpu")
     assert len(list((tmp_path / "cut" / "state").iterdir())) == 1 and not list(records(tmp_path / "cut"))
-    monkeypatch.setattr(run, "score_all", lambda names, evidence: (looks.append(names), score_all(names, evidence))[1])
+    monkeypatch.setattr(
+        sitting, "score_all", lambda names, evidence: (looks.append(names), score_all(names, evidence))[1]
+    )
     run_suite(suite, out=tmp_path / "cut", device="cpu")
     assert len(looks) == 5, "the two checkpoints before the cut are not computed again"
     (whole,), (cut,) = records(tmp_path / "whole"), records(tmp_path / "cut")

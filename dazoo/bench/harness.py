@@ -58,6 +58,7 @@ def prepare(
     device: str = "auto",
     retry_failed: bool = False,
     keep: str | int | None = None,
+    stack: int | None = None,
 ) -> Job:
     """Read and check everything before the first run starts.
 
@@ -69,6 +70,7 @@ def prepare(
         jobs: worker processes, one thread each.
         retry_failed: run again what failed before.
         keep: disk space for outputs of checkpoints, e.g. ``"200MB"``, instead of the suite's; 0 keeps none.
+        stack: runs of one method that train as one batched model, at most; 64 on CUDA and 1 on a CPU by default.
 
     Raises:
         DazooError: something in the suite or the arguments is wrong.
@@ -76,6 +78,8 @@ def prepare(
     whole = suite if isinstance(suite, Suite) else Suite.of(suite) if isinstance(suite, dict) else Suite.load(suite)
     if jobs < 1:
         raise DazooError(f"at least one job is needed, not {jobs}")
+    if stack is not None and stack < 1:
+        raise DazooError(f"a group has at least one run, not {stack}")
     files = [m for m in methods if m.endswith(".py") or "/" in m]
     names = [m for m in methods if m not in files]
     sources: dict[str, str] = {}
@@ -100,6 +104,7 @@ def prepare(
         require_device(device),
         tuple(str(Path(f).resolve()) for f in files),
         size_of(whole.keep if keep is None else keep),
+        stack,
     )
     failed = sum(known.get(s.key) == "failed" for s in plan.specs) if not retry_failed else 0
     return Job(whole, plan, missing, place, jobs, failed, chosen.to_json() != whole.to_json(), damage)

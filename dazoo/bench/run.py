@@ -17,12 +17,12 @@ from typing import Any
 
 import torch
 
-from dazoo.bench.evaluate import evaluate
 from dazoo.bench.keep import Keeper
-from dazoo.bench.metrics import effective_classes
 from dazoo.bench.plan import Protocol, RunSpec
 from dazoo.bench.represent import feature_map, represented
+from dazoo.bench.sitting import Sitting
 from dazoo.bench.size import BUDGET, size_of
+from dazoo.bench.stack import Memos, grouped, run_group
 from dazoo.bench.store import Writer
 from dazoo.core.errors import DazooError
 from dazoo.core.hparam import configure
@@ -31,11 +31,10 @@ from dazoo.data.domain import Domain
 from dazoo.data.registry import load_domain, split_name
 from dazoo.data.task import Task
 from dazoo.data.transform import apply
-from dazoo.engine.fit import Checkpoint, Options, fit
+from dazoo.engine.fit import Options, fit
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import METHODS, GradientMethod, Memo
 from dazoo.methods.classifiers import classifier
-from dazoo.validators.base import Evidence, score_all
 
 KEPT_TASKS = 2
 
@@ -45,7 +44,8 @@ class Place:
     """Where runs happen; nothing in here changes a result.
 
     ``out`` is the result folder, ``method_files`` are Python files whose methods must be loaded first, ``keep`` is the
-    number of bytes of outputs that may be kept in the folder.
+    number of bytes of outputs that may be kept in the folder. ``stack`` is the largest number of runs that train as one
+    batched model; None is 64 on CUDA and 1 on a CPU, where it gains nothing.
     """
 
     out: str
@@ -53,6 +53,12 @@ class Place:
     device: str = "cpu"
     method_files: tuple[str, ...] = ()
     keep: int = size_of(BUDGET)
+    stack: int | None = None
+
+    @property
+    def group(self) -> int:
+        """The largest number of runs in a group."""
+        return self.stack or (64 if self.device.startswith("cuda") else 1)
 
 
 class Runner:
@@ -68,18 +74,19 @@ class Runner:
 
     def __call__(self, specs: Iterable[RunSpec], done: Callable[[RunSpec, str], None] | None = None) -> None:
         """Run all of ``specs``; those on the same data follow each other and share a memo."""
-        memo, shared = Memo(), None
-        for spec in in_order(specs):
-            if spec.data_key != shared:
-                memo, shared = Memo(), spec.data_key
-            status, body = self.run(spec, memo)
-            self.writer.append(spec.key, status, body)
-            if done is not None:
-                done(spec, status)
+        memos, shared = Memos(), None
+        for group in grouped(in_order(specs), self.place.group):
+            if group[0].data_key != shared:
+                memos.leave(None if self.place.group == 1 else group[0].task)
+                shared = group[0].data_key
+            for spec, (status, body) in zip(group, run_group(self, group, memos)):
+                self.writer.append(spec.key, status, body)
+                if done is not None:
+                    done(spec, status)
 
     def run(self, spec: RunSpec, memo: Memo) -> tuple[str, dict[str, Any]]:
         """The status and record of one run; a run that fails is recorded with its error."""
-        record = _opening(spec)
+        record = opening(spec)
         reset_peak(self.place.device)
         began = time.perf_counter()
         notes: list[dict[str, Any]] = []
@@ -98,54 +105,29 @@ class Runner:
         return status, record | {"peak_memory_mb": peak_memory(self.place.device)} | machine(self.place.device)
 
     def _fit(self, spec: RunSpec, memo: Memo, notes: list[dict[str, Any]], keeper: Keeper) -> dict[str, Any]:
-        task = self.task(spec)
-        method = configure(METHODS.get(spec.method), spec.hparams)
-        seen = task.seen()
-        warnings: list[str] = []
-        looking = keeping = 0.0
-
-        def on_checkpoint(point: Checkpoint) -> None:
-            nonlocal looking, keeping
-            began = time.perf_counter()
-            evidence = Evidence(point.predictor, seen)
-            target = evaluate(task, point.predictor, (seen.target.x, evidence.target), strict=False)
-            scores, problems = score_all(spec.protocol.validators, evidence)
-            warnings.extend(p for p in problems if p not in warnings)
-            note = {"step": point.step, "fraction": point.fraction, "scores": scores, "target": target}
-            notes.append(note | {"predicted": predicted_classes(evidence)})
-            looking += time.perf_counter() - began
-            began = time.perf_counter()
-            keeper.add(len(notes) - 1, point.step, point.fraction, evidence, point.predictor)
-            keeping += time.perf_counter() - began
-
+        sitting = self.sit(spec, notes, keeper)
         if spec.protocol.recipe is not None:
             warm_up()
         state = Path(self.place.out) / "state" / f"{spec.key}.pt"
         began = time.perf_counter()
         result = fit(
-            method,
-            seen,
+            sitting.method,
+            sitting.seen,
             seed=spec.seed,
             options=self.options(spec.protocol),
-            on_checkpoint=on_checkpoint,
+            on_checkpoint=sitting.look,
             memo=memo,
             state=state,
             notes=notes,
         )
-        seconds = time.perf_counter() - began - looking - keeping
+        seconds = time.perf_counter() - began - sitting.looking - sitting.keeping
         state.unlink(missing_ok=True)
-        began = time.perf_counter()
-        kept = keeper.finish(len(notes), Evidence(result.predictor, seen))
-        keeping += time.perf_counter() - began
-        return {
-            "curves": result.curves,
-            "warnings": [*result.warnings, *warnings, *([keeper.problem] if keeper.problem else [])],
-            "kept": kept,
-            "info": result.info,
-            "seconds": seconds,
-            "seconds_evaluation": looking,
-            "seconds_keeping": keeping,
-        }
+        return sitting.close(result, seconds)
+
+    def sit(self, spec: RunSpec, notes: list[dict[str, Any]], keeper: Keeper) -> Sitting:
+        """The data and the method of a run, and what looks at its checkpoints."""
+        task = self.task(spec)
+        return Sitting(spec, task, task.seen(), configure(METHODS.get(spec.method), spec.hparams), notes, keeper)
 
     def keeper(self, spec: RunSpec) -> Keeper:
         """What keeps a run's outputs; the model of a method loaded from a file is not kept, since the file may go."""
@@ -208,18 +190,6 @@ class Runner:
         return apply(domain, protocol.transform)
 
 
-def predicted_classes(evidence: Evidence) -> dict[str, float] | None:
-    """Effective number of classes (exp of the entropy of their shares) predicted on the target, and among the source's
-    labels; None for regression. No label of the target is needed.
-    """
-    if evidence.n_classes == 0:
-        return None
-    labels = evidence.source_labels
-    found = effective_classes(evidence.target.labels.numpy(), evidence.n_classes)
-    known = float(evidence.n_classes) if labels is None else effective_classes(labels.cpu().numpy(), evidence.n_classes)
-    return {"target": round(found, 6), "source": round(known, 6)}
-
-
 def in_order(specs: Iterable[RunSpec]) -> list[RunSpec]:
     """The order in which runs are executed: those on the same data together."""
     return sorted(specs, key=lambda s: tuple("" if k is None else str(k) for k in s.data_key))
@@ -236,12 +206,13 @@ def record_death(spec: RunSpec, place: Place) -> None:
     writer.append(
         spec.key,
         "failed",
-        _opening(spec) | {"error": error, "checkpoints": [], "seconds": None} | machine(place.device),
+        opening(spec) | {"error": error, "checkpoints": [], "seconds": None} | machine(place.device),
     )
     writer.close()
 
 
-def _opening(spec: RunSpec) -> dict[str, Any]:
+def opening(spec: RunSpec) -> dict[str, Any]:
+    """How a record begins."""
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
     return {"variant": spec.variant, "started": started, "spec": spec.to_json()}
 

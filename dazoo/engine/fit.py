@@ -211,31 +211,41 @@ def _doubles(seen: Seen, device: torch.device) -> Seen:
 
 def fit_group(
     methods: Sequence[GradientMethod],
-    seen: Seen,
+    seen: Seen | Sequence[Seen],
     *,
     seeds: Sequence[int],
     options: Options,
     on_checkpoint: Callable[[int, Checkpoint], None] | None = None,
-    memo: Memo | None = None,
+    memo: Memo | Sequence[Memo] | None = None,
     state: Path | None = None,
     notes: list[list[dict[str, Any]]] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[FitResult]:
-    """Train runs of one method class together (stacked when there are several) on the same data and recipe.
+    """Train runs of one method class together (stacked when there are several) under one recipe.
 
-    Members may differ by seed and by scalar hyper-parameters.
+    Members may differ by seed, by scalar hyper-parameters, and by data of the same shape: then ``seen`` and ``memo``
+    hold one for each.
+
+    Raises:
+        DazooError: the members do not fit together, or a method does not fit its data.
+        torch.cuda.OutOfMemoryError: the group is too large; a single run cuts its batches instead.
     """
     recipe, first = options.recipe, methods[0]
     if recipe is None:
         raise DazooError(f"method {first.name!r} is trained by gradients and needs a recipe")
     device = torch.device(options.device)
-    memo = memo or Memo()
-    spec = net_spec(seen, recipe, options)
+    data = [seen] * len(methods) if isinstance(seen, Seen) else list(seen)
+    memos = list(memo) if isinstance(memo, Sequence) else [memo or Memo()] * len(methods)
+    spec = net_spec(data[0], recipe, options)
+    if any(net_spec(other, recipe, options) != spec for other in data[1:]):
+        raise DazooError("runs on samples of different shapes do not train as one group")
+    if any(method.part_lr() != first.part_lr() for method in methods[1:]):
+        raise DazooError("runs whose parts have different learning rates do not train as one group")
     prepare = preparer(spec, recipe.augment, recipe.channels_last, recipe.test_view)
     members: list[Member] = []
     for i, (method, seed) in enumerate(zip(methods, seeds)):
-        check_fit(type(method), seen)
-        net = _start_net(method, seen, seed, options, spec, memo)
+        check_fit(type(method), data[i])
+        net = _start_net(method, data[i], seed, options, spec, memos[i])
         if method.needs_batch_norm and not any(isinstance(m, _BatchNorm) for m in net.body.modules()):
             raise DazooError(
                 f"method {method.name!r} acts on batch normalisation and this network has none; use a recipe with "
@@ -245,8 +255,10 @@ def fit_group(
             if rate == 0:
                 net.get_submodule(part).requires_grad_(False)
         net = _place(net, spec, recipe, device)
-        feed = Feed(seen, method, prepare, recipe.batch, seed, device, recipe.cycle)
+        feed = Feed(data[i], method, prepare, recipe.batch, seed, device, recipe.cycle)
         members.append(Member(method, net, feed, prepare, notes=notes[i] if notes else []))
+    if len({(m.feed.epoch, m.feed.per_epoch) for m in members}) > 1:
+        raise DazooError("runs with epochs of different lengths do not train as one group")
     recipe = recipe.counted(members[0].feed.per_epoch)
     steps = recipe.few_steps if recipe.few_steps and not first.uses_source else recipe.steps
 

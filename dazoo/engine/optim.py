@@ -90,20 +90,20 @@ class Update:
 
     def _move(self, share: _Share, grads: list[Tensor]) -> None:
         group = share.group
-        rest = {"maximize": False, "grad_scale": None, "found_inf": None}
         if self.adam:
             means, squares, steps = share.states
             torch._foreach_add_(steps, 1)
             kernel = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
             kernel(
                 share.params, grads, means, squares, [], steps, amsgrad=False, lr=group["lr"], beta1=group["betas"][0],
-                beta2=group["betas"][1], weight_decay=group["weight_decay"], eps=group["eps"], **rest,
+                beta2=group["betas"][1], weight_decay=group["weight_decay"], eps=group["eps"], maximize=False,
+                grad_scale=None, found_inf=None,
             )  # fmt: skip
             return
         torch._fused_sgd_(
             share.params, grads, share.states[0] if share.states else [], weight_decay=group["weight_decay"],
             momentum=group["momentum"], lr=group["lr"], dampening=0.0, nesterov=group["nesterov"],
-            is_first_step=False, **rest,
+            is_first_step=False, maximize=False, grad_scale=None, found_inf=None,
         )  # fmt: skip
 
 

@@ -141,6 +141,8 @@ class Loop:
             try:
                 return self._gradient_step(phase, moving, batch, t, look)
             except torch.cuda.OutOfMemoryError:
+                if len(self.members) > 1:  # whoever made the group makes smaller ones
+                    raise
                 if self.accumulate >= self.recipe.batch:
                     raise DazooError("out of CUDA memory even with one sample per micro-batch") from None
                 self.accumulate *= 2
@@ -284,7 +286,8 @@ class Loop:
             for part in fixed:
                 m.net.get_submodule(part).eval()
         if isinstance(self.learner, Stacked):
-            self.learner.template.net.train()
+            for mine, other in zip(self.learner.template.net.modules(), self.members[0].net.modules()):
+                mine.training = other.training
 
     def _refresh(self) -> None:
         for m, net in zip(self.members, self.learner.nets()):

@@ -1,0 +1,79 @@
+"""What stands around one run while it trains: its data, its method, and the looks at its checkpoints."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from dazoo.bench.evaluate import evaluate
+from dazoo.bench.keep import Keeper
+from dazoo.bench.metrics import effective_classes
+from dazoo.bench.plan import RunSpec
+from dazoo.core.types import Seen
+from dazoo.data.task import Task
+from dazoo.engine.fit import Checkpoint, FitResult
+from dazoo.methods.base import Method
+from dazoo.validators.base import Evidence, score_all
+
+
+@dataclass
+class Sitting:
+    """One run under observation.
+
+    Attributes:
+        notes: a row for every checkpoint, filled by ``look``.
+        looking, keeping: seconds spent on scores and metrics, and on keeping outputs.
+    """
+
+    spec: RunSpec
+    task: Task
+    seen: Seen
+    method: Method
+    notes: list[dict[str, Any]]
+    keeper: Keeper
+    warnings: list[str] = field(default_factory=list)
+    looking: float = 0.0
+    keeping: float = 0.0
+
+    def look(self, point: Checkpoint) -> None:
+        """Score a checkpoint and keep what it predicts."""
+        began = time.perf_counter()
+        evidence = Evidence(point.predictor, self.seen)
+        target = evaluate(self.task, point.predictor, (self.seen.target.x, evidence.target), strict=False)
+        scores, problems = score_all(self.spec.protocol.validators, evidence)
+        self.warnings.extend(p for p in problems if p not in self.warnings)
+        note = {"step": point.step, "fraction": point.fraction, "scores": scores, "target": target}
+        self.notes.append(note | {"predicted": predicted_classes(evidence)})
+        self.looking += time.perf_counter() - began
+        began = time.perf_counter()
+        self.keeper.add(len(self.notes) - 1, point.step, point.fraction, evidence, point.predictor)
+        self.keeping += time.perf_counter() - began
+
+    def close(self, result: FitResult, seconds: float) -> dict[str, Any]:
+        """What the run's record says of a fit that took ``seconds`` beside all looking and keeping."""
+        began = time.perf_counter()
+        kept = self.keeper.finish(len(self.notes), Evidence(result.predictor, self.seen))
+        self.keeping += time.perf_counter() - began
+        problem = [self.keeper.problem] if self.keeper.problem else []
+        return {
+            "curves": result.curves,
+            "warnings": [*result.warnings, *self.warnings, *problem],
+            "kept": kept,
+            "info": result.info,
+            "seconds": seconds,
+            "seconds_evaluation": self.looking,
+            "seconds_keeping": self.keeping,
+        }
+
+
+def predicted_classes(evidence: Evidence) -> dict[str, float] | None:
+    """Effective number of classes (exp of the entropy of their shares) predicted on the target, and among the source's
+    labels; None for regression. No label of the target is needed.
+    """
+    if evidence.n_classes == 0:
+        return None
+    labels = evidence.source_labels
+    found = effective_classes(evidence.target.labels.numpy(), evidence.n_classes)
+    known = float(evidence.n_classes) if labels is None else effective_classes(labels.cpu().numpy(), evidence.n_classes)
+    return {"target": round(found, 6), "source": round(known, 6)}
