@@ -8,11 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("benchmarks.peers", reason="needs the repository's root on the path")
 
+from benchmarks.peers.cases import Pair
 from benchmarks.peers.measure import Machine, Row, Side, take_turns, timed
+from benchmarks.peers.shallow import FEATURES, PEERS, pair_of
 from benchmarks.peers.tables import geometric_mean, summary, write
+from dazoo.core.setting import UNSUPERVISED
+from dazoo.core.types import Labeled, Seen, Unlabeled
+from dazoo.methods.base import create_method
+from dazoo.methods.classifiers import classifier
 
 Y = np.array([0, 1, 1, 0])
 
@@ -52,6 +59,7 @@ def test_means_leave_failures_out(tmp_path: Path) -> None:
         Row("these 2 in a row, sharing", "a->b", Side(1.0, 50.0), Side(1000.0, 50.0)),
     ]
     text = summary(rows)
+    assert "Slower than skada: none. Less accurate: none." in text
     assert "| fast | 2 | 2.00 | 10.00 | 4.0x | 60.00 | 50.00 |" in text
     assert "| broken | 1 | 1.00 | - | - | 50.00 | failed on 1 of 1 (ValueError: NaN) |" in text
     assert "finish: 6.0x." in text  # of 4 and 9; neither the failure nor the sum counts
@@ -60,3 +68,42 @@ def test_means_leave_failures_out(tmp_path: Path) -> None:
     stored = list(csv.DictReader(table.open()))
     assert len(stored) == 5 and stored[1]["speedup"] == "8.00"
     assert text in page.read_text()
+
+
+def test_a_table_per_peer_and_kind_of_features_with_what_falls_behind() -> None:
+    rows = [
+        Row("a", "x->y", Side(1.0, 50.0), Side(4.0, 50.0), peer="skada", features="SURF"),
+        Row("b", "x->y", Side(2.0, 40.0), Side(1.0, 60.0), peer="skada", features="SURF"),
+        Row("b", "y->x", Side(1.0, 50.0), Side(failure="ValueError: no"), peer="skada", features="SURF"),
+        Row("a", "x->y", Side(1.0, 50.0), Side(27.0, 50.0), peer="adapt", features="SURF"),
+    ]
+    text = summary(rows)
+    assert "## SURF, skada" in text and "## SURF, adapt" in text
+    assert "Slower than skada: b (0.50x). Less accurate: b (-20.00)." in text
+    assert "Slower than adapt: none. Less accurate: none." in text
+    assert "over all tables: 3.8x (3 rows)." in text  # the third root of 4 * 0.5 * 27
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_cases_name_methods_with_valid_settings(peer: str) -> None:
+    gen = torch.Generator().manual_seed(0)
+    x = torch.randn(30, 4, generator=gen, dtype=torch.float64)
+    y = torch.arange(30) % 3
+    pair = pair_of(Seen(Labeled(x, y, torch.zeros_like(y)), Unlabeled(x[:20] + 1), None, 3, "vector", UNSUPERVISED))
+    assert isinstance(pair, Pair) and pair.width > 0 and pair.top > 0 and len(pair.fx) == 0
+    cases = PEERS[peer]
+    assert len({c.name for c in cases}) == len(cases) >= 15
+    for case in cases:
+        method = create_method(case.method, **case.hparams(pair))
+        assert case.setting in method.settings
+        classifier(case.classifier)
+        assert set(case.features) <= set(FEATURES)
+
+
+def test_skada_predicts_classes_of_the_target() -> None:
+    pytest.importorskip("skada", reason="needs the extra 'peers'")
+    gen = np.random.default_rng(0)
+    xs, ys = gen.normal(size=(40, 3)) + 9 * (np.arange(40) % 2)[:, None], np.arange(40) % 2
+    pair = Pair(xs, ys, xs[:10] + 0.1, np.empty((0, 3)), np.empty(0, dtype=np.int64), 1.0, 1.0)
+    (case,) = [c for c in PEERS["skada"] if c.name == "source_only"]
+    assert np.array_equal(case.peer(pair), ys[:10])

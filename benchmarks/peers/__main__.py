@@ -22,7 +22,14 @@ def main() -> None:
     options = parser.parse_args()
     one_thread()
 
+    module = shallow if options.part == "shallow" else deep
+    packages = ["skada", "numpy", "scipy", "scikit-learn", "torch", "POT"]
+    machine = Machine.here([*packages, *(["adapt", "tensorflow", "cvxopt"] if module is shallow else ["skorch"])])
+    about, known = (module.__doc__ or "").strip(), []
+
     def report(row: Row) -> None:
+        known.append(row)
+        write(options.out, options.part, known, machine, about)  # what is measured survives an interruption
         print(
             f"{row.features[:4]:4s} {row.case:26s} {row.task:18s} "
             f"dazoo {row.ours.seconds:8.3f} s {row.ours.accuracy:6.2f} {row.ours.failure}"
@@ -31,13 +38,9 @@ def main() -> None:
             flush=True,
         )
 
-    restricted = {"peers": tuple(options.peers), "features": tuple(options.features)}
-    module = shallow if options.part == "shallow" else deep
-    rows = module.compare(options.data_root, options.only, report, **(restricted if module is shallow else {}))
-    packages = ["skada", "numpy", "scipy", "scikit-learn", "torch", "POT"]
-    extra = ["adapt", "tensorflow", "cvxopt"] if module is shallow else ["skorch"]
-    machine = Machine.here([*packages, *extra])
-    paths = write(options.out, options.part, rows, machine, (module.__doc__ or "").strip())
+    restricted = {"peers": tuple(options.peers), "features": tuple(options.features)} if module is shallow else {}
+    rows = module.compare(options.data_root, options.only, report, **restricted)
+    paths = write(options.out, options.part, rows, machine, about)
     print(summary(rows))
     print("written: " + ", ".join(str(p) for p in paths))
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.by_skada import SLOW, nearest
+from benchmarks.peers.by_skada import nearest
 from benchmarks.peers.cases import Case, Pair, Peer, fixed
 from dazoo.core.setting import FEW_LABELS
 from dazoo.methods.reweighting._lsif import LAMBDAS
 from dazoo.methods.reweighting._ratio import GRID
 
+SLOW = 2  # pairs for what needs a minute on the large ones
 QUIET: dict[str, Any] = {"verbose": 0, "copy": False, "random_state": 0}
 
 
@@ -100,12 +101,13 @@ def _boosted() -> Any:
 
 ADAPT: tuple[Case, ...] = (
     Case("sa", "sa", adapt(_made("SA", nearest, n_components=20), domain="tgt"), fixed(dim=20)),
-    Case("coral", "coral", adapt(_made("CORAL", nearest, lambda_=1.0), domain="tgt"), fixed(reg=1.0)),
+    Case("coral", "coral", adapt(_made("CORAL", nearest, lambda_=1.0), domain="tgt"), fixed(reg=1.0),
+         smallest=SLOW),
     Case("tca", "tca", _tca, fixed(dim=20, mu=1.0), smallest=SLOW),
     Case("fmmd", "fmmd", adapt(_made("fMMD", nearest, threshold=0.1), domain="tgt"), fixed(threshold=0.1),
-         smallest=SLOW),
+         smallest=1, features=("SURF",)),
     Case("kmm", "kmm", adapt(_made("KMM", gamma=lambda p: 1 / (2 * p.width**2))), classifier="ridge", smallest=SLOW),
-    Case("kliep", "kliep", adapt(_made("KLIEP", gamma=_gammas)), classifier="ridge", smallest=SLOW),
+    Case("kliep", "kliep", adapt(_made("KLIEP", gamma=_gammas)), classifier="ridge", smallest=1),
     Case("ulsif", "ulsif", adapt(_made("ULSIF", gamma=_gammas, lambdas=list(LAMBDAS))), classifier="ridge"),
     Case("rulsif", "rulsif", adapt(_made("RULSIF", gamma=_gammas, lambdas=list(LAMBDAS), alpha=0.5)),
          fixed(alpha=0.5), classifier="ridge"),
@@ -125,5 +127,5 @@ ADAPT: tuple[Case, ...] = (
     Case("regular_transfer", "regular_transfer", _from_source("RegularTransferLC", ridge, lambda_=1.0),
          classifier="ridge", setting=FEW_LABELS),
     Case("transfer_forest", "transfer_forest", _from_source("TransferForestClassifier", _forest, algo="ser"),
-         fixed(variant="ser", trees=50), classifier="ridge", setting=FEW_LABELS),
+         fixed(variant="ser", trees=50), classifier="ridge", smallest=1, setting=FEW_LABELS),
 )  # fmt: skip

@@ -75,18 +75,6 @@ def _tjm(pair: Pair) -> Any:
     return skada.make_da_pipeline(Normalizer(), adapter, Normalizer(), nearest())
 
 
-def _tsl(pair: Pair) -> Any:
-    import skada
-
-    return skada.TransferSubspaceLearning(nearest(), n_components=20, base_method="flda", mu=10.0, max_iter=50)
-
-
-def _location_scale(pair: Pair) -> Any:
-    import skada
-
-    return skada.make_da_pipeline(skada.MMDLSConSMappingAdapter(gamma=1 / pair.width, max_iter=5), nearest())
-
-
 def _emd(pair: Pair) -> Any:
     import skada
 
@@ -195,8 +183,6 @@ SKADA: tuple[Case, ...] = (
     Case("coral", "coral", skada(_coral), fixed(reg=1.0)),
     Case("tca", "tca", skada(_tca), fixed(dim=20, mu=1.0)),
     Case("tjm", "tjm", skada(_tjm), fixed(dim=20, lam=1.0, rounds=1), smallest=SLOW),
-    Case("tsl", "tsl", skada(_tsl), fixed(dim=20, lam=10.0, iterations=50), smallest=1),
-    Case("mmd_location_scale", "mmd_location_scale", skada(_location_scale), fixed(iterations=5), smallest=1),
     Case("ot_linear", "ot_linear", skada(_linear), fixed(reg=1.0)),
     Case("ot_emd", "ot_emd", skada(_emd)),
     Case("ot_sinkhorn", "ot_sinkhorn", skada(_sinkhorn(None)), fixed(reg=0.1), smallest=SLOW, features=("SURF",)),
@@ -206,7 +192,7 @@ SKADA: tuple[Case, ...] = (
          fixed(reg=0.1, class_weight=0.1, rounds=10, iterations=200), smallest=SLOW),
     Case("ot_label_prop", "ot_label_prop", skada(_labels)),
     Case("jdot", "jdot", skada(_jdot), fixed(rounds=10)),
-    Case("dasvm, two classes", "dasvm", skada(_dasvm, named=False), fixed(rounds=10), two=True),
+    Case("dasvm, two classes", "dasvm", skada(_dasvm, named=False), fixed(rounds=10), smallest=1, two=True),
     Case("kmm", "kmm", skada(_kmm), classifier="ridge"),
     Case("kliep", "kliep", skada(_kliep), classifier="ridge", smallest=SLOW),
     Case("kde_ratio", "kde_ratio", skada(_density), classifier="ridge", smallest=SLOW),

@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.peers.cases import TARGET
 from benchmarks.peers.measure import Row, Run, take_turns
-from benchmarks.peers.shallow import DOMAINS, TARGET
+from benchmarks.peers.shallow import DOMAINS
 from dazoo.core.hparam import space
 from dazoo.core.types import Seen
 from dazoo.data.registry import load_domain

@@ -55,8 +55,7 @@ class Tjm(FeatureMap):
         """Alternate between the pencil and the sample weights."""
         p = problem(seen, ctx, "linear", self.unit_norm)
         both, n_s = torch.cat([p.xs, p.xt]), len(p.xs)
-        values, vectors = eigh(p.scatter)
-        root = vectors * values.clamp(min=0).sqrt()  # K H K = X root root' X'
+        root = root_of(p.scatter, both)  # K H K = X root root' X'
         contrast = (p.xs.mean(0) - p.xt.mean(0)) / (1 / n_s + 1 / len(p.xt)) ** 0.5
         tall, matched = product(both, root), both @ contrast
         g = torch.ones(len(both), dtype=both.dtype, device=both.device)
@@ -67,6 +66,14 @@ class Tjm(FeatureMap):
             # rows that have vanished keep a large, finite weight
             g[:n_s] = 1 / (2 * norms.clamp(min=1e-10 * float(norms.max().clamp(min=1e-300))))
         return p.aligned(product(both.T, a))
+
+
+def root_of(scatter: Tensor, both: Tensor) -> Tensor:
+    """A root with root root' = ``scatter`` of ``both`` (n, r): the centred samples where there are fewer than r."""
+    if len(both) < both.shape[1]:
+        return (both - both.mean(0)).T
+    values, vectors = eigh(scatter)
+    return vectors * values.clamp(min=0).sqrt()
 
 
 def solve(tall: Tensor, matched: Tensor, g: Tensor, lam: float, k: int) -> Tensor:
