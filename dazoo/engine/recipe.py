@@ -31,7 +31,8 @@ class Recipe:
             ``sigmoid_step``: 2 / (1 + exp(-i / 1000)) - 1 over the iteration i; ``constant``: 1.
         augment: ``none``, ``weak`` (random crop and flip for images) or ``resized`` (crop of random size and shape and
             flip for images; other samples as ``weak``).
-        precision: ``fp32``, ``bf16`` or ``fp16`` (fp16 on CUDA only).
+        precision: ``fp32``, ``bf16`` or ``fp16`` (fp16 on CUDA only) inside the parts of the network; losses are
+            always computed in float32.
         accumulate: micro-batches per step. recompute: activation checkpointing in the backbone.
         grad_clip: largest gradient norm, 0 for none.
         few_steps: iterations of methods that start from a fitted model and train on few labels; 0 means ``steps``.

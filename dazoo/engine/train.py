@@ -20,6 +20,7 @@ from dazoo.core.types import Labeled, Prediction
 from dazoo.engine.feed import Feed, Preparer
 from dazoo.engine.learner import Alone, Learner, Stacked, Terms, stack_batches
 from dazoo.engine.optim import Update, make_optimizer
+from dazoo.engine.precision import parts_in
 from dazoo.engine.predictor import run_batched
 from dazoo.engine.recipe import Recipe
 from dazoo.engine.watch import MARK, Looks, answers, gradient_shares, look_steps, probed
@@ -196,7 +197,8 @@ class Loop:
     def _terms(self, phase: Phase, batch: Batch, t: Progress, watch: tuple[str, ...] = ()) -> Terms:
         if self.recipe.precision == "fp32":
             return self.learner.terms(phase, batch, t, watch)
-        with torch.autocast(self.device.type, _DTYPES[self.recipe.precision]):
+        net = self.learner.net if isinstance(self.learner, Alone) else self.learner.template.net
+        with parts_in(net, self.device.type, _DTYPES[self.recipe.precision]):
             return self.learner.terms(phase, batch, t, watch)
 
     def _gradients(self, terms: Terms, leaves: list[Tensor], share: float, keep: bool = False) -> list[Tensor | None]:
@@ -352,7 +354,7 @@ class Loop:
         return self.members
 
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class LazyLook(Look):
