@@ -59,7 +59,7 @@ def _label(lines: list[str]) -> str:
 def _matrix(line: str, follower: str, names: Collection[str]) -> str | None:
     """Two lines with brackets one above the other as a matrix of two rows."""
     at = len(follower) - len(follower.lstrip())
-    if not (follower.lstrip().startswith("[") and at > 8 and line[at : at + 1] == "["):
+    if not (follower.lstrip().startswith("[") and at > 2 and line[at : at + 1] == "["):
         return None
     end = line.index("]", at)
     cells = [re.split(r"\s{2,}", part.strip(" []")) for part in (line[at : end + 1], follower[at:])]
