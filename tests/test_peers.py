@@ -15,7 +15,7 @@ pytest.importorskip("benchmarks.peers", reason="needs the repository's root on t
 from benchmarks.peers.cases import Pair
 from benchmarks.peers.measure import Machine, Row, Side, take_turns, timed
 from benchmarks.peers.shallow import FEATURES, PEERS, pair_of
-from benchmarks.peers.tables import geometric_mean, summary, write
+from benchmarks.peers.tables import geometric_mean, read, summary, write
 from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.methods.base import create_method
@@ -68,6 +68,8 @@ def test_means_leave_failures_out(tmp_path: Path) -> None:
     stored = list(csv.DictReader(table.open()))
     assert len(stored) == 5 and stored[1]["speedup"] == "8.00"
     assert text in page.read_text()
+    again = read(table)
+    assert summary(again) == text and [r.theirs.failure for r in again] == [r.theirs.failure for r in rows]
 
 
 def test_a_table_per_peer_and_kind_of_features_with_what_falls_behind() -> None:

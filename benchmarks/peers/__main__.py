@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.peers import deep, shallow
 from benchmarks.peers.measure import Machine, Row, one_thread
-from benchmarks.peers.tables import summary, write
+from benchmarks.peers.tables import read, summary, write
 
 
 def main() -> None:
@@ -26,6 +26,12 @@ def main() -> None:
     packages = ["skada", "numpy", "scipy", "scikit-learn", "torch", "POT"]
     machine = Machine.here([*packages, *(["adapt", "tensorflow", "cvxopt"] if module is shallow else ["skorch"])])
     about, known = (module.__doc__ or "").strip(), []
+    if module is shallow:  # what was not asked for now stays as it was measured
+        anew = {(kind, peer) for kind in options.features for peer in options.peers}
+        known = [
+            r for r in read(options.out / "shallow.csv")
+            if (r.features, r.peer) not in anew or (options.only and r.case not in options.only)
+        ]  # fmt: skip
 
     def report(row: Row) -> None:
         known.append(row)
@@ -39,9 +45,9 @@ def main() -> None:
         )
 
     restricted = {"peers": tuple(options.peers), "features": tuple(options.features)} if module is shallow else {}
-    rows = module.compare(options.data_root, options.only, report, **restricted)
-    paths = write(options.out, options.part, rows, machine, about)
-    print(summary(rows))
+    module.compare(options.data_root, options.only, report, **restricted)
+    paths = write(options.out, options.part, known, machine, about)
+    print(summary(known))
     print("written: " + ", ".join(str(p) for p in paths))
 
 

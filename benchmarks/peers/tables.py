@@ -39,6 +39,22 @@ def write(folder: Path, part: str, rows: Sequence[Row], machine: Machine, about:
     return [table, page]
 
 
+def read(path: Path) -> list[Row]:
+    """The rows of a CSV that ``write`` wrote, none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [
+            Row(
+                line["case"], line["task"], *(
+                    Side(float(line[f"{side}_seconds"]), float(line[f"{side}_accuracy"]), line[f"{side}_failure"])
+                    for side in ("dazoo", "peer")
+                ), int(line["steps"]), line["peer"], line["features"],
+            )
+            for line in csv.DictReader(file)
+        ]  # fmt: skip
+
+
 def speedup(row: Row) -> float:
     """Seconds of the peer over seconds of dazoo; NaN where a side failed."""
     return row.theirs.seconds / row.ours.seconds

@@ -17,9 +17,7 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "POT")
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("results/scaling"))
-    parser.add_argument(
-        "--only", nargs="*", default=[], metavar="CASE", help="names of cases"
-    )
+    parser.add_argument("--only", nargs="*", default=[], metavar="CASE", help="names of cases")
     parser.add_argument("--n", nargs="*", type=int, default=list(SIZES), help="samples per domain")
     parser.add_argument("--d", type=int, default=256, help="features")
     parser.add_argument("--classifier", default="logistic", help="what the methods finish with")
