@@ -7,7 +7,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from dazoo.engine.optim import Update, make_optimizer
 from dazoo.engine.precision import parts_in
 from dazoo.engine.predictor import run_batched
 from dazoo.engine.recipe import Recipe
-from dazoo.engine.watch import MARK, Looks, answers, gradient_shares, look_steps, probed
+from dazoo.engine.watch import Looks, look_steps, measure, probed
 from dazoo.methods.base import Batch, GradientMethod, Look, Phase, Progress
 from dazoo.nets.net import Net
 
@@ -261,22 +260,11 @@ class Loop:
                     m.curves.setdefault(name, []).append((self.step, row[i]))
 
     def _look(self, phase: Phase, moving: list[str], batch: Batch, t: Progress) -> Terms:
-        """The terms of a phase, measured; see ``engine.watch``. A device without the memory for it is left alone."""
-        parts = self.members[0].method.discriminators
-        found = self._terms(phase, batch, t, parts)
-        terms = {k: v for k, v in found.items() if not k.startswith(MARK)}
-        names = probed(moving)
-        with suppress(torch.cuda.OutOfMemoryError):
-            leaves = [self.learner.parameters[n] for n in names]
-            for name, shares in gradient_shares(terms, names, leaves, self.learner.norms, self.scaler.scale).items():
-                for m, share in zip(self.members, shares.tolist()):
-                    m.looks.add_share(name, self.step, share)
-        for part in (p for p in parts if MARK + p in found):
-            output = found[MARK + part].reshape(len(self.members), -1, found[MARK + part].shape[-1])
-            n_source = batch.xs.shape[0 if isinstance(self.learner, Alone) else 1]
-            for m, rows in zip(self.members, output):
-                m.looks.add_answer(part, self.step, answers(rows.cpu(), n_source))
-        return terms
+        """The terms of a phase, measured; see ``engine.watch``."""
+        found = self._terms(phase, batch, t, self.members[0].method.discriminators)
+        n_source = batch.xs.shape[0 if isinstance(self.learner, Alone) else 1]
+        looks, leaves = [m.looks for m in self.members], {n: self.learner.parameters[n] for n in probed(moving)}
+        return measure(looks, found, leaves, self.learner.norms, self.scaler.scale, n_source, self.step)
 
     def _modes(self) -> None:
         """Training mode everywhere but in parts that are held fixed, whose statistics must not move."""

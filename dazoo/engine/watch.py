@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -63,6 +64,31 @@ def look_steps(steps: int) -> frozenset[int]:
     """The steps of a run at which to look: the middles of equal parts of it."""
     looks = min(LOOKS, steps)
     return frozenset(int(steps * (i + 0.5) / looks) for i in range(looks))
+
+
+def measure(
+    looks: Sequence[Looks],
+    found: Mapping[str, Tensor],
+    leaves: Mapping[str, Tensor],
+    norms: Callable[[Sequence[Tensor]], Tensor],
+    scale: Callable[[Tensor], Tensor],
+    n_source: int,
+    step: int,
+) -> dict[str, Tensor]:
+    """Enter a look at every member of a stack, and return the terms in ``found`` (see ``with_outputs``) alone.
+
+    A device without the memory for further gradients is left alone. Arguments as of ``gradient_shares``.
+    """
+    terms = {k: v for k, v in found.items() if not k.startswith(MARK)}
+    with suppress(torch.cuda.OutOfMemoryError):
+        for name, shares in gradient_shares(terms, list(leaves), list(leaves.values()), norms, scale).items():
+            for mine, share in zip(looks, shares.tolist()):
+                mine.add_share(name, step, share)
+    for mark, output in found.items():
+        if mark.startswith(MARK):
+            for mine, rows in zip(looks, output.reshape(len(looks), -1, output.shape[-1])):
+                mine.add_answer(mark.removeprefix(MARK), step, answers(rows.cpu(), n_source))
+    return terms
 
 
 # -- gradient shares ----------------------------------------------------------------------------------------------
