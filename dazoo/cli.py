@@ -99,11 +99,16 @@ def report(
         str | None, typer.Option(help="A validator, 'last' or 'oracle' instead of the suite's rule.")
     ] = None,
     metric: Annotated[str | None, typer.Option(help="A target metric instead of the suite's.")] = None,
+    scatter: Annotated[str, typer.Option(help="Projection of the features on the page: pca or tsne.")] = "pca",
+    scatter_methods: Annotated[
+        str | None, typer.Option(help="Methods whose features are shown, separated by commas, instead of a choice.")
+    ] = None,
 ) -> None:
     """Rebuild leaderboard and tables of a result folder from its records alone."""
     from dazoo.cli_run import show_report
 
-    show_report(folder, select_by, metric)
+    chosen = [m.strip() for m in (scatter_methods or "").split(",") if m.strip()]
+    show_report(folder, select_by, metric, scatter, chosen)
 
 
 @app.command()

@@ -42,9 +42,11 @@ def run_suite(suite: str, **options: Any) -> None:
         )
 
 
-def show_report(folder: Path, select_by: str | None, metric: str | None) -> None:
+def show_report(
+    folder: Path, select_by: str | None, metric: str | None, scatter: str = "pca", methods: list[str] | None = None
+) -> None:
     """Rebuild and print a leaderboard."""
-    show(report(folder, select_by, metric))
+    show(report(folder, select_by, metric, scatter, methods or []))
 
 
 def show_ledger(folders: list[Path], published: Path | None, rows: Path | None, out: Path | None) -> None:

@@ -1,15 +1,12 @@
-"""The page in a real headless browser: sorting, filtering, no errors on the console, no requests, narrow and wide.
+"""The page in a real headless browser: sorting, filtering, the runs behind numbers, keys, phones, light and dark.
 
-The page is opened with a probe appended to it that uses it as a reader would and leaves what it saw in the document.
+Chromium is driven over its debugging pipe (``browser_tools``), so that keys are real and narrow screens narrow.
 """
 
 from __future__ import annotations
 
 import http.server
 import json
-import re
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,53 +14,18 @@ from typing import Any
 
 import pytest
 
-from dazoo.bench.report import report
+from dazoo.bench.report import load_report, report
+from dazoo.bench.scatter import FILE, FORMAT, choose
 from dazoo.bench.store import Writer
 from tests.bench_tools import accuracies, write_run
+from tests.browser_tools import CHROMIUM, Browser
 
-CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed; apt install chromium")
 
-EARS = """
-<script>
-window.trouble = [];
-addEventListener("error", (e) => trouble.push(String(e.message || e.target.outerHTML)), true);
-addEventListener("unhandledrejection", (e) => trouble.push(String(e.reason)));
-addEventListener("securitypolicyviolation", (e) => trouble.push(e.blockedURI));
-for (const kind of ["error", "warn"]) { const old = console[kind];
-  console[kind] = (...all) => { trouble.push(all.join(" ")); old(...all); }; }
-</script>
-"""
-PROBE = """
-<script>
-(() => {
-  const seen = {};
-  const names = () => [...document.querySelectorAll("#board tbody tr")].filter((r) => !r.hidden)
-    .map((r) => r.dataset.name);
-  const heads = [...document.querySelectorAll("#board thead th")];
-  const press = (i) => heads[i].querySelector("button").click();
-  seen.start = names();
-  press(1); seen.best = names(); seen.sort = heads[1].getAttribute("aria-sort");
-  press(1); seen.worst = names();
-  press(0); seen.alphabet = names();
-  const set = (id, value) => { const box = document.getElementById(id); box.value = value;
-    box.dispatchEvent(new Event("input")); };
-  set("f-name", "CORAL"); seen.named = names(); seen.count = document.getElementById("count").textContent;
-  set("f-name", ""); set("f-family", "moment"); seen.family = names(); set("f-family", "");
-  const mark = document.getElementById("f-mark"); mark.checked = false; mark.dispatchEvent(new Event("input"));
-  seen.unmarked = names();
-  mark.checked = true; mark.dispatchEvent(new Event("input"));
-  for (const d of document.querySelectorAll("details")) d.open = true;
-  seen.rules = [...document.querySelectorAll("#rules thead th.oracle")].map((h) => h.textContent);
-  seen.overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
-  seen.width = innerWidth;
-  seen.requests = performance.getEntriesByType("resource").map((e) => e.name);
-  seen.trouble = window.trouble;
-  const out = document.createElement("pre"); out.id = "seen"; out.textContent = JSON.stringify(seen);
-  document.body.append(out);
-})();
-</script>
-"""
+NAMES = '[...document.querySelectorAll("#board tbody tr")].filter((r) => !r.hidden).map((r) => r.dataset.name)'
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+PANEL = 'document.getElementById("panel").open'
+FOCUS = 'document.activeElement.getAttribute("aria-label") || document.activeElement.id'
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +42,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 status = "failed" if label == "broken" and seed else "ok"
                 setting = "oracle" if label == "target_oracle" else "unsupervised"
                 family = families.get(label, "other")
-                write_run(writer, label, task, seed, 0, scores, points, status=status, setting=setting, family=family)
+                collapsed = [{"target": 1.2, "source": 10.0}] * 2 if label == "coral" and task == "toy/a->b" else None
+                curves = {"cls": [(s, 1 / (s + 1)) for s in range(60)]} if "deep" in label else None
+                write_run(
+                    writer, label, task, seed, 0, scores, points, status=status, setting=setting, family=family,
+                    curves=curves, predicted=collapsed,
+                )  # fmt: skip
+    panel = {"source": [[0, 0], [9, 9]], "target": [[500, 1000]], "source_class": [0, 1], "target_class": [1]}
+    panels = {w.name("pca"): {**panel, "of": [20, 10]} for w in choose(load_report(folder))}
+    (folder / FILE).write_text(json.dumps({"format": FORMAT, "panels": panels}))
     report(folder)
     return folder / "leaderboard.html"
 
@@ -98,11 +68,7 @@ class _Counting(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def served(page: Path) -> Iterator[str]:
-    """Where the probed page is served, by a server that counts what is asked of it."""
-    text = page.read_text(encoding="utf-8")
-    probed = text.replace("<head>", "<head>" + EARS, 1).replace("</body>", PROBE + "</body>", 1)
-    assert probed.count("<script>") == text.count("<script>") + 2
-    (page.parent / "probed.html").write_text(probed, encoding="utf-8")
+    """Where the page is served, by a server that counts what is asked of it."""
     handler = type("Handler", (_Counting,), {"asked": []})
 
     def make(*args: Any) -> _Counting:
@@ -110,45 +76,121 @@ def served(page: Path) -> Iterator[str]:
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), make)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/probed.html"
+    yield f"http://127.0.0.1:{server.server_port}/leaderboard.html"
     server.shutdown()
-    assert set(handler.asked) <= {"/probed.html", "/favicon.ico"}, "the page asked for something of its own"
+    assert set(handler.asked) == {"/leaderboard.html"}, "the page asked for something of its own"
 
 
-def chromium(url: str, width: int, profile: Path, *more: str) -> str:
-    assert CHROMIUM is not None
-    command = [
-        CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-        "--disable-background-networking", f"--user-data-dir={profile}", f"--window-size={width},900",
-        "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1", *more, url,
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+def press(browser: Browser, column: int) -> None:
+    browser.run(f'document.querySelectorAll("#board thead th")[{column}].querySelector("button").click()')
+
+
+def enter(browser: Browser, name: str, value: str) -> None:
+    box = f'document.getElementById("{name}")'
+    browser.run(f'{box}.value = "{value}"; {box}.dispatchEvent(new Event("input", {{bubbles: true}}))')
+
+
+@pytest.mark.parametrize(("width", "dark"), [(390, True), (1280, False)])
+def test_the_page_works_in_a_browser(served: str, browser: Browser, width: int, dark: bool) -> None:
+    browser.open(served, width, dark=dark)
+    start = browser.run(NAMES)
+    assert start == ["target_oracle", "deep_coral", "coral", "source_only", "broken"]
+    press(browser, 1)
+    assert browser.run(NAMES) == start
+    assert browser.run('document.querySelectorAll("#board thead th")[1].ariaSort') == "descending"
+    press(browser, 1)
+    assert browser.run(NAMES) == ["source_only", "coral", "deep_coral", "target_oracle", "broken"]
+    press(browser, 0)
+    assert browser.run(NAMES) == sorted(start)
+    enter(browser, "f-name", "CORAL")
+    assert browser.run(NAMES) == ["coral", "deep_coral"]
+    assert browser.run('document.getElementById("count").textContent') == "2 of 5 methods"
+    enter(browser, "f-name", "")
+    enter(browser, "f-family", "moment")
+    assert browser.run(NAMES) == ["coral", "deep_coral"]
+    enter(browser, "f-family", "")
+    browser.run('document.getElementById("f-mark").click()')
+    assert browser.run(NAMES) == ["broken", "coral", "deep_coral", "source_only"]
+    assert browser.run('document.querySelector("#rules thead th.oracle").textContent') == "oracle (target labels)"
+    browser.run('for (const d of document.querySelectorAll("details")) d.open = true')
+    assert browser.run("innerWidth") == width and browser.run(OVERFLOW) == 0, "wide tables scroll in their own box"
+    background = browser.run("getComputedStyle(document.body).backgroundColor")
+    assert background == ("rgb(17, 22, 28)" if dark else "rgb(255, 255, 255)")
+    assert browser.trouble() == [] and browser.requests() == [served]
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_keys_open_the_runs_behind_a_number_and_focus_returns(served: str, browser: Browser, width: int) -> None:
+    browser.open(served, width)
+    browser.run('document.querySelector("#grid tbody button").focus()')
+    browser.key("ArrowDown")
+    browser.key("ArrowRight")
+    assert browser.run(FOCUS) == "71.0: runs of deep_coral on a->c"
+    browser.key("Enter")
+    assert browser.run(PANEL) and browser.run(FOCUS) == "panel-title"
+    text = browser.run('document.getElementById("panel-body").textContent')
+    for part in (
+        "71.00 ± 1.00", "mean over 3 seeds", "chosen by: info_max", "checkpoint2 of 2, step 2 of 2", "seed 2, trial 0",
+        "info_max 0.2, entropy 0.1", "accuracy 0.72", "started2024-01-01T00:00:00", "run key",
+        "dazoo run SUITE.yaml --methods deep_coral --tasks 'a->c' --seeds 3",
+    ):  # fmt: skip
+        assert part in text, part
+    assert browser.run('document.getElementById("panel").getBoundingClientRect().right') <= width
+    assert browser.run(OVERFLOW) == 0
+    browser.key("Escape")
+    assert not browser.run(PANEL) and browser.run(FOCUS) == "71.0: runs of deep_coral on a->c"
+    browser.key("Tab")  # the table is one stop, so Tab leaves it
+    assert not browser.run('document.activeElement.matches("#grid button")')
+    assert browser.trouble() == []
+
+
+def test_every_number_opens_and_failures_and_findings_are_told(served: str, browser: Browser) -> None:
+    browser.open(served, 1280)
+    cells = browser.run('document.querySelectorAll("td.open").length')
+    assert cells == browser.run('document.querySelectorAll("td.open > button").length') == 5 + 5 * 12
+    opened = browser.run("""[...document.querySelectorAll("td.open > button")].map((b) => {
+      b.click(); const text = document.getElementById("panel-body").textContent;
+      document.getElementById("panel").close();
+      return [b.closest("tr").dataset.name, b.parentElement.dataset.t, text]; })""")
+    for name, task, text in opened:
+        assert f"--methods {name}" in text and "run key" in text
+        assert ("There is no number here" in text and "ValueError: it broke" in text) == (name == "broken")
+        assert ("⚠ collapse" in text) == (name == "coral" and task in ("-1", "0"))
+    flags = "document.querySelector('#board tr[data-name=\"coral\"] .flags.wide').textContent"
+    assert "collapse" in browser.run(flags)
+    assert browser.trouble() == []
+
+
+def test_curves_and_scatter_are_drawn(served: str, browser: Browser) -> None:
+    browser.open(served, 390)
+    heads = '[...document.querySelectorAll("#curves figcaption")].map((f) => f.textContent)'
+    assert browser.run(heads) == [
+        "loss: cls", "validator: info_max (chooses)", "validator: entropy", "accuracy (oracle: target labels)",
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-    return done.stdout
+    assert browser.run('document.querySelector("#curves path").getAttribute("d").split("L").length') == 40
+    assert browser.run('document.getElementById("c-run").options.length') == 36
+    enter(browser, "c-beside", "deep_coral")
+    assert "Dashed" in browser.run('document.getElementById("curves").textContent')
+    titles = browser.run('[...document.querySelectorAll("#scatter figcaption")].map((f) => f.textContent)')
+    assert titles == ["before adaptation: source_only, seed 0", "best: deep_coral, seed 0", "worst: coral, seed 0"]
+    assert browser.run('document.querySelectorAll("#scatter path.source").length') == 6
+    assert browser.run('document.querySelector("#scatter path.target").classList.contains("c1")')
+    browser.run('document.querySelector("#s-legend button").click()')
+    assert browser.run('document.querySelectorAll("#scatter path.dim").length') == 6
+    assert browser.trouble() == []
 
 
-@pytest.mark.parametrize("width", [500, 1400])
-def test_the_page_works_in_a_browser(served: str, tmp_path: Path, width: int) -> None:
-    dom = chromium(served, width, tmp_path / "profile", "--dump-dom")
-    match = re.search(r'<pre id="seen">(.*?)</pre>', dom, re.S)
-    assert match is not None, "the probe did not run to its end"
-    seen = json.loads(match[1].replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&"))
-    assert seen["trouble"] == [] and seen["requests"] == []
-    assert seen["start"] == ["target_oracle", "deep_coral", "coral", "source_only", "broken"]
-    assert seen["best"] == seen["start"] and seen["sort"] == "descending"
-    assert seen["worst"] == ["source_only", "coral", "deep_coral", "target_oracle", "broken"]
-    assert seen["alphabet"] == sorted(seen["start"])
-    assert seen["named"] == ["coral", "deep_coral"] and seen["count"] == "2 of 5 methods"
-    assert seen["family"] == ["coral", "deep_coral"]
-    assert seen["unmarked"] == ["broken", "coral", "deep_coral", "source_only"]
-    assert seen["rules"] == ["oracle (target labels)"]
-    assert seen["width"] == width and seen["overflow"] == 0, "wide tables scroll in a box of their own"
-
-
-@pytest.mark.parametrize("width", [500, 1400])
-def test_the_page_is_painted(page: Path, tmp_path: Path, width: int) -> None:
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_is_painted(page: Path, browser: Browser, tmp_path: Path, width: int) -> None:
     from PIL import Image
 
-    shot = tmp_path / "shot.png"
-    chromium(page.as_uri(), width, tmp_path / "profile", f"--screenshot={shot}")
-    with Image.open(shot) as image:
+    browser.open(page.as_uri(), width)
+    browser.shot(tmp_path / "shot.png")
+    with Image.open(tmp_path / "shot.png") as image:
         assert image.width == width and len(image.convert("RGB").getcolors(1 << 20) or []) > 20

@@ -51,7 +51,7 @@ def test_pages_hold_the_figures_and_files_are_written(tmp_path: Path) -> None:
     demsar(tmp_path)
     report(tmp_path, "last")
     page = (tmp_path / "leaderboard.html").read_text()
-    drawings = re.findall(r"<svg.*?</svg>", page, re.S)
+    drawings = re.findall(r'<svg class="figure".*?</svg>', page, re.S)
     assert len(drawings) == 2
     for text in drawings:
         assert ElementTree.fromstring(text).tag == "svg"

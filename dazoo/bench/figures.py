@@ -22,11 +22,16 @@ if TYPE_CHECKING:
     from dazoo.bench.report import Report
 
 ANCHORS = {"start": "left", "middle": "center", "end": "right"}
+STYLES = {"axis": ("black", 1.0), "thin": ("gray", 0.8), "strong": ("black", 3.0), "data": ("#0b5cad", 1.6)}
+PALETTE = (
+    "#cc6677", "#332288", "#b8a22b", "#117733", "#4aa8d8", "#882255", "#44aa99", "#777711", "#aa4499", "#777777",
+)  # fmt: skip
+"""Ten colours after Paul Tol's muted scheme, apart for colour-blind readers too; further classes share the last."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A straight line; ``kind`` is axis, thin or strong."""
+    """A straight line; ``kind`` is axis, thin, strong or data."""
 
     x1: float
     y1: float
@@ -43,6 +48,16 @@ class Dot:
     y: float
     title: str
     full: bool = True
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One sample of a scatter: a ring for the source, a triangle for the target; ``shade`` numbers its colour."""
+
+    x: float
+    y: float
+    shade: int
+    target: bool
 
 
 @dataclass(frozen=True)
@@ -64,7 +79,7 @@ class Figure:
     title: str
     width: float
     height: float
-    parts: tuple[Line | Dot | Word, ...]
+    parts: tuple[Line | Dot | Mark | Word, ...]
 
     def svg(self) -> str:
         """Inline SVG that takes its colours from the page."""
@@ -88,11 +103,15 @@ class Figure:
         axes.axis("off")
         for p in self.parts:
             if isinstance(p, Line):
-                style = {"axis": ("black", 1.0), "thin": ("gray", 0.8), "strong": ("black", 3.0)}[p.kind]
+                style = STYLES[p.kind]
                 axes.plot([p.x1, p.x2], [p.y1, p.y2], color=style[0], linewidth=style[1], solid_capstyle="butt")
             elif isinstance(p, Dot):
                 face = "#0b5cad" if p.full else "white"
                 axes.plot([p.x], [p.y], "o", markersize=6, color="#0b5cad", markerfacecolor=face)
+            elif isinstance(p, Mark):
+                color = PALETTE[p.shade % len(PALETTE)]
+                face = color if p.target else "none"
+                axes.plot([p.x], [p.y], "^" if p.target else "o", ms=4, color=color, markerfacecolor=face, mew=0.8)
             else:
                 color = "#54616f" if p.soft else "black"
                 # a dollar sign would start a formula
@@ -104,18 +123,23 @@ class Figure:
         return paths
 
 
-def _svg(p: Line | Dot | Word) -> str:
+def _svg(p: Line | Dot | Mark | Word) -> str:
     if isinstance(p, Line):
         return f'<line class="{p.kind}" x1="{p.x1:.1f}" y1="{p.y1:.1f}" x2="{p.x2:.1f}" y2="{p.y2:.1f}"/>'
     if isinstance(p, Dot):
         kind = "full" if p.full else "ring"
         return f'<circle class="{kind}" cx="{p.x:.1f}" cy="{p.y:.1f}" r="5"><title>{escape(p.title)}</title></circle>'
+    if isinstance(p, Mark):
+        shape = (
+            f"M{p.x:.1f} {p.y - 4:.1f}l4 7h-8z" if p.target else f"M{p.x - 3:.1f} {p.y:.1f}a3 3 0 1 0 6 0a3 3 0 1 0-6 0"
+        )
+        return f'<path class="{"target" if p.target else "source"} c{p.shade}" d="{shape}"/>'
     soft = ' class="soft"' if p.soft else ""
     return f'<text{soft} x="{p.x:.1f}" y="{p.y:.1f}" text-anchor="{p.anchor}">{escape(p.text)}</text>'
 
 
 def figures(made: Report) -> list[Figure]:
-    """The figures that the records allow."""
+    """The figures of the leaderboard that the records allow."""
     return [f for f in (critical_differences(made), pareto(made)) if f is not None]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,9 +15,11 @@ from dazoo.data.registry import split_name
 
 if TYPE_CHECKING:
     from dazoo.bench.report import Report
+    from dazoo.bench.select import Cell
     from dazoo.bench.table import Row
 
 LEVEL = 0.05
+WIDE = 7
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -32,8 +35,9 @@ def latex(made: Report, digits: int = 1) -> str:
     """A ``table`` with booktabs rules: tasks as columns, the mean last.
 
     The best number of a column is bold, the second underlined (ties share it), among methods that see no target
-    label; the others stand apart below a rule. Standard deviations over seeds where there are several. A dagger marks
-    methods that are worse than the best one over tasks (Wilcoxon, Holm-corrected, 5 %).
+    label; the others stand apart below a rule. Standard deviations over seeds where there are several, that of the mean
+    from each seed's mean over tasks. A dagger marks methods that are worse than the best one over tasks (Wilcoxon,
+    Holm-corrected, 5 %). Tables with more than ``WIDE`` tasks span both columns in small print.
     """
     board = made.board
     plain = [r for r in board.rows if not r.mark]
@@ -43,11 +47,14 @@ def latex(made: Report, digits: int = 1) -> str:
     order = [_places(column if board.higher_is_better else -column) for column in shown.T]
     worse = _worse(made, plain)
     heads = [_head(t) for t in board.tasks]
+    wide = len(heads) > WIDE
+    kind = "table*" if wide else "table"
     lines = [
         r"% needs \usepackage{booktabs}",
-        r"\begin{table}[t]",
-        r"\centering",
+        rf"\begin{{{kind}}}[t]",
+        r"\centering" + (r" \scriptsize \setlength{\tabcolsep}{2pt}" if wide else ""),
         rf"\caption{{{_caption(made, any(worse.values()))}}}",
+        rf"\label{{tab:{re.sub(r'[^A-Za-z0-9]+', '-', made.name).strip('-')}}}",
         rf"\begin{{tabular}}{{l{'c' * (len(heads) + 1)}}}",
         r"\toprule",
         " & ".join(["Method", *heads, "Mean"]) + r" \\",
@@ -59,14 +66,21 @@ def latex(made: Report, digits: int = 1) -> str:
     if marked:
         lines.append(r"\midrule")
         lines += [_line(made, row, [0] * (len(heads) + 1), False, digits) for row in marked]
-    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    lines += [r"\bottomrule", r"\end{tabular}", rf"\end{{{kind}}}"]
     return "\n".join(lines) + "\n"
 
 
 def _caption(made: Report, worse: bool) -> str:
     from dazoo.bench.sections import shown
 
-    note = r" $^\dagger$: worse than the best over tasks (Wilcoxon, Holm, 5\%)." if worse else ""
+    seeds = sorted({len(c.values) for c in made.board.cells.values() if len(c.values)})
+    note = " Best in bold, second underlined."
+    if seeds and seeds[-1] > 1:
+        count = str(seeds[0]) if len(seeds) == 1 else f"up to {seeds[-1]}"
+        note += f" Mean and standard deviation over {count} seeds."
+    elif seeds:
+        note += " One seed."
+    note += r" $^\dagger$: worse than the best over tasks (Wilcoxon, Holm, 5\%)." if worse else ""
     return f"{escape(made.name)}: {escape(made.unit)}, selected by {escape(shown(made.board.rule))}.{note}"
 
 
@@ -97,10 +111,19 @@ def _worse(made: Report, rows: list[Row]) -> dict[str, bool]:
     return {r.label: bool(v < LEVEL) for r, v in zip(rest, p)}
 
 
+def _mean_std(cells: Sequence[Cell | None]) -> float:
+    """Standard deviation over seeds of the mean over tasks; NaN where the tasks do not share at least two seeds."""
+    known = [c for c in cells if c is not None]
+    seeds = {c.seeds for c in known}
+    if len(seeds) != 1 or len(known) < len(cells) or len(known[0].values) < 2:
+        return math.nan
+    return float(np.mean([c.values for c in known], axis=0).std(ddof=1))
+
+
 def _line(made: Report, row: Row, styles: list[int], worse: bool, digits: int) -> str:
     cells = [made.board.cells.get((row.label, t)) for t in made.board.tasks]
     numbers = [("", "") if c is None else (made.show(c.mean, digits), made.show(c.std, digits)) for c in cells]
-    numbers.append((made.show(row.mean, digits), ""))
+    numbers.append((made.show(row.mean, digits), made.show(_mean_std(cells), digits)))
     shown = []
     for (mean, std), style in zip(numbers, styles):
         text = {1: rf"\textbf{{{mean}}}", 2: rf"\underline{{{mean}}}"}.get(style, mean) if mean else "--"

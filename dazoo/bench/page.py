@@ -8,17 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dazoo.bench.figures import figures
-from dazoo.bench.select import ORACLE_LABEL
-from dazoo.bench.table import Row
+from dazoo.bench import curves, provenance
+from dazoo.bench.curves import Curves
+from dazoo.bench.figures import PALETTE, figures
+from dazoo.bench.scatter import SAMPLES, Scatter
+from dazoo.bench.select import ORACLE_LABEL, Run
 from dazoo.data.registry import split_name
 
 if TYPE_CHECKING:
     from dazoo.bench.report import Report
 
 
-def page(made: Report) -> str:
-    """The page of a report."""
+ICONS = {
+    "collapse": "◔", "inert term": "∅", "negative transfer": "▼", "unstable": "≋", "saturated discriminator": "⤒",
+    "blind discriminator": "◌",
+}  # fmt: skip
+
+
+def page(made: Report, learned: Curves, points: Scatter) -> str:
+    """The page of a report with learning curves and the scatter of features."""
     import jinja2
     from markupsafe import Markup
 
@@ -33,13 +41,21 @@ def page(made: Report) -> str:
         board=board,
         rule=words.rule_sentence(made).replace("`", ""),
         facts=words.facts(made),
-        rows=[_row(made, row) for row in board.rows],
+        rows=_rows(made),
         families=sorted({r.family for r in board.rows}),
         tasks=[_task(t) for t in board.tasks],
         grid=_grid(made),
         rules=_rules(made),
         findings=made.sections.findings,
         figures=[(f.title, Markup(f.svg())) for f in figures(made)],
+        learned=learned,
+        curve_points=curves.POINTS,
+        points=points,
+        samples=SAMPLES,
+        shades=len(PALETTE),
+        runs_json=Markup(provenance.embed(provenance.payload(made))),
+        curves_json=Markup(provenance.embed(curves.payload(made, learned))),
+        scatter_json=Markup(provenance.embed({"panels": points.panels, "shades": len(PALETTE)})),
         failures=_failures(made),
         warnings=_notes(made),
         digits=made.show,
@@ -52,17 +68,25 @@ def _task(name: str) -> tuple[str, str]:
     return "+".join(sources), target
 
 
-def _row(made: Report, row: Row) -> dict[str, Any]:
-    """A row and the position of its interval between the lowest and highest number on the page, in percent."""
-    shown = [r for r in made.board.rows if not math.isnan(r.mean)]
-    low, high = min((r.low for r in shown), default=0.0), max((r.high for r in shown), default=1.0)
+def _rows(made: Report) -> list[dict[str, Any]]:
+    """Rows with flags, peak memory and the place of their interval among all intervals of the page, in percent."""
+    ends = [v for r in made.board.rows for v in (r.low, r.high) if not math.isnan(v)]
+    low, high = min(ends, default=0.0), max(ends, default=1.0)
     span = (high - low) or 1.0
-    place = {k: 0.0 if math.isnan(v) else 100 * (v - low) / span for k, v in _ends(row).items()}
-    return {"row": row, "bar": place, "detail": f"{made.show(row.low)} to {made.show(row.high)}"}
-
-
-def _ends(row: Row) -> dict[str, float]:
-    return {"low": row.low, "mean": row.mean, "high": row.high}
+    runs: dict[str, list[Run]] = {}
+    for run in made.runs.runs:
+        runs.setdefault(run.label, []).append(run)
+    flags: dict[str, Counter[str]] = {}
+    for f in made.sections.findings:
+        flags.setdefault(f.label, Counter())[f.kind] += 1
+    found = []
+    for row in made.board.rows:
+        bar = {k: 100 * (getattr(row, k) - low) / span for k in ("low", "mean", "high")}
+        detail = f"{made.show(row.low)} to {made.show(row.high)}"
+        shown = [(ICONS.get(kind, "⚠"), kind, n) for kind, n in sorted(flags.get(row.label, Counter()).items())]
+        memory = made.origins.memory(runs[row.label])
+        found.append({"row": row, "bar": bar, "detail": detail, "flags": shown, "memory": memory})
+    return found
 
 
 def _grid(made: Report) -> list[dict[str, Any]]:
@@ -105,6 +129,28 @@ def _notes(made: Report) -> list[str]:
     found = [made.runs.damage.summary()] if len(made.runs.damage) else []
     if made.runs.superseded:
         found.append(f"{made.runs.superseded} records of an earlier form of this suite are left out.")
-    mixed = Counter(c.selected_by for c in made.board.cells.values() if "undefined" in c.selected_by)
+    versions = made.origins.versions()
+    if len(versions) > 1:
+        told = ", ".join(f"{v} ({n} runs)" for v, n in sorted(versions.items()))
+        found.append(f"The records were made by several versions of dazoo: {told}.")
+    if not any(len(c.values) for c in made.board.cells.values()):
+        failed = sum(c.failed for c in made.board.cells.values())
+        found.append(f"No method has a number: {failed} of {len(made.runs.runs)} runs failed; see Failures.")
+    mixed = Counter(c.selected_by for c in made.board.cells.values() if len(c.values) and "undefined" in c.selected_by)
     found += [f"{n} cells: selected by {rule}." for rule, n in sorted(mixed.items())]
-    return found
+    return found + _missing(made)
+
+
+def _missing(made: Report) -> list[str]:
+    """Validators that gave no number at some checkpoints."""
+    lost: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    for run in made.runs.runs:
+        for name, column in zip(run.validators, np.isnan(run.scores).sum(0)):
+            lost[name] += int(column)
+            total[name] += len(run.scores)
+    return [
+        f"{name} gave no number at {n} of {total[name]} checkpoints; it never chooses those."
+        for name, n in sorted(lost.items())
+        if n
+    ]

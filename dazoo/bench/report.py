@@ -8,13 +8,14 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dazoo.bench.metrics import SHARES
+from dazoo.bench.provenance import Origins
 from dazoo.bench.select import ORACLE_LABEL, Cell, Runs, read_runs
 from dazoo.bench.store import FOLDER
 from dazoo.bench.suite import LAST, ORACLE_RULE, Suite
@@ -37,6 +38,7 @@ class Report:
         name, description: of the suite. suite_text: the suite file as it was copied.
         runs: all runs. board: the leaderboard under the suite's rule.
         environment: of the last execution. plan: number of planned runs and what was skipped.
+        origins: what else the records say about each run.
     """
 
     folder: Path
@@ -47,6 +49,7 @@ class Report:
     board: Leaderboard
     environment: dict[str, Any] = field(default_factory=dict)
     plan: dict[str, Any] = field(default_factory=dict)
+    origins: Origins = field(default_factory=Origins)
 
     @property
     def percent(self) -> bool:
@@ -88,7 +91,8 @@ def load_report(folder: str | Path, select_by: str | None = None, metric: str | 
     folder = Path(folder)
     if not (folder / FOLDER).is_dir():
         raise DazooError(f"{folder} holds no records; run a suite with --out {folder} first")
-    runs = read_runs(folder)
+    origins = Origins()
+    runs = read_runs(folder, origins.note)
     if not runs.runs:
         raise DazooError(f"{folder} holds no usable record ({runs.damage.summary() or 'the shards are empty'})")
     copy = folder / "suite.yaml"
@@ -114,27 +118,44 @@ def load_report(folder: str | Path, select_by: str | None = None, metric: str | 
         board=leaderboard(runs.runs, rule, metric),
         environment=_json(folder / "environment.json"),
         plan=_json(folder / "plan.json"),
+        origins=origins,
     )
 
 
-def report(folder: str | Path, select_by: str | None = None, metric: str | None = None) -> Report:
+def report(
+    folder: str | Path,
+    select_by: str | None = None,
+    metric: str | None = None,
+    scatter: str = "pca",
+    scatter_methods: Sequence[str] = (),
+) -> Report:
     """Rebuild ``leaderboard.{md,csv,html,tex}``, ``per_task.csv``, ``validators.csv`` and figures from records alone.
 
-    The figures are written as PDF and PNG where Matplotlib is installed; the page holds them in any case.
+    The figures are written as PDF and PNG where Matplotlib is installed; the page holds them in any case. The scatter
+    of features comes from kept outputs, or from ``scatter.json``, where its coordinates are kept.
+
+    Args:
+        scatter: ``pca`` or ``tsne``. scatter_methods: whose features are shown, instead of a choice by the numbers.
     """
     made = load_report(folder, select_by, metric)
+    from dazoo.bench import curves
+    from dazoo.bench import scatter as features
     from dazoo.bench.figures import figures
     from dazoo.bench.latex import latex
     from dazoo.bench.page import page
+
+    learned = curves.curves_of(made)
+    points = features.scatter(made, scatter, scatter_methods)
 
     write(made.folder / "leaderboard.csv", leaderboard_csv(made))
     write(made.folder / "per_task.csv", per_task_csv(made))
     write(made.folder / "validators.csv", made.sections.validators_csv())
     write(made.folder / "leaderboard.md", markdown(made))
     write(made.folder / "leaderboard.tex", latex(made))
-    write(made.folder / "leaderboard.html", page(made))
-    for figure in figures(made):
-        figure.save(made.folder)
+    write(made.folder / "leaderboard.html", page(made, learned, points))
+    for figure in (*figures(made), curves.figure(made, learned), features.figure(points)):
+        if figure is not None:
+            figure.save(made.folder)
     return made
 
 
@@ -236,6 +257,8 @@ def facts(made: Report) -> list[str]:
         f"Mean of {made.unit} over tasks; 95 % bootstrap interval over tasks and seeds; mean rank among the methods "
         "with the same view of target labels.",
     ]
+    if any(r.no_interval for r in board.rows):
+        found.append("No interval stands beside methods with one seed per task: one run does not show how runs differ.")
     if any(r.mark for r in board.rows):
         found.append("Methods marked with † see target labels and are no competitors of those that do not.")
     planned = made.plan.get("runs")
@@ -277,7 +300,7 @@ def markdown(made: Report) -> str:
 
 
 def _md_row(made: Report, row: Row) -> list[str]:
-    interval = f"{made.show(row.low)} to {made.show(row.high)}" if not math.isnan(row.low) else ""
+    interval = f"{made.show(row.low)} to {made.show(row.high)}" if not math.isnan(row.low) else row.no_interval
     numbers = [row.problem or made.show(row.mean), interval, number(row.rank, 2), number(row.seconds, 2)]
     return [_name(row), row.family, *numbers, row.selected_by, row.mark or "no target labels"]
 

@@ -6,7 +6,7 @@ labels and is always labelled so).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,8 +74,12 @@ class Runs:
     superseded: int = 0
 
 
-def read_runs(folder: str | Path) -> Runs:
-    """Runs of a result folder: one per key, and for every label only its newest variant."""
+def read_runs(folder: str | Path, look: Callable[[Mapping[str, Any]], None] | None = None) -> Runs:
+    """Runs of a result folder: one per key, and for every label only its newest variant.
+
+    Args:
+        look: called with every record that counts when it is read; of several with one key, the last call counts.
+    """
     out = Runs()
     best: dict[str, Run] = {}
     names: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -88,6 +92,8 @@ def read_runs(folder: str | Path) -> Runs:
         old = best.get(run.key)
         if old is None or (run.ok, run.started) > (old.ok, old.started):
             best[run.key] = run
+            if look is not None:
+                look(record)
     newest: dict[str, tuple[str, str]] = {}
     for run in best.values():
         newest[run.label] = max(newest.get(run.label, ("", "")), (run.started, run.variant))
@@ -249,9 +255,10 @@ def _pick(run: Run, rule: str, metric: str) -> tuple[int, float]:
     scores = run.score(rule)
     if rule == ORACLE_RULE:
         scores = run.metric(metric) if HIGHER_IS_BETTER[metric] else -run.metric(metric)
-    if np.isnan(scores).all():
+    known = scores == scores  # much faster than numpy's functions for NaN, and called once per run and rule
+    if not known.any():
         return last, -np.inf
-    point = int(np.nanargmax(scores))
+    point = int(np.where(known, scores, -np.inf).argmax())
     return point, float(scores[point])
 
 

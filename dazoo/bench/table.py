@@ -20,6 +20,7 @@ class Row:
     """A method over all tasks of a suite.
 
     ``mean``, ``low``, ``high`` and ``rank`` are NaN where the method lacks a number on some task; ``problem`` says why.
+    ``low`` and ``high`` are NaN for a method with one seed per task, too: ``seeds`` is the largest number of any task.
     ``mark`` is empty for methods that see no target label.
     """
 
@@ -35,6 +36,12 @@ class Row:
     selected_by: str
     problem: str
     mark: str
+    seeds: int = 0
+
+    @property
+    def no_interval(self) -> str:
+        """Why there is no interval, empty where there is one."""
+        return "one seed" if self.seeds == 1 and not np.isnan(self.mean) else ""
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,8 @@ def _row(label: str, cells: list[Cell], n_tasks: int, intervals: bool) -> Row:
     mean, (low, high) = float("nan"), (float("nan"), float("nan"))
     if complete:
         mean = float(np.mean([c.mean for c in good]))
-        low, high = bootstrap_interval(values) if intervals else (low, high)
+        if intervals and max(map(len, values)) > 1:
+            low, high = bootstrap_interval(values)
     marks = sorted({MARKS.get(c.setting, "") for c in cells} - {""})
     times = [c.seconds for c in cells if not np.isnan(c.seconds)]
     return Row(
@@ -106,6 +114,7 @@ def _row(label: str, cells: list[Cell], n_tasks: int, intervals: bool) -> Row:
         selected_by=_joined([c.selected_by for c in good] or [c.selected_by for c in cells]),
         problem=problem,
         mark=", ".join(marks),
+        seeds=max((len(v) for v in values), default=0),
     )
 
 

@@ -1,0 +1,196 @@
+"""Where each number comes from: the runs behind every cell of a report, with all that is needed to repeat them.
+
+What many runs share (hyper-parameters, recipes, machines, warnings) is held once and referred to by position, so that
+ten thousand runs stay small in memory and on the page.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dazoo.bench.select import Cell, Run
+
+if TYPE_CHECKING:
+    from dazoo.bench.report import Report
+
+SETUP = ("dataset", "options", "transform", "backbone", "frozen", "image_size", "represent", "classifier")
+SPLITS = ("few_labels", "source_holdout", "target_holdout")
+RUN = (
+    "key", "seed", "trial", "value", "point", "steps", "started", "seconds", "memory", "setup", "hparams", "place",
+    "notes", "scores", "metrics", "error",
+)  # fmt: skip
+"""What a run's row on the page holds, in this order."""
+
+
+class Pool:
+    """Values that are held once, found again by their JSON."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._places: dict[str, int] = {}
+
+    def put(self, value: Any) -> int:
+        """The position of ``value``."""
+        text = json.dumps(value, sort_keys=True)
+        if text not in self._places:
+            self._places[text] = len(self.values)
+            self.values.append(value)
+        return self._places[text]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Facts about one run; ``setup`` to ``notes`` and ``steps`` are positions in the pools of ``Origins``."""
+
+    started: str
+    setup: int
+    hparams: int
+    place: int
+    notes: int
+    steps: int
+    memory: float | None
+    curved: bool
+
+
+@dataclass
+class Origins:
+    """Collected while the records are read, one entry per run key, the newest record's."""
+
+    runs: dict[str, Origin] = field(default_factory=dict)
+    setups: Pool = field(default_factory=Pool)
+    hparams: Pool = field(default_factory=Pool)
+    places: Pool = field(default_factory=Pool)
+    notes: Pool = field(default_factory=Pool)
+    steps: Pool = field(default_factory=Pool)
+    _setups: dict[str, int] = field(default_factory=dict)
+
+    def note(self, record: Mapping[str, Any]) -> None:
+        """Remember a record; anything that an old one lacks is left out."""
+        spec, key = record["spec"], record["key"]
+        variant = f"{record['variant']} {spec['method']} {spec['setting']}"
+        if variant not in self._setups:
+            self._setups[variant] = self.setups.put(_setup(spec))
+        self.runs[key] = Origin(
+            record["started"],
+            self._setups[variant],
+            self.hparams.put(spec.get("hparams") or {}),
+            self.places.put({k: record[k] for k in ("device", "machine", "versions") if record.get(k)}),
+            self.notes.put(record.get("warnings") or []),
+            self.steps.put([p.get("step") for p in record.get("checkpoints") or []]),
+            record.get("peak_memory_mb"),
+            bool(record.get("curves")),
+        )
+
+    def versions(self) -> Counter[str]:
+        """How many runs each version of dazoo made; empty for records that do not tell."""
+        found: Counter[str] = Counter()
+        for run in self.runs.values():
+            version = (self.places.values[run.place].get("versions") or {}).get("dazoo")
+            found.update([version] if version else [])
+        return found
+
+    def memory(self, runs: list[Run]) -> float:
+        """The largest peak memory of some runs in MB, NaN where no record tells."""
+        known = [o.memory for r in runs if (o := self.runs.get(r.key)) is not None and o.memory is not None]
+        return max(known, default=math.nan)
+
+
+def _setup(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What all runs of a variant share, without what is empty."""
+    protocol = spec.get("protocol") or {}
+    recipe = dict(protocol.get("recipe") or {})
+    found: dict[str, Any] = {"setting": spec.get("setting"), "method": spec.get("method"), "code": spec.get("code")}
+    found |= {k: protocol.get(k) for k in SETUP}
+    if recipe:
+        found |= {"recipe": recipe.pop("name", None), "recipe_hash": recipe.pop("hash", None), "training": recipe}
+    found["splits"] = {k: protocol[k] for k in SPLITS if protocol.get(k)}
+    return {k: v for k, v in found.items() if v not in (None, "none", [], {}, False)}
+
+
+def payload(made: Report) -> dict[str, Any]:
+    """What the page needs to open the runs behind a cell; plain data, rounded to five digits."""
+    board, origins = made.board, made.origins
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in made.runs.runs:
+        groups.setdefault((run.label, run.task), []).append(run)
+    names, errors = Pool(), Pool()
+    tasks = {t: i for i, t in enumerate(board.tasks)}
+    cells: dict[str, dict[int, Any]] = {}
+    for (label, task), cell in board.cells.items():
+        rows = [_row(made, run, point, names, errors) for run, point in behind(cell, groups[label, task])]
+        trials = len({r.trial for r in groups[label, task]})
+        entry = [rule(cell), trials, cell.failed, cell.total, rows]
+        cells.setdefault(label, {})[tasks[task]] = entry
+    findings: dict[str, list[list[Any]]] = {}
+    for f in made.sections.findings:
+        findings.setdefault(f.label, []).append([f.kind, tasks.get(f.task, -1), f.text])
+    return {
+        "metric": board.metric,
+        "percent": made.percent,
+        "columns": RUN,
+        "tasks": [t.partition("/")[2] for t in board.tasks],
+        "cells": cells,
+        "names": names.values,
+        "errors": errors.values,
+        "setups": origins.setups.values,
+        "hparams": origins.hparams.values,
+        "places": origins.places.values,
+        "notes": origins.notes.values,
+        "steps": origins.steps.values,
+        "findings": findings,
+        "suite": "suite.yaml" if made.suite_text else "",
+    }
+
+
+def rule(cell: Cell) -> str:
+    """What chose; empty where nothing could be chosen."""
+    return cell.selected_by if len(cell.values) else ""
+
+
+def behind(cell: Cell, group: list[Run]) -> list[tuple[Run, int]]:
+    """The selected runs of a cell with the selected checkpoint, and its failed runs with -1."""
+    chosen = {(cell.trial, seed): point for seed, point in zip(cell.seeds, cell.picks)}
+    found = [(r, chosen[r.trial, r.seed]) for r in group if r.ok and (r.trial, r.seed) in chosen]
+    return found + [(r, -1) for r in group if not r.ok]
+
+
+def _row(made: Report, run: Run, point: int, names: Pool, errors: Pool) -> list[Any]:
+    origin = made.origins.runs[run.key]
+    good = point >= 0
+    value = run.metric(made.board.metric)[point] if good else math.nan
+    scores = [short(v) for v in run.scores[point]] if good else []
+    metrics = [short(v) for v in run.target[point]] if good else []
+    return [
+        run.key,
+        run.seed,
+        run.trial,
+        short(value),
+        point,
+        origin.steps,
+        origin.started[:19],
+        short(run.seconds, 4),
+        short(origin.memory if origin.memory is not None else math.nan),
+        origin.setup,
+        origin.hparams,
+        origin.place,
+        origin.notes,
+        [names.put(run.validators), *scores] if good else 0,
+        [names.put(run.metrics), *metrics] if good else 0,
+        -1 if run.ok else errors.put(run.error),
+    ]
+
+
+def short(value: float, digits: int = 5) -> float | None:
+    """A number with so many significant digits; None for NaN and infinite ones."""
+    return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+
+
+def embed(data: Mapping[str, Any]) -> str:
+    """JSON that may stand inside a script element."""
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
