@@ -35,6 +35,7 @@ def write_run(
     predicted: list[dict[str, float]] | None = None,
     curves: dict[str, list[tuple[int, float]]] | None = None,
     flags: list[dict[str, str]] | None = None,
+    more: dict[str, Any] | None = None,
 ) -> None:
     """Append a record with the given scores and target metrics per checkpoint."""
     target = target or []
@@ -57,6 +58,7 @@ def write_run(
         "curves": curves or {},
         "info": {"findings": flags or []},
     }  # fmt: skip
+    body |= more or {}
     if status != "ok":
         body |= {"error": {"type": "ValueError", "message": "it broke", "traceback": ""}, "checkpoints": []}
     key = hashlib.sha256(repr((label, task, seed, trial, variant)).encode()).hexdigest()[:32]

@@ -111,6 +111,58 @@ def test_single_seeds_have_no_standard_deviation(tmp_path: Path) -> None:
     assert "| 50.0 |" in (tmp_path / "leaderboard.md").read_text()
 
 
+def test_one_seed_has_no_interval_and_says_why(tmp_path: Path) -> None:
+    w = Writer(tmp_path)
+    for task in (T, U):
+        write_run(w, "single", task, target=accuracies(0.5 + (task == T) / 10))
+        for seed in range(2):
+            write_run(w, "double", task, seed, target=accuracies(0.6 + seed / 10))
+    made = report(tmp_path, "last")
+    assert {r.label: r.no_interval for r in made.board.rows} == {"single": "one seed", "double": ""}
+    overall = {r["method"]: r for r in rows(tmp_path / "leaderboard.csv")}
+    assert overall["single"]["ci_low"] == "" and float(overall["double"]["ci_low"]) >= 0.6
+    page, text = (tmp_path / "leaderboard.html").read_text(), (tmp_path / "leaderboard.md").read_text()
+    assert page.count("none: one seed") == 1 and text.count("| one seed |") == 1
+    for told in (page, text):
+        assert "No interval stands beside methods with one seed per task" in told
+
+
+def test_a_suite_whose_runs_all_failed_is_a_report_in_words(tmp_path: Path) -> None:
+    w = Writer(tmp_path)
+    for label in ("a", "b", "c"):
+        for task in (T, U):
+            write_run(w, label, task, target=accuracies(0.5), status="failed")
+    made = report(tmp_path)
+    assert [r.problem for r in made.board.rows] == ["failed 2 of 2 runs"] * 3
+    page = (tmp_path / "leaderboard.html").read_text()
+    assert "No method has a number: 6 of 6 runs failed" in page and page.count("ValueError: it broke") >= 6
+    assert "There is no selected run whose features could be shown" in page
+    assert not list(tmp_path.glob("*.pdf")) and "failed 2 of 2 runs" in (tmp_path / "leaderboard.md").read_text()
+
+
+def test_records_of_several_versions_are_told_apart(tmp_path: Path) -> None:
+    w = Writer(tmp_path)
+    for label, version in (("a", "0.1.0"), ("b", "0.2.0"), ("c", "0.2.0")):
+        write_run(w, label, T, target=accuracies(0.5), more={"versions": {"dazoo": version}})
+    (tmp_path / "records" / "shard-new.jsonl").write_text('{"format":9,"key":"ab","status":"ok","spec":{}}\n')
+    report(tmp_path, "last")
+    page = (tmp_path / "leaderboard.html").read_text()
+    assert "made by several versions of dazoo: 0.1.0 (1 runs), 0.2.0 (2 runs)" in page
+    assert "shard-new.jsonl, line 1 has format 9, this version reads 1" in page
+
+
+def test_scores_that_are_no_numbers_are_missing_and_never_chosen(tmp_path: Path) -> None:
+    w = Writer(tmp_path)
+    nan = float("nan")
+    write_run(w, "some", T, scores=scored("snd", nan, 0.1, nan), target=accuracies(0.9, 0.4, 0.8))
+    write_run(w, "all", T, scores=scored("snd", nan, None), target=accuracies(0.9, 0.3))
+    made = report(tmp_path, "snd")
+    assert {r.label: r.mean for r in made.board.rows} == {"some": 0.4, "all": 0.3}
+    page = (tmp_path / "leaderboard.html").read_text()
+    assert "snd gave no number at 4 of 5 checkpoints; it never chooses those." in page
+    assert "1 cells: selected by last (snd undefined)." in page
+
+
 def test_regression_reports_errors_not_percent(tmp_path: Path) -> None:
     w = Writer(tmp_path)
     write_run(w, "worse", T, target=[{"rmse": 2.0, "mae": 1.0, "r2": 0.0}])

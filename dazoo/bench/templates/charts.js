@@ -84,7 +84,7 @@
   const pick = document.getElementById("s-task");
   if (pick) {
     const box = document.getElementById("scatter"), legend = document.getElementById("s-legend");
-    pick.append(...[...new Set(scatter.panels.map((p) => p.task))].map((t) => option(t, t)));
+    pick.append(...[...new Set(scatter.panels.map((p) => p.task))].map((t) => option(t, t.slice(t.indexOf("/") + 1))));
     const shade = (c) => Math.min(c ?? 0, scatter.shades - 1);
     const points = (p, part) => p[part].map(([px, py], i) => {
       const x = (6 + 288 * px / 1000).toFixed(1), y = (294 - 288 * py / 1000).toFixed(1), c = shade(p[`${part}_class`][i]);
