@@ -125,3 +125,14 @@ def test_cliques_are_maximal_and_not_nested() -> None:
     assert cliques(np.array([1.0, 1.5, 2.2, 4.0, 4.1]), 1.25) == [(0, 2), (3, 4)]
     assert cliques(np.array([1.0, 2.0, 3.0]), 1.0) == [(0, 1), (1, 2)]
     assert cliques(np.array([1.0, 3.0]), 1.0) == []
+
+
+@pytest.mark.parametrize(
+    "values", [[1, -1, 2, 2, 3, 0, -4, 5], [0, 0, 1], [2, 2, 2, 2, 2, -2], [-3, 1, 1, -1, 4, 4, 0]]
+)
+def test_ties_and_zeros_have_the_exact_p_value_of_all_signs(values: list[int]) -> None:
+    from scipy.stats import wilcoxon as reference
+
+    differences = np.array(values, dtype=float)
+    found = reference(differences, zero_method="zsplit")
+    assert wilcoxon(differences) == pytest.approx((found.statistic, found.pvalue), abs=1e-12)

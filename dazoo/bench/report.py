@@ -251,11 +251,12 @@ def facts(made: Report) -> list[str]:
     board, runs = made.board, made.runs.runs
     seeds = sorted({len(c.values) for c in board.cells.values() if len(c.values)})
     shown = "no" if not seeds else str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    known = any(not math.isnan(r.low) for r in board.rows)
+    interval = "95 % bootstrap interval over tasks and seeds; " if known else ""
     found = [
         f"{len(board.tasks)} tasks, {len(board.rows)} methods, {shown} seed{'' if seeds == [1] else 's'} per task, "
         f"{len(runs)} runs.",
-        f"Mean of {made.unit} over tasks; 95 % bootstrap interval over tasks and seeds; mean rank among the methods "
-        "with the same view of target labels.",
+        f"Mean of {made.unit} over tasks; {interval}mean rank among the methods with the same view of target labels.",
     ]
     if any(r.no_interval for r in board.rows):
         found.append("No interval stands beside methods with one seed per task: one run does not show how runs differ.")

@@ -14,6 +14,8 @@ import numpy as np
 
 DRAWS = 20_000
 SEED = 20060101
+SMALL = 13
+"""Up to so many differences with ties or zeros, p values come from all signs; beyond, from the normal approximation."""
 PRIOR = 0.5
 """Weight of the one pseudo-observation of the Bayesian test, in observations."""
 
@@ -24,7 +26,7 @@ def wilcoxon(differences: np.ndarray) -> tuple[float, float]:
     The ranks of zero differences are shared between both signs, as the paper advises.
 
     Returns:
-        The statistic ``T = min(R+, R-)`` and the p value (exact up to 50 differences without zeros or ties);
+        The statistic ``T = min(R+, R-)`` and the p value, exact up to 50 differences, with zeros or ties up to 13;
         ``p = 1`` where all differences are zero, NaN where there are none.
     """
     from scipy.stats import wilcoxon as signed_rank
@@ -34,8 +36,28 @@ def wilcoxon(differences: np.ndarray) -> tuple[float, float]:
     if not np.any(differences):
         n = len(differences)
         return n * (n + 1) / 4, 1.0
+    n = len(differences)
+    tied = len(np.unique(np.abs(differences))) < n or not np.all(differences)
+    if n <= SMALL and tied:
+        return _by_all_signs(np.asarray(differences, dtype=float))
     found = signed_rank(differences, zero_method="zsplit")
     return float(found.statistic), float(found.pvalue)
+
+
+def _by_all_signs(differences: np.ndarray) -> tuple[float, float]:
+    """Statistic and exact p value from all ``2^n`` signs; SciPy does the same with ties, a hundred times slower."""
+    from scipy.stats import rankdata
+
+    ranks = rankdata(np.abs(differences))
+    zeros = float(ranks[differences == 0].sum()) / 2
+    ranks, above = ranks[differences != 0], differences[differences != 0] > 0
+    sums = np.zeros(1)
+    for rank in ranks:
+        sums = np.concatenate([sums, sums + rank])
+    plus = float(ranks[above].sum())
+    # ranks are multiples of one half, so sums are exact
+    p = 2 * min(float((sums <= plus).mean()), float((sums >= plus).mean()))
+    return min(plus, float(ranks.sum()) - plus) + zeros, min(p, 1.0)
 
 
 @dataclass(frozen=True)
