@@ -41,7 +41,7 @@ def test_mistakes_are_named_where_they_stand(tmp_path: Path) -> None:
         Suite.of({**WHAT, "recipes": ["digits", "digits"]})
     file = tmp_path / "wrong.yaml"
     file.write_text("dataset: digits\nmethods: [dann]\nrecipes:\n  - digits\n  - name: adatime\n    stepz: 3\n")
-    with pytest.raises(DazooError, match="line 5: .*no field 'stepz'"):
+    with pytest.raises(DazooError, match=r"line 5: .*no field 'stepz'"):
         make_plan(Suite.load(file))
 
 
