@@ -36,7 +36,7 @@ from dazoo.methods.base import create_method
 from dazoo.nets.backbone import get_backbone
 
 BACKBONE, SIDE, BATCH = "tf_efficientnet_lite0", 160, 32
-SUITES = ("digits", "office_caltech10_features", "office_caltech10_zoo", "office_caltech10_images")
+SUITES = ("digits", "office_caltech10_features", "office_caltech10_images")
 
 
 class Photographs(Dataset[tuple[Tensor, int]]):
