@@ -201,9 +201,9 @@ def test_a_phase_moves_its_parts_and_no_other(name, monkeypatch):
     ran = []
 
     class Watching(Loop):
-        def _gradient_step(self, phase, moving, batch, t):
+        def _gradient_step(self, phase, moving, batch, t, *more):
             before = {n: p.detach().clone() for n, p in self.learner.parameters.items()}
-            out = super()._gradient_step(phase, moving, batch, t)
+            out = super()._gradient_step(phase, moving, batch, t, *more)
             changed = {n for n, p in self.learner.parameters.items() if not torch.equal(p, before[n])}
             outside = [n for n in changed if not any(u == "*" or n.startswith(u + ".") for u in phase.update)]
             assert not outside, f"{name}.{phase.losses} moves {outside}"
@@ -240,10 +240,10 @@ def test_sdat_steps_with_the_gradient_uphill(monkeypatch):
     seen = []
 
     class Watching(Loop):
-        def _gradient_step(self, phase, moving, batch, t):
+        def _gradient_step(self, phase, moving, batch, t, *more):
             net = self.learner.net
             before = copy.deepcopy(net)
-            out = super()._gradient_step(phase, moving, batch, t)
+            out = super()._gradient_step(phase, moving, batch, t, *more)
             seen.append((self.members[0].method, before, copy.deepcopy(net), batch, t))
             return out
 

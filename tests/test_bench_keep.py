@@ -14,7 +14,7 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from dazoo.bench import run
+from dazoo.bench import run, sitting
 from dazoo.bench.executor import execute
 from dazoo.bench.harness import prepare
 from dazoo.bench.keep import Keeper, half, kept_keys, used
@@ -191,7 +191,7 @@ def test_a_resumed_run_keeps_all_of_its_checkpoints(
     suite = {**TRAINED, "methods": ["dann"]}
     with monkeypatch.context() as patch:
         patch.setattr(run, "Options", partial(Options, save_every=0.0))
-        patch.setattr(run, "score_all", score_and_stop)
+        patch.setattr(sitting, "score_all", score_and_stop)
         with pytest.raises(KeyboardInterrupt):
             carry_out(suite, tmp_path, size_of("50MB"))
     assert [p.suffix for p in (tmp_path / "kept").iterdir()] == [".parts"]

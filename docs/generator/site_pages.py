@@ -229,6 +229,14 @@ def _table(head: str, rows: list[str]) -> str:
     return f'<div class="wide"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
+def _percent(text: str) -> str:
+    """A share as percent; an unfinished row says so instead of a number."""
+    try:
+        return f"{100 * float(text):.2f}"
+    except ValueError:
+        return html.escape(text)
+
+
 def _evidence(entry: Entry, results: Results) -> list[str]:
     from dazoo.contracts import CONTRACTS
 
@@ -260,7 +268,7 @@ def _evidence(entry: Entry, results: Results) -> list[str]:
         rows = []
         for suite, row, n in boards:
             cells = (
-                f"<code>results/{suite}</code>", f"{100 * float(row['mean']):.2f}",
+                f"<code>results/{suite}</code>", _percent(row["mean"]),
                 f"{100 * float(row['ci_low']):.2f} to {100 * float(row['ci_high']):.2f}" if row["ci_low"] else "",
                 f"{float(row['mean_rank']):.2f} of {n}" if row["mean_rank"] else "", html.escape(row["selected_by"]),
             )  # fmt: skip
