@@ -30,7 +30,7 @@ SUITE: dict[str, Any] = {
     "classifier": {"name": "1nn"},
     "checkpoints": 2,
 }
-TIMES = ("started", "seconds", "seconds_evaluation", "peak_memory_mb")
+TIMES = ("started", "seconds", "seconds_evaluation", "seconds_keeping", "peak_memory_mb")
 MEASURED = ("fit_seconds", "samples_per_second")
 
 
