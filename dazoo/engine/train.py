@@ -262,7 +262,8 @@ class Loop:
     def _look(self, phase: Phase, moving: list[str], batch: Batch, t: Progress) -> Terms:
         """The terms of a phase, measured; see ``engine.watch``."""
         found = self._terms(phase, batch, t, self.members[0].method.discriminators)
-        n_source = batch.xs.shape[0 if isinstance(self.learner, Alone) else 1]
+        # a method that uses no source has an empty batch, without a dimension for members
+        n_source = batch.xs.shape[0 if isinstance(self.learner, Alone) else 1] if batch.xs.numel() else 0
         looks, leaves = [m.looks for m in self.members], {n: self.learner.parameters[n] for n in probed(moving)}
         return measure(looks, found, leaves, self.learner.norms, self.scaler.scale, n_source, self.step)
 
