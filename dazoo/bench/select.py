@@ -27,7 +27,8 @@ class Run:
     ``scores`` (checkpoints, validators) and ``target`` (checkpoints, metrics) hold NaN where undefined. ``predicted``
     (checkpoints, 2) are the effective numbers of classes predicted on the target and in the source; NaN where unknown.
     ``idle`` names the loss terms that were zero all the time; ``flags`` are (kind, subject, text) of what the engine
-    found wrong while it trained.
+    found wrong while it trained. ``chosen`` and ``tops`` are the checkpoint that each validator chooses and its score,
+    minus infinity where the validator is undefined at all of them.
     """
 
     key: str
@@ -50,6 +51,14 @@ class Run:
     predicted: np.ndarray
     idle: tuple[str, ...]
     flags: tuple[tuple[str, str, str], ...] = ()
+    chosen: np.ndarray = field(init=False, repr=False)
+    tops: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # for all validators at once: a page asks for every one of every run
+        known = np.where(self.scores == self.scores, self.scores, -np.inf)
+        object.__setattr__(self, "chosen", known.argmax(0) if len(known) else np.zeros(known.shape[1], dtype=int))
+        object.__setattr__(self, "tops", known.max(0, initial=-np.inf))
 
     def score(self, validator: str) -> np.ndarray:
         """Scores (checkpoints,) of one validator."""
@@ -252,13 +261,14 @@ def _pick(run: Run, rule: str, metric: str) -> tuple[int, float]:
     last = len(run.target) - 1
     if rule == LAST:
         return last, 0.0
-    scores = run.score(rule)
-    if rule == ORACLE_RULE:
-        scores = run.metric(metric) if HIGHER_IS_BETTER[metric] else -run.metric(metric)
-    known = scores == scores  # much faster than numpy's functions for NaN, and called once per run and rule
-    if not known.any():
+    if rule != ORACLE_RULE:
+        i = run.validators.index(rule) if rule in run.validators else -1
+        top = float(run.tops[i]) if i >= 0 else -np.inf
+        return (int(run.chosen[i]), top) if top != -np.inf else (last, top)
+    scores = run.metric(metric) if HIGHER_IS_BETTER[metric] else -run.metric(metric)
+    if np.isnan(scores).all():
         return last, -np.inf
-    point = int(np.where(known, scores, -np.inf).argmax())
+    point = int(np.nanargmax(scores))
     return point, float(scores[point])
 
 
