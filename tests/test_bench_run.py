@@ -241,17 +241,6 @@ def test_hidden_labels_are_opened_in_one_module_only() -> None:
     assert users == {"bench/evaluate.py"}
 
 
-def test_the_harness_names_no_method() -> None:
-    package = Path(__file__).parent.parent / "dazoo"
-    names = set(METHODS.names()) - {"entropy", "info_max"}  # also names of validators
-    projections = {(f, "pca") for f in ("scatter.py", "report.py", "cli.py", "cli_run.py")}  # how a figure is drawn
-    for path in [*(package / "bench").glob("*.py"), *package.glob("cli*.py")]:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                allowed = node.value not in names or (path.name, node.value) in projections
-                assert allowed, f"{path.name} names the method {node.value!r}"
-
-
 def test_progress_counts_every_run(tmp_path: Path) -> None:
     specs = make_plan(Suite.of({**SMALL, "methods": ["source_only"]})).specs
     seen: list[int] = []

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from dazoo.methods.base import METHODS
+from dazoo.validators.base import VALIDATORS
 
 ROOT = pathlib.Path(__file__).parent.parent / "dazoo"
 LAYERS = {
@@ -63,13 +64,15 @@ def test_methods_know_only_core_ops_and_parts(path):
 
 
 def test_the_harness_names_no_method():
-    """No file of the engine, the validators or the harness holds a method's registry name as a string."""
-    names = set(METHODS.names()) - {"pca", "entropy", "info_max", "bnm"}  # also names of transforms and validators
-    for folder in ("engine", "validators", "bench"):
-        for path in (ROOT / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in names:
-                    pytest.fail(f"{path.relative_to(ROOT)}:{node.lineno} names the method {node.value!r}")
+    """No file of the engine, the validators, the harness or the command line holds a method's name as a string."""
+    names = set(METHODS.names()) - set(VALIDATORS.names())
+    projections = {(f, "pca") for f in ("scatter.py", "report.py", "cli.py", "cli_run.py")}  # how a figure is drawn
+    folders = [p for folder in ("engine", "validators", "bench") for p in (ROOT / folder).rglob("*.py")]
+    for path in [*folders, *ROOT.glob("cli*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                allowed = node.value not in names or (path.name, node.value) in projections
+                assert allowed, f"{path.relative_to(ROOT)}:{node.lineno} names the method {node.value!r}"
 
 
 def test_help_needs_no_torch():
