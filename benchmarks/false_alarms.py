@@ -203,8 +203,8 @@ HEAD = """# False alarms of diagnosis and findings
 
 Counts over made-up tasks, runs and suites whose truth is known, made by `python -m benchmarks.false_alarms`. Intervals
 are Clopper and Pearson's at 95 %. Bounds by design: a clean task is accused of a shift in at most 5 % of cases (three
-tests at 0.05 / 3), each test alone in at most 5 % at p < 0.05, and in a clean suite each of three families of tests
-accuses anybody in at most 5 %.
+tests at 0.05 / 3), each test alone in at most 5 % at p < 0.05, and in a clean suite anybody is accused of
+negative transfer in at most 5 %, and of instability in at most 5 %.
 """
 
 

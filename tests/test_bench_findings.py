@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from scipy.stats import binom
 
 from dazoo.bench.findings import check_run, findings
 from dazoo.bench.harness import run_suite
@@ -157,19 +158,38 @@ def test_planted_faults_are_flagged_and_nothing_else(tmp_path: Path, capsys: pyt
     assert "- saturated discriminator: sure on toy/a4->b: with 3 of 5 seeds the discriminator never erred." in shown
 
 
-def test_clean_suites_raise_few_alarms() -> None:
-    def cell(label: str, task: str, values: np.ndarray) -> Cell:
-        family = "baseline" if label == "m0" else "other"
-        n = len(values)
-        return Cell(label, label, family, task, "unsupervised", values, 0, tuple(range(n)), (), 0, n, (), 1.0, "last")
+def made_up(seed: int, tasks: int, seeds: int, worse: float = 0.0, baselines: int = 1) -> dict[tuple[str, str], Cell]:
+    """Four methods over baselines, all equal but ``m1``, which loses ``worse``."""
+    rng, cells = np.random.default_rng(seed), {}
+    for label in (*(f"b{i}" for i in range(baselines)), "m1", "m2", "m3", "m4"):
+        for task in (f"t{t}" for t in range(tasks)):
+            values = rng.normal(0.7 - worse * (label == "m1"), 0.03, seeds)
+            family = "baseline" if label[0] == "b" else "other"
+            at = (label, label, family, task, "unsupervised", values, 0, tuple(range(seeds)), (), 0, seeds, ())
+            cells[label, task] = Cell(*at, 1.0, "last")
+    return cells
 
-    alarms = 0
-    for suite in range(200):
-        rng = np.random.default_rng(suite)
-        keys = [(f"m{m}", f"t{t}") for m in range(5) for t in range(4)]
-        cells = {k: cell(*k, rng.normal(0.7, 0.03, 3)) for k in keys}
-        alarms += bool(findings([], cells, higher=True, share=True))
-    assert alarms / 200 < 0.15  # three families of tests at 5 % each
+
+@pytest.mark.parametrize("baselines", [1, 2])
+def test_clean_suites_raise_few_alarms(baselines: int) -> None:
+    """Negative transfer is called in at most 5 % of clean suites, whatever the number of baselines."""
+    found = [findings([], made_up(s, 4, 3, baselines=baselines), higher=True, share=True) for s in range(300)]
+    accused = sum(any(f.kind == "negative transfer" for f in of) for of in found)
+    assert binom.sf(accused - 1, 300, 0.05) > 0.01
+    assert binom.sf(sum(map(bool, found)) - 1, 300, 0.1) > 0.01  # instability is a family of tests of its own
+
+
+def test_a_subtly_worse_method_is_named_and_hardly_another() -> None:
+    """One standard deviation of a seed, on twelve tasks with five seeds."""
+    found = [findings([], made_up(s, 12, 5, worse=0.03), higher=True, share=True) for s in range(60)]
+    named = [{f.label for f in of if f.kind == "negative transfer"} for of in found]
+    assert sum("m1" in names for names in named) >= 54
+    assert binom.sf(sum(bool(names - {"m1"}) for names in named) - 1, 60, 0.05) > 0.01
+
+
+def test_one_task_is_accused_once() -> None:
+    found = findings([], made_up(0, 1, 5, worse=0.3), higher=True, share=True)
+    assert [(f.kind, f.label, f.task) for f in found] == [("negative transfer", "m1", "t0")]
 
 
 def test_a_run_is_checked_from_its_record_alone(tmp_path: Path) -> None:
