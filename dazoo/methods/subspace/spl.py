@@ -26,6 +26,7 @@ graph matrices), test_rounds_equal_a_transcription.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -74,8 +75,8 @@ class Spl(ShallowMethod):
         "AAAI",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
-    dim: int = hp(128, 8, 512, log=True, help="principal components of both domains")
-    components: int = hp(128, 8, 512, log=True, help="dimensions of the projection, at most dim")
+    dim: int = hp(128, 4, 512, log=True, help="principal components of both domains")
+    components: int = hp(128, 4, 512, log=True, help="dimensions of the projection, at most dim")
     rounds: int = hp(10, help="number of times pseudo-labels are selected")
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
@@ -122,12 +123,16 @@ def prototypes(z: Tensor, y: Tensor, zt: Tensor, classes: Tensor, n_classes: int
     """Centres of the labelled ``z`` and of the target's clusters, matched to the classes."""
     from scipy.optimize import linear_sum_assignment
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
     shares = one_hot(y, n_classes)[:, classes].to(z)
     source = unit_rows((shares.T @ z) / shares.sum(0)[:, None])
     if len(zt) < len(classes):
         return PrototypeScores(source, source, classes, n_classes)  # too few samples for a cluster per class
-    found = KMeans(len(classes), init=source.cpu().numpy(), n_init=1).fit(zt.cpu().numpy())
+    with warnings.catch_warnings():
+        # duplicate samples make clusters coincide, which is an answer, not a failure
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = KMeans(len(classes), init=source.cpu().numpy(), n_init=1).fit(zt.cpu().numpy())
     target = unit_rows(torch.from_numpy(found.cluster_centers_).to(z))
     _, match = linear_sum_assignment(squared_distances(source, target).sqrt().cpu().numpy())
     return PrototypeScores(source, target[torch.from_numpy(match).to(classes)], classes, n_classes)
