@@ -33,7 +33,7 @@ from dazoo.nets.net import Net
 
 OUT = Path("results/diagnosis/false_alarms.md")
 RECIPE = Recipe.named("frozen", steps=100, bottleneck=16, norm="none")
-CLEAN_METHODS = ("source_only", "dann", "cdan", "adda", "dan", "deep_coral", "mcc")
+CLEAN_METHODS = ("source_only", "dann", "cdan", "adda", "dan", "deep_coral", "mcc", "mada", "gvb")
 
 
 @dataclass(frozen=True)
@@ -145,11 +145,12 @@ def of_runs(n: int) -> list[Rate]:
         where = f"domains {move:g} standard deviations apart, {len(CLEAN_METHODS)} methods"
         rates.append(Rate(f"clean: any finding ({where})", sum(bool(f) for f in clean), len(clean)))
         rates += [Rate(f"clean: {kind} ({where})", hits, len(clean)) for kind, hits in sorted(kinds.items())]
-    saturated = create_method("dann", trade_off=0.05)
+    saturated, classwise = (create_method(m, trade_off=0.05) for m in ("dann", "mada"))
     fast = Recipe.named("frozen", steps=100, bottleneck=16, norm="none", lr=0.1)
     planted: Iterable[tuple[str, str, GradientMethod, float, Recipe]] = (
         ("a term with a weight of 1e-6", "inert term", Faint(), 1.5, RECIPE),
         ("DANN at 0.05 on domains 20 apart", "saturated discriminator", saturated, 20.0, fast),  # type: ignore[arg-type]
+        ("MADA at 0.05 on domains 20 apart", "saturated discriminator", classwise, 20.0, fast),  # type: ignore[arg-type]
         ("DANN whose discriminator stands still", "blind discriminator", Blind(), 4.0, RECIPE),
     )
     for what, kind, method, move, recipe in planted:

@@ -15,7 +15,7 @@ from dazoo.data.task import Task
 from dazoo.engine import train
 from dazoo.engine.fit import FitResult, Options, fit, fit_group
 from dazoo.engine.recipe import Recipe
-from dazoo.engine.watch import Looks, answers, apparent, check, gradient_shares, look_steps, probed
+from dazoo.engine.watch import Looks, answers, apparent, check, gradient_shares, look_steps, one_answer, probed
 from dazoo.methods.adversarial.dann import DANN
 from dazoo.methods.base import Batch, GradientMethod, Progress, create_method
 from dazoo.nets.net import Net
@@ -114,7 +114,19 @@ def test_a_discriminator_that_does_not_move_is_blind():
     assert all(abs(row[2] - math.log(2)) < 0.02 and row[3] > 0.75 for row in result.info["discriminators"]["disc"])
 
 
-@pytest.mark.parametrize("name", ["source_only", "dann", "cdan", "dan", "mcc", "adda", "mcc+dann"])
+def test_discriminators_of_the_classes_are_judged_as_one():
+    """MADA has one per class; GVB's stands behind a perceptron."""
+    weak = replace(RECIPE, lr=0.1, steps=120)
+    result = trained(create_method("mada", trade_off=0.05), move=20.0, recipe=weak)
+    assert kinds(result) == {("saturated discriminator", "discs")}
+    assert set(trained(create_method("gvb")).info["discriminators"]) == {"domain"}
+    g, f, d = torch.rand(5, 3).softmax(1), torch.randn(5, 4), torch.randn(3, 5, 1)
+    z, x = one_answer(d, g.T[:, :, None] * f)
+    torch.testing.assert_close(x, f)
+    torch.testing.assert_close(z[:, 0], (g * d[:, :, 0].T).sum(1))
+
+
+@pytest.mark.parametrize("name", ["source_only", "dann", "cdan", "dan", "mcc", "adda", "mcc+dann", "mada", "gvb"])
 def test_clean_runs_are_not_accused(name):
     for move in (0.0, 1.5):
         assert not trained(create_method(name), move).info["findings"]
@@ -130,7 +142,7 @@ def test_a_fooled_discriminator_is_not_blind():
 # -- no bit changes -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["dann", "mcd", "sdat", "wdgrl", "vada", "bss", "cdan+mcc"])
+@pytest.mark.parametrize("name", ["dann", "mcd", "sdat", "wdgrl", "vada", "bss", "cdan+mcc", "mada"])
 def test_looking_changes_no_bit(name, monkeypatch):
     seen = fit_toy(name)
     monkeypatch.setattr(train, "look_steps", lambda steps: frozenset())
@@ -139,9 +151,10 @@ def test_looking_changes_no_bit(name, monkeypatch):
     assert seen.info["gradient_shares"] and not plain.info["gradient_shares"]
 
 
-def test_a_stack_is_looked_at_like_its_members():
+@pytest.mark.parametrize("name", ["dann", "mada"])
+def test_a_stack_is_looked_at_like_its_members(name):
     task, options = shifted(), Options(recipe=RECIPE)
-    methods = [create_method("dann", trade_off=w) for w in (0.1, 1.0)]
+    methods = [create_method(name, trade_off=w) for w in (0.1, 1.0)]
     stack = fit_group(methods, task.seen(), seeds=[0, 1], options=options)
     for one, (method, seed) in zip(stack, zip(methods, (0, 1))):
         alone = fit(method, task.seen(), seed=seed, options=options)

@@ -139,14 +139,20 @@ def gradient_shares(
 
 def with_outputs(net: nn.Module, parts: Sequence[str], rows: int, call: Callable[[], dict[str, Tensor]]) -> Any:
     """What ``call`` returns, and under ``@part`` the logits and inputs (rows, 1 + d) of each part's last call on
-    ``rows`` rows; parts that the network lacks are left out."""
+    ``rows`` rows; parts that the network lacks are left out. Parallel discriminators answer as ``one_answer`` says."""
     kept: dict[str, Tensor] = {}
 
     def keep(part: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_: nn.Module, given: Any, out: Any) -> None:
             x = given[0]
-            if isinstance(out, Tensor) and x.ndim == 2 and len(x) == rows and out.numel() == rows:
-                kept[MARK + part] = torch.cat([out.detach().reshape(rows, 1).float(), x.detach().float()], 1)
+            if (
+                x.ndim in (2, 3)
+                and x.shape[-2] == rows
+                and isinstance(out, Tensor)
+                and out.numel() * x.shape[-1] == x.numel()
+            ):
+                x, z = x.detach().float(), out.detach().float().reshape(*x.shape[:-1], 1)
+                kept[MARK + part] = torch.cat(one_answer(z, x) if x.ndim == 3 else (z, x), 1)
 
         return hook
 
@@ -158,6 +164,15 @@ def with_outputs(net: nn.Module, parts: Sequence[str], rows: int, call: Callable
         for handle in handles:
             handle.remove()
     return {**found, **kept}
+
+
+def one_answer(z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (n, 1) and inputs (n, d) of ``k`` discriminators that share every row, from theirs (k, n, 1), (k, n, d).
+
+    Where discriminator c sees g_c f, with g >= 0 of sum 1 over c, the input is f, and each has g_c of the say.
+    """
+    say = x.norm(dim=2, keepdim=True)
+    return (z * say).sum(0) / say.sum(0).clamp_min(1e-12), x.sum(0)
 
 
 def answers(output: Tensor, n_source: int) -> tuple[float, float, float]:

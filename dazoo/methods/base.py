@@ -220,7 +220,8 @@ class GradientMethod(Method):
         neutral: hyper-parameters that, with all weights at 0, make the method exactly source-only (for most methods
             none beside the weights); None where the algorithm never reduces to it.
         discriminators: parts that, where there are such, give one logit per sample for "source", called on the rows of
-            the source batch followed by those of the target batch; the engine watches whether they work.
+            the source batch followed by those of the target batch (or on shares of these rows, one per class); the
+            engine watches whether they work.
         partner: values that hyper-parameters take where the method is added to another one (``other+this``); there
             they cannot be set.
     """

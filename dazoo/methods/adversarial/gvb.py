@@ -38,6 +38,7 @@ class GVB(GradientMethod):
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     neutral = {"generator_bridge": False}
+    discriminators = ("domain",)  # D alone: its bridge is what shall vanish
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the reversed gradient")
     bridge_g_weight: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the generator bridge's size")

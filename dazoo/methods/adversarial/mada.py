@@ -33,6 +33,7 @@ class MADA(GradientMethod):
         deviations="predictions weigh the features as constants; each domain weighs one half",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    discriminators = ("discs",)
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the reversed gradient")
     disc_width: int = hp(64, 16, 256, log=True, help="width of the discriminators' hidden layers")
