@@ -221,8 +221,23 @@ def test_real_runs_carry_their_findings(tmp_path: Path) -> None:
     assert ("inert term", "nothing", "digits/upright->noisy") in found(made)
     by_label = {r["spec"]["label"]: r for r in records(made.folder, Damage())}
     assert set(by_label["dann"]["info"]["gradient_shares"]) == {"cls", "dom"}
-    assert [f.kind for f in check_run(by_label["nothing"]) if f.kind == "inert term"] == ["inert term"]
+    stored = {label: [f["kind"] for f in record["findings"]] for label, record in by_label.items()}
+    assert stored["nothing"].count("inert term") == 1
+    for label, record in by_label.items():
+        assert sorted(stored[label]) == [f.kind for f in check_run(record)]
     assert "<strong>inert term</strong>: nothing on" in (made.folder / "leaderboard.html").read_text()
+
+
+def test_a_trained_collapse_is_named_in_its_record_and_a_clean_run_is_not(tmp_path: Path) -> None:
+    """Entropy is least where everything is one class: with far too much weight, that is where training goes."""
+    suite = {**SMALL, "tasks": ["upright->noisy"], "seeds": 1, "recipe": {"name": "frozen", "steps": 30}}
+    suite["methods"] = ["source_only", {"name": "min_entropy", "as": "sure", "trade_off": 100.0}]
+    made = run_suite(suite, out=tmp_path / "out")
+    by_label = {r["spec"]["label"]: r["findings"] for r in records(made.folder, Damage())}
+    assert by_label["source_only"] == []
+    assert [f["kind"] for f in by_label["sure"]] == ["collapse"]
+    assert by_label["sure"][0]["text"].startswith("the last model predicts few classes only: effectively ")
+    assert found(made) == {("collapse", "sure", "digits/upright->noisy")}
 
 
 def test_few_findings_are_printed_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,18 +55,26 @@ def findings(runs: Sequence[Run], cells: Mapping[tuple[str, str], Cell], higher:
 
 
 def check_run(record: Mapping[str, Any]) -> list[Finding]:
-    """Findings about one run from its record alone: collapse of the last checkpoint, inert terms, discriminators."""
-    spec, points = record["spec"], record.get("checkpoints") or []
-    key = (spec["label"], spec["task"])
+    """Findings about one run from its record alone, whatever version wrote it; see ``noted``."""
+    spec = record["spec"]
+    return sorted(Finding(f["kind"], spec["label"], spec["task"], f["text"]) for f in noted(record))
+
+
+def noted(record: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What a record's ``findings`` hold, from its ``info``, ``curves`` and ``checkpoints``: kind, subject and text.
+
+    Inert terms and discriminators as the engine noted them, terms that were zero all the time, and collapse of the last
+    checkpoint (a page judges the checkpoint that was selected).
+    """
     flags = engine_flags(dict(record))
     named = {subject for kind, subject, _ in flags if kind == INERT}
-    found = [Finding(kind, *key, text) for kind, _, text in flags]
-    found += [Finding(INERT, *key, _zero(n)) for n in idle_terms(dict(record)) if n not in named]
+    found = [*flags, *((INERT, n, _zero(n)) for n in idle_terms(dict(record)) if n not in named)]
+    points = record.get("checkpoints") or []
     last = (points[-1].get("predicted") if points else None) or {}
     shares = np.array([last.get("target", np.nan), last.get("source", np.nan)], dtype=float)
     if bool(collapsed(shares)):
-        found.append(Finding("collapse", *key, f"the last model predicts few classes only: {_few(shares)}"))
-    return sorted(found)
+        found.append(("collapse", "", f"the last model predicts few classes only: {_few(shares)}"))
+    return [{"kind": kind, "subject": subject, "text": text} for kind, subject, text in found]
 
 
 def _collapse(key: tuple[str, str], picks: Sequence[tuple[Run, int]]) -> list[Finding]:

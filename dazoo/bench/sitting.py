@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dazoo.bench.evaluate import evaluate
+from dazoo.bench.findings import noted
 from dazoo.bench.keep import Keeper
 from dazoo.bench.metrics import effective_classes
 from dazoo.bench.plan import RunSpec
@@ -56,11 +57,11 @@ class Sitting:
         kept = self.keeper.finish(len(self.notes), Evidence(result.predictor, self.seen))
         self.keeping += time.perf_counter() - began
         problem = [self.keeper.problem] if self.keeper.problem else []
-        return {
-            "curves": result.curves,
+        measured = {"curves": result.curves, "info": result.info}
+        return measured | {
+            "findings": noted(measured | {"checkpoints": self.notes}),
             "warnings": [*result.warnings, *self.warnings, *problem],
             "kept": kept,
-            "info": result.info,
             "seconds": seconds,
             "seconds_evaluation": self.looking,
             "seconds_keeping": self.keeping,
