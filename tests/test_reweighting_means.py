@@ -10,6 +10,8 @@ from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Seen, Unlabeled
 from dazoo.methods.base import create_method
 from dazoo.methods.reweighting import _ratio, kliep, ldm
+from dazoo.methods.reweighting._active import solve_nonnegative
+from dazoo.methods.reweighting._qp import Quadratic, solve_qp
 from tests.gaussians import context, gaussians, kernels, kmm_problem, weights_of
 
 
@@ -65,6 +67,27 @@ def test_slab_is_active_where_it_should_be():
     far = Seen(seen.source, Unlabeled(seen.target.x + 30), None, 2, "vector", UNSUPERVISED)
     w = weights_of("kmm", far, scale=0.1)
     assert float(w.mean()) == pytest.approx(1 / np.sqrt(60), abs=1e-6)
+
+
+@pytest.mark.parametrize("twins", [0, 5])
+def test_pivoting_equals_the_interior_point(twins):
+    """Also where samples coincide, so that the matrix is singular and only sums of their weights are determined."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(80, 6))
+    x[:twins] = x[twins : 2 * twins]
+    q = np.exp(-((x[:, None] - x) ** 2).sum(-1) / 6) / len(x)
+    c = np.exp(-((x[:, None] - rng.normal(0.5, 1, (70, 6))) ** 2).sum(-1) / 6).mean(1)
+    b, lower = solve_nonnegative(q, c)
+    ones = torch.ones(len(c), dtype=torch.float64)
+    other = solve_qp(Quadratic(dense=torch.tensor(q)), torch.tensor(c), ones / len(c), 1e6, 0.01, 10.0, ones, 1e-12)
+    assert 0 < (b == 0).sum() < len(b)
+    assert np.abs(q @ b - c - lower).max() < 1e-12 and (lower >= 0).all() and (b >= 0).all()
+    assert (b * lower == 0).all()
+    np.testing.assert_allclose(q @ b, q @ other.b.numpy(), atol=1e-8)
+
+
+def test_pivoting_leaves_an_unbounded_programme_alone():
+    assert solve_nonnegative(np.zeros((3, 3)), np.ones(3)) is None
 
 
 def test_kmm_nystroem_comes_near_the_exact_optimum():

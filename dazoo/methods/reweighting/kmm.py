@@ -6,14 +6,15 @@ The weighted source has the target's mean in the space of a Gaussian kernel:
     i.e.   1/2 w'K w - k'w,     K_ij = k(x_s,i, x_s,j) (n_s, n_s),     k_i = (n_s/n_t) sum_j k(x_s,i, x_t,j)
     subject to  0 <= w_i <= bound,   |mean(w) - 1| <= eps,   eps = (sqrt(n_s) - 1) / sqrt(n_s)
 
-An interior-point method solves it to a duality gap of 1e-9; up to ``exact`` source samples with the exact K, beyond
-with Nystroem features (n, r), which costs O(n r^2), and a warning says so. The width is the median distance.
+Block pivoting on w >= 0 solves it to rounding where the other constraints do not bind, which is the rule; otherwise an
+interior-point method to a duality gap of 1e-9. Up to ``exact`` source samples K is exact, beyond it stands a product of
+Nystroem features (n, r), which costs O(n r^2), and a warning says so. The width is the median distance.
 
 Source: https://papers.nips.cc/paper/2006/hash/a2186aa7c086b46ad4e8bf81e2a3a19b-Abstract.html. Deviations: none up to
 ``exact`` samples.
 
 Evidence: tests/test_reweighting_means.py::test_kmm_satisfies_the_kkt_conditions, test_kmm_equals_a_generic_solver,
-test_kmm_nystroem_comes_near_the_exact_optimum.
+test_pivoting_equals_the_interior_point, test_kmm_nystroem_comes_near_the_exact_optimum.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
+from dazoo.methods.reweighting._active import solve_nonnegative
 from dazoo.methods.reweighting._means import embed
 from dazoo.methods.reweighting._qp import Quadratic, Solution, solve_qp
 from dazoo.methods.shallow import Reweighting
+from dazoo.ops.blas import plain
 
 
 @register
@@ -70,4 +73,16 @@ class Kmm(Reweighting):
         q = Quadratic(None if q.dense is None else q.dense / n, None if q.factor is None else q.factor / math.sqrt(n))
         slack = max((math.sqrt(n) - 1) / math.sqrt(n), 1e-3)
         ones = torch.ones_like(e.mean)
-        return solve_qp(q, e.mean, ones / n, self.bound, 1 - slack, 1 + slack, ones)
+        free = self.unbounded(q, e.mean, slack)
+        return free or solve_qp(q, e.mean, ones / n, self.bound, 1 - slack, 1 + slack, ones)
+
+    def unbounded(self, q: Quadratic, c: Tensor, slack: float) -> Solution | None:
+        """The optimum under b >= 0 alone, where it meets the other constraints too and so is the programme's."""
+        if q.dense is None or not plain(q.dense, c) or c.dtype is not torch.float64:
+            return None
+        found = solve_nonnegative(q.dense.numpy(), c.numpy())
+        if found is None or not (found[0].max() <= self.bound and abs(found[0].mean() - 1) <= slack):
+            return None
+        b, lower = (torch.from_numpy(v) for v in found)
+        none = torch.zeros_like(b)
+        return Solution(b, 0.0, True, lower, none, none[0], none[0])
