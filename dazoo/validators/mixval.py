@@ -10,7 +10,7 @@ Adaptation. NeurIPS 2023. https://openreview.net/forum?id=ackajXqei2
 Deviations: the paper averages the ranks of both shares among the models to choose from, this the shares themselves, so
 that a score belongs to one model; each sample has one partner of each kind, drawn by a fixed seed; mixed bytes are
 rounded; a model that predicts one class has no inter-cluster pair and no score. Needs the model: runs of which features
-were kept have no score.
+were kept have no score, since a linear classifier on mixed features says no more than its scores, mixed, do.
 """
 
 from __future__ import annotations

@@ -9,19 +9,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from mkdocs.structure.files import File, Files
-from site_pages import (
-    Results,
-    entries,
-    index_page,
-    method_page,
-    published_table,
-    settings_table,
-    validators_table,
-)
+from site_pages import Results, entries, index_page, method_page
+from site_tables import published_table, regret_table, settings_table, validators_table
 
 TABLES = {
     "<!-- table: settings -->": lambda: settings_table(entries()),
     "<!-- table: validators -->": validators_table,
+    "<!-- table: regrets of regret_digits -->": lambda: regret_table("regret_digits"),
     "<!-- table: published -->": lambda: published_table(Results.read()),
 }
 

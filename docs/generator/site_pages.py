@@ -1,4 +1,4 @@
-"""The pages made from the registry and from committed results: one per method, the index by family, the tables.
+"""The pages made from the registry and from committed results: one per method and the index by family.
 
 Nothing here is written by hand about a method: text and formula come from its file's docstring, hyper-parameters from
 its fields, promises from ``dazoo.contracts``, numbers from ``results/``.
@@ -222,14 +222,15 @@ def _knobs(cls: type) -> str:
         )
         rows.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
     head = "<tr><th>name</th><th>default</th><th>search range</th><th>meaning</th></tr>"
-    return _table(head, rows)
+    return table(head, rows)
 
 
-def _table(head: str, rows: list[str]) -> str:
+def table(head: str, rows: list[str]) -> str:
+    """A table that scrolls where the page is narrower."""
     return f'<div class="wide"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
-def _percent(text: str) -> str:
+def percent(text: str) -> str:
     """A share as percent; an unfinished row says so instead of a number."""
     try:
         return f"{100 * float(text):.2f}"
@@ -259,7 +260,7 @@ def _evidence(entry: Entry, results: Results) -> list[str]:
         ]
         out += [
             "<p>Published rows (<code>results/published.md</code>, made by <code>dazoo ledger</code>):</p>",
-            _table(head, rows),
+            table(head, rows),
         ]
     else:
         out.append("<p>No published row is compared with it yet.</p>")
@@ -268,14 +269,14 @@ def _evidence(entry: Entry, results: Results) -> list[str]:
         rows = []
         for suite, row, n in boards:
             cells = (
-                f"<code>results/{suite}</code>", _percent(row["mean"]),
+                f"<code>results/{suite}</code>", percent(row["mean"]),
                 f"{100 * float(row['ci_low']):.2f} to {100 * float(row['ci_high']):.2f}" if row["ci_low"] else "",
                 f"{float(row['mean_rank']):.2f} of {n}" if row["mean_rank"] else "", html.escape(row["selected_by"]),
             )  # fmt: skip
             rows.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
         names = ("suite", "mean accuracy (%)", "95 % interval", "mean rank", "selected by")
         head = "<tr>" + "".join(f"<th>{n}</th>" for n in names) + "</tr>"
-        out += ["<p>Committed suites of this repository:</p>", _table(head, rows)]
+        out += ["<p>Committed suites of this repository:</p>", table(head, rows)]
     return out
 
 
@@ -309,43 +310,5 @@ def index_page(every: list[Entry]) -> str:
             if e.cls.family == family
         ]
         head = "<tr><th>name</th><th>what</th><th>year</th><th>settings</th></tr>"
-        parts += [f"## {family} {{ #{family} }}", f"<p>{prose(' '.join(about.split()))}</p>", _table(head, rows)]
+        parts += [f"## {family} {{ #{family} }}", f"<p>{prose(' '.join(about.split()))}</p>", table(head, rows)]
     return "\n\n".join(parts) + "\n"
-
-
-def settings_table(every: list[Entry]) -> str:
-    """How many methods of each family run in each setting."""
-    families = sorted({e.cls.family for e in every})
-    head = "<tr><th>family</th>" + "".join(f"<th><code>{s}</code></th>" for s in SETTINGS) + "</tr>"
-    rows = []
-    for family in families:
-        counts = [
-            sum(e.cls.family == family and s in {x.value for x in e.cls.settings} for e in every) for s in SETTINGS
-        ]
-        cells = [f'<a href="../methods/#{family}">{family}</a>', *(str(c or "") for c in counts)]
-        rows.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
-    return _table(head, rows)
-
-
-def validators_table() -> str:
-    """All validators with cost and needs."""
-    from dazoo.validators.base import VALIDATORS
-
-    rows = []
-    for name, v in VALIDATORS.items():
-        needs = ", ".join(f"<code>{n}</code>" for n in v.needs)
-        cells = (f"<code>{name}</code>", prose(v.description), v.cost, needs)
-        rows.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
-    return _table("<tr><th>name</th><th>what</th><th>cost</th><th>needs</th></tr>", rows)
-
-
-def published_table(results: Results) -> str:
-    """The verdicts of the ledger, each with a link to its method's page."""
-    rows = []
-    for row in results.published:
-        cells = [
-            html.escape(row[k]) for k in ("section", "published row", "published", "ours (%)", "difference", "verdict")
-        ]
-        rows.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
-    names = ("dataset", "published row", "published", "ours (%)", "difference", "verdict")
-    return _table("<tr>" + "".join(f"<th>{n}</th>" for n in names) + "</tr>", rows)
