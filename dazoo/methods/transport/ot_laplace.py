@@ -33,6 +33,7 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import costs, pair
 from dazoo.methods.transport._plan import EMD_ITERATIONS, MovedByPlan, back, emd_plan, marginals, top_cost
+from dazoo.ops.blas import product
 
 
 @register
@@ -73,17 +74,21 @@ class OtLaplace(MovedByPlan):
         if self.keep == "displacement":
             cost = cost - 2 * weight_s / len(us) * graph_s(us) @ ut.T - 2 * weight_t / len(ut) * us @ graph_t(ut).T
 
-        def energy(p: Tensor) -> Tensor:
-            zs, zt = p @ ut, p.T @ us
-            return weight_s * (zs * graph_s(zs)).sum() + weight_t * (zt * graph_t(zt)).sum()
+        gram_s, gram_t = product(us, us.T), product(ut, ut.T)
 
         def slope(p: Tensor) -> Tensor:
-            return 2 * weight_s * graph_s(p @ ut) @ ut.T + 2 * weight_t * us @ graph_t(p.T @ us).T
+            # plans have few entries that are not 0, vertices of their polytope at most n_s + n_t - 1
+            moved_s, moved_t = p.to_sparse_csr() @ gram_t, p.T.to_sparse_csr() @ gram_s
+            return 2 * weight_s * graph_s(moved_s) + 2 * weight_t * graph_t(moved_t).T
+
+        def energy(p: Tensor) -> Tensor:
+            return (p * slope(p)).sum() / 2
 
         def search(_: Any, p: Tensor, step: Tensor, gradient: Tensor, value: Any, at: Tensor, **__: Any) -> Any:
-            curve, fall = float(energy(step)), float((gradient * step).sum())
+            turn = slope(p + step) - at  # slope is linear, and at = slope(p)
+            curve, fall = float((step * turn).sum()) / 2, float((gradient * step).sum())
             alpha = 1.0 if curve <= 0 else min(max(-fall / (2 * curve), 0.0), 1.0)
-            return alpha, 1, value + alpha * fall + alpha**2 * curve, at + alpha * slope(step)
+            return alpha, 1, value + alpha * fall + alpha**2 * curve, at + alpha * turn
 
         a, b = marginals(cost)
         first = ctx.memo("emd", lambda: emd_plan(costs(seen, ctx), ctx))
