@@ -27,8 +27,9 @@ def test_answers_are_exact(n: int, m: int, d: int, scale: float, offset: float) 
 
 def test_few_samples_need_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     left = []
-    exact = neighbours._double
+    exact, among = neighbours._double, neighbours._among
     monkeypatch.setattr(neighbours, "_double", lambda x, *rest: left.append(len(x)) or exact(x, *rest))
+    monkeypatch.setattr(neighbours, "_among", lambda *args: left.append(len(set(args[3]))) or among(*args))
     gen = torch.Generator().manual_seed(0)
     x, anchors = (torch.randn(n, 64, generator=gen, dtype=torch.float64) for n in (500, 400))
     assert torch.equal(nearest(x, anchors), torch.cdist(x, anchors).argmin(1))
@@ -41,6 +42,21 @@ def test_near_ties_are_decided_in_double_precision() -> None:
     close = torch.cat([anchors, anchors + 1e-9])
     x = anchors + 1e-9 + 1e-3 * torch.eye(5, dtype=torch.float64)[torch.arange(20) % 5]
     assert torch.equal(nearest(x, close), by_differences(x, close))
+
+
+@pytest.mark.parametrize("copies", [2, 30])
+def test_samples_in_doubt_are_settled_among_few_anchors_or_all(copies: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anchors that coincide, as images of a transport plan do, leave every sample in doubt."""
+    gen = torch.Generator().manual_seed(2)
+    some = torch.randn(60 // copies, 8, generator=gen, dtype=torch.float64)
+    anchors = some.repeat(copies, 1)[torch.randperm(60 // copies * copies, generator=gen)]
+    x = torch.randn(50, 8, generator=gen, dtype=torch.float64)
+    used = []
+    for name in ("_double", "_among"):
+        whole = getattr(neighbours, name)
+        monkeypatch.setattr(neighbours, name, lambda *a, f=whole, n=name: used.append(n) or f(*a))
+    assert torch.equal(nearest(x, anchors), by_differences(x, anchors))
+    assert used == ["_among" if copies == 2 else "_double"]
 
 
 def test_equal_anchors_give_the_lower_row() -> None:

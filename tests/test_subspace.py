@@ -74,7 +74,7 @@ def test_tca_solves_its_pencil(mu):
     assert np.allclose(np.linalg.norm(mine, axis=0), 1)
 
 
-def test_tca_in_the_span_equals_tca_in_all_features():
+def test_tca_of_few_samples_equals_tca_in_all_features():
     seen = toy(ns=14, nt=11, d=60)
     xs, xt, _ = arrays(seen)
     steps = create_method("tca", dim=4).align(seen, context()).target_steps

@@ -34,10 +34,18 @@ def second_moment(x: Tensor) -> Tensor:
     from scipy.linalg.blas import dsyrk
 
     # the routine reads columns: a transposed view of contiguous rows is what it takes without a copy
-    lower = torch.from_numpy(
-        dsyrk(1.0, x.numpy().T, lower=1) if x.is_contiguous() else dsyrk(1.0, x.numpy(), trans=1, lower=1)
-    )
-    return lower.tril() + lower.tril(-1).T
+    found = dsyrk(1.0, x.numpy().T, lower=1) if x.is_contiguous() else dsyrk(1.0, x.numpy(), trans=1, lower=1)
+    return torch.from_numpy(_mirrored(found).T)  # columns of the routine are rows of torch
+
+
+def _mirrored(a: np.ndarray, size: int = 64) -> np.ndarray:
+    """``a`` (d, d), of which the lower triangle counts, made symmetric in place, tile by tile."""
+    for i in range(0, len(a), size):
+        j = i + size
+        a[i:j, j:] = a[j:, i:j].T
+        corner = np.tril(a[i:j, i:j])
+        a[i:j, i:j] = corner + np.tril(corner, -1).T
+    return a
 
 
 def spectral_product(vectors: Tensor, values: Tensor) -> Tensor:
@@ -163,7 +171,17 @@ def unit_rows(x: Tensor) -> Tensor:
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """Squared Euclidean distances (n, m) between the rows of ``x`` (n, d) and ``y`` (m, d), never negative."""
+    """Squared Euclidean distances (n, m) between the rows of ``x`` (n, d) and ``y`` (m, d), never negative.
+
+    Where ``y`` is ``x`` itself on the CPU, by a rank-k update at half the work, symmetric and with a zero diagonal.
+    """
+    if y is x and plain(x) and x.dtype is torch.float64 and min(x.shape) >= 64:
+        within = second_moment(x.T).numpy()
+        norms = within.diagonal().copy()
+        within *= -2.0
+        within += norms[:, None]
+        within += norms
+        return torch.from_numpy(np.maximum(within, 0.0, out=within))
     if not plain(x, y):
         return torch.addmm(x.square().sum(1)[:, None] + y.square().sum(1), x, y.T, alpha=-2.0).clamp_(min=0)
     x_, y_ = x.numpy(), y.numpy()

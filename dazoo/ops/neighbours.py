@@ -11,6 +11,7 @@ from dazoo.ops.blas import plain
 # tiles of the matrix of all pairs that stay in a processor's cache
 ROWS, COLUMNS = 1024, 2048
 ENTRIES = 1 << 21
+FEW = 8  # pairs in doubt are looked at one by one where they are less than an eighth of all
 UNIT = 2.0**-24  # unit roundoff of single precision
 
 
@@ -19,8 +20,8 @@ def nearest(x: Tensor, anchors: Tensor) -> Tensor:
 
     Ranks r_j = x'a_j - ||a_j||^2 / 2 of centred samples are computed in single precision, their errors are at most
     e_j = (d + 16) u (||x|| ||a_j|| + ||a_j||^2 / 2), u the unit roundoff. Where r_j - e_j of one anchor exceeds
-    r_k + e_k of all others it is the nearest one; the few samples without such an anchor are ranked in
-    double precision.
+    r_k + e_k of all others it is the nearest one; samples without such an anchor are ranked in double precision, among
+    the anchors that may be theirs where those are few.
 
     Args:
         x, anchors: (n, d) and (m, d), finite double precision matrices on the CPU (``suited``).
@@ -40,12 +41,22 @@ def nearest(x: Tensor, anchors: Tensor) -> Tensor:
     rows = min(ROWS, len(x_))
     columns = max(COLUMNS, ENTRIES // rows)
     tile = np.empty(rows * min(columns, len(a_)), np.float32)
+    pairs: list[np.ndarray] = []
     for i in range(0, len(x_), rows):
-        first, second, at = _best_two(left[i : i + rows], right, columns, tile)
+        first, second, at, ranks = _best_two(left[i : i + rows], right, columns, tile)
         error = share * (norm_x[i : i + rows] * norm_a[at] + np.square(norm_a[at]) / 2)
-        found[i : i + rows], open_[i : i + rows] = at, first - 2 * error <= second
+        low = first - 2 * error
+        found[i : i + rows], open_[i : i + rows] = at, low <= second
+        doubtful = np.flatnonzero(low <= second)
+        if ranks is not None and len(doubtful):  # all anchors in one tile, which still holds the bounds
+            row, column = np.nonzero(ranks[doubtful] >= low[doubtful, None])
+            pairs.append(np.stack([i + doubtful[row], column]))
     if open_.any():
-        found[open_] = _double(x_[open_], a_, centre)
+        some = np.concatenate(pairs, axis=1) if pairs else None
+        if some is None or some.shape[1] * FEW > open_.sum() * len(a_):
+            found[open_] = _double(x_[open_], a_, centre)
+        else:
+            found[open_] = _among(x_, a_, centre, some[0], some[1])
     return torch.from_numpy(found)
 
 
@@ -77,10 +88,29 @@ def _double(x: np.ndarray, anchors: np.ndarray, centre: np.ndarray) -> np.ndarra
     return found
 
 
+def _among(x: np.ndarray, anchors: np.ndarray, centre: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """``_double`` for the samples in ``row`` (p,), ascending, each among the anchors ``column`` (p,) beside it."""
+    which, start = np.unique(row, return_index=True)
+    group = np.repeat(np.arange(len(which)), np.diff([*start, len(row)]))
+    a = anchors - centre
+    half = np.einsum("ij,ij->i", a, a) / 2
+    own = x[which] - centre
+    ranks = np.empty(len(row))
+    for i in range(0, len(row), ROWS):
+        part = slice(i, i + ROWS)
+        ranks[part] = half[column[part]] - np.einsum("ij,ij->i", own[group[part]], a[column[part]])
+    size = np.sqrt(np.einsum("ij,ij->i", own, own))
+    error = (x.shape[1] + 16) * 2.0**-53 * (size * np.sqrt(2 * half.max()) + half.max())
+    limit = np.minimum.reduceat(ranks, start) + 2 * error
+    near = np.where(ranks <= limit[group], column, len(anchors))
+    return np.minimum.reduceat(near, start)
+
+
 def _best_two(
     block: np.ndarray, right: np.ndarray, columns: int, tile: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Largest and second largest entry of every row of ``block right'``, and the column of the largest."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """Largest and second largest entry of every row of ``block right'``, the column of the largest, and all entries
+    where they fit into one tile."""
     each = np.arange(len(block))
     first = np.full(len(block), -np.inf, np.float32)
     second, at = first.copy(), np.zeros(len(block), np.int64)
@@ -90,7 +120,11 @@ def _best_two(
         best = ranks.argmax(axis=1)
         top = ranks[each, best]
         ranks[each, best] = -np.inf
+        if len(part) == len(right):
+            after = ranks.max(axis=1)
+            ranks[each, best] = top
+            return top, after, best, ranks
         second = np.maximum(np.maximum(second, ranks.max(axis=1)), np.minimum(first, top))
         at = np.where(top > first, best + j, at)
         first = np.maximum(first, top)
-    return first, second, at
+    return first, second, at, None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -40,11 +42,16 @@ def leading_eigenvectors(a: Tensor, k: int, largest: bool = True) -> tuple[Tenso
 def _lanczos(a: Tensor, k: int) -> tuple[np.ndarray, np.ndarray] | None:
     """The ``k`` largest eigenpairs, ascending, to machine precision by ARPACK, three times as fast as a reduction of
     all of ``a`` for few pairs of a large matrix; None where it does not converge."""
-    from scipy.sparse.linalg import ArpackError, eigsh
+    from scipy.linalg.blas import dsymv
+    from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
     start = np.random.default_rng(0).standard_normal(len(a))
+    matrix: Any = a.numpy()
+    if a.dtype is torch.float64:  # reads half of the matrix, and memory is what a product with a vector waits for
+        columns = np.asfortranarray(matrix.T if a.is_contiguous() else matrix)
+        matrix = LinearOperator(matrix.shape, matvec=lambda v: dsymv(1.0, columns, v, lower=1), dtype=np.float64)
     try:
-        values, vectors = eigsh(a.numpy(), k=k, which="LA", v0=start.astype(a.numpy().dtype))
+        values, vectors = eigsh(matrix, k=k, which="LA", v0=start.astype(a.numpy().dtype), ncv=min(3 * k, len(a)))
     except ArpackError:
         return None
     order = np.argsort(values)
@@ -133,3 +140,17 @@ def low_rank_pencil(a: Tensor, factor: Tensor, ridge: float, k: int) -> tuple[Te
     whitened = half - product(product(half, q) * shrink, q.T)
     values, u = leading_eigenvectors(whitened / ridge, k)
     return values, fix_signs((u - (q * shrink) @ (q.T @ u)) / ridge**0.5)
+
+
+def low_rank_pencil_of_rows(rows: Tensor, factor: Tensor, ridge: float, k: int) -> tuple[Tensor, Tensor]:
+    """``low_rank_pencil`` for ``a`` = rows'rows with fewer ``rows`` (n, d) than features, through an (n, n) problem.
+
+    Solutions of eigenvalue 0 are left out, so there are at most as many as the rank of ``rows``, and at least one.
+    """
+    q, s, _ = torch.linalg.svd(factor, full_matrices=False)
+    q_shrunk = q * (1 - (ridge / (ridge + s.square())).sqrt())
+    whitened = rows - product(product(rows, q), q_shrunk.T)
+    values, left = leading_eigenvectors(second_moment(whitened.T) / ridge, k)
+    keep = _rank(values)
+    u = unit_columns(product(whitened.T, left[:, :keep]))
+    return values[:keep], fix_signs((u - q_shrunk @ (q.T @ u)) / ridge**0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -25,7 +26,6 @@ class Problem:
 
     Attributes:
         xs, xt: coordinates (n_s, r) and (n_t, r): the features, their span where n < d, or rows of the kernel matrix.
-        scatter: X H X' (r, r), the scatter of both domains around their common mean.
         before: steps from samples to features.
         basis: (d, r) from features to coordinates, None for the identity.
         anchors, gamma: of the RBF kernel, else None.
@@ -33,11 +33,25 @@ class Problem:
 
     xs: Tensor
     xt: Tensor
-    scatter: Tensor
     before: tuple[Step, ...]
     basis: Tensor | None = None
     anchors: Tensor | None = None
     gamma: Tensor | None = None
+
+    @cached_property
+    def scatter(self) -> Tensor:
+        """X H X' (r, r), the scatter of both domains around their common mean."""
+        return scatter(self.xs, self.xt)
+
+    @property
+    def few(self) -> bool:
+        """Whether there are fewer samples than coordinates, so that a problem between samples is the smaller one."""
+        return len(self.xs) + len(self.xt) < self.xs.shape[1]
+
+    def centred(self) -> Tensor:
+        """The samples of both domains minus their common mean (n_s + n_t, r)."""
+        both = torch.cat([self.xs, self.xt])
+        return both - both.mean(0)
 
     def steps(self, vectors: Tensor, unit: bool = True) -> tuple[Step, ...]:
         """Steps from samples to the space spanned by ``vectors`` (r, k), scaled to norm 1 where ``unit``."""
@@ -57,34 +71,41 @@ class Problem:
         return Aligned(self.project(vectors, unit)[0], self.steps(vectors, unit))
 
 
-def problem(seen: Seen, ctx: Context, kernel: str, unit_norm: bool) -> Problem:
+def problem(seen: Seen, ctx: Context, kernel: str, unit_norm: bool, spanned: bool = True) -> Problem:
     """The eigenproblem of a pair, built once per kernel and normalisation.
+
+    ``spanned``: whether far fewer samples than features are given by coordinates in their span, which pays where many
+    problems are solved.
 
     Raises:
         DazooError: a kernel matrix of more than ``KERNEL_LIMIT`` samples is asked for.
     """
 
     def make() -> Problem:
-        xs, xt = pair(seen)
-        before: tuple[Step, ...] = (UnitNorm(),) if unit_norm else ()
-        xs, xt = run_steps(before, xs), run_steps(before, xt)
-        both = torch.cat([xs, xt])
+        xs, xt, before = ctx.memo(("samples", unit_norm), lambda: _samples(seen, unit_norm))
         if kernel == "linear":
             # a few leading directions are cheap in all features; the span pays where it is much smaller
-            basis = span(both) if 2 * len(both) <= both.shape[1] else None
+            basis = span(torch.cat([xs, xt])) if spanned and 2 * (len(xs) + len(xt)) <= xs.shape[1] else None
             if basis is not None:
                 xs, xt = product(xs, basis), product(xt, basis)
-            return Problem(xs, xt, scatter(xs, xt), before, basis)
+            return Problem(xs, xt, before, basis)
+        both = torch.cat([xs, xt])
         if len(both) > KERNEL_LIMIT:
             raise DazooError(
                 f"an RBF kernel of {len(both)} samples is too large; use kernel='linear', or {KERNEL_LIMIT} samples"
             )
         gamma = median_gamma(both)
         k = gram("rbf", both, both, gamma)
-        ks, kt = k[: len(xs)], k[len(xs) :]
-        return Problem(ks, kt, scatter(ks, kt), before, None, both, gamma)
+        return Problem(k[: len(xs)], k[len(xs) :], before, None, both, gamma)
 
-    return ctx.memo(("pencil", kernel, unit_norm), make)
+    return ctx.memo(("pencil", kernel, unit_norm, spanned), make)
+
+
+def _samples(seen: Seen, unit_norm: bool) -> tuple[Tensor, Tensor, tuple[Step, ...]]:
+    """Both domains, scaled to unit norm or not, and the steps that do so."""
+    before: tuple[Step, ...] = (UnitNorm(),) if unit_norm else ()
+    xs, xt = pair(seen)
+    return run_steps(before, xs), run_steps(before, xt), before
 
 
 def scatter(xs: Tensor, xt: Tensor) -> Tensor:

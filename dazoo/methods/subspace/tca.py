@@ -13,7 +13,7 @@ samples are scaled to unit norm and eigenvectors to unit Euclidean norm, as in t
 tables; ``unit_norm=False`` leaves the samples alone.
 
 Evidence: tests/test_subspace.py::test_tca_solves_its_pencil (scipy.linalg.eigh on the dense pencil),
-test_tca_in_the_span_equals_tca_in_all_features, test_surf_averages.
+test_tca_of_few_samples_equals_tca_in_all_features, test_surf_averages.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap
 from dazoo.methods.subspace._pencil import Problem, mean_difference, problem
-from dazoo.ops.spectral import low_rank_pencil, unit_columns
+from dazoo.ops.spectral import low_rank_pencil, low_rank_pencil_of_rows, unit_columns
 
 
 @register
@@ -51,11 +51,14 @@ class Tca(FeatureMap):
 
     def align(self, seen: Seen, ctx: Context) -> Aligned:
         """The k leading components."""
-        p = problem(seen, ctx, self.kernel, self.unit_norm)
+        p = problem(seen, ctx, self.kernel, self.unit_norm, spanned=False)
         return p.aligned(self.solve(p))
 
     def solve(self, p: Problem) -> Tensor:
         """Unit-norm eigenvectors (r, k) in the coordinates of ``p``."""
         factor = mean_difference(p.xs, p.xt) * (len(p.xs) * len(p.xt) / (len(p.xs) + len(p.xt))) ** 0.5
-        _, vectors = low_rank_pencil(p.scatter, factor[:, None], self.mu, self.dim)
+        if p.few:
+            _, vectors = low_rank_pencil_of_rows(p.centred(), factor[:, None], self.mu, self.dim)
+        else:
+            _, vectors = low_rank_pencil(p.scatter, factor[:, None], self.mu, self.dim)
         return unit_columns(vectors)

@@ -26,8 +26,8 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap
-from dazoo.methods.subspace._pencil import problem
-from dazoo.ops.blas import eigh, product
+from dazoo.methods.subspace._pencil import Problem, problem
+from dazoo.ops.blas import cholesky, eigh, product
 from dazoo.ops.linear import second_moment
 from dazoo.ops.spectral import leading_eigenvectors, unit_columns
 
@@ -53,9 +53,9 @@ class Tjm(FeatureMap):
 
     def align(self, seen: Seen, ctx: Context) -> Aligned:
         """Alternate between the pencil and the sample weights."""
-        p = problem(seen, ctx, "linear", self.unit_norm)
+        p = problem(seen, ctx, "linear", self.unit_norm, spanned=False)
         both, n_s = torch.cat([p.xs, p.xt]), len(p.xs)
-        root = root_of(p.scatter, both)  # K H K = X root root' X'
+        root = root_of(p)  # K H K = X root root' X'
         contrast = (p.xs.mean(0) - p.xt.mean(0)) / (1 / n_s + 1 / len(p.xt)) ** 0.5
         tall, matched = product(both, root), both @ contrast
         g = torch.ones(len(both), dtype=both.dtype, device=both.device)
@@ -68,12 +68,16 @@ class Tjm(FeatureMap):
         return p.aligned(product(both.T, a))
 
 
-def root_of(scatter: Tensor, both: Tensor) -> Tensor:
-    """A root with root root' = ``scatter`` of ``both`` (n, r): the centred samples where there are fewer than r."""
-    if len(both) < both.shape[1]:
-        return (both - both.mean(0)).T
-    values, vectors = eigh(scatter)
-    return vectors * values.clamp(min=0).sqrt()
+def root_of(p: Problem) -> Tensor:
+    """A root (r, m) with root root' = X H X': the centred samples where they are few, a Cholesky factor, or for a
+    singular scatter, as constant features make, the roots of its eigenvalues."""
+    if p.few:
+        return p.centred().T
+    try:
+        return cholesky(p.scatter)
+    except torch.linalg.LinAlgError:
+        values, vectors = eigh(p.scatter)
+        return vectors * values.clamp(min=0).sqrt()
 
 
 def solve(tall: Tensor, matched: Tensor, g: Tensor, lam: float, k: int) -> Tensor:
