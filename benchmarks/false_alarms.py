@@ -145,12 +145,12 @@ def of_runs(n: int) -> list[Rate]:
         where = f"domains {move:g} standard deviations apart, {len(CLEAN_METHODS)} methods"
         rates.append(Rate(f"clean: any finding ({where})", sum(bool(f) for f in clean), len(clean)))
         rates += [Rate(f"clean: {kind} ({where})", hits, len(clean)) for kind, hits in sorted(kinds.items())]
-    saturated, classwise = (create_method(m, trade_off=0.05) for m in ("dann", "mada"))
-    fast = Recipe.named("frozen", steps=100, bottleneck=16, norm="none", lr=0.1)
+    saturated, classwise = create_method("dann", trade_off=0.05), create_method("mada", trade_off=0.003)
+    fast, longer = (Recipe.named("frozen", steps=n, bottleneck=16, norm="none", lr=0.1) for n in (100, 200))
     planted: Iterable[tuple[str, str, GradientMethod, float, Recipe]] = (
         ("a term with a weight of 1e-6", "inert term", Faint(), 1.5, RECIPE),
         ("DANN at 0.05 on domains 20 apart", "saturated discriminator", saturated, 20.0, fast),  # type: ignore[arg-type]
-        ("MADA at 0.05 on domains 20 apart", "saturated discriminator", classwise, 20.0, fast),  # type: ignore[arg-type]
+        ("MADA at 0.003 on domains 20 apart", "saturated discriminator", classwise, 20.0, longer),  # type: ignore[arg-type]
         ("DANN whose discriminator stands still", "blind discriminator", Blind(), 4.0, RECIPE),
     )
     for what, kind, method, move, recipe in planted:

@@ -80,6 +80,20 @@ def test_prose_leaves_paths_and_names_alone() -> None:
     )
 
 
+def test_prose_sets_norms_products_and_hyper_parameters() -> None:
+    assert prose("y^_t, D_c(x), A^(1/2) and (a b)^2") == (
+        '<span class="math"><i>ŷ</i><sub><i>t</i></sub></span>, '
+        '<span class="math"><i>D</i><sub><i>c</i></sub></span>(x), '
+        '<span class="math"><i>A</i><sup>1/2</sup></span> and (a b)<span class="math"><sup>2</sup></span>'
+    )
+    text = "||e||^2 with e = 1/n_s; g (x) f, scaled by trade_off * r(t); paths like a/b_c.py stay"
+    assert prose(text, {"trade_off"}) == (
+        '<span class="math">‖</span>e<span class="math">‖<sup>2</sup></span> with e = '
+        '1/<span class="math"><i>n</i><sub><i>s</i></sub></span>; g<span class="math"> ⊗ </span>f, scaled by '
+        "<code>trade_off</code> · r(t); paths like a/b_c.py stay"
+    )
+
+
 def test_two_lines_of_brackets_are_a_matrix() -> None:
     out = formula("    L = 1/2 [ a      b - c ]\n            [ d      e     ]")
     assert out.count("<tr>") == 2 and out.count("<td>") == 4

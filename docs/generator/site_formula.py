@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Collection
+from unicodedata import normalize
 
 GREEK = {
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "eps": "ε", "epsilon": "ε", "eta": "η", "theta": "θ",
@@ -71,7 +72,7 @@ def _matrix(line: str, follower: str, names: Collection[str]) -> str | None:
 def typeset(text: str, names: Collection[str] = ()) -> str:
     """One line as HTML."""
     out: list[str] = []
-    at = 0
+    at, text = 0, hats(text)
     while at < len(text):
         match = TOKEN.match(text, at)
         assert match is not None
@@ -98,6 +99,11 @@ def typeset(text: str, names: Collection[str] = ()) -> str:
         else:
             out.append(html.escape(token))
     return "".join(out)
+
+
+def hats(text: str) -> str:
+    """``y^`` with nothing above it, as in ``y^_t``, is y with a hat."""
+    return re.sub(r"(?<![^\W\d_])([^\W\d_])\^(?=[_)\s,;=])", lambda m: normalize("NFC", m[1] + "\u0302"), text)
 
 
 def _script(kind: str, inner: str, names: Collection[str]) -> str:
@@ -133,29 +139,38 @@ def _letter(word: str) -> str:
     return f'<span class="up">{html.escape(word)}</span>'
 
 
+ROUND = r"\([^()\n]{1,24}\)"
 INLINE = re.compile(
     r"``(?P<code>[^`]+)``"
     r"|(?P<link>https://[^\s<>]*[^\s<>.,;:)])"
-    r"|(?P<math>(?<![\w./])(?:[^\W\d_]|" + "|".join([*GREEK, "sum", "min", "max"]) + r")'?"
-    r"(?:[_^](?:\{[^{}\n]*\}|[^\W_]{1,4}(?:,[^\W_]{1,2})*(?![^\W]))(?!\())+'?)"
-    r"|(?P<norm>\|\|)|(?P<op><=|>=|!=|->)"
+    r"|(?P<math>(?:(?<![\w./])|(?<=[\d']/))(?:[^\W\d_]|" + "|".join([*GREEK, "sum", "min", "max"]) + r")'?"
+    rf"(?:[_^](?:\{{[^{{}}\n]*\}}|{ROUND}|-?[^\W_]{{1,4}}(?:,[^\W_]{{1,2}})*(?![^\W]|/\d)))+'?)"
+    rf"|(?P<power>(?<=[)\]|])\^(?:{ROUND}|-?[^\W_]{{1,2}}(?!\w)))"
+    r"|(?P<norm>\|\|(?:[_^]\w)?)|(?P<times> \(x\) )|(?P<op><=|>=|!=|->|(?<= )\*(?= ))"
 )
 
 
 def prose(text: str, names: Collection[str] = ()) -> str:
     """A paragraph of a docstring as HTML: code spans, links, and the indices of symbols."""
-    out, at = [], 0
+    out, at, text = [], 0, hats(text)
     for match in INLINE.finditer(text):
-        out.append(html.escape(text[at : match.start()], quote=False))
+        out.append(_plain(text[at : match.start()], names))
         at = match.end()
         if match["code"]:
             out.append(f"<code>{html.escape(match['code'])}</code>")
         elif match["link"]:
             link = html.escape(match["link"])
             out.append(f'<a href="{link}">{link}</a>')
-        elif match["math"]:
-            out.append(f'<span class="math">{typeset(match["math"], names)}</span>')
+        elif match["math"] or match["power"] or match["norm"] or match["times"]:
+            out.append(f'<span class="math">{typeset(match[0], names)}</span>')
         else:
             out.append(html.escape(SIGNS[match[0]]))
-    out.append(html.escape(text[at:], quote=False))
+    out.append(_plain(text[at:], names))
     return "".join(out)
+
+
+def _plain(text: str, names: Collection[str]) -> str:
+    """Words; hyper-parameters whose spelling shows that they are no words are set as code."""
+    spelled = [n for n in names if "_" in n]
+    done = html.escape(text, quote=False)
+    return re.sub(rf"(?<![\w./])({'|'.join(spelled)})(?![\w/(]|\.\w)", r"<code>\1</code>", done) if spelled else done

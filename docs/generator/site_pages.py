@@ -135,6 +135,8 @@ def _boards(folder: Path) -> dict[str, list[dict[str, str]]]:
 
 def method_page(entry: Entry, family: list[Entry], results: Results) -> str:
     """The page of one method, in Markdown with HTML where Markdown would read formulas wrongly."""
+    from dazoo.core.hparam import space
+
     cls, paper = entry.cls, entry.cls.paper
     parts = [
         "---",
@@ -152,7 +154,7 @@ def method_page(entry: Entry, family: list[Entry], results: Results) -> str:
         f"{html.escape(paper.venue + ', ' if paper.venue else '')}{paper.year}.</p>",
         "```bibtex\n" + paper.bibtex(entry.name) + "\n```",
         "## Deviations from the paper",
-        f"<p>{prose(entry.deviations)}</p>",
+        f"<p>{prose(entry.deviations, space(cls))}</p>",
         "## Evidence",
         *_evidence(entry, results),
         "## Use",
@@ -218,7 +220,7 @@ def _knobs(cls: type) -> str:
             f"<code>{name}</code>",
             f"<code>{html.escape(str(meta.default))}</code>",
             html.escape(span),
-            prose(meta.help),
+            prose(meta.help, found),
         )
         rows.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
     head = "<tr><th>name</th><th>default</th><th>search range</th><th>meaning</th></tr>"
@@ -228,6 +230,11 @@ def _knobs(cls: type) -> str:
 def table(head: str, rows: list[str]) -> str:
     """A table that scrolls where the page is narrower."""
     return f'<div class="wide"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _cell(text: str) -> str:
+    """A cell; one with sentences in it is wider."""
+    return f"<td{' class=long' if len(text) > 50 else ''}>{html.escape(text)}</td>"
 
 
 def percent(text: str) -> str:
@@ -254,10 +261,7 @@ def _evidence(entry: Entry, results: Results) -> list[str]:
     if published:
         wanted = ("published row", "published", "ours (%)", "difference", "verdict", "hyper-parameters", "protocol")
         head = "<tr><th>dataset</th>" + "".join(f"<th>{w}</th>" for w in wanted) + "</tr>"
-        rows = [
-            "<tr>" + "".join(f"<td>{html.escape(row[w])}</td>" for w in ("section", *wanted)) + "</tr>"
-            for row in published
-        ]
+        rows = ["<tr>" + "".join(_cell(row[w]) for w in ("section", *wanted)) + "</tr>" for row in published]
         out += [
             "<p>Published rows (<code>results/published.md</code>, made by <code>dazoo ledger</code>):</p>",
             table(head, rows),

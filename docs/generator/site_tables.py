@@ -59,5 +59,5 @@ def regret_table(suite: str, root: Path = ROOT) -> str:
         rows.append(
             f"<tr><td><code>{html.escape(row['rule'])}</code></td>" + "".join(f"<td>{c}</td>" for c in shares) + "</tr>"
         )
-    names = ("rule", "mean accuracy (%)", "regret", "rank correlation", "collapsed models chosen (%)")
+    names = ("rule", "mean accuracy (%)", "regret", "rank correlation", "collapsed (%)")
     return table("<tr>" + "".join(f"<th>{n}</th>" for n in names) + "</tr>", rows)
