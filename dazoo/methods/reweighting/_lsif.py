@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
@@ -11,7 +13,7 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context
 from dazoo.methods.reweighting._ratio import GRID, Bumps, centres, median_sigma
 from dazoo.methods.shallow import pair
-from dazoo.ops.blas import cholesky, cholesky_solve
+from dazoo.ops.blas import cholesky, cholesky_solve, plain
 
 LAMBDAS = tuple(10.0 ** (k / 2) for k in range(-6, 3))
 
@@ -34,8 +36,27 @@ def bases(seen: Seen, count: int, ctx: Context) -> Bases:
 
 
 def solve(h_matrix: Tensor, h: Tensor, lam: float) -> Tensor:
-    """max(0, (H + lam I)^-1 h): ``h_matrix`` (m, m), ``h`` (m, ...)."""
-    a = h_matrix.clone()
-    a.diagonal().add_(lam)
-    right = h if h.ndim == 2 else h[:, None]
-    return cholesky_solve(cholesky(a), right).clamp(min=0).view_as(h)
+    """max(0, (H + lam I)^-1 h): ``h_matrix`` (m, m), ``h`` (m,)."""
+    return solve_all(h_matrix, h, (lam,))[0]
+
+
+def solve_all(h_matrix: Tensor, h: Tensor, lams: tuple[float, ...]) -> Tensor:
+    """``solve`` for every ridge: (len(lams), m)."""
+    if plain(h_matrix, h) and h.dtype is torch.float64:
+        from scipy.linalg.lapack import dposv
+
+        right, rows = h.numpy(), []
+        for lam in lams:
+            a = h_matrix.numpy().copy()
+            a.flat[:: len(a) + 1] += lam
+            _, x, failed = dposv(a.T, right, lower=1, overwrite_a=1)
+            if failed:
+                raise torch.linalg.LinAlgError("the kernel's second moments are not positive definite")
+            rows.append(x)
+        return torch.from_numpy(np.maximum(np.stack(rows), 0.0))
+    rows_ = []
+    for lam in lams:
+        a_ = h_matrix.clone()
+        a_.diagonal().add_(lam)
+        rows_.append(cholesky_solve(cholesky(a_), h[:, None])[:, 0])
+    return torch.stack(rows_).clamp(min=0)

@@ -26,9 +26,11 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
-from dazoo.methods.reweighting._lsif import LAMBDAS, bases, solve
+from dazoo.methods.reweighting._lsif import LAMBDAS, bases, solve, solve_all
 from dazoo.methods.reweighting._ratio import folds
 from dazoo.methods.shallow import Reweighting
+from dazoo.ops.blas import product
+from dazoo.ops.linear import second_moment
 
 FOLDS = 5
 
@@ -71,23 +73,22 @@ class Rulsif(Reweighting):
 
 def cross_validate(ks: Tensor, kt: Tensor, fold_s: Tensor, fold_t: Tensor, alpha: float) -> list[float]:
     """The mean held-out score of every ridge in ``LAMBDAS``; folds without samples of both domains are left out."""
-    used = [f for f in range(FOLDS) if all(0 < int((fold == f).sum()) < len(fold) for fold in (fold_s, fold_t))]
+    counts_s, counts_t = (torch.bincount(fold, minlength=FOLDS).tolist() for fold in (fold_s, fold_t))
+    used = [f for f in range(FOLDS) if 0 < counts_s[f] < len(fold_s) and 0 < counts_t[f] < len(fold_t)]
     if not used:
         raise DazooError("rulsif needs at least two samples of each domain to cross-validate")
-    # second moments of each fold once; those of a training set are sums over the others
-    moments_s = {f: ks[fold_s == f].T @ ks[fold_s == f] for f in range(FOLDS)}
-    moments_t = {f: kt[fold_t == f].T @ kt[fold_t == f] for f in range(FOLDS)}
-    sums = {f: kt[fold_t == f].sum(0) for f in range(FOLDS)}
-    totals = [0.0] * len(LAMBDAS)
+    # second moments of each fold once; those of a training set are the sums over all less the fold's
+    parts_s, parts_t = ([k[fold == f] for f in range(FOLDS)] for k, fold in ((ks, fold_s), (kt, fold_t)))
+    moments_s, moments_t = ([second_moment(part) for part in parts] for parts in (parts_s, parts_t))
+    sums = [part.sum(0) for part in parts_t]
+    totals = ks.new_zeros(len(LAMBDAS))
     for f in used:
-        n_s, n_t = int((fold_s == f).sum()), int((fold_t == f).sum())
+        n_s, n_t = counts_s[f], counts_t[f]
         rest_s, rest_t = len(ks) - n_s, len(kt) - n_t
         rest = [g for g in range(FOLDS) if g != f]
         mixed = alpha / rest_t * torch.stack([moments_t[g] for g in rest]).sum(0)
         mixed = mixed + (1 - alpha) / rest_s * torch.stack([moments_s[g] for g in rest]).sum(0)
-        h = torch.stack([sums[g] for g in rest]).sum(0) / rest_t
-        for i, lam in enumerate(LAMBDAS):
-            a = solve(mixed, h, lam)
-            square = alpha / n_t * a @ moments_t[f] @ a + (1 - alpha) / n_s * a @ moments_s[f] @ a
-            totals[i] += float(square / 2 - a @ sums[f] / n_t) / len(used)
-    return totals
+        a = solve_all(mixed, torch.stack([sums[g] for g in rest]).sum(0) / rest_t, LAMBDAS)
+        held = alpha / n_t * moments_t[f] + (1 - alpha) / n_s * moments_s[f]
+        totals += ((product(a, held) * a).sum(1) / 2 - a @ sums[f] / n_t) / len(used)
+    return list(map(float, totals))

@@ -28,6 +28,8 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.reweighting._lsif import LAMBDAS, bases, solve
 from dazoo.methods.shallow import Reweighting
+from dazoo.ops.blas import eigh, product
+from dazoo.ops.linear import second_moment
 
 PAIRS = 5000
 
@@ -73,18 +75,17 @@ def leave_one_out(ks: Tensor, kt: Tensor, lams: tuple[float, ...]) -> list[float
     n = min(n_s, n_t, PAIRS)
     rows_s, rows_t = (torch.arange(n, device=ks.device) * m // n for m in (n_s, n_t))
     ks_out, kt_out = ks[rows_s], kt[rows_t]
-    values, vectors = torch.linalg.eigh(ks.T @ ks / (n_s - 1))
-    values = values.clamp(min=0)
-    s, t = ks_out @ vectors, kt_out @ vectors
+    values, vectors = eigh(second_moment(ks) / (n_s - 1))
+    s, t = product(ks_out, vectors), product(kt_out, vectors)
     h = kt.mean(0) @ vectors
+    inverses = 1 / (values.clamp(min=0)[:, None] + ks.new_tensor(lams))  # (m, number of ridges)
+    without = (n_t * h - t) / (n_t - 1)  # the target's mean without sample j
+    along_u, along_base = product(s.square(), inverses), product(s * without, inverses)
+    lifts = along_base / (n_s - 1 - along_u).clamp(min=1e-12)
     scores = []
-    for lam in lams:
-        inverse = 1 / (values + lam)
-        u, v = s * inverse, t * inverse
-        # B^-1 applied to the target mean without sample j, then the rank-one correction
-        base = (n_t * (h * inverse) - v) / (n_t - 1)
-        spread = (n_s - 1 - (s * u).sum(1)).clamp(min=1e-12)
-        alpha = ((base + u * ((s * base).sum(1) / spread)[:, None]) @ vectors.T).clamp(min=0)
+    for inverse, lift in zip(inverses.T, lifts.T):
+        # B^-1 applied to that mean, then the rank-one correction
+        alpha = product(torch.addcmul(without, s, lift[:, None]).mul_(inverse), vectors.T).clamp_(min=0)
         r_s, r_t = (ks_out * alpha).sum(1), (kt_out * alpha).sum(1)
         scores.append(float((r_s.square() / 2 - r_t).mean()))
     return scores
