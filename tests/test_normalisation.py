@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from dazoo.engine.fit import fit
+from dazoo.engine.fit import Options, fit
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import create_method
+from dazoo.nets.backbone import BACKBONES, Backbone
 from dazoo.nets.parts_domain_norm import FeatureMatch, TargetNorms
 from tests.small import at, draw, small_batch, small_net
 from tests.toys import TINY, options_for, toy_task
@@ -74,6 +75,23 @@ def test_adabn_trains_as_source_only_and_changes_target_predictions(recipe):
     x = seen.source.x
     torch.testing.assert_close(adapted.predict_source(x).scores, plain.predict(x).scores)
     assert (adapted.predict(seen.target.x).scores - plain.predict(seen.target.x).scores).abs().max() > 0.01
+
+
+def normed(shape, *, pretrained=False):
+    layers = nn.Sequential(nn.Linear(shape[0], 6), nn.BatchNorm1d(6), nn.ReLU())
+    layers.width = 6
+    return layers
+
+
+@pytest.mark.parametrize(("name", "moves"), [("source_only", False), ("adabn", True), ("dsbn", True)])
+def test_frozen_statistics_do_not_hold_a_method_that_is_about_them(name, moves, monkeypatch):
+    """The source must be normalised by its own statistics, or the target's would be swapped for the pretrained ones."""
+    monkeypatch.setitem(BACKBONES._items, "normed", Backbone("normed", frozenset({"vector"}), normed))
+    recipe = Recipe.named("images", steps=3, batch=8, bottleneck=8, augment="none")
+    seen = toy_task(shift=2.0).seen()
+    state = fit(create_method(name), seen, seed=0, options=Options(recipe=recipe, backbone="normed")).predictor.state
+    means = [v for k, v in state.items() if k.startswith("body.backbone") and k.endswith("running_mean")]
+    assert means and all(bool(m.any()) == moves for m in means)
 
 
 def test_without_batch_normalisation_features_get_the_sources_moments():

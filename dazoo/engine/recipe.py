@@ -26,7 +26,8 @@ class Recipe:
         steps: iterations. batch: samples per domain and iteration.
         bottleneck: width of the bottleneck, 0 for none; ``norm``: ``none``, ``batch`` or ``layer``.
         joint_norm: one forward pass for both domains where there is batch normalisation.
-        freeze_norm: the backbone's batch-norm statistics stay as pretrained.
+        freeze_norm: the backbone's batch-norm statistics stay as pretrained, unless a method is about them (its
+            ``own_norms``).
         ramp: weight of adversarial terms over time: ``sigmoid``: 2 / (1 + exp(-10 p)) - 1 over the fraction p;
             ``sigmoid_step``: 2 / (1 + exp(-i / 1000)) - 1 over the iteration i; ``constant``: 1.
         augment: ``none``, ``weak`` (random crop and flip for images) or ``resized`` (crop of random size and shape and

@@ -272,7 +272,7 @@ class Loop:
         for m in self.members:
             m.net.train()
             fixed = [part for part, lr in m.method.part_lr().items() if lr == 0]
-            if self.recipe.freeze_norm:
+            if self.recipe.freeze_norm and not m.method.own_norms:
                 fixed.append("body.backbone")
             for part in fixed:
                 m.net.get_submodule(part).eval()

@@ -217,6 +217,8 @@ class GradientMethod(Method):
         stackable: whether members of a group may train as one batched model.
         uses_source, uses_target: which batches the losses read; unread ones may be left out by the engine.
         needs_batch_norm: whether the method acts on batch normalisation in the body; a network without it is refused.
+        own_norms: whether batch statistics are what the method is about: those of the backbone then follow the data
+            even where a recipe keeps them as pretrained.
         neutral: hyper-parameters that, with all weights at 0, make the method exactly source-only (for most methods
             none beside the weights); None where the algorithm never reduces to it.
         discriminators: parts that, where there are such, give one logit per sample for "source", called on the rows of
@@ -233,6 +235,7 @@ class GradientMethod(Method):
     uses_source: ClassVar[bool] = True
     uses_target: ClassVar[bool] = True
     needs_batch_norm: ClassVar[bool] = False
+    own_norms: ClassVar[bool] = False
     neutral: ClassVar[dict[str, Any] | None] = {}
     partner: ClassVar[dict[str, Any]] = {}
     discriminators: ClassVar[tuple[str, ...]] = ("disc",)

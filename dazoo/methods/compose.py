@@ -67,6 +67,7 @@ def _made(name: str) -> type[Method]:
         "uses_source": any(c.uses_source for c in classes),
         "uses_target": any(c.uses_target for c in classes),
         "needs_batch_norm": any(c.needs_batch_norm for c in classes),
+        "own_norms": any(c.own_norms for c in classes),
         "neutral": _neutral(classes),
         "discriminators": tuple(
             (f"{c.name}_" if i else "") + p for i, c in enumerate(classes) for p in c.discriminators

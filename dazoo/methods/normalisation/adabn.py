@@ -37,6 +37,7 @@ class AdaBN(GradientMethod):
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     targets = frozenset({"classes", "values"})
     uses_target = False
+    own_norms = True
 
     def setup(self, net: Net) -> None:
         if norms_of(net.body):

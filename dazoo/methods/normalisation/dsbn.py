@@ -29,6 +29,7 @@ class DSBN(MSTN):
     """Domain-specific batch normalisation."""
 
     family = "normalisation"
+    own_norms = True
     paper = Paper(
         "Domain-Specific Batch Normalization for Unsupervised Domain Adaptation", "Chang, You, Seo, Kwak, Han", 2019,
         "https://arxiv.org/abs/1906.03950", "CVPR",
