@@ -7,7 +7,7 @@
 f = F(x) (b, width). Pseudo-inverses keep the k leading eigenvalues, which make up ``threshold`` of the trace: least
 squares solves G beta = A' y, so domains with equal G^+ ask for one regressor. The second term keeps the scale.
 
-Evidence: tests/test_moment.py (test_daregram_terms, test_daregram_is_zero_for_equal_batches).
+Evidence: tests/test_moment_structure.py (test_daregram_terms, test_daregram_is_zero_for_equal_batches).
 """
 
 from __future__ import annotations

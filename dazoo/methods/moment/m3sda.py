@@ -6,7 +6,7 @@
 f = F(x) (b, width), powers taken per feature, f_i the batch's rows of source i of N, Euclidean norms over features. A
 source that a batch lacks drops out of both means.
 
-Evidence: tests/test_moment.py (test_m3sda_matches_all_pairs, test_m3sda_drops_absent_sources).
+Evidence: tests/test_moment_structure.py (test_m3sda_matches_all_pairs, test_m3sda_drops_absent_sources).
 """
 
 from __future__ import annotations

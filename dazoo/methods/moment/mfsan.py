@@ -7,7 +7,7 @@ h_i = H_i(F(x)) (b, branch_width) and C_i belong to source i of N: each source s
 each target sample by all. p_i = softmax(C_i(h_i,t)) (b, C); predictions are the mean of the p_i. k is a sum of five
 Gaussians around the mean squared distance, r the recipe's ramp.
 
-Evidence: tests/test_moment.py (test_mfsan_terms, test_mfsan_predicts_the_mean_probability,
+Evidence: tests/test_moment_structure.py (test_mfsan_terms, test_mfsan_predicts_the_mean_probability,
 test_mfsan_sources_train_their_own_branch).
 """
 

@@ -6,7 +6,7 @@
 f = F(x) (b, width). The angles leave alone the features' scale, which a regressor, unlike a classifier, rests on; the
 second term keeps bases of the same order of importance together.
 
-Evidence: tests/test_parity.py (rsd), tests/test_moment.py (test_rsd_sees_angles_alone, test_rsd_terms).
+Evidence: tests/test_parity.py (rsd), tests/test_moment_structure.py (test_rsd_sees_angles_alone, test_rsd_terms).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ squared distance in both batches. yhat_j is the class that the k nearest of all 
 sharpened predictions q proportional to p^(1/temperature), class-balanced, and v_j the share of that vote; the votes are
 collected before every epoch. r is the recipe's ramp.
 
-Evidence: tests/test_moment.py (test_spa_terms, test_spectra_ignore_the_order_of_rows, test_neighbours_vote).
+Evidence: tests/test_moment_structure.py (test_spa_terms, test_spectra_ignore_the_order_of_rows, test_neighbours_vote).
 """
 
 from __future__ import annotations

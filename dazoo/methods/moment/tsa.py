@@ -8,7 +8,7 @@ The first term bounds the expected loss of features f + N(s (mu_t,y - mu_s,y), s
 samples are carried to the target's mean and spread as it is. Means (C, width) and covariances (C, width, width) are
 taken of all features before every epoch, of the target by predicted class.
 
-Evidence: tests/test_moment.py (test_tsa_terms, test_tsa_bounds_the_sampled_loss).
+Evidence: tests/test_moment_structure.py (test_tsa_terms, test_tsa_bounds_the_sampled_loss).
 """
 
 from __future__ import annotations
