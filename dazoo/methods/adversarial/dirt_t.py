@@ -7,7 +7,8 @@
 h = softmax(C(F(x))) (b, C), V as in ``vada``. The source is not used: the last term keeps each step of the sequence of
 models near the one before.
 
-Evidence: tests/test_adversarial.py (transcription; the teacher moves at its times only; starts as VADA).
+Evidence: tests/test_adversarial.py, tests/test_adversarial_limits.py (transcription; the teacher moves at its times
+only; starts as VADA).
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ p is the fraction of training done, h the features f (b, width), or for the base
 product with the predictions (b, C * width), with certainty weights for ``cdan_e``. gamma = 1/2 is the paper's annealing
 1 - (M - 1) / M * t / T for M = 2 domains; gamma = 1 is the base itself.
 
-Evidence: tests/test_adversarial.py (transcription; gamma = 1 is the base; the smoothed loss is least at gamma).
+Evidence: tests/test_adversarial.py, tests/test_adversarial_limits.py (transcription; gamma = 1 is the base; the
+smoothed loss is least at gamma).
 """
 
 from __future__ import annotations

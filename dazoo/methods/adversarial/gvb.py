@@ -8,7 +8,8 @@
 B_g is linear, width -> C; D and B_d are linear outputs of one perceptron C -> disc_width -> disc_width. Means run over
 both batches and all entries. Predictions meet D and B_d through gradient reversal. c predicts.
 
-Evidence: tests/test_adversarial.py (transcription; without bridges equals a discriminator on predictions).
+Evidence: tests/test_adversarial.py, tests/test_adversarial_limits.py (transcription; without bridges equals a
+discriminator on predictions).
 """
 
 from __future__ import annotations

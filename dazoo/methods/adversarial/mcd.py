@@ -8,7 +8,8 @@ Ushiku, Harada, CVPR 2018.
 
 C1 is ``head`` (which predicts), C2 ``head2``, both linear, width -> C; features (b, width).
 
-Evidence: tests/test_parity.py (mcd_discrepancy), tests/test_adversarial.py (transcription of the phases; what moves).
+Evidence: tests/test_parity.py (mcd_discrepancy), tests/test_adversarial.py, tests/test_adversarial_limits.py
+(transcription of the phases; what moves).
 """
 
 from __future__ import annotations

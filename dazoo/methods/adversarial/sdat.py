@@ -7,7 +7,8 @@ The gradient of the classification loss is taken at w + e, the others' at w, in 
 ``base`` is the adversarial method: ``cdan``, ``cdan_e``, ``dann``, or ``none``; added to another method
 (``dann+sdat``) it only smooths that one's classification loss.
 
-Evidence: tests/test_adversarial.py (the step against a transcription; rho = 0 is the base), tests/test_compose.py.
+Evidence: tests/test_adversarial_limits.py (the step against a transcription; rho = 0 is the base),
+tests/test_compose.py.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ CVPR 2020.
 M (C, width) and bias (C,) are the head's, so that the mean classifier predicts; S (C, width), starting at 0, is the
 part ``spread``; features (b, width).
 
-Evidence: tests/test_adversarial.py (transcription; without spread the classifiers agree; what moves in which phase).
+Evidence: tests/test_adversarial.py, tests/test_adversarial_limits.py (transcription; without spread the classifiers
+agree; what moves in which phase).
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ C_t is ``head`` (it predicts the target), C_s is ``head_s``, both linear width -
 classes through L_cat alone, so it wants a pretrained encoder: from scratch and over a large shift, L_ent gathers the
 target in one class (``digits/upright->rotated`` falls to chance).
 
-Evidence: tests/test_adversarial.py (transcription of both phases; confusion is least for equal halves; what moves).
+Evidence: tests/test_adversarial.py, tests/test_adversarial_limits.py (transcription of both phases; confusion is least
+for equal halves; what moves).
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@
 
 h = softmax(C(F(x))) (b, C), f (b, width). d is found by one power iteration from random noise; h(x) in V is a constant.
 
-Evidence: tests/test_adversarial.py (terms against their formulas; V is larger along d than along a random direction).
+Evidence: tests/test_adversarial.py, tests/test_adversarial_limits.py (terms against their formulas; V is larger along
+d than along a random direction).
 """
 
 from __future__ import annotations
