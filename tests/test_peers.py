@@ -12,12 +12,15 @@ import torch
 
 pytest.importorskip("benchmarks.peers", reason="needs the repository's root on the path")
 
-from benchmarks.peers.cases import Pair
-from benchmarks.peers.measure import Machine, Row, Side, take_turns, timed
-from benchmarks.peers.shallow import FEATURES, PEERS, pair_of
+from benchmarks.peers.cases import Pair, mean_one
+from benchmarks.peers.measure import Machine, Row, Side, library_share, take_turns, timed
+from benchmarks.peers.shallow import FEATURES, PEERS, in_a_group, ours, pair_of, prepared
 from benchmarks.peers.tables import geometric_mean, read, summary, write
 from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
+from dazoo.data.domain import Domain
+from dazoo.data.task import Task
+from dazoo.methods import shallow as methods
 from dazoo.methods.base import create_method
 from dazoo.methods.classifiers import classifier
 
@@ -56,17 +59,17 @@ def test_means_leave_failures_out(tmp_path: Path) -> None:
         Row("fast", "b->a", Side(1.0, 70.0), Side(8.0, 60.0)),
         Row("slow", "a->b", Side(1.0, 50.0), Side(9.0, 50.0)),
         Row("broken", "a->b", Side(1.0, 50.0), Side(failure="ValueError: NaN")),
-        Row("these 2 in a row, sharing", "a->b", Side(1.0, 50.0), Side(1000.0, 50.0)),
+        Row("another problem", "a->b", Side(1.0, 50.0), Side(1000.0, 50.0), counted=False),
     ]
     text = summary(rows)
     assert "Slower than skada: none. Less accurate: none." in text
     assert "| fast | 2 | 2.00 | 10.00 | 4.0x | 60.00 | 50.00 |" in text
     assert "| broken | 1 | 1.00 | - | - | 50.00 | failed on 1 of 1 (ValueError: NaN) |" in text
-    assert "finish: 6.0x." in text  # of 4 and 9; neither the failure nor the sum counts
+    assert "finish: 6.0x." in text  # of 4 and 9; neither the failure nor what is another problem counts
     assert math.isnan(geometric_mean([float("nan")]))
     table, page = write(tmp_path, "shallow", rows, Machine({"skada": "0"}, "a machine"), "about")
     stored = list(csv.DictReader(table.open()))
-    assert len(stored) == 5 and stored[1]["speedup"] == "8.00"
+    assert len(stored) == 5 and stored[1]["speedup"] == "8.00" and "| another problem * |" in text
     assert text in page.read_text()
     again = read(table)
     assert summary(again) == text and [r.theirs.failure for r in again] == [r.theirs.failure for r in rows]
@@ -84,6 +87,45 @@ def test_a_table_per_peer_and_kind_of_features_with_what_falls_behind() -> None:
     assert "Slower than skada: b (0.50x). Less accurate: b (-20.00)." in text
     assert "Slower than adapt: none. Less accurate: none." in text
     assert "over all tables: 3.8x (3 rows)." in text  # the third root of 4 * 0.5 * 27
+
+
+def test_runs_in_a_group_have_means_of_their_own(tmp_path: Path) -> None:
+    rows = [
+        Row("a", "x->y", Side(2.0, 50.0), Side(4.0, 50.0), features="SURF", grouped=1.0, library=0.25),
+        Row("b", "x->y", Side(2.0, 50.0), Side(3.0, 50.0), features="SURF", grouped=3.0, library=0.5),
+        Row("b", "y->x", Side(2.0, 50.0), Side(1.0, 50.0), features="SURF", grouped=3.0, library=0.9),
+    ]
+    text = summary(rows)
+    assert "| b | 2 | 4.00 | 4.00 | 0.9x | 6.00 | 0.6x | 70 % | 50.00 | 50.00 |" in text
+    assert "Slower than skada in a group: b (0.58x)." in text and "Slower than skada: b (0.87x)." in text
+    assert "Speed-up in a group, geometric mean over the cases both sides finish: 1.5x." in text
+    table, _ = write(tmp_path, "shallow", rows, Machine({}, ""), "about")
+    assert read(table) == rows
+
+
+def test_a_group_pays_for_a_shared_piece_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    whole = methods.squared_distances
+    monkeypatch.setattr(methods, "squared_distances", lambda *a: made.append(1) or whole(*a))
+    gen = torch.Generator().manual_seed(0)
+    x, y = torch.randn(30, 4, generator=gen, dtype=torch.float64), torch.arange(30) % 3
+    names = ("a", "b", "c")
+    task = Task("toy", (Domain("s", x, y, names),), Domain("t", x[:20] + 1, y[:20], names))
+    cases = [c for c in PEERS["skada"] if c.name in ("ot_emd", "ot_label_prop", "ot_sinkhorn_scaled")]
+    assert set(in_a_group(cases, task, repeats=2)) == {c.name for c in cases}
+    assert len(made) == 2  # one per repeat
+    assert 0 < library_share(lambda: ours(cases[0], *prepared(cases[0], task)[:2])()) < 1
+
+
+def test_weights_of_a_peer_have_mean_one() -> None:
+    from sklearn.linear_model import RidgeClassifier
+
+    gen = np.random.default_rng(0)
+    x, y, w = gen.normal(size=(30, 4)), np.arange(30) % 3, gen.uniform(size=30)
+    made = mean_one(RidgeClassifier)(alpha=2.0)
+    expected = RidgeClassifier(alpha=2.0).fit(x, y, sample_weight=w / w.mean()).coef_
+    assert np.allclose(made.fit(x, y, sample_weight=9 * w).coef_, expected)
+    assert np.allclose(made.fit(x, y).coef_, RidgeClassifier(alpha=2.0).fit(x, y).coef_)
 
 
 @pytest.mark.parametrize("peer", PEERS)

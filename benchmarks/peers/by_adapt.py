@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers.by_skada import nearest
-from benchmarks.peers.cases import Case, Pair, Peer, fixed
+from benchmarks.peers.cases import Case, Pair, Peer, fixed, mean_one
 from dazoo.core.setting import FEW_LABELS
 from dazoo.methods.reweighting._lsif import LAMBDAS
 from dazoo.methods.reweighting._ratio import GRID
@@ -23,7 +23,7 @@ QUIET: dict[str, Any] = {"verbose": 0, "copy": False, "random_state": 0}
 def ridge() -> Any:
     from sklearn.linear_model import RidgeClassifier
 
-    return RidgeClassifier(alpha=1.0)
+    return mean_one(RidgeClassifier)(alpha=1.0)
 
 
 def adapt(build: Callable[[Pair], Any], few: bool = False, domain: str | None = None) -> Peer:
@@ -123,9 +123,9 @@ ADAPT: tuple[Case, ...] = (
     Case("prediction_feature", "prediction_feature", adapt(_made("PRED"), few=True, domain="tgt"), classifier="ridge",
          setting=FEW_LABELS),
     Case("linear_interpolation", "linear_interpolation", adapt(_made("LinInt", prop=0.5), few=True), classifier="ridge",
-         setting=FEW_LABELS),
+         setting=FEW_LABELS, counted=False),
     Case("regular_transfer", "regular_transfer", _from_source("RegularTransferLC", ridge, lambda_=1.0),
-         classifier="ridge", setting=FEW_LABELS),
+         classifier="ridge", setting=FEW_LABELS, counted=False),
     Case("transfer_forest", "transfer_forest", _from_source("TransferForestClassifier", _forest, algo="ser"),
          fixed(variant="ser", trees=50), classifier="ridge", smallest=1, setting=FEW_LABELS),
 )  # fmt: skip

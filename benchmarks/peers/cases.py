@@ -43,6 +43,7 @@ class Case:
         smallest: how many of the pairs, smallest first, where the peer would take many minutes on all.
         features: the kinds of features the case runs on.
         setting: which labels are visible. two: whether only the first two classes are kept.
+        counted: whether both sides solve the same problem, so that the row enters the means.
     """
 
     name: str
@@ -54,11 +55,24 @@ class Case:
     features: tuple[str, ...] = ("SURF", "EfficientNet-Lite0")
     setting: Setting = UNSUPERVISED
     two: bool = False
+    counted: bool = True
 
 
 def fixed(**hparams: Any) -> Callable[[Pair], dict[str, Any]]:
     """Hyper-parameters that do not depend on the pair."""
     return lambda pair: hparams
+
+
+def mean_one(model: type) -> type:
+    """``model`` with sample weights scaled to mean 1, as dazoo scales them: what a penalty means depends on it."""
+
+    class MeanOne(model):  # type: ignore[misc, valid-type]
+        def fit(self, x: Any, y: Any, sample_weight: Any = None) -> Any:
+            total = None if sample_weight is None else np.sum(sample_weight)
+            scaled = sample_weight if total is None or not total > 0 else sample_weight * (len(x) / total)
+            return super().fit(x, y, sample_weight=scaled)
+
+    return MeanOne
 
 
 def pair_of(seen: Seen) -> Pair:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import cProfile
 import gc
 import importlib.metadata
 import io
@@ -36,7 +37,13 @@ class Side:
 
 @dataclass(frozen=True)
 class Row:
-    """One case on one task, both sides."""
+    """One case on one task, both sides.
+
+    Attributes:
+        grouped: CPU seconds of dazoo's side as one of a group of runs on the pair that share work; NaN where not run.
+        library: the share of dazoo's time that passes in POT, LAPACK, BLAS and scikit-learn; NaN where not measured.
+        counted: whether the row enters the means.
+    """
 
     case: str
     task: str
@@ -45,6 +52,9 @@ class Row:
     steps: int = 1
     peer: str = "skada"
     features: str = ""
+    grouped: float = float("nan")
+    library: float = float("nan")
+    counted: bool = True
 
 
 @dataclass
@@ -120,3 +130,23 @@ def timed(run: Run, y: np.ndarray) -> Side:
         return Side(failure=f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"[:120])
     seconds = time.process_time() - began
     return Side(seconds, 100.0 * float(np.mean(np.asarray(predicted) == y)))
+
+
+# where a profile's time counts as a library's: its own files, and dazoo's thin calls of BLAS and LAPACK
+LIBRARIES = (
+    "/ot/", "/numpy/linalg/", "/scipy/linalg/", "/scipy/sparse/", "/scipy/optimize/", "/sklearn/", "/dazoo/ops/blas.py",
+    "/dazoo/ops/linear.py", "/dazoo/ops/spectral.py", "/dazoo/ops/neighbours.py",
+)  # fmt: skip
+
+
+def library_share(run: Run) -> float:
+    """The share of a run's time within ``LIBRARIES``, calls of built-in functions counted where they are called."""
+    profile = cProfile.Profile(time.process_time, builtins=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        profile.runcall(run)
+    times = [
+        (entry.code.co_filename, entry.inlinetime) for entry in profile.getstats() if hasattr(entry.code, "co_name")
+    ]
+    total = sum(spent for _, spent in times)
+    return sum(spent for name, spent in times if any(part in name for part in LIBRARIES)) / total

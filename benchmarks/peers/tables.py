@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.peers.measure import Machine, Row, Side
 
+Gain = Callable[[Row], float]
 HEADER = (
     "features", "peer", "case", "task", "steps", "dazoo_seconds", "peer_seconds", "speedup", "dazoo_accuracy",
-    "peer_accuracy", "dazoo_failure", "peer_failure",
+    "peer_accuracy", "dazoo_failure", "peer_failure", "dazoo_grouped_seconds", "library_share", "counted",
 )  # fmt: skip
 
 
@@ -26,7 +27,7 @@ def write(folder: Path, part: str, rows: Sequence[Row], machine: Machine, about:
             writer.writerow(
                 [r.features, r.peer, r.case, r.task, r.steps, *(f"{s.seconds:.4f}" for s in (r.ours, r.theirs)),
                  f"{speedup(r):.2f}", *(f"{s.accuracy:.2f}" for s in (r.ours, r.theirs)), r.ours.failure,
-                 r.theirs.failure]
+                 r.theirs.failure, f"{r.grouped:.4f}", f"{r.library:.3f}", int(r.counted)]
             )  # fmt: skip
     versions = ", ".join(f"{k} {v}" for k, v in machine.versions.items())
     peers = " and ".join(dict.fromkeys(r.peer for r in rows))
@@ -50,6 +51,8 @@ def read(path: Path) -> list[Row]:
                     Side(float(line[f"{side}_seconds"]), float(line[f"{side}_accuracy"]), line[f"{side}_failure"])
                     for side in ("dazoo", "peer")
                 ), int(line["steps"]), line["peer"], line["features"],
+                float(line.get("dazoo_grouped_seconds") or "nan"), float(line.get("library_share") or "nan"),
+                bool(int(line.get("counted") or 1)),
             )
             for line in csv.DictReader(file)
         ]  # fmt: skip
@@ -66,18 +69,30 @@ def geometric_mean(values: Sequence[float]) -> float:
     return math.exp(sum(map(math.log, finite)) / len(finite)) if finite else float("nan")
 
 
+def group_speedup(row: Row) -> float:
+    """The same where dazoo's run is one of a group on the pair that share work."""
+    return row.theirs.seconds / row.grouped
+
+
 def summary(rows: Sequence[Row]) -> str:
-    """A Markdown table per kind of features and peer with one row per case, the geometric mean over the cases that both
+    """A Markdown table per kind of features and peer with one row per case, geometric means over the cases that both
     sides finish, and by name the cases in which the peer is faster or more accurate."""
     parts = list(dict.fromkeys((r.features, r.peer) for r in rows))
     if len(parts) == 1:
         return _table(rows)
-    told, gains = [], []
+    told: list[str] = []
+    all_gains: dict[Gain, list[float]] = {speedup: [], group_speedup: []}
     for features, peer in parts:
         mine = [r for r in rows if (r.features, r.peer) == (features, peer)]
         told += [f"## {features}, {peer}", "", _table(mine), ""]
-        gains += _gains(mine).values()
-    told.append(f"Speed-up, geometric mean over all tables: {_times(geometric_mean(gains))} ({_finite(gains)} rows).")
+        for gain, found in all_gains.items():
+            found += _gains(mine, gain).values()
+    alone, grouped = all_gains.values()
+    if _finite(grouped):
+        told.append(
+            f"Speed-up in a group, geometric mean over all tables: {_mean_of(grouped)} ({_finite(grouped)} rows)."
+        )
+    told.append(f"Speed-up, geometric mean over all tables: {_mean_of(alone)} ({_finite(alone)} rows).")
     return "\n".join(told)
 
 
@@ -85,46 +100,61 @@ def _finite(values: Sequence[float]) -> int:
     return sum(math.isfinite(v) for v in values)
 
 
-def _gains(rows: Sequence[Row]) -> dict[str, float]:
-    """The speed-up of every single case, a mean over its pairs."""
-    cases = dict.fromkeys(r.case for r in rows if not is_sum(r))
-    return {c: geometric_mean([speedup(r) for r in rows if r.case == c]) for c in cases}
+def _mean_of(values: Sequence[float]) -> str:
+    return _times(geometric_mean(values))
 
 
-def is_sum(row: Row) -> bool:
-    """Whether the row stands for several cases in a row."""
-    return row.case.endswith(", sharing")
+def _gains(rows: Sequence[Row], gain: Gain = speedup) -> dict[str, float]:
+    """The speed-up of every single case that counts, a mean over its pairs."""
+    cases = dict.fromkeys(r.case for r in rows if r.counted)
+    return {c: geometric_mean([gain(r) for r in rows if r.case == c]) for c in cases}
 
 
 def _table(rows: Sequence[Row]) -> str:
     steps = max(r.steps for r in rows) > 1
     unit = "ms per step" if steps else "s, all pairs"
     peer = rows[0].peer
-    lines = [
-        f"| case | pairs | dazoo {unit} | {peer} {unit} | speed-up | dazoo accuracy | {peer} accuracy |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    more = any(math.isfinite(r.grouped) for r in rows)
+    head = ["case", "pairs", f"dazoo {unit}", f"{peer} {unit}", "speed-up"]
+    head += ["dazoo in a group", "speed-up in a group", "in libraries"] if more else []
+    head += ["dazoo accuracy", f"{peer} accuracy"]
+    lines = [_line(head), "|" + "---|" * len(head)]
     for case in dict.fromkeys(r.case for r in rows):
         mine = [r for r in rows if r.case == case]
-        gain = geometric_mean([speedup(r) for r in mine])
         ours, theirs = ([getattr(r, side) for r in mine] for side in ("ours", "theirs"))
         total = sum(r.steps for r in mine)
-        lines.append(
-            f"| {case} | {len(mine)} | {_time(ours, steps, total)} | {_time(theirs, steps, total)} | {_times(gain)} "
-            f"| {_accuracy(ours)} | {_accuracy(theirs)} |"
-        )
-    gains = _gains(rows)
-    mean = _times(geometric_mean([*gains.values()]))
-    lines += ["", f"Speed-up, geometric mean over the single cases both sides finish: {mean}."]
-    slower = [f"{c} ({g:.2f}x)" for c, g in gains.items() if g < 1]
+        cells = [case if mine[0].counted else f"{case} *", str(len(mine)), _time(ours, steps, total)]
+        cells += [_time(theirs, steps, total), _mean_of([speedup(r) for r in mine])]
+        if more:
+            grouped = sum(r.grouped for r in mine)
+            cells += [f"{grouped:.2f}" if math.isfinite(grouped) else "-", _mean_of([group_speedup(r) for r in mine])]
+            shares = [r.library for r in mine if math.isfinite(r.library)]
+            cells.append(f"{100 * sum(shares) / len(shares):.0f} %" if shares else "-")
+        lines.append(_line([*cells, _accuracy(ours), _accuracy(theirs)]))
+    gains, grouped_gains = _gains(rows), _gains(rows, group_speedup)
+    lines.append("")
+    if more:
+        mean = _mean_of([*grouped_gains.values()])
+        lines.append(f"Speed-up in a group, geometric mean over the cases both sides finish: {mean}.")
+        lines.append(f"Slower than {peer} in a group: {_named(grouped_gains)}.")
+    mean = _mean_of([*gains.values()])
+    lines.append(f"Speed-up, geometric mean over the single cases both sides finish: {mean}.")
     lower = []
     for case in gains:
         both = [r for r in rows if r.case == case and not (r.ours.failure or r.theirs.failure)]
         gap = sum(r.ours.accuracy - r.theirs.accuracy for r in both) / len(both) if both else 0.0
         if gap < -0.05:
             lower.append(f"{case} ({gap:.2f})")
-    lines.append(f"Slower than {peer}: {', '.join(slower) or 'none'}. Less accurate: {', '.join(lower) or 'none'}.")
+    lines.append(f"Slower than {peer}: {_named(gains)}. Less accurate: {', '.join(lower) or 'none'}.")
     return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _named(gains: dict[str, float]) -> str:
+    return ", ".join(f"{case} ({gain:.2f}x)" for case, gain in gains.items() if gain < 1) or "none"
 
 
 def _time(sides: Sequence[Side], steps: bool, total: int) -> str:

@@ -7,7 +7,8 @@ Weights w (d,) on the features that make the discrepancy of the domains largest 
 so w = m / ||m||. Features with w_k > ``threshold`` are dropped; the one with the smallest weight always stays.
 
 Source: https://doi.org/10.1007/978-3-642-23808-6_28. Deviations: linear kernel, for which the programme has this closed
-form; features are divided by their pooled standard deviation within the domains, so that units do not matter.
+form; features are divided by their pooled standard deviation within the domains, so that units do not matter; means
+that agree to 1e-10 of it count as equal, so after standardising each domain every feature stays.
 
 Evidence: tests/test_subspace_more.py::test_fmmd_weights_solve_the_programme, test_fmmd_drops_the_features_that_moved.
 """
@@ -24,6 +25,8 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair
 from dazoo.methods.steps import Columns
+
+ROUNDING = 1e-20  # the square of differences of means, in standard deviations, that rounding alone makes
 
 
 @register
@@ -58,5 +61,6 @@ def discrepancy_weights(xs: Tensor, xt: Tensor) -> Tensor:
     gap = (xs.mean(0) - xt.mean(0)).square()
     floor = 1e-12 * (variance.max() + gap.max())
     m = gap / torch.where(floor > 0, variance + floor, torch.ones_like(variance))
+    m = torch.where(m > ROUNDING, m, torch.zeros_like(m))
     norm = m.norm()
     return torch.where(norm > 0, m / norm.clamp(min=1e-300), torch.zeros_like(m))
