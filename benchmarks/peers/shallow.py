@@ -29,10 +29,10 @@ covariances, decompositions, costs, plans and kernels, as the runs of a suite do
 it. The peers share nothing between runs, so their times are those of single runs. The aim of five times is about runs
 in a group. "In libraries" is the share of dazoo's time alone within POT, LAPACK, BLAS and scikit-learn, by a profile.
 
-Where accuracies differ although the problem is the same: skada and adapt find the components of SA by a randomised SVD
-and so do not give the exact ones, which dazoo does (with a full SVD the peers' steps give dazoo's answers on every pair);
-TCA and TJM scale every eigenvector, and the peers give it norm 1 in another metric than dazoo, which follows the authors'
-codes; the JDOT models have different losses. skada's KDE ratio vanishes on wide features: where all its weights are 0 it
+Where accuracies differ although the problem is the same: skada and adapt find the components of SA by a randomised
+SVD and so do not give the exact ones, which dazoo does (with a full SVD the peers' steps give dazoo's answers); TCA and
+TJM scale every eigenvector, and the peers give it norm 1 in another metric than dazoo, which follows the authors' codes;
+the models of JDOT have different losses. skada's KDE ratio vanishes on wide features: where all its weights are 0 it
 falls back to uniform ones with a warning, which counts as a failure here.
 """
 
