@@ -135,6 +135,13 @@ def test_averages_and_differences(tmp_path: Path) -> None:
     assert line(tmp_path, row("M", ("one", "m"), within=0.4)).verdict == "not reproduced"
 
 
+def test_a_row_says_which_representation_all_methods_started_from(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setitem(PROTOCOL, "represent", {"name": "msda", "layers": 5})
+    write_run(tmp_path / "one", "m", "a->b", [0.5])
+    made = line(tmp_path, row("M", ("one", "m")))
+    assert made.protocol == "row_sum then zscore; represented by msda layers=5; 1nn k=1"
+
+
 def test_a_printed_average_counts_and_pairs_outside_the_row_do_not(tmp_path: Path) -> None:
     write_run(tmp_path / "one", "m", "a->b", [0.52])
     write_run(tmp_path / "one", "m", "b->a", [0.10])

@@ -169,14 +169,20 @@ def _protocol(protocols: Sequence[dict[str, Any]]) -> str:
 
 def _one_protocol(p: dict[str, Any]) -> str:
     parts = [" then ".join(p["transform"]) or "features as they are"]
+    if p.get("represent"):
+        parts.append("represented by " + _spelled(p["represent"]))
     recipe, finish = p.get("recipe"), p.get("classifier")
     if recipe:
         parts.append("network: " + ", ".join(f"{k} {_text(recipe[k])}" for k in RECIPE))
     if finish:
-        parts.append(" ".join([finish["name"], *(f"{k}={_text(v)}" for k, v in finish.items() if k != "name")]))
+        parts.append(_spelled(finish))
     if p["source_holdout"]:
         parts.append(f"{100 * p['source_holdout']:g} % of the source held out")
     return "; ".join(parts)
+
+
+def _spelled(entry: dict[str, Any]) -> str:
+    return " ".join([entry["name"], *(f"{k}={_text(v)}" for k, v in entry.items() if k != "name")])
 
 
 def markdown(lines: Sequence[Line]) -> str:
