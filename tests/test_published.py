@@ -138,6 +138,7 @@ def test_averages_and_differences(tmp_path: Path) -> None:
 def test_a_row_says_which_representation_all_methods_started_from(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setitem(PROTOCOL, "represent", {"name": "msda", "layers": 5})
     write_run(tmp_path / "one", "m", "a->b", [0.5])
+    write_run(tmp_path / "one", "m", "b->a", [0.6])
     made = line(tmp_path, row("M", ("one", "m")))
     assert made.protocol == "row_sum then zscore; represented by msda layers=5; 1nn k=1"
 
