@@ -31,9 +31,9 @@ in a group. "In libraries" is the share of dazoo's time alone within POT, LAPACK
 
 Where accuracies differ although the problem is the same: skada and adapt find the components of SA by a randomised
 SVD and so do not give the exact ones, which dazoo does (with a full SVD the peers' steps give dazoo's answers); TCA and
-TJM scale every eigenvector, and the peers give it norm 1 in another metric than dazoo, which follows the authors' codes;
-the models of JDOT have different losses. skada's KDE ratio vanishes on wide features: where all its weights are 0 it
-falls back to uniform ones with a warning, which counts as a failure here.
+TJM scale every eigenvector, and the peers give it norm 1 in another metric than dazoo, which follows the authors'
+codes; the models of JDOT have different losses. skada's KDE ratio vanishes on wide features: where all its weights are
+0 it falls back to uniform ones with a warning, which counts as a failure here.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def theirs(case: Case, pair: Pair) -> Run:
     return lambda: case.peer(pair)
 
 
-def in_a_group(cases: list[Case], task: Task, repeats: int = 3) -> dict[str, float]:
+def in_a_group(cases: list[Case], task: Task, repeats: int = 2) -> dict[str, float]:
     """Seconds of every case's run where the cases run on ``task`` one after another and share what they have in
     common, as runs of a suite do; whoever needs a shared piece first pays for it. The fastest of ``repeats``."""
     best = {case.name: float("inf") for case in cases}

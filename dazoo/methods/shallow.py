@@ -67,7 +67,11 @@ def components(seen: Seen, ctx: Context, side: str, k: int) -> tuple[Tensor, Ten
     xs, xt = pair(seen)
 
     def make() -> tuple[Tensor, Tensor, Tensor]:
-        return principal_components({"s": xs, "t": xt}[side] if side != "st" else torch.cat([xs, xt]), k)
+        if side == "st":
+            return principal_components(torch.cat([xs, xt]), k)
+        x = xs if side == "s" else xt
+        tall = len(x) >= x.shape[1]
+        return principal_components(x, k, moments_of(seen, ctx, side) if tall else None)
 
     return ctx.memo(("pca", side, k), make)
 

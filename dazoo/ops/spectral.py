@@ -80,12 +80,19 @@ def unit_columns(vectors: Tensor) -> Tensor:
     return vectors / torch.where(norms > 0, norms, torch.ones_like(norms))
 
 
-def principal_components(x: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+def principal_components(
+    x: Tensor, k: int, moments: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """PCA of ``x`` (n, d): mean (d,), the leading variances (k,), orthonormal directions (d, k).
 
     Primal (d, d) when d <= n, else through the (n, n) Gram matrix; k is cut to the numerical rank, at least 1.
+    ``moments``: mean and unbiased covariance of ``x`` where they are known, for the primal problem.
     """
     n, d = x.shape
+    if moments is not None:
+        values, vectors = leading_eigenvectors(moments[1], k)
+        keep = _rank(values)
+        return moments[0], values[:keep].clamp(min=0), vectors[:, :keep]
     mean = x.mean(dim=0)
     centred = x - mean
     scale = max(n - 1, 1)

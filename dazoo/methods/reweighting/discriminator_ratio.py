@@ -25,7 +25,6 @@ from dazoo.methods.base import Context, register
 from dazoo.methods.classifiers import classifier
 from dazoo.methods.reweighting._ratio import flattened
 from dazoo.methods.shallow import Reweighting, pair
-from dazoo.methods.steps import Standardise
 
 
 @register
@@ -54,9 +53,13 @@ class DiscriminatorRatio(Reweighting):
         def make() -> tuple[Tensor, list[str]]:
             notes: list[str] = []
             xs, xt = pair(seen)
-            x = torch.cat([xs, xt])
-            z = Standardise(x.mean(0), x.std(0, correction=0))(x)
-            side = (torch.arange(len(x), device=x.device) >= len(xs)).long()
+            z = torch.cat([xs, xt])
+            mean = z.mean(0)
+            z -= mean
+            scale = z.norm(dim=0) / len(z) ** 0.5
+            # what rounding leaves of a constant feature is no spread
+            z /= torch.where(scale > 1e-14 * mean.abs(), scale, torch.ones_like(scale))
+            side = (torch.arange(len(z), device=z.device) >= len(xs)).long()
             head = classifier("logistic", C=self.c).fit(z, side, 2, warn=notes.append)
             scores = head(z[: len(xs)])
             return scores[:, 1] - scores[:, 0], notes

@@ -21,6 +21,7 @@ from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.methods.base import Context, Memo
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
 from dazoo.methods.steps import NearestShift
+from dazoo.ops.blas import product
 
 GIB = 1 << 30
 PAIR_BYTES = 48
@@ -154,7 +155,7 @@ def _carried(plan: Tensor, xt: Tensor) -> Tensor:
         from scipy.sparse import csr_array
 
         return torch.from_numpy(csr_array(plan.numpy()) @ xt.numpy())
-    return plan @ xt
+    return product(plan, xt)
 
 
 def _mean(carried: Tensor, mass: Tensor, xt: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ class OtGroupLasso(MovedByPlan):
         cost = costs(seen, ctx)
         cost = cost / top_cost(cost)
         members = one_hot(source_of(seen).y, seen.n_classes).to(cost)
-        start, settled = None, True
+        start, settled, inner = None, True, [cost]
 
         def slope(p: Tensor) -> Tensor:
             norms = (members.T @ p.square()).sqrt()
@@ -73,22 +73,20 @@ class OtGroupLasso(MovedByPlan):
             return self.reg * (p * p.log()).sum() + self.class_weight * (members.T @ p.square()).sqrt().sum()
 
         def gradient(p: Tensor) -> Tensor:
-            return self.reg * (1 + p.clamp(min=TINY).log()) + self.class_weight * slope(p)
+            penalty_slope = self.class_weight * slope(p)
+            # the cost of the next direction: the entropy's own gradient stays in the inner problem
+            inner[0] = cost + penalty_slope
+            return self.reg * (1 + p.clamp(min=TINY).log()) + penalty_slope
 
         def direction(a: Tensor, b: Tensor, linear: Tensor, **_: Any) -> tuple[Tensor, dict[str, Any]]:
             nonlocal start, settled
-            # the linearised cost without the entropy's own gradient: the entropy stays in the inner problem
-            inner = linear - self.reg * (1 + current[0].clamp(min=TINY).log())
-            plan, start, settled = entropic(inner, self.reg, self.iterations, a, b, start=start)
+            plan, start, settled = entropic(inner[0], self.reg, self.iterations, a, b, start=start)
             return plan, {}
 
         def search(value: Any, p: Tensor, step: Tensor, linear: Tensor, at: Any, _: Any, **__: Any) -> Any:
-            alpha, calls, after = ot.optim.line_search_armijo(value, p, step, linear, at, alpha_min=0.0, alpha_max=1.0)
-            current[0] = p + alpha * step
-            return alpha, calls, after
+            return ot.optim.line_search_armijo(value, p, step, linear, at, alpha_min=0.0, alpha_max=1.0)
 
         first, start, _ = entropic(cost, self.reg, self.iterations)
-        current = [first]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             plan, log = ot.optim.generic_conditional_gradient(
