@@ -57,7 +57,9 @@ class Sitting:
         kept = self.keeper.finish(len(self.notes), Evidence(result.predictor, self.seen))
         self.keeping += time.perf_counter() - began
         problem = [self.keeper.problem] if self.keeper.problem else []
-        measured = {"curves": result.curves, "info": result.info}
+        # losses are single precision: more digits would only fill the records
+        curves = {name: [(step, float(f"{v:.7g}")) for step, v in curve] for name, curve in result.curves.items()}
+        measured = {"curves": curves, "info": result.info}
         return measured | {
             "findings": noted(measured | {"checkpoints": self.notes}),
             "warnings": [*result.warnings, *self.warnings, *problem],
