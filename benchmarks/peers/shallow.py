@@ -39,6 +39,7 @@ codes; the models of JDOT have different losses. skada's KDE ratio vanishes on w
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -141,30 +142,40 @@ def compare(
     peers: tuple[str, ...] = tuple(PEERS),
     features: tuple[str, ...] = FEATURES,
 ) -> list[Row]:
-    """All cases on their pairs, smallest pair first; on it every case first runs once, unmeasured, on both sides."""
+    """All cases on their pairs, smallest pairs first, so that what an interrupted run has measured is comparable.
+
+    On the smallest pair every case first runs once, unmeasured, on both sides.
+    """
     rows: list[Row] = []
-    for kind in features:
-        by_size = sorted(tasks(root, kind), key=lambda t: len(t.sources[0]) * len(t.target))[: LARGEST[kind]]
-        for peer in peers:
+    by_size = {
+        kind: sorted(tasks(root, kind), key=lambda t: len(t.sources[0]) * len(t.target))[: LARGEST[kind]]
+        for kind in features
+    }
+    for i, kind, peer in itertools.product(range(max(LARGEST.values())), features, peers):
+        if i < LARGEST[kind]:
             cases = [c for c in PEERS[peer] if kind in c.features and (not wanted or c.name in wanted)]
-            for i, task in enumerate(by_size):
-                here = [c for c in cases if i < c.smallest]
-                measured = []
-                for case in here:
-                    torch.manual_seed(0)
-                    seen, pair, y = prepared(case, task)
-                    mine, other = ours(case, seen, pair), theirs(case, pair)
-                    if i == 0:
-                        take_turns(mine, other, y, first=0, repeats=1)
-                    sides = take_turns(mine, other, y, first=i)
-                    share = float("nan") if sides[0].failure else library_share(mine)
-                    measured.append((case, sides, share))
-                grouped = in_a_group(here, task)
-                for case, sides, share in measured:
-                    row = Row(
-                        case.name, task.name, *sides, peer=peer, features=kind, grouped=grouped[case.name],
-                        library=share, counted=case.counted,
-                    )  # fmt: skip
-                    rows.append(row)
-                    report(row)
+            for row in on_one_pair([c for c in cases if i < c.smallest], by_size[kind][i], i, peer, kind):
+                rows.append(row)
+                report(row)
     return rows
+
+
+def on_one_pair(cases: list[Case], task: Task, i: int, peer: str, kind: str) -> list[Row]:
+    """Every case alone, both sides taking turns, then dazoo's runs in a group."""
+    measured = []
+    for case in cases:
+        torch.manual_seed(0)
+        seen, pair, y = prepared(case, task)
+        mine, other = ours(case, seen, pair), theirs(case, pair)
+        if i == 0:
+            take_turns(mine, other, y, first=0, repeats=1)
+        sides = take_turns(mine, other, y, first=i)
+        measured.append((case, sides, float("nan") if sides[0].failure else library_share(mine)))
+    grouped = in_a_group(cases, task)
+    return [
+        Row(
+            case.name, task.name, *sides, peer=peer, features=kind, grouped=grouped[case.name], library=share,
+            counted=case.counted,
+        )
+        for case, sides, share in measured
+    ]  # fmt: skip
