@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,30 @@ def test_a_subtly_worse_method_is_named_and_hardly_another() -> None:
     named = [{f.label for f in of if f.kind == "negative transfer"} for of in found]
     assert sum("m1" in names for names in named) >= 54
     assert binom.sf(sum(bool(names - {"m1"}) for names in named) - 1, 60, 0.05) > 0.01
+
+
+def shifted(of: dict[tuple[str, str], Cell], label: str, by: float) -> dict[tuple[str, str], Cell]:
+    return {k: replace(c, values=c.values + by) if k[0] == label else c for k, c in of.items()}
+
+
+def test_a_mean_below_the_baseline_is_flagged_although_no_test_calls_it() -> None:
+    """Single runs of six tasks, of which one ruins the mean: nothing a test of twelve could call."""
+    cells = made_up(0, 6, 1)
+    cells = {k: replace(c, values=np.full(1, 0.7)) for k, c in cells.items()}
+    hurt = cells["m2", "t0"]
+    cells["m2", "t0"] = replace(hurt, values=hurt.values - 0.3)
+    found = findings([], cells, higher=True, share=True)
+    assert [(f.kind, f.label, f.task) for f in found] == [("below baseline", "m2", "")]
+    assert found[0].text == "below b0 by 0.050 on average over 6 tasks, which no test confirms"
+
+
+def test_below_the_baseline_needs_a_point_and_six_tasks_and_is_not_said_twice() -> None:
+    flat = {k: replace(c, values=np.full(1, 0.7)) for k, c in made_up(0, 6, 1).items()}
+    assert not findings([], shifted(flat, "m1", -0.009), higher=True, share=True)
+    assert not findings([], shifted(flat, "m1", +0.2), higher=True, share=True)
+    assert not findings([], {k: c for k, c in shifted(flat, "m1", -0.2).items() if k[1] != "t0"}, True, True)
+    worse = findings([], made_up(0, 12, 5, worse=0.1), higher=True, share=True)
+    assert {f.kind for f in worse if f.label == "m1"} == {"negative transfer"}
 
 
 def test_one_task_is_accused_once() -> None:

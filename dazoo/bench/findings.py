@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from dazoo.bench.select import Cell, Run, engine_flags, idle_terms
 from dazoo.bench.significance import holm, wilcoxon
 from dazoo.bench.table import MARKS
 
-LEVEL = 0.05
+LEVEL, MARGIN, ENOUGH = 0.05, 0.01, 6
 INERT = "inert term"
 BASELINES = "baseline"
 """Family of the methods that do not adapt; no other may fall below those of them that see no target label."""
@@ -25,8 +25,8 @@ WIDE = 0.03
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """``kind`` is collapse, inert term, saturated discriminator, blind discriminator, negative transfer or unstable;
-    ``task`` is empty for all tasks together."""
+    """``kind`` is collapse, inert term, saturated discriminator, blind discriminator, negative transfer, below baseline
+    or unstable; ``task`` is empty for all tasks together."""
 
     kind: str
     label: str
@@ -51,7 +51,10 @@ def findings(runs: Sequence[Run], cells: Mapping[tuple[str, str], Cell], higher:
         for key, picks in chosen.items()
         for f in (*_collapse(key, picks), *_inert(key, picks), *_discriminators(key, picks))
     ]
-    return sorted([*found, *_negative(cells, higher), *(_unstable(cells) if share else [])])
+    worse = _negative(cells, higher)
+    if share:
+        worse += [*_below_baseline(cells, higher, {f.label for f in worse if not f.task}), *_unstable(cells)]
+    return sorted([*found, *worse])
 
 
 def check_run(record: Mapping[str, Any]) -> list[Finding]:
@@ -123,21 +126,11 @@ def _negative(cells: Mapping[tuple[str, str], Cell], higher: bool) -> list[Findi
     All these tests, against every baseline, are one family for Holm's correction: in a suite without a worse method
     anybody is accused with a probability of at most ``LEVEL``.
     """
-    base = [(c.label, c) for c in cells.values() if c.family == BASELINES and c.setting not in MARKS]
-    if not base:
-        return []
-    most = max(len(c.values) for c in cells.values())
     tests: list[tuple[str, str, str, list[np.ndarray]]] = []
-    for name in sorted({label for label, _ in base}):
-        against = {c.task: c for label, c in base if label == name and len(c.values)}
-        groups: dict[str, dict[str, np.ndarray]] = {}
-        for (label, task), cell in cells.items():
-            if cell.family != BASELINES and len(cell.values) and task in against:
-                groups.setdefault(label, {})[task] = paired(cell, against[task], higher, most)
-        for label, of in sorted(groups.items()):
-            if len(of) > 1:
-                tests.append((name, label, "", list(of.values())))
-            tests += [(name, label, task, [of[task]]) for task in sorted(of)]
+    for (name, label), of in _against_baselines(cells, higher).items():
+        if len(of) > 1:
+            tests.append((name, label, "", list(of.values())))
+        tests += [(name, label, task, [of[task]]) for task in sorted(of)]
     found = []
     for (name, label, task, differences), p in zip(tests, holm([_below(d) for *_, d in tests])):
         if p < LEVEL:
@@ -145,6 +138,35 @@ def _negative(cells: Mapping[tuple[str, str], Cell], higher: bool) -> list[Findi
             over = "" if task else f" on average over {len(differences)} tasks"
             text = f"below {name} by {mean:.3f}{over} (p = {p:.2g}, corrected)"
             found.append(Finding("negative transfer", label, task, text))
+    return found
+
+
+def _against_baselines(
+    cells: Mapping[tuple[str, str], Cell], higher: bool
+) -> dict[tuple[str, str], dict[str, np.ndarray]]:
+    """Differences to label-free baselines, below zero where worse, by (baseline, label), sorted, and by task."""
+    base = [(c.label, c) for c in cells.values() if c.family == BASELINES and c.setting not in MARKS and len(c.values)]
+    most = max((len(c.values) for c in cells.values()), default=0)
+    groups: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+    for name in {label for label, _ in base}:
+        against = {c.task: c for label, c in base if label == name}
+        for (label, task), cell in cells.items():
+            if cell.family != BASELINES and len(cell.values) and task in against:
+                groups.setdefault((name, label), {})[task] = paired(cell, against[task], higher, most)
+    return dict(sorted(groups.items()))
+
+
+def _below_baseline(cells: Mapping[tuple[str, str], Cell], higher: bool, known: Collection[str]) -> list[Finding]:
+    """Methods whose mean over tasks is more than ``MARGIN`` below a baseline, without the tests having called it.
+
+    A statement about this table, not about other seeds; made for averages of at least ``ENOUGH`` tasks.
+    """
+    found = []
+    for (name, label), of in _against_baselines(cells, higher).items():
+        gap = -float(np.mean([d.mean() for d in of.values()]))
+        if len(of) >= ENOUGH and gap > MARGIN and label not in known:
+            text = f"below {name} by {gap:.3f} on average over {len(of)} tasks, which no test confirms"
+            found.append(Finding("below baseline", label, "", text))
     return found
 
 

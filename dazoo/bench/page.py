@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ICONS = {
     "collapse": "◔", "inert term": "∅", "negative transfer": "▼", "unstable": "≋", "saturated discriminator": "⤒",
-    "blind discriminator": "◌",
+    "blind discriminator": "◌", "below baseline": "▽",
 }  # fmt: skip
 
 
