@@ -39,6 +39,7 @@ codes; the models of JDOT have different losses. skada's KDE ratio vanishes on w
 from __future__ import annotations
 
 import dataclasses
+import gc
 import itertools
 from collections.abc import Callable
 
@@ -162,6 +163,8 @@ def compare(
 
 def on_one_pair(cases: list[Case], task: Task, i: int, peer: str, kind: str) -> list[Row]:
     """Every case alone, both sides taking turns, then dazoo's runs in a group."""
+    gc.collect()
+    gc.freeze()  # or every collection before a timed run walks through all of the imported libraries
     measured = []
     for case in cases:
         torch.manual_seed(0)
@@ -169,6 +172,7 @@ def on_one_pair(cases: list[Case], task: Task, i: int, peer: str, kind: str) -> 
         mine, other = ours(case, seen, pair), theirs(case, pair)
         if i == 0:
             take_turns(mine, other, y, first=0, repeats=1)
+            gc.freeze()
         sides = take_turns(mine, other, y, first=i)
         measured.append((case, sides, float("nan") if sides[0].failure else library_share(mine)))
     grouped = in_a_group(cases, task)
