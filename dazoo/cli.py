@@ -221,7 +221,7 @@ def diagnose(
 
 @app.command(name="list")
 def list_(
-    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    kind: Annotated[Kind, typer.Argument(help="What to list.")] = Kind.methods,
     pattern: Annotated[str, typer.Argument(help="Shell-style pattern, e.g. 'ot_*'.")] = "*",
     family: Annotated[str | None, typer.Option(help="Only methods of this family.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,

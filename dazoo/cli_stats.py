@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dazoo.bench.report import Report
+
+
+def _read(folder: Path, select_by: str | None = None, metric: str | None = None) -> Report:
+    """The report of a folder; records that cannot be used are named on standard error."""
+    from dazoo.bench.report import load_report
+
+    made = load_report(folder, select_by, metric)
+    if len(made.runs.damage):
+        print(f"warning: {folder}: {made.runs.damage.summary()}", file=sys.stderr)
+    return made
 
 
 def show_compare(folder: Path, a: str, b: str, select_by: str | None, metric: str | None) -> None:
     """Print whether ``a`` is better than ``b``."""
     from dazoo.bench.compare import compare, sentence
-    from dazoo.bench.report import load_report
 
-    made = load_report(folder, select_by, metric)
+    made = _read(folder, select_by, metric)
     print(sentence(made, compare(made.board.cells, a, b, made.board.higher_is_better, made.percent)))
 
 
 def show_cite(folder: Path) -> None:
     """Print a method-section fragment and the BibTeX of all methods of a folder."""
     from dazoo.bench.cite import bibtex, fragment, papers_of, protocol_of
-    from dazoo.bench.report import load_report
 
-    made = load_report(folder)
+    made = _read(folder)
     papers, unknown = papers_of(made)
     print("% method section")
     print(fragment(made, papers, protocol_of(made)))
@@ -32,6 +45,5 @@ def show_cite(folder: Path) -> None:
 def show_diff(old: Path, new: Path, select_by: str | None, metric: str | None) -> None:
     """Print what moved between two result folders."""
     from dazoo.bench.diff import told
-    from dazoo.bench.report import load_report
 
-    print("\n".join(told(load_report(old, select_by, metric), load_report(new, select_by, metric))))
+    print("\n".join(told(_read(old, select_by, metric), _read(new, select_by, metric))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dazoo.bench.curves import curves_of
 from dazoo.bench.report import OVERALL, PER_TASK, load_report, report
 from dazoo.bench.store import Writer
 from dazoo.core.errors import DazooError
@@ -102,6 +104,50 @@ def test_damage_is_shown_on_the_page_but_does_not_change_the_tables(folder: Path
     report(folder)
     assert before == {n: (folder / n).read_bytes() for n in before}
     assert "1 line was skipped: records/shard-cut.jsonl, line 1 is cut off" in (folder / "leaderboard.html").read_text()
+
+
+DAMAGED = {
+    "no spec": lambda r: r.pop("spec"),
+    "a word for a spec": lambda r: r.update(spec="dann"),
+    "no start": lambda r: r.pop("started"),
+    "a checkpoint without scores": lambda r: r["checkpoints"][0].pop("scores"),
+    "a word for a score": lambda r: r["checkpoints"][0].update(scores={"info_max": "high"}),
+    "a number for predicted classes": lambda r: r["checkpoints"][0].update(predicted=3),
+    "a finding without its subject": lambda r: r.update(info={"findings": [{"kind": "inert term"}]}),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+def test_a_record_that_is_none_is_named_by_every_command_and_changes_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    from dazoo.bench.rescore import prepare
+    from dazoo.cli_stats import show_cite, show_compare, show_diff
+
+    before = load_report(folder)
+    (shard,) = (folder / "records").glob("*.jsonl")
+    record = json.loads(shard.read_text().splitlines()[0])
+    DAMAGED[what](record)
+    head = {k: record.pop(k) for k in ("format", "key", "status")} | {"key": "ab12"}
+    (folder / "records" / "bad.jsonl").write_text(json.dumps(head | record, separators=(",", ":")) + "\n")
+    made = load_report(folder)
+    assert repr(made.board.rows) == repr(before.board.rows)  # NaN is not equal to itself
+    assert len(made.runs.damage) == 1 and made.runs.damage.places[0].startswith("the record of run ab12 ")
+    prepare(folder)
+    show_compare(folder, "best", "few", None, None)
+    show_cite(folder)
+    show_diff(folder, folder, None, None)
+    told = capsys.readouterr()
+    assert told.err.count("1 line was skipped: the record of run ab12 ") == 4 and "Traceback" not in told.err
+
+
+def test_damaged_curves_cost_no_more_than_the_curves(tmp_path: Path) -> None:
+    w = Writer(tmp_path)
+    write_run(w, "good", T, target=accuracies(0.5, 0.6), curves={"cls": [(0, 1.0), (1, 0.5)]})
+    write_run(w, "bad", T, target=accuracies(0.5, 0.7), curves={"cls": [1.0, 0.5, 0.2]})  # type: ignore[dict-item]
+    made = report(tmp_path, "last")
+    assert {r.label: r.mean for r in made.board.rows} == {"good": 0.6, "bad": 0.7}
+    assert [c.run.label for c in curves_of(made).shown] == ["good"]
 
 
 def test_single_seeds_have_no_standard_deviation(tmp_path: Path) -> None:

@@ -115,7 +115,13 @@ def test_narrowing_a_run(suite: Path, tmp_path: Path) -> None:
         (["run", "SUITE", "--methods", "zz*"], ["no method matches 'zz*'"]),
         (["run", "SUITE", "--methods", "gone.py"], ["no such method file: gone.py"]),
         (["run", "SUITE", "--tasks", "upright->nowhere"], ["no domain 'nowhere'"]),
-        (["report", "nowhere"], ["nowhere holds no records"]),
+        (["report", "nowhere"], ["there is no folder nowhere", "dazoo run SUITE --out nowhere"]),
+        (["compare", "tests", "a", "b"], ["tests holds no records"]),
+        (["diff", "nowhere", "tests"], ["there is no folder nowhere"]),
+        (["cite", "nowhere"], ["there is no folder nowhere"]),
+        (["diagnose", "digits"], ["'digits' is not of the form dataset/source->target"]),
+        (["diagnose", "digit/upright->noisy"], ["unknown dataset 'digit'", "'digits'"]),
+        (["diagnose", "digits/upright->nowhere"], ["no domain 'nowhere'"]),
         (["info", "corall"], ["nothing here is called 'corall'", "'coral'"]),
         (["list", "methods", "--family", "subspce"], ["'subspce'", "'subspace'"]),
         (["list", "validators", "zz*"], ["no validator matches 'zz*'"]),
@@ -142,13 +148,17 @@ def test_a_mistake_ends_the_process_with_code_2_and_no_traceback() -> None:
     command = [sys.executable, "-m", "dazoo.cli", "report", "nowhere"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr == "error: nowhere holds no records; run a suite with --out nowhere first\n"
+    assert done.stderr == "error: there is no folder nowhere; 'dazoo run SUITE --out nowhere' makes it\n"
 
 
 def test_missing_data_root(suite: Path, tmp_path: Path) -> None:
     suite.write_text(yaml.safe_dump({**SMALL, "dataset": "office_caltech10", "tasks": ["*->dslr"]}))
     done = dazoo("run", str(suite), "--data-root", str(tmp_path / "gone"), ok=False)
     assert done.returncode == 2 and "gone" in done.stderr and "--data-root" in done.stderr
+
+
+def test_a_bare_list_lists_methods() -> None:
+    assert dazoo("list").stdout == dazoo("list", "methods").stdout
 
 
 @pytest.mark.parametrize("kind", ["methods", "datasets", "backbones", "suites", "recipes", "validators"])

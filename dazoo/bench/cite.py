@@ -49,7 +49,8 @@ def protocol_of(made: Report) -> dict[str, Any]:
     """The protocol of the newest record."""
     from dazoo.bench.store import records
 
-    newest = max(records(made.folder), key=lambda r: str(r.get("started")), default={})
+    usable = {r.key for r in made.runs.runs}
+    newest = max((r for r in records(made.folder) if r["key"] in usable), key=lambda r: str(r["started"]), default={})
     found: dict[str, Any] = newest.get("spec", {}).get("protocol") or {}
     return found
 

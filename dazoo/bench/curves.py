@@ -18,7 +18,7 @@ import numpy as np
 
 from dazoo.bench.figures import Dot, Figure, Line, Word
 from dazoo.bench.provenance import Pool, short
-from dazoo.bench.select import Run
+from dazoo.bench.select import UNREADABLE, Run
 from dazoo.bench.store import Damage, lines
 from dazoo.bench.suite import LAST, ORACLE_RULE
 
@@ -70,7 +70,7 @@ def curves_of(made: Report, limit: int = LIMIT) -> Curves:
     found: dict[str, Learned] = {}
     for key, status, line in lines(made.folder, Damage()):
         if key in chosen and status == "ok":
-            with suppress(ValueError):  # a damaged line of a run of which another line is whole
+            with suppress(*UNREADABLE):  # a damaged line of a run of which another line is whole, or damaged curves
                 record = json.loads(line)
                 terms = {n: thin(c) for n, c in (record.get("curves") or {}).items() if len(c) > 1}
                 found[key] = Learned(*chosen[key], [p["step"] for p in record["checkpoints"]], terms)

@@ -89,6 +89,8 @@ def load_report(folder: str | Path, select_by: str | None = None, metric: str | 
         DazooError: there are no records, or the rule or metric is not among what they hold.
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        raise DazooError(f"there is no folder {folder}; 'dazoo run SUITE --out {folder}' makes it")
     if not (folder / FOLDER).is_dir():
         raise DazooError(f"{folder} holds no records; run a suite with --out {folder} first")
     origins = Origins()

@@ -95,14 +95,13 @@ def read_runs(folder: str | Path, look: Callable[[Mapping[str, Any]], None] | No
     for record in records(folder, out.damage):
         try:
             run = _run(record, names)
-        except (KeyError, TypeError, ValueError) as error:
-            out.damage.places.append(f"the record of run {record.get('key')} lacks {error}")
-            continue
-        old = best.get(run.key)
-        if old is None or (run.ok, run.started) > (old.ok, old.started):
-            best[run.key] = run
-            if look is not None:
-                look(record)
+            old = best.get(run.key)
+            if old is None or (run.ok, run.started) > (old.ok, old.started):
+                if look is not None:
+                    look(record)
+                best[run.key] = run
+        except UNREADABLE as error:
+            out.damage.places.append(f"the record of run {record.get('key')} {unreadable(error)}")
     newest: dict[str, tuple[str, str]] = {}
     for run in best.values():
         newest[run.label] = max(newest.get(run.label, ("", "")), (run.started, run.variant))
@@ -110,6 +109,15 @@ def read_runs(folder: str | Path, look: Callable[[Mapping[str, Any]], None] | No
     out.superseded = len(best) - len(out.runs)
     out.runs.sort(key=lambda r: (r.label, r.task, r.trial, r.seed))
     return out
+
+
+UNREADABLE = (KeyError, IndexError, TypeError, ValueError, AttributeError)
+"""What reading a record raises that is valid JSON but no record of this version."""
+
+
+def unreadable(error: Exception) -> str:
+    """What is wrong with such a record, in words that follow "the record of run K"."""
+    return f"lacks {error}" if isinstance(error, KeyError) else f"holds values of a wrong type ({error})"
 
 
 def _run(record: dict[str, Any], names: dict[tuple[str, ...], tuple[str, ...]]) -> Run:
