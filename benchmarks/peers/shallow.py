@@ -22,7 +22,8 @@ the value is converted:
   Frank-Wolfe steps, dazoo's ends at the optimum.
 - \\* marks what is not the same problem and enters no mean: adapt's linear interpolation has a fixed share and averages
   the numbers of predicted classes, dazoo's chooses the share by cross-validation; adapt's regular transfer of a
-  classifier is least squares, dazoo's is logistic.
+  classifier is least squares, dazoo's is logistic; skada's KDE ratio has one bandwidth for all features, dazoo's one
+  per feature and domain (in hundreds of features the ratio rests on single samples with either).
 
 Alone, a run shares nothing with any other. In a group, all cases of a table run one after another on a pair and share
 covariances, decompositions, costs, plans and kernels, as the runs of a suite do; the first that needs a piece pays for
@@ -32,8 +33,9 @@ in a group. "In libraries" is the share of dazoo's time alone within POT, LAPACK
 Where accuracies differ although the problem is the same: skada and adapt find the components of SA by a randomised
 SVD and so do not give the exact ones, which dazoo does (with a full SVD the peers' steps give dazoo's answers); TCA and
 TJM scale every eigenvector, and the peers give it norm 1 in another metric than dazoo, which follows the authors'
-codes; the models of JDOT have different losses. skada's KDE ratio vanishes on wide features: where all its weights are
-0 it falls back to uniform ones with a warning, which counts as a failure here.
+codes; the models of JDOT have different losses; the group lasso's objective has its entropy in dazoo's line search and
+not in POT's; TrAdaBoost has the factor of SAMME for several classes in dazoo. Where all weights of skada's KDE ratio
+vanish, it falls back to uniform ones with a warning, which counts as a failure here.
 """
 
 from __future__ import annotations
