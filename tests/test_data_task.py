@@ -11,12 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
+import dazoo
 from dazoo.core.errors import DazooError
 from dazoo.core.setting import FEW_LABELS, MULTI_SOURCE, ORACLE, UNSUPERVISED, Setting
 from dazoo.core.types import Seen
 from dazoo.data.domain import Domain
 from dazoo.data.registry import load_task
 from dazoo.data.task import Task
+from dazoo.engine.recipe import Recipe
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((12, 3)).astype(np.float32)
@@ -224,3 +226,17 @@ def test_fingerprints_follow_the_content():
     ]
     assert len({d.fingerprint for d in prints}) == len(prints)
     assert domain(name="other").fingerprint == domain().fingerprint
+
+
+@pytest.mark.parametrize("method", ["coral", "dann"])
+def test_a_model_takes_the_arrays_that_the_task_was_made_of(method: str) -> None:
+    """As in the first lines of the README: arrays in, arrays to predict."""
+    rng = np.random.default_rng(0)
+    xs, ys, xt = rng.standard_normal((40, 3)), np.array(["no", "yes"] * 20), rng.standard_normal((9, 3))
+    recipe = None if method == "coral" else Recipe.named("frozen", steps=5)
+    model = dazoo.fit(method, Task.from_arrays(xs, ys, xt), recipe=recipe)
+    wanted = model.predict(torch.from_numpy(xt)).scores
+    for given in (xt, xt.tolist()):
+        assert torch.equal(model.predict(given).scores, wanted)
+    with pytest.raises(DazooError, match="samples must be an array of numbers"):
+        model.predict("yes")

@@ -7,6 +7,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -69,11 +70,26 @@ class NetPredictor(Predictor):
 
     def predict(self, x: Tensor) -> Prediction:
         method, net, prepare = self.live
-        return run_batched(lambda b: method.predict(net, b), net, prepare, x)
+        return run_batched(lambda b: method.predict(net, b), net, prepare, samples(x))
 
     def predict_source(self, x: Tensor) -> Prediction:
         method, net, prepare = self.live
-        return run_batched(lambda b: method.predict_source(net, b), net, prepare, x)
+        return run_batched(lambda b: method.predict_source(net, b), net, prepare, samples(x))
+
+
+def samples(x: Any) -> Tensor:
+    """Samples (n, ...) as ``Task.from_arrays`` takes them: tensors, arrays or nested lists of numbers.
+
+    Raises:
+        DazooError: ``x`` holds no numbers.
+    """
+    if isinstance(x, Tensor):
+        return x
+    try:
+        found = torch.as_tensor(np.asarray(x))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DazooError(f"samples must be an array of numbers (n, ...), not {type(x).__name__}: {error}") from error
+    return found if found.is_floating_point() or found.dtype == torch.uint8 else found.float()
 
 
 def run_batched(call: Any, net: Net, prepare: Preparer, x: Tensor, size: int | None = None) -> Prediction:
@@ -115,7 +131,8 @@ class ShallowPredictor(Predictor):
         return _finite(self.inner.predict_source(_vectors(x)))
 
 
-def _vectors(x: Tensor) -> Tensor:
+def _vectors(x: Any) -> Tensor:
+    x = samples(x)
     if x.ndim != 2:
         raise DazooError(f"this model takes vectors (n, d), not samples of shape {tuple(x.shape[1:])}")
     return x.to(torch.float64)
