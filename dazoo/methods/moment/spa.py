@@ -4,8 +4,8 @@
                      + neighbour_weight * r(t) * mean_j v_j CE(C(f_t,j), yhat_j)
 
 f = F(x) (b, width). BCE(D) is the domain loss of DANN, with its gradient to f reversed. Lambda (b,) are the sorted
-eigenvalues of the normalised Laplacian I - D^(-1/2) A D^(-1/2) of a batch, A_ij = exp(-|f_i - f_j|^2 / (2 m)), m the mean
-squared distance in both batches. yhat_j is the class that the k nearest of all target samples vote for, with their
+eigenvalues of the normalised Laplacian I - D^(-1/2) A D^(-1/2) of a batch, A_ij = exp(-|f_i - f_j|^2 / (2 m)), m the
+mean squared distance in both batches. yhat_j is the class that the k nearest of all target samples vote for, with their
 sharpened predictions q proportional to p^(1/temperature), class-balanced, and v_j the share of that vote; the votes are
 collected before every epoch. r is the recipe's ramp.
 
