@@ -28,14 +28,19 @@ the value is converted:
 Alone, a run shares nothing with any other. In a group, all cases of a table run one after another on a pair and share
 covariances, decompositions, costs, plans and kernels, as the runs of a suite do; the first that needs a piece pays for
 it. The peers share nothing between runs, so their times are those of single runs. The aim of five times is about runs
-in a group. "In libraries" is the share of dazoo's time alone within POT, LAPACK, BLAS and scikit-learn, by a profile.
+in a group. "In libraries" is the share of dazoo's time alone within POT, LAPACK, BLAS and scikit-learn, by a profile:
+where it is near all and the peer calls the same solver (SA, EMD, the eigenproblem of CORAL, least squares after a
+reweighting), five times cannot be had without a faster solver. Sides take turns and CPU time is counted, since other
+jobs may run on the machine.
 
 Where accuracies differ although the problem is the same: skada and adapt find the components of SA by a randomised
 SVD and so do not give the exact ones, which dazoo does (with a full SVD the peers' steps give dazoo's answers); TCA and
 TJM scale every eigenvector, and the peers give it norm 1 in another metric than dazoo, which follows the authors'
-codes; the models of JDOT have different losses; the group lasso's objective has its entropy in dazoo's line search and
-not in POT's; TrAdaBoost has the factor of SAMME for several classes in dazoo. Where all weights of skada's KDE ratio
-vanish, it falls back to uniform ones with a warning, which counts as a failure here.
+codes; the models of JDOT have different losses; KMM ends at the optimum in dazoo and after 1000 Frank-Wolfe steps in
+skada; RuLSIF draws other centres and folds; the group lasso's objective has its entropy in dazoo's line search and not
+in POT's. TrAdaBoost has the factor of SAMME for several classes in dazoo and gives rounds at chance level no vote;
+which of the two makes adapt's more accurate has not been taken apart. Where all weights of skada's KDE ratio vanish, it
+falls back to uniform ones with a warning, which counts as a failure here.
 """
 
 from __future__ import annotations
