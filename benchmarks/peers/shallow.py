@@ -29,8 +29,8 @@ Alone, a run shares nothing with any other. In a group, all cases of a table run
 covariances, decompositions, costs, plans and kernels, as the runs of a suite do; the first that needs a piece pays for
 it. The peers share nothing between runs, so their times are those of single runs. The aim of five times is about runs
 in a group. "In libraries" is the share of dazoo's time alone within POT, LAPACK, BLAS and scikit-learn, by a profile:
-where it is near all and the peer calls the same solver (SA, EMD, the eigenproblem of CORAL, least squares after a
-reweighting), five times cannot be had without a faster solver. Sides take turns and CPU time is counted, since other
+where it is near all and the peer calls the same solver (EMD, the eigenproblem of CORAL, least squares after a
+reweighting) or a rougher one (SA), five times cannot be had without a faster solver. Sides take turns and CPU time is counted, since other
 jobs may run on the machine.
 
 Where accuracies differ although the problem is the same: skada and adapt find the components of SA by a randomised
