@@ -30,8 +30,8 @@ covariances, decompositions, costs, plans and kernels, as the runs of a suite do
 it. The peers share nothing between runs, so their times are those of single runs. The aim of five times is about runs
 in a group. "In libraries" is the share of dazoo's time alone within POT, LAPACK, BLAS and scikit-learn, by a profile:
 where it is near all and the peer calls the same solver (EMD, the eigenproblem of CORAL, least squares after a
-reweighting) or a rougher one (SA), five times cannot be had without a faster solver. Sides take turns and CPU time is counted, since other
-jobs may run on the machine.
+reweighting) or a rougher one (SA), five times cannot be had without a faster solver. Sides take turns and CPU time is
+counted, since other jobs may run on the machine.
 
 Where accuracies differ although the problem is the same: skada and adapt find the components of SA by a randomised
 SVD and so do not give the exact ones, which dazoo does (with a full SVD the peers' steps give dazoo's answers); TCA and
