@@ -16,6 +16,7 @@ TABLES = {
     "<!-- table: settings -->": lambda: settings_table(entries()),
     "<!-- table: validators -->": validators_table,
     "<!-- table: regrets of regret_digits -->": lambda: regret_table("regret_digits"),
+    "<!-- table: regrets of regret_features -->": lambda: regret_table("regret_features"),
     "<!-- table: published -->": lambda: published_table(Results.read()),
 }
 
