@@ -135,6 +135,9 @@ def test_a_failing_method_is_recorded_and_the_others_go_on(tmp_path: Path) -> No
     bad = [r for r in records(tmp_path / "out") if r["status"] == "failed"]
     assert len(bad) == 2 and bad[0]["error"]["type"] == "ValueError"
     assert bad[0]["error"]["message"] == "every second time" and "in fit" in bad[0]["error"]["traceback"]
+    told = bad[0]["error"]["traceback"]
+    assert 'File "dazoo/bench/run.py"' in told or 'File "dazoo/engine/fit.py"' in told
+    assert str(tmp_path) not in told and 'File "/' not in told, "records are published: no path of this machine"
     again = prepare(SMALL, out=tmp_path / "out", device="cpu", methods=["coral", path])
     assert not again.missing and again.failed == 2
     retry = prepare(SMALL, out=tmp_path / "out", device="cpu", methods=["coral", path], retry_failed=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import sys
 import time
 import traceback
 from collections import OrderedDict
@@ -218,10 +220,19 @@ def opening(spec: RunSpec) -> dict[str, Any]:
 
 
 def describe_error(error: BaseException) -> dict[str, str]:
-    """Type, message and the last lines of the traceback."""
-    lines = traceback.format_exception(error)
+    """Type, message and the last lines of the traceback, with files named as importable, not where they lie."""
+    lines = "".join(traceback.format_exception(error))
+    told = re.sub(r'File "([^"]+)"', lambda found: f'File "{_importable(found[1])}"', lines)
     message = str(error).strip() or type(error).__name__
-    return {"type": type(error).__name__, "message": message[:500], "traceback": "".join(lines)[-2000:]}
+    return {"type": type(error).__name__, "message": message[:500], "traceback": told[-2000:]}
+
+
+def _importable(file: str) -> str:
+    """``file`` below the entry of ``sys.path`` it was found through; only its name where there is none."""
+    for root in sorted(filter(None, sys.path), key=len, reverse=True):
+        if file.startswith(root.rstrip("/") + "/"):
+            return file[len(root.rstrip("/")) + 1 :]
+    return Path(file).name
 
 
 @lru_cache(maxsize=1)
