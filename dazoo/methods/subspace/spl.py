@@ -3,8 +3,8 @@
 Samples x (n, d) of both domains, scaled to unit norm, are projected onto the leading principal directions and scaled to
 unit norm again. Supervised locality preserving projections then find P (dim, components),
 
-    max_P tr[(P' (X'LX + I) P)^-1 P' X'DX P],   X'DX = sum_c n_c sum_(i in c) x_i x_i',
-    X'LX = sum_c n_c sum_(i in c) (x_i - m_c)(x_i - m_c)',
+    max_P tr[(P' (X' L X + I) P)^-1 P' X' D X P],   X' D X = sum_c n_c sum_(i in c) x_i x_i',
+    X' L X = sum_c n_c sum_(i in c) (x_i - m_c)(x_i - m_c)',
 
 over the labelled samples: W_ij = 1 where y_i = y_j, so D_ii = n_(y_i), and m_c is the mean of class c. Projected
 samples z = P'x are centred over both domains and scaled to unit norm. Two predictions are made for the target,
