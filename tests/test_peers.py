@@ -27,6 +27,17 @@ from dazoo.methods.classifiers import classifier
 Y = np.array([0, 1, 1, 0])
 
 
+def test_slower_cases_that_enter_no_mean_are_named_all_the_same():
+    rows = [
+        Row("one problem", "a->b", Side(1.0, 50.0), Side(4.0, 50.0)),
+        Row("another problem", "a->b", Side(2.0, 50.0), Side(1.0, 50.0), counted=False),
+    ]
+    text = summary(rows)
+    assert "both sides finish: 4.0x." in text and "Slower than skada: none." in text
+    assert "Slower, of what is not the same problem (*): another problem (0.50x)." in text
+    assert "not the same problem (*)" not in summary(rows[:1])
+
+
 def test_sides_take_turns_and_start_alternately() -> None:
     for first, expected in ((0, "abbaab"), (1, "baabba")):
         order: list[str] = []

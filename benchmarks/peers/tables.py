@@ -104,9 +104,9 @@ def _mean_of(values: Sequence[float]) -> str:
     return _times(geometric_mean(values))
 
 
-def _gains(rows: Sequence[Row], gain: Gain = speedup) -> dict[str, float]:
-    """The speed-up of every single case that counts, a mean over its pairs."""
-    cases = dict.fromkeys(r.case for r in rows if r.counted)
+def _gains(rows: Sequence[Row], gain: Gain = speedup, counted: bool = True) -> dict[str, float]:
+    """The speed-up of every single case that counts, or of those that do not, a mean over its pairs."""
+    cases = dict.fromkeys(r.case for r in rows if r.counted == counted)
     return {c: geometric_mean([gain(r) for r in rows if r.case == c]) for c in cases}
 
 
@@ -146,6 +146,9 @@ def _table(rows: Sequence[Row]) -> str:
         if gap < -0.05:
             lower.append(f"{case} ({gap:.2f})")
     lines.append(f"Slower than {peer}: {_named(gains)}. Less accurate: {', '.join(lower) or 'none'}.")
+    others = _named(_gains(rows, counted=False))
+    if others != "none":
+        lines.append(f"Slower, of what is not the same problem (*): {others}.")
     return "\n".join(lines)
 
 

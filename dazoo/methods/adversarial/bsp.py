@@ -6,8 +6,7 @@ with the singular values of the feature batches (b, width), largest first. ``bas
 ``dann``, ``cdan``, ``cdan_e``, or ``none``; added to another method (``mcd+bsp``) it gives the penalty alone.
 
 Evidence: tests/test_parity.py (bsp), tests/test_adversarial.py, tests/test_adversarial_limits.py (transcription;
-weight 0 is the base),
-tests/test_compose.py.
+weight 0 is the base), tests/test_compose.py.
 """
 
 from __future__ import annotations

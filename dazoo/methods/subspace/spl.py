@@ -18,7 +18,7 @@ the largest p joins the labelled samples; the model is the one learned after rou
 
 Source: https://arxiv.org/abs/1911.07982. Deviations: none known; where the text is silent as the authors' code
 (principal directions are applied to samples that are not centred). With fewer target samples than classes there are no
-clusters and p = p1.
+clusters and p = p1. Few labelled target samples count as labelled throughout: in P, in the s_c and among the clusters.
 
 Evidence: tests/test_subspace_spl.py::test_the_projection_solves_the_pencil_of_the_graph (scipy.linalg.eigh on explicit
 graph matrices), test_rounds_equal_a_transcription.
