@@ -74,6 +74,61 @@ def test_tradaboost_follows_the_paper():
     np.testing.assert_allclose(np.exp(ours.scores.numpy()), 0.999 * share + 0.0005, atol=1e-3)
 
 
+def _wide_task(seed: int = 0) -> Seen:
+    """Three classes in 200 dimensions, few samples: a linear classifier fits every label, some of the source wrong."""
+    rng = np.random.default_rng(seed)
+    centres = 0.4 * rng.normal(size=(3, 200))
+    y = np.arange(90) % 3
+    x = torch.from_numpy(centres[y] + rng.normal(size=(90, 200)))
+    turned = torch.from_numpy(np.where(np.arange(90) % 4 == 0, (y + 1) % 3, y))
+    few = Labeled(x[60:75] + 0.3, torch.from_numpy(y[60:75]), torch.zeros(15).long())
+    return Seen(
+        Labeled(x[:60], turned[:60], torch.zeros(60).long()), Unlabeled(x[75:] + 0.3), few, 3, "vector", FEW_LABELS
+    )
+
+
+def test_soft_tradaboost_follows_the_paper():
+    """The same formulae for probabilities: the losses |h(x_i) - y_i| of h in [0, 1], and three classes as in SAMME."""
+    seen, rounds = _wide_task(), 6
+    x, y, n_s = (v.numpy() if isinstance(v, torch.Tensor) else v for v in both(seen))
+    from sklearn.linear_model import RidgeClassifier
+
+    def probabilities(model: RidgeClassifier, at: np.ndarray) -> np.ndarray:
+        grown = np.exp(model.decision_function(at))
+        return grown / grown.sum(1, keepdims=True)
+
+    w, beta = np.ones(len(x)), 1 / (1 + np.sqrt(2 * np.log(n_s) / rounds))
+    total, mass = 0, 0.0
+    for t in range(rounds):
+        model = RidgeClassifier(alpha=1.0).fit(x, y, sample_weight=w / w.mean())
+        loss = np.abs(probabilities(model, x) - np.eye(3)[y]).sum(1) / 2
+        rate = np.average(loss[n_s:], weights=w[n_s:])
+        b = rate / (1 - rate) / 2
+        assert rate < 2 / 3  # no round at chance
+        w = np.concatenate([w[:n_s] * beta ** loss[:n_s], w[n_s:] * b ** -loss[n_s:]])
+        if t >= rounds // 2:
+            total = total + np.log(1 / b) * probabilities(model, seen.target.x.numpy())
+            mass += np.log(1 / b)
+    ours = create_method("tradaboost", rounds=rounds, soft=True).fit(seen, ridge_context()).predict(seen.target.x)
+    np.testing.assert_allclose(np.exp(ours.scores.numpy()), 0.999 * total / mass + 0.001 / 3, atol=1e-8)
+
+
+def test_tradaboost_says_when_it_cannot_boost():
+    """Where the classifier fits every label, classes move no weight and the answer is that of one classifier."""
+    seen, ctx = _wide_task(), ridge_context()
+    x, y, n_s = both(seen)
+    weights = create_method("tradaboost", rounds=10).boost(seen, ctx)[2]
+    assert len(ctx.warnings) == 1 and "soft" in ctx.warnings[0]
+    assert float((weights - weights[0]).abs().max()) < 1e-12
+    one = classifier("ridge").fit(x, y, 3)(seen.target.x).argmax(1)
+    hard = create_method("tradaboost", rounds=10).fit(seen, ctx).predict(seen.target.x).labels
+    assert bool((hard == one).all())
+    ctx = ridge_context()
+    moved = create_method("tradaboost", rounds=10, soft=True).boost(seen, ctx)[2]
+    mistaken = torch.arange(n_s) % 4 == 0
+    assert not ctx.warnings and float(moved[:n_s][mistaken].mean()) < 0.95 * float(moved[:n_s][~mistaken].mean())
+
+
 def test_tradaboost_drops_source_samples_that_disagree():
     """Under concept shift the source samples whose label the target's rule contradicts end with less weight, and the
     result beats training on everything."""

@@ -54,7 +54,7 @@ def _made(name: str, estimator: Callable[[], Any] = ridge, **options: Any) -> Ca
         for part in (adapt.feature_based, adapt.instance_based, adapt.parameter_based):
             if hasattr(part, name):
                 filled = {k: v(pair) if callable(v) else v for k, v in options.items()}
-                return getattr(part, name)(estimator(), **filled, **QUIET)
+                return getattr(part, name)(estimator(), **{**QUIET, **filled})
         raise AttributeError(f"adapt has no class {name}")
 
     return build
@@ -117,8 +117,9 @@ ADAPT: tuple[Case, ...] = (
          classifier="ridge"),
     Case("balanced_weighting", "balanced_weighting", adapt(_made("BalancedWeighting", gamma=0.5), few=True),
          fixed(gamma=0.5), classifier="ridge", setting=FEW_LABELS),
-    Case("tradaboost", "tradaboost", adapt(_made("TrAdaBoost", n_estimators=10), few=True), fixed(rounds=10),
-         classifier="ridge", setting=FEW_LABELS),
+    # without copies adapt refits one and the same object, and its committee is the last classifier, ten times over
+    Case("tradaboost", "tradaboost", adapt(_made("TrAdaBoost", n_estimators=10, copy=True), few=True),
+         fixed(rounds=10, soft=True), classifier="ridge", setting=FEW_LABELS),
     Case("easyadapt", "easyadapt", adapt(_made("FA"), few=True, domain="tgt"), classifier="ridge", setting=FEW_LABELS),
     Case("prediction_feature", "prediction_feature", adapt(_made("PRED"), few=True, domain="tgt"), classifier="ridge",
          setting=FEW_LABELS),

@@ -24,10 +24,12 @@ def both(seen: Seen) -> tuple[Tensor, Tensor, int]:
 
 @dataclass(frozen=True, eq=False)
 class Committee(Head):
-    """Weighted majority: log((1 - eps) share + eps / C), share_c = sum of ``votes`` (k,) of the members that say c."""
+    """Weighted majority: log((1 - eps) share + eps / C), share_c = sum of ``votes`` (k,) of the members that say c, or
+    where ``soft`` of the votes times the members' probabilities of c."""
 
     members: tuple[Head, ...]
     votes: Tensor
+    soft: bool = False
 
     def __call__(self, z: Tensor) -> Tensor:
         share: Tensor | None = None
@@ -37,7 +39,8 @@ class Committee(Head):
                 raise NonFiniteError(
                     "a member of the committee scores NaN or infinite; check the samples for such values"
                 )
-            said = vote.to(scores) * one_hot(scores.argmax(1), scores.shape[1]).to(scores)
+            said = scores.softmax(1) if self.soft else one_hot(scores.argmax(1), scores.shape[1]).to(scores)
+            said = vote.to(scores) * said
             share = said if share is None else share + said
         assert share is not None
         return torch.log((1 - EPS_VOTE) * share + EPS_VOTE / share.shape[1])

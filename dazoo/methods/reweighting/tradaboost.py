@@ -3,18 +3,25 @@
 Per round t of N a classifier h_t is fitted with weights w; source samples it gets wrong lose weight, target samples it
 gets wrong gain weight:
 
-    e_t = sum_few w_i [h_t(x_i) != y_i] / sum_few w_i,     b_t = e_t / ((1 - e_t) (C - 1))
+    l_t,i = [h_t(x_i) != y_i],   or where ``soft``   l_t,i = 1 - p_t(y_i | x_i)
+    e_t = sum_few w_i l_t,i / sum_few w_i,     b_t = e_t / ((1 - e_t) (C - 1))
     b = 1 / (1 + sqrt(2 log n_s / N))
-    w_i <- w_i b^[h_t(x_i) != y_i]  (source),       w_i <- w_i b_t^-[h_t(x_i) != y_i]  (labelled target)
-    f(x) = argmax_c sum_{t > N/2} log(1 / b_t) [h_t(x) = c]
+    w_i <- w_i b^l_t,i  (source),       w_i <- w_i b_t^-l_t,i  (labelled target)
+    f(x) = argmax_c sum_{t > N/2} log(1 / b_t) [h_t(x) = c],   or where ``soft``   ... log(1 / b_t) p_t(c | x)
+
+The paper's loss is |h_t(x_i) - y_i|, which is either of the two, for h_t in {0, 1} or in [0, 1]. A classifier that fits
+every labelled sample, as a linear one with more features than samples does, makes no error in the first sense: no
+weight moves, the answer is that of one classifier on all that is labelled, and a warning says so; ``soft`` boosts yet.
 
 Source: https://doi.org/10.1145/1273496.1273521. Deviations: the paper has two classes; for C classes the factor
-C - 1 of SAMME is added. A round no better than chance, e_t >= 1 - 1/C, has no vote and leaves the target's weights
-alone (the paper assumes that there is none), and the later half is that of the rounds with a vote. e_t is at least
-1e-6. The base learner is the suite's classifier.
+C - 1 of SAMME is added, without which probabilities of many classes, e_t > 1/2, would turn every vote round. A round no
+better than chance, e_t >= 1 - 1/C, has no vote and leaves the target's weights alone (the paper assumes that there is
+none), and the later half is that of the rounds with a vote. e_t is at least 1e-6. The base learner is the suite's
+classifier; p_t is the softmax of its scores.
 
-Evidence: tests/test_boosting.py::test_tradaboost_follows_the_paper (the formulae written out with scikit-learn),
-test_tradaboost_drops_source_samples_that_disagree.
+Evidence: tests/test_boosting.py::test_tradaboost_follows_the_paper (the formulae written out with scikit-learn, for
+classes and for probabilities), test_tradaboost_drops_source_samples_that_disagree,
+test_tradaboost_says_when_it_cannot_boost.
 """
 
 from __future__ import annotations
@@ -50,6 +57,7 @@ class Tradaboost(ShallowMethod):
     )
     settings = frozenset({FEW_LABELS})
     rounds: int = hp(100, 10, 100, log=True, help="number of boosting rounds")
+    soft: bool = hp(False, choices=(False, True), help="errors and votes by probabilities instead of classes")
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Boost; the later half of the rounds votes."""
@@ -59,7 +67,8 @@ class Tradaboost(ShallowMethod):
             ctx.warn("tradaboost: no round is better than chance on the labelled target samples; all vote alike")
             votes, useful = [torch.ones_like(v) for v in votes], list(range(len(votes)))
         later = useful[len(useful) // 2 :]
-        return Pipeline((), None, Committee(tuple(members[i] for i in later), torch.stack([votes[i] for i in later])))
+        chosen = tuple(members[i] for i in later)
+        return Pipeline((), None, Committee(chosen, torch.stack([votes[i] for i in later]), self.soft))
 
     def boost(self, seen: Seen, ctx: Context) -> tuple[list[Head], list[Tensor], Tensor]:
         """All classifiers, their votes log(1 / b_t), and the final weights (n_s + n_f,)."""
@@ -70,10 +79,16 @@ class Tradaboost(ShallowMethod):
         log_w = torch.zeros(len(x), dtype=x.dtype, device=x.device)
         members: list[Head] = []
         votes: list[Tensor] = []
-        for _ in range(self.rounds):
+        for round_ in range(self.rounds):
             w = torch.softmax(log_w, 0)
             head = ctx.classifier.fit(x, y, seen.n_classes, w, gen=ctx.gen, warn=ctx.warn)
-            wrong = (head(x).argmax(1) != y).to(x.dtype)
+            scores = head(x)
+            if self.soft:
+                wrong = 1 - scores.softmax(1).gather(1, y[:, None])[:, 0].to(x.dtype)
+            else:
+                wrong = (scores.argmax(1) != y).to(x.dtype)
+            if round_ == 0 and not bool(wrong.any()):
+                ctx.warn("tradaboost: the classifier fits every labelled sample, so boosting moves no weight; set soft")
             error = ((w[n_s:] * wrong[n_s:]).sum() / w[n_s:].sum()).clamp(min=LOW)
             vote = torch.log((1 - error) * (seen.n_classes - 1) / error)
             vote = torch.where(vote > CHANCE, vote, torch.zeros_like(vote))
