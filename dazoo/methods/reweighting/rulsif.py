@@ -26,7 +26,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
-from dazoo.methods.reweighting._lsif import LAMBDAS, bases, solve, solve_all
+from dazoo.methods.reweighting._lsif import LAMBDAS, Bases, bases, solve, solve_all
 from dazoo.methods.reweighting._ratio import folds
 from dazoo.methods.shallow import Reweighting
 from dazoo.ops.blas import product
@@ -54,6 +54,13 @@ class Rulsif(Reweighting):
 
     def weights(self, seen: Seen, ctx: Context) -> Tensor:
         """The fitted relative ratio at the source samples."""
+        b, sigma, lam = self.choose(seen, ctx)
+        ks, kt = b.bumps(sigma)
+        mixed = self.alpha * (kt.T @ kt) / len(kt) + (1 - self.alpha) * (ks.T @ ks) / len(ks)
+        return ks @ solve(mixed, kt.mean(0), lam)
+
+    def choose(self, seen: Seen, ctx: Context) -> tuple[Bases, Tensor, float]:
+        """The kernels' centres and the cross-validated sigma and lam."""
         if not 0 <= self.alpha < 1:
             raise DazooError(f"rulsif.alpha must lie in [0, 1), not {self.alpha}")
         b = bases(seen, self.centres, ctx)
@@ -66,9 +73,7 @@ class Rulsif(Reweighting):
                 if best is None or score < best[0]:
                     best = (score, sigma, lam)
         assert best is not None
-        ks, kt = b.bumps(best[1])
-        mixed = self.alpha * (kt.T @ kt) / len(kt) + (1 - self.alpha) * (ks.T @ ks) / len(ks)
-        return ks @ solve(mixed, kt.mean(0), best[2])
+        return b, best[1], best[2]
 
 
 def cross_validate(ks: Tensor, kt: Tensor, fold_s: Tensor, fold_t: Tensor, alpha: float) -> list[float]:
