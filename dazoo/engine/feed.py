@@ -136,18 +136,22 @@ class Feed:
         s, t = rows.get("s"), rows.get("t")
         return Batch(
             xs=weak.get("s", EMPTY),
-            ys=self.y["s"][s] if s is not None else EMPTY,
-            ds=self.ds[s] if s is not None else EMPTY,
+            ys=self.y["s"].index_select(0, s) if s is not None else EMPTY,
+            ds=self._sources(s) if s is not None else EMPTY,
             xt=weak.get("t", EMPTY),
             s_rows=s if s is not None else EMPTY,
             t_rows=t if t is not None else EMPTY,
             xs_strong=strong.get("s"),
             xt_strong=strong.get("t"),
             xf=weak.get("f"),
-            yf=self.y["f"][rows["f"]] if "f" in rows else None,
+            yf=self.y["f"].index_select(0, rows["f"]) if "f" in rows else None,
             xf_strong=strong.get("f"),
             memory=memory,
         )
+
+    def _sources(self, rows: Tensor) -> Tensor:
+        """Source index of every row; with one source, all rows have that of the first."""
+        return self.ds.index_select(0, rows) if self.seen.n_sources > 1 else self.ds[:1].expand(len(rows))
 
     def _gather(self, key: str, rows: Tensor) -> Tensor:
         x = self.x[key]

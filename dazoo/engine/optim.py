@@ -53,6 +53,7 @@ class Update:
         self.optimizer = optimizer
         self.adam = isinstance(optimizer, torch.optim.Adam)
         self.plans: dict[tuple[int, ...], list[_Share]] = {}
+        self.counted: set[int] = set()
 
     def __call__(self, leaves: Sequence[Tensor], grads: Sequence[Tensor | None]) -> None:
         """Move every leaf that has a gradient."""
@@ -67,6 +68,7 @@ class Update:
     def forget(self) -> None:
         """To be called when the optimiser's state was replaced."""
         self.plans.clear()
+        self.counted.clear()
 
     def _plan(self, leaves: Sequence[Tensor]) -> list[_Share]:
         place = {id(leaf): i for i, leaf in enumerate(leaves)}
@@ -75,10 +77,23 @@ class Update:
             params = [p for p in group["params"] if id(p) in place]
             if params:
                 states = [self._state(p) for p in params]
+                clock = self._clock(params, states) if self.adam else None
                 names = ("exp_avg", "exp_avg_sq", "step") if self.adam else ("momentum_buffer",)
                 lists = [[state[name] for state in states] for name in names if name in states[0]]
-                shares.append(_Share(group, [place[id(p)] for p in params], params, lists))
+                shares.append(_Share(group, [place[id(p)] for p in params], params, lists, clock))
         return shares
+
+    def _clock(self, params: Sequence[Tensor], states: Sequence[dict[str, Tensor]]) -> Tensor | None:
+        """The step counts of parameters as one tensor, of which the optimiser's state holds views: one addition counts
+        them all. None where another plan, as of a further phase, already holds the count of any."""
+        fresh = self.counted.isdisjoint(id(p) for p in params)
+        self.counted.update(id(p) for p in params)
+        if not fresh:
+            return None
+        clock = torch.stack([state["step"] for state in states])
+        for state, step in zip(states, clock.unbind()):
+            state["step"] = step
+        return clock
 
     def _state(self, p: Tensor) -> dict[str, Tensor]:
         state: dict[str, Tensor] = self.optimizer.state[p]
@@ -92,7 +107,10 @@ class Update:
         group = share.group
         if self.adam:
             means, squares, steps = share.states
-            torch._foreach_add_(steps, 1)
+            if share.clock is None:
+                torch._foreach_add_(steps, 1)
+            else:
+                share.clock.add_(1)
             kernel = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
             kernel(
                 share.params, grads, means, squares, [], steps, amsgrad=False, lr=group["lr"], beta1=group["betas"][0],
@@ -109,9 +127,11 @@ class Update:
 
 @dataclass(frozen=True)
 class _Share:
-    """The part of a step that one parameter group has: its parameters, their places in the list, their state."""
+    """The part of a step that one parameter group has: its parameters, their places in the list, their state, and of
+    Adam the tensor in which their steps are counted together (else one by one)."""
 
     group: dict[str, Any]
     places: list[int]
     params: list[Tensor]
     states: list[list[Tensor]]
+    clock: Tensor | None

@@ -99,7 +99,8 @@ class Net(nn.Module):
         """
         if self.joint:
             both = self.body(torch.cat([xs, xt]))
-            return both[: len(xs)], both[len(xs) :]
+            fs, ft = both.split([len(xs), len(xt)])  # one step backwards, unlike two slices
+            return fs, ft
         return self.body(xs), self.body(xt)
 
     def criterion(self, scores: Tensor, y: Tensor) -> Tensor:

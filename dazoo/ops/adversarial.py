@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from dazoo.core.errors import DazooError
+
+
+@lru_cache(maxsize=64)
+def _domains(n_source: int, n_target: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """What the losses of equal batches share: labels (1 source, 0 target), signs (1, -1), and row weights by which
+    either domain sums to one half."""
+    with torch.inference_mode(False):
+        labels = torch.ones(n_source + n_target, dtype=dtype, device=device)
+        labels[n_source:] = 0.0
+        halves = torch.full_like(labels, 0.5 / n_source)
+        halves[n_source:] = 0.5 / n_target
+        return labels, 2.0 * labels - 1.0, halves
 
 
 def domain_bce_rows(logits: Tensor, n_source: int, *, saturate: bool = False) -> Tensor:
@@ -18,15 +32,18 @@ def domain_bce_rows(logits: Tensor, n_source: int, *, saturate: bool = False) ->
     the probability in the tensor's precision, as implementations do whose discriminator ends in a sigmoid: the
     logarithm is cut at -100, and the gradient vanishes as ``p (1 - p)`` falls below 1e-12.
     """
-    z = logits.reshape(logits.shape[0])
-    n_target = z.shape[0] - n_source
+    z, (labels, signs, _) = _given(logits, n_source)
+    if saturate:
+        return functional.binary_cross_entropy(torch.sigmoid(z), labels, reduction="none")
+    return -functional.logsigmoid(signs * z)
+
+
+def _given(logits: Tensor, n_source: int) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    """Logits as (n_s + n_t,), and the constants of ``_domains`` for them."""
+    n_target = logits.shape[0] - n_source
     if n_source < 1 or n_target < 1:
         raise DazooError(f"a domain loss needs rows of both domains, not {n_source} source and {n_target} target rows")
-    if saturate:
-        labels = torch.cat([z.new_ones(n_source), z.new_zeros(n_target)])
-        return functional.binary_cross_entropy(torch.sigmoid(z), labels, reduction="none")
-    sign = torch.cat([z.new_ones(n_source), -z.new_ones(n_target)])
-    return -functional.logsigmoid(sign * z)
+    return logits.reshape(logits.shape[0]), _domains(n_source, n_target, logits.dtype, logits.device)
 
 
 def domain_bce(logits: Tensor, n_source: int, weights: Tensor | None = None, *, saturate: bool = False) -> Tensor:
@@ -42,6 +59,9 @@ def domain_bce(logits: Tensor, n_source: int, weights: Tensor | None = None, *, 
         weights: row weights w (n_s + n_t,).
         saturate: see ``domain_bce_rows``.
     """
+    if weights is None and not saturate:
+        z, (labels, _, halves) = _given(logits, n_source)
+        return functional.binary_cross_entropy_with_logits(z, labels, halves, reduction="sum")
     rows = domain_bce_rows(logits, n_source, saturate=saturate)
     if weights is not None:
         rows = rows * weights
@@ -54,6 +74,9 @@ def domain_bce_joint(logits: Tensor, n_source: int, weights: Tensor | None = Non
     With ``conditional_map`` and ``entropy_weights`` the loss of CDAN and CDAN+E.
     Long et al., NeurIPS 2018, https://arxiv.org/abs/1705.10667
     """
+    if weights is None and not saturate:
+        z, (labels, _, _) = _given(logits, n_source)
+        return functional.binary_cross_entropy_with_logits(z, labels)
     rows = domain_bce_rows(logits, n_source, saturate=saturate)
     return (rows if weights is None else rows * weights).mean()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -13,7 +14,9 @@ def reverse_gradient(x: Tensor, s: float | Tensor = 1.0) -> Tensor:
     A plain expression, so it runs under ``vmap`` and takes an ``s`` (0-d tensor) per stacked member.
     Ganin et al., JMLR 2016, https://arxiv.org/abs/1505.07818
     """
-    return -s * x + (1.0 + s) * x.detach()
+    if isinstance(s, Tensor):
+        return -s * x + (1.0 + s) * x.detach()
+    return torch.sub((1.0 + s) * x.detach(), x, alpha=s)  # the same with one operation less
 
 
 def scale_gradient(x: Tensor, s: float | Tensor) -> Tensor:
