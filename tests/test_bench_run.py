@@ -23,6 +23,7 @@ from dazoo.bench.suite import Suite
 from dazoo.core.types import Prediction, Predictor
 from dazoo.data.registry import load_task
 from dazoo.engine.fit import Options
+from dazoo.methods import shallow
 from dazoo.methods.base import METHODS, Memo
 from dazoo.validators.base import score_all
 from tests.bench_tools import SMALL
@@ -197,12 +198,28 @@ def test_runs_on_the_same_data_follow_each_other_and_share_a_memo(tmp_path: Path
     assert len({id(m) for m in used}) == 6
 
 
-def test_only_the_data_of_two_tasks_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("small", [False, True])
+def test_only_the_data_of_two_tasks_is_kept_where_it_is_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: bool
+) -> None:
+    monkeypatch.setattr(run, "KEPT_BYTES", (1 << 30) if small else 0)
     runner = Runner(Place(str(tmp_path)))
     specs = make_plan(Suite.of({**SMALL, "methods": ["source_only"], "tasks": "upright->*", "seeds": 1})).specs
     sources = {id(runner.task(s).sources[0]) for s in specs}
-    assert len(runner._domains) == 2
+    assert len(specs) > 2 and len(runner._domains) == (len(specs) if small else 2)
     assert len(sources) == 1, "a domain that stays in use is loaded once"
+
+
+def test_what_belongs_to_a_domain_is_computed_once_for_all_of_its_pairs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[int] = []
+    whole = shallow.principal_components
+    monkeypatch.setattr(shallow, "principal_components", lambda *a: found.append(1) or whole(*a))
+    suite = {**SMALL, "methods": ["sa"], "tasks": "upright->*", "seeds": 1, "source_holdout": 0.0, "recipe": None}
+    specs = make_plan(Suite.of(suite)).specs
+    Runner(Place(str(tmp_path)))(specs)
+    assert len({s.task for s in specs}) == len(specs) > 2 and len(found) == len(specs) + 1
 
 
 class Fixed(Predictor):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import math
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.data.domain import Domain
 from dazoo.data.task import Task
 from dazoo.methods import shallow as methods
-from dazoo.methods.base import create_method
+from dazoo.methods.base import Domains, create_method
 from dazoo.methods.classifiers import classifier
+from dazoo.ops.linear import covariance
 
 Y = np.array([0, 1, 1, 0])
 
@@ -123,8 +125,15 @@ def test_a_group_pays_for_a_shared_piece_once(monkeypatch: pytest.MonkeyPatch) -
     names = ("a", "b", "c")
     task = Task("toy", (Domain("s", x, y, names),), Domain("t", x[:20] + 1, y[:20], names))
     cases = [c for c in PEERS["skada"] if c.name in ("ot_emd", "ot_label_prop", "ot_sinkhorn_scaled")]
-    assert set(in_a_group(cases, task, repeats=2)) == {c.name for c in cases}
+    shelves = (Domains(), Domains())
+    assert set(in_a_group(cases, task, shelves)) == {c.name for c in cases}
     assert len(made) == 2  # one per repeat
+    found = []
+    monkeypatch.setattr(methods, "covariance", lambda *a: found.append(1) or covariance(*a))
+    turned = dataclasses.replace(task, sources=(task.target,), target=task.sources[0])
+    for pair in (task, turned):
+        in_a_group([c for c in PEERS["skada"] if c.name == "sa"], pair, shelves)
+    assert len(found) == 4  # two domains, one per repeat, for two pairs
     assert 0 < library_share(lambda: ours(cases[0], *prepared(cases[0], task)[:2])()) < 1
 
 

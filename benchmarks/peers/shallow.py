@@ -25,13 +25,14 @@ the value is converted:
   classifier is least squares, dazoo's is logistic; skada's KDE ratio has one bandwidth for all features, dazoo's one
   per feature and domain (in hundreds of features the ratio rests on single samples with either).
 
-Alone, a run shares nothing with any other. In a group, all cases of a table run one after another on a pair and share
-covariances, decompositions, costs, plans and kernels, as the runs of a suite do; the first that needs a piece pays for
-it. The peers share nothing between runs, so their times are those of single runs. The aim of five times is about runs
-in a group. "In libraries" is the share of dazoo's time alone within POT, LAPACK, BLAS and scikit-learn, by a profile:
-where it is near all and the peer calls the same solver (EMD, the eigenproblem of CORAL, least squares after a
-reweighting) or a rougher one (SA), five times cannot be had without a faster solver. Sides take turns and CPU time is
-counted, since other jobs may run on the machine.
+Alone, a run shares nothing with any other. In a group, all cases of a table run one after another on a pair, and pair
+after pair, and share what the runs of a suite do: costs, plans and kernels of a pair, moments, decompositions and inner
+products of a domain, which is source or target of six pairs; the first that needs a piece pays for it. The peers share
+nothing between runs, so their times are those of single runs. The aim of five times is about runs in a group. "In
+libraries" is the share of dazoo's time alone within POT, LAPACK, BLAS and scikit-learn, by a profile: where it is near
+all and the peer calls the same solver (EMD, the eigenproblem of CORAL, least squares after a reweighting) or a rougher
+one (SA), five times cannot be had alone without a faster solver. Sides take turns and CPU time is counted, since other
+jobs may run on the machine.
 
 Where accuracies differ although the problem is the same: skada and adapt find the components of SA by a randomised
 SVD and so do not give the exact ones, which dazoo does (with a full SVD the peers' steps give dazoo's answers); TCA and
@@ -63,7 +64,7 @@ from dazoo.data.registry import load_domain
 from dazoo.data.task import Task
 from dazoo.data.transform import apply
 from dazoo.engine.fit import Options, fit
-from dazoo.methods.base import Memo, create_method
+from dazoo.methods.base import Domains, Memo, create_method
 from dazoo.methods.classifiers import classifier
 
 DOMAINS = ("amazon", "caltech10", "dslr", "webcam")
@@ -117,9 +118,9 @@ def ours(case: Case, seen: Seen, pair: Pair, memo: Memo | None = None) -> Run:
     return run
 
 
-def given(pair: Pair) -> Memo:
-    """A memo that holds the kernel width, which both sides are given, and nothing else."""
-    memo = Memo()
+def given(pair: Pair, domains: Domains | None = None) -> Memo:
+    """A memo that holds the kernel width, which both sides are given, and nothing else but what ``domains`` holds."""
+    memo = Memo(domains)
     memo("median_sigma", lambda: torch.tensor(pair.width, dtype=torch.float64))
     return memo
 
@@ -129,15 +130,16 @@ def theirs(case: Case, pair: Pair) -> Run:
     return lambda: case.peer(pair)
 
 
-def in_a_group(cases: list[Case], task: Task, repeats: int = 2) -> dict[str, float]:
+def in_a_group(cases: list[Case], task: Task, shelves: tuple[Domains, ...]) -> dict[str, float]:
     """Seconds of every case's run where the cases run on ``task`` one after another and share what they have in
-    common, as runs of a suite do; whoever needs a shared piece first pays for it. The fastest of ``repeats``."""
+    common, as runs of a suite do; whoever needs a shared piece first pays for it. The fastest of as many repeats as
+    there are ``shelves``, which hold what a repeat knows of single domains from earlier pairs."""
     best = {case.name: float("inf") for case in cases}
     ready = [(case, *prepared(case, task)) for case in cases]
-    for _ in range(repeats):
+    for shelf in shelves:
         memos: dict[tuple[str, bool], Memo] = {}
         for case, seen, pair, y in ready:
-            memo = memos.setdefault((case.setting.value, case.two), given(pair))
+            memo = memos.setdefault((case.setting.value, case.two), given(pair, shelf))
             side = timed(ours(case, seen, pair, memo), y)
             best[case.name] = min(best[case.name], side.seconds)
     return best
@@ -159,16 +161,19 @@ def compare(
         kind: sorted(tasks(root, kind), key=lambda t: len(t.sources[0]) * len(t.target))[: LARGEST[kind]]
         for kind in features
     }
+    shelves = {(kind, peer): (Domains(), Domains()) for kind in features for peer in peers}
     for i, kind, peer in itertools.product(range(max(LARGEST.values())), features, peers):
         if i < LARGEST[kind]:
             cases = [c for c in PEERS[peer] if kind in c.features and (not wanted or c.name in wanted)]
-            for row in on_one_pair([c for c in cases if i < c.smallest], by_size[kind][i], i, peer, kind):
+            for row in on_one_pair(
+                [c for c in cases if i < c.smallest], by_size[kind][i], i, peer, kind, shelves[kind, peer]
+            ):
                 rows.append(row)
                 report(row)
     return rows
 
 
-def on_one_pair(cases: list[Case], task: Task, i: int, peer: str, kind: str) -> list[Row]:
+def on_one_pair(cases: list[Case], task: Task, i: int, peer: str, kind: str, shelves: tuple[Domains, ...]) -> list[Row]:
     """Every case alone, both sides taking turns, then dazoo's runs in a group."""
     gc.collect()
     gc.freeze()  # or every collection before a timed run walks through all of the imported libraries
@@ -182,7 +187,7 @@ def on_one_pair(cases: list[Case], task: Task, i: int, peer: str, kind: str) -> 
             gc.freeze()
         sides = take_turns(mine, other, y, first=i)
         measured.append((case, sides, float("nan") if sides[0].failure else library_share(mine)))
-    grouped = in_a_group(cases, task)
+    grouped = in_a_group(cases, task, shelves)
     return [
         Row(
             case.name, task.name, *sides, peer=peer, features=kind, grouped=grouped[case.name], library=share,

@@ -39,6 +39,7 @@ from dazoo.methods.base import METHODS, GradientMethod, Memo
 from dazoo.methods.classifiers import classifier
 
 KEPT_TASKS = 2
+KEPT_BYTES = 64 << 20  # of small domains more are kept, since what is computed of them serves all of their pairs
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ class Runner:
         if domains is None:
             kept = {name: d for held in self._domains.values() for name, d in held.items()}
             domains = {n: kept.get(n) or self.load(protocol, n) for n in (*sources, target)}
-            while len(self._domains) >= KEPT_TASKS:
+            while len(self._domains) >= KEPT_TASKS and self._held() > KEPT_BYTES:
                 self._domains.popitem(last=False)
         self._domains[spec.task] = domains
         task = Task(
@@ -172,6 +173,11 @@ class Runner:
             seed=spec.seed,
         )
         return task if protocol.represent is None else self._represented(task, spec)
+
+    def _held(self) -> int:
+        """Bytes of the samples of all domains that are kept."""
+        kept = {id(d): d.x.nbytes for held in self._domains.values() for d in held.values()}
+        return sum(kept.values())
 
     def _represented(self, task: Task, spec: RunSpec) -> Task:
         """``task`` over the suite's learned representation, learned once for the runs on the same data."""

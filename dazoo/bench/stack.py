@@ -17,7 +17,7 @@ import torch
 from dazoo.bench.plan import RunSpec
 from dazoo.core import hparam
 from dazoo.engine.fit import fit_group
-from dazoo.methods.base import METHODS, GradientMethod, Memo
+from dazoo.methods.base import METHODS, Domains, GradientMethod, Memo
 
 if TYPE_CHECKING:
     from dazoo.bench.run import Runner
@@ -26,11 +26,12 @@ Outcome = tuple[str, dict[str, Any]]
 
 
 class Memos:
-    """The memo of each data that the runs at hand see."""
+    """The memo of each data that the runs at hand see; what belongs to a domain outlives the pair it was needed for."""
 
     def __init__(self) -> None:
         self._task: str | None = None
         self._kept: dict[Any, Memo] = {}
+        self._domains = Domains()
 
     def leave(self, task: str | None) -> None:
         """Forget everything that is not of ``task``; with None, everything."""
@@ -38,7 +39,7 @@ class Memos:
             self._task, self._kept = task, {}
 
     def __call__(self, spec: RunSpec) -> Memo:
-        return self._kept.setdefault(spec.data_key, Memo())
+        return self._kept.setdefault(spec.data_key, Memo(self._domains))
 
 
 def grouped(specs: Iterable[RunSpec], size: int) -> list[list[RunSpec]]:

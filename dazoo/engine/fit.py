@@ -24,7 +24,7 @@ from dazoo.engine.prepare import preparer
 from dazoo.engine.recipe import Recipe
 from dazoo.engine.train import LazyLook, Loop, Member
 from dazoo.engine.watch import check
-from dazoo.methods.base import Context, GradientMethod, Memo, Method, ShallowMethod, create_method
+from dazoo.methods.base import Context, Domains, GradientMethod, Memo, Method, ShallowMethod, create_method
 from dazoo.nets.net import Net, NetSpec, build_net, part_seed, seeded
 
 
@@ -171,7 +171,7 @@ def _fit_shallow(
             "use frozen features of a backbone"
         )
     device = torch.device(options.device)
-    vectors = memo(("float64", options.device), lambda: _doubles(seen, device))
+    vectors = memo(("float64", options.device), lambda: _doubles(seen, device, memo.domains))
     chosen = options.classifier or classifier("ridge" if seen.regression else "logistic")
     start = _start_model(method, seen, seed, options, memo)
     context = Context(
@@ -190,9 +190,13 @@ def _fit_shallow(
     return FitResult(predictor, {}, list(context.warnings), {"solver": "shallow", "fit_seconds": seconds})
 
 
-def _doubles(seen: Seen, device: torch.device) -> Seen:
+def _doubles(seen: Seen, device: torch.device, domains: Domains) -> Seen:
+    """``seen`` in double precision on ``device``; a domain of several pairs is the same tensor in all of them."""
+
     def lift(x: Tensor) -> Tensor:
-        return x.to(device=device, dtype=torch.float64)
+        if x.dtype is torch.float64 and x.device == device:
+            return x
+        return domains(x, ("float64", str(device)), lambda: x.to(device=device, dtype=torch.float64))
 
     def lift_part(part: Labeled | None) -> Labeled | None:
         if part is None:

@@ -57,23 +57,24 @@ def moments(seen: Seen, ctx: Context) -> tuple[tuple[Tensor, Tensor], tuple[Tens
 
 
 def moments_of(seen: Seen, ctx: Context, side: str) -> tuple[Tensor, Tensor]:
-    """Mean and covariance of ``side`` ``"s"`` or ``"t"``, computed once per pair."""
+    """Mean and covariance of ``side`` ``"s"`` or ``"t"``, computed once per domain."""
     xs, xt = pair(seen)
-    return ctx.memo(f"moments_{side}", lambda: covariance(xs if side == "s" else xt))
+    x = xs if side == "s" else xt
+    return ctx.memo(f"moments_{side}", lambda: ctx.memo.domains(x, "moments", lambda: covariance(x)))
 
 
 def components(seen: Seen, ctx: Context, side: str, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """PCA (mean, variances, directions) of ``side`` ``"s"``, ``"t"`` or ``"st"`` (pooled), once per pair and k."""
+    """PCA (mean, variances, directions) of ``side`` ``"s"``, ``"t"`` or ``"st"`` (pooled), once per domain and k."""
     xs, xt = pair(seen)
+    if side == "st":
+        return ctx.memo(("pca", side, k), lambda: principal_components(torch.cat([xs, xt]), k))
+    x = xs if side == "s" else xt
 
     def make() -> tuple[Tensor, Tensor, Tensor]:
-        if side == "st":
-            return principal_components(torch.cat([xs, xt]), k)
-        x = xs if side == "s" else xt
         tall = len(x) >= x.shape[1]
         return principal_components(x, k, moments_of(seen, ctx, side) if tall else None)
 
-    return ctx.memo(("pca", side, k), make)
+    return ctx.memo(("pca", side, k), lambda: ctx.memo.domains(x, ("pca", k), make))
 
 
 def costs(seen: Seen, ctx: Context) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -70,48 +72,67 @@ def matrix_power(a: Tensor, power: float, floor: float = 1e-12) -> Tensor:
     return spectral_product(vectors, values.clamp(min=low).pow(power))
 
 
-def ridge_power(x: Tensor, ridge: float, power: float) -> Tensor:
-    """(cov(x) + ridge I) ** power (d, d) for ``x`` (n, d) and ``ridge`` > 0.
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigenvalues ``values`` (r,) >= 0 and orthonormal eigenvectors ``vectors`` (d, r) of a covariance; it vanishes on
+    the rest of the space."""
 
-    With n < d the eigenvectors come from the (n, n) Gram matrix; the rest of the space has eigenvalue ``ridge``.
-    """
-    few = few_directions(x, ridge, power)
-    if few is None:
-        centred = x - x.mean(dim=0)
-        values, vectors = eigh(second_moment(centred) / max(len(x) - 1, 1))
-        return spectral_product(vectors, (values.clamp(min=0) + ridge).pow(power))
-    vectors, lift = few
-    out = spectral_product(vectors, lift.abs()) * (1.0 if power > 0 else -1.0)
-    out.diagonal().add_(ridge**power)
-    return out
+    values: Tensor
+    vectors: Tensor
+
+    @property
+    def full(self) -> bool:
+        """Whether there are as many eigenvectors as features."""
+        return self.vectors.shape[0] == self.vectors.shape[1]
+
+    def power(self, ridge: float, power: float) -> Tensor:
+        """(cov + ridge I) ** power (d, d) for ``ridge`` > 0."""
+        if self.full:
+            return spectral_product(self.vectors, (self.values + ridge).pow(power))
+        out = spectral_product(self.vectors, self.lift(ridge, power).abs()) * (1.0 if power > 0 else -1.0)
+        out.diagonal().add_(ridge**power)
+        return out
+
+    def lift(self, ridge: float, power: float) -> Tensor:
+        """l (r,) with (cov + ridge I) ** power = ridge ** power I + V diag(l) V'."""
+        return (self.values + ridge).pow(power) - ridge**power
+
+    def through(self, x: Tensor, ridge: float, power: float) -> Tensor:
+        """``x`` (n, d) times ``power(ridge, power)``, for few eigenvectors without that matrix."""
+        if 2 * len(self.values) >= len(self.vectors):
+            return product(x, self.power(ridge, power))
+        return x * ridge**power + product(product(x, self.vectors) * self.lift(ridge, power), self.vectors.T)
 
 
-def few_directions(x: Tensor, ridge: float, power: float) -> tuple[Tensor, Tensor] | None:
-    """V (d, r), orthonormal, and l (r,) with (cov(x) + ridge I) ** power = ridge ** power I + V diag(l) V', for n < d;
-    None otherwise."""
+def spectrum(x: Tensor, cov: Tensor | None = None) -> Spectrum:
+    """The spectrum of the covariance of ``x`` (n, d), which may be given as ``cov``; with n < d from the (n, n) Gram
+    matrix, without what is below rounding error."""
     n, d = x.shape
     if n >= d:
-        return None
+        values, vectors = eigh(covariance(x)[1] if cov is None else cov)
+        return Spectrum(values.clamp(min=0), vectors)
     centred, scale = x - x.mean(dim=0), max(n - 1, 1)
     values, left = eigh(second_moment(centred.T) / scale)
     keep = values > values[-1].clamp(min=0) * 1e-12
-    values, vectors = values[keep], product(centred.T, left[:, keep] / (scale * values[keep]).sqrt())
-    return vectors, (values + ridge).pow(power) - ridge**power
+    return Spectrum(values[keep], product(centred.T, left[:, keep] / (scale * values[keep]).sqrt()))
 
 
-def ridge_powers(x: Tensor, p: float, y: Tensor, q: float, ridge: float) -> Tensor:
+def ridge_power(x: Tensor, ridge: float, power: float) -> Tensor:
+    """(cov(x) + ridge I) ** power (d, d) for ``x`` (n, d) and ``ridge`` > 0."""
+    return spectrum(x).power(ridge, power)
+
+
+def ridge_powers(x: Spectrum, p: float, y: Spectrum, q: float, ridge: float) -> Tensor:
     """(cov(x) + ridge I) ** p (cov(y) + ridge I) ** q (d, d), without a (d, d) power of a side that has n < d."""
-    left, right = few_directions(x, ridge, p), few_directions(y, ridge, q)
-    if left is None and right is None:
-        return product(ridge_power(x, ridge, p), ridge_power(y, ridge, q))
-    if left is None:
-        assert right is not None
-        full = ridge_power(x, ridge, p)
-        return full * ridge**q + product(product(full, right[0]) * right[1], right[0].T)
-    if right is None:
-        full = ridge_power(y, ridge, q)
-        return full * ridge**p + product(left[0], product(left[0].T, full) * left[1][:, None])
-    (v, a), (w, b) = left, right
+    if x.full and y.full:
+        return product(x.power(ridge, p), y.power(ridge, q))
+    v, a, w, b = x.vectors, x.lift(ridge, p), y.vectors, y.lift(ridge, q)
+    if x.full:
+        full = x.power(ridge, p)
+        return full * ridge**q + product(product(full, w) * b, w.T)
+    if y.full:
+        full = y.power(ridge, q)
+        return full * ridge**p + product(v, product(v.T, full) * a[:, None])
     across = product(product(v.T, w) * b, w.T)
     out = product(torch.cat([v * a, w * b], dim=1), torch.cat([ridge**q * v.T + across, ridge**p * w.T]))
     out.diagonal().add_(ridge ** (p + q))

@@ -21,9 +21,10 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
-from dazoo.methods.shallow import Aligned, FeatureMap, pair
+from dazoo.methods.shallow import Aligned, FeatureMap, moments_of, pair
 from dazoo.methods.steps import Affine
-from dazoo.ops.linear import ridge_powers
+from dazoo.ops.blas import product
+from dazoo.ops.linear import Spectrum, ridge_powers, spectrum
 
 
 @register
@@ -45,12 +46,36 @@ class Coral(FeatureMap):
     def align(self, seen: Seen, ctx: Context) -> Aligned:
         """Whiten and colour."""
         xs, xt = pair(seen)
-        a = coral_map(seen, ctx, self.reg)
-        step = Affine(a, xt.mean(0) - xs.mean(0) @ a if self.align_means else None)
-        return Aligned(step(xs), (), (step,))
+        if len(xs) > 2 * xs.shape[1]:
+            a = coral_map(seen, ctx, self.reg)
+            step = Affine(a, xt.mean(0) - xs.mean(0) @ a if self.align_means else None)
+            return Aligned(step(xs), (), (step,))
+        # by turns, since either root is a matter of one domain and serves all of its pairs
+        keep, reg = ctx.memo.domains, self.reg
+        s, t = spectrum_of(seen, ctx, "s"), spectrum_of(seen, ctx, "t")
+        whiten = keep(xs, "inverse root", lambda: s.power(reg, -0.5), reg)
+        colour = keep(xt, "root", lambda: t.power(reg, 0.5), reg)
+        white = keep(xs, "whitened", lambda: product(xs, whiten), reg)
+        zs = product(white, colour) if 2 * len(t.values) >= xt.shape[1] else t.through(white, reg, 0.5)
+        bias = xt.mean(0) - xs.mean(0) @ whiten @ colour if self.align_means else None
+        return Aligned(zs if bias is None else zs + bias, (), (Affine(whiten), Affine(colour, bias)))
+
+
+def spectrum_of(seen: Seen, ctx: Context, side: str) -> Spectrum:
+    """The spectrum of the covariance of ``side`` ``"s"`` or ``"t"``, once per domain."""
+    xs, xt = pair(seen)
+    x = xs if side == "s" else xt
+
+    def make() -> Spectrum:
+        return spectrum(x, moments_of(seen, ctx, side)[1] if len(x) >= x.shape[1] else None)
+
+    return ctx.memo(f"spectrum_{side}", lambda: ctx.memo.domains(x, "spectrum", make))
 
 
 def coral_map(seen: Seen, ctx: Context, reg: float) -> Tensor:
     """C_s^(-1/2) C_t^(1/2) (d, d), once per pair and ``reg``."""
-    xs, xt = pair(seen)
-    return ctx.memo(("coral", reg), lambda: ridge_powers(xs, -0.5, xt, 0.5, reg))
+
+    def make() -> Tensor:
+        return ridge_powers(spectrum_of(seen, ctx, "s"), -0.5, spectrum_of(seen, ctx, "t"), 0.5, reg)
+
+    return ctx.memo(("coral", reg), make)
