@@ -114,6 +114,22 @@ def gradient_shares(
     Args:
         names: of the ``leaves``. norms: of a gradient per member. scale: the loss scaling of mixed precision.
     """
+    body = [i for i, n in enumerate(names) if n.partition(".")[0] == "body"]
+    if body and len(body) < len(names):
+        found = _part_norms(terms, [names[i] for i in body], [leaves[i] for i in body], norms, scale)
+        if all(found.values()):  # every term reaches the body: gradients elsewhere would not be looked at
+            return _shares(terms, found)
+    return _shares(terms, _part_norms(terms, names, leaves, norms, scale))
+
+
+def _part_norms(
+    terms: Mapping[str, Tensor],
+    names: Sequence[str],
+    leaves: Sequence[Tensor],
+    norms: Callable[[Sequence[Tensor]], Tensor],
+    scale: Callable[[Tensor], Tensor],
+) -> dict[str, dict[str, Tensor]]:
+    """By term and part, the norms (members,) of the term's gradient on the part."""
     sizes: dict[str, dict[str, Tensor]] = {}
     for name, value in terms.items():
         found: dict[str, list[Tensor]] = {}
@@ -123,6 +139,10 @@ def gradient_shares(
                 if grad is not None:
                     found.setdefault(leaf.partition(".")[0], []).append(grad)
         sizes[name] = {part: norms(grads).float().reshape(-1) for part, grads in found.items()}
+    return sizes
+
+
+def _shares(terms: Mapping[str, Tensor], sizes: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
     members = next((len(v) for v in terms.values() if v.ndim), 1)
     out = {}
     for name, parts in sizes.items():

@@ -19,12 +19,14 @@ def squared_distances(a: Tensor, b: Tensor | None = None) -> Tensor:
     gradient is finite at distance zero. Without ``b``, the distances within ``a``, with an exactly zero diagonal.
     """
     other = a if b is None else b
-    centre = torch.cat([a, other]).detach().mean(0)
+    centre = (a if b is None else torch.cat([a, other])).detach().mean(0)
     a = a - centre
     other = a if b is None else other - centre
-    sq = (a * a).sum(1)[:, None] + (other * other).sum(1)[None, :] - 2.0 * a @ other.T
+    norms = (a * a).sum(1)
+    others = norms if b is None else (other * other).sum(1)
+    sq = torch.addmm(norms[:, None] + others[None, :], a, other.T, alpha=-2.0)
     if b is None:
-        sq = sq * (1.0 - torch.eye(a.shape[0], dtype=a.dtype, device=a.device))
+        sq.fill_diagonal_(0.0)
     return sq.clamp_min(0.0)
 
 
@@ -57,10 +59,8 @@ def multi_gaussian(sq: Tensor, scales: Sequence[float] = FIVE_SCALES, mean: Tens
         mean: the bandwidth m (0-d), where it is not the mean of ``sq``.
     """
     m = (sq.mean() if mean is None else mean).detach().clamp_min(_TINY)
-    total = torch.zeros_like(sq)
-    for a in scales:
-        total = total + torch.exp(-sq / (2.0 * a * m))
-    return total
+    rates = torch.tensor([-0.5 / a for a in scales], dtype=sq.dtype, device=sq.device) / m
+    return torch.exp(sq * rates[:, None, None]).sum(0)  # all scales in one step
 
 
 def median_distance(sq: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -114,18 +115,23 @@ def joint_mmd(
 
 def _quadratic_weights(k: Tensor, n: int, unbiased: bool) -> Tensor:
     """Weights of the kernel entries in the quadratic estimate (n + m, n + m)."""
-    m = k.shape[-1] - n
+    return _weights(n, k.shape[-1] - n, unbiased, k.dtype, k.device)
+
+
+@lru_cache(maxsize=16)
+def _weights(n: int, m: int, unbiased: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
     if n < 1 + unbiased or m < 1 + unbiased:
         need = 1 + unbiased
         raise DazooError(f"MMD needs at least {need} source and {need} target rows, not {n} and {m}")
-    sign = torch.cat([k.new_full((n,), 1.0 / n), k.new_full((m,), -1.0 / m)])
-    weights = sign[:, None] * sign[None, :]
-    if unbiased:
-        lift = torch.cat([k.new_full((n,), n / (n - 1.0)), k.new_full((m,), m / (m - 1.0))])
-        same = torch.sign(weights) > 0
-        weights = torch.where(same, weights * lift[:, None], weights)
-        weights = weights * (1.0 - torch.eye(n + m, dtype=k.dtype, device=k.device))
-    return weights
+    with torch.inference_mode(False):
+        sign = torch.full((n + m,), 1.0 / n, dtype=dtype, device=device)
+        sign[n:] = -1.0 / m
+        weights = sign[:, None] * sign[None, :]
+        if unbiased:
+            weights[:n, :n] *= n / (n - 1.0)
+            weights[n:, n:] *= m / (m - 1.0)
+            weights.fill_diagonal_(0.0)
+        return weights
 
 
 def _cyclic_weights(k: Tensor, n: int) -> Tensor:

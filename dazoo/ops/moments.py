@@ -32,10 +32,16 @@ def mean_difference(fs: Tensor, ft: Tensor) -> Tensor:
 def coral(fs: Tensor, ft: Tensor) -> Tensor:
     """Difference of second moments, ``|C_s - C_t|_F^2 / (4 d^2)``: fs (n, d), ft (m, d), n and m at least 2.
 
-    C are sample covariances. Sun and Saenko, ECCV workshops 2016 (Deep CORAL), https://arxiv.org/abs/1607.01719
+    C are sample covariances. Their difference is one product: of the centred rows with themselves, divided by n - 1 for
+    source rows and by 1 - m for target rows. Sun and Saenko, ECCV workshops 2016 (Deep CORAL),
+    https://arxiv.org/abs/1607.01719
     """
-    d = fs.shape[1]
-    return (covariance(fs) - covariance(ft)).square().sum() / (4.0 * d * d)
+    n, m, d = fs.shape[0], ft.shape[0], fs.shape[1]
+    if min(n, m) < 2:
+        raise DazooError(f"a covariance needs at least 2 rows, not {min(n, m)}; enlarge the batch")
+    s, t = fs - fs.mean(0), ft - ft.mean(0)
+    gap = torch.cat([s, t]).T @ torch.cat([s / (n - 1.0), t / (1.0 - m)])
+    return gap.square().sum() / (4.0 * d * d)
 
 
 def log_coral(fs: Tensor, ft: Tensor, ridge: float = 1e-3) -> Tensor:
