@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -123,6 +125,13 @@ def test_tradaboost_says_when_it_cannot_boost():
     one = classifier("ridge").fit(x, y, 3)(seen.target.x).argmax(1)
     hard = create_method("tradaboost", rounds=10).fit(seen, ctx).predict(seen.target.x).labels
     assert bool((hard == one).all())
+    # the rounds after such a one would repeat it, and are not computed
+    fits = []
+    counted = ridge_context()
+    plain = counted.classifier
+    counted.classifier = SimpleNamespace(fit=lambda *a, **k: fits.append(1) or plain.fit(*a, **k))
+    members, votes, _ = create_method("tradaboost", rounds=10).boost(seen, counted)
+    assert len(fits) == 1 and len(members) == len(votes) == 10 and members[0] is members[9]
     ctx = ridge_context()
     moved = create_method("tradaboost", rounds=10, soft=True).boost(seen, ctx)[2]
     mistaken = torch.arange(n_s) % 4 == 0

@@ -67,8 +67,12 @@ class Tradaboost(ShallowMethod):
             ctx.warn("tradaboost: no round is better than chance on the labelled target samples; all vote alike")
             votes, useful = [torch.ones_like(v) for v in votes], list(range(len(votes)))
         later = useful[len(useful) // 2 :]
-        chosen = tuple(members[i] for i in later)
-        return Pipeline((), None, Committee(chosen, torch.stack([votes[i] for i in later]), self.soft))
+        chosen: dict[int, tuple[Head, Tensor]] = {}
+        for i in later:  # a classifier that stands for several rounds is asked once and has all of their votes
+            vote = votes[i] if id(members[i]) not in chosen else votes[i] + chosen[id(members[i])][1]
+            chosen[id(members[i])] = (members[i], vote)
+        heads, total = zip(*chosen.values(), strict=True)
+        return Pipeline((), None, Committee(heads, torch.stack(total), self.soft))
 
     def boost(self, seen: Seen, ctx: Context) -> tuple[list[Head], list[Tensor], Tensor]:
         """All classifiers, their votes log(1 / b_t), and the final weights (n_s + n_f,)."""
@@ -92,8 +96,12 @@ class Tradaboost(ShallowMethod):
             error = ((w[n_s:] * wrong[n_s:]).sum() / w[n_s:].sum()).clamp(min=LOW)
             vote = torch.log((1 - error) * (seen.n_classes - 1) / error)
             vote = torch.where(vote > CHANCE, vote, torch.zeros_like(vote))
-            members.append(head)
-            votes.append(vote)
+            # where no sample is wrong no weight moves any more, and the rounds that are left would all be this one
+            repeats = 1 if bool(wrong.any()) else self.rounds - round_
+            members += [head] * repeats
+            votes += [vote] * repeats
+            if repeats > 1:
+                break
             log_w[:n_s] += shrink * wrong[:n_s]
             log_w[n_s:] += vote * wrong[n_s:]
         return members, votes, torch.softmax(log_w, 0)
