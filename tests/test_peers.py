@@ -168,6 +168,6 @@ def test_skada_predicts_classes_of_the_target() -> None:
     pytest.importorskip("skada", reason="needs the extra 'peers'")
     gen = np.random.default_rng(0)
     xs, ys = gen.normal(size=(40, 3)) + 9 * (np.arange(40) % 2)[:, None], np.arange(40) % 2
-    pair = Pair(xs, ys, xs[:10] + 0.1, np.empty((0, 3)), np.empty(0, dtype=np.int64), 1.0, 1.0)
+    pair = Pair(xs, ys, xs[:10] + 0.1, np.empty((0, 3)), np.empty(0, dtype=np.int64), 1.0, 1.0, 1.0)
     (case,) = [c for c in PEERS["skada"] if c.name == "source_only"]
     assert np.array_equal(case.peer(pair), ys[:10])

@@ -1,4 +1,5 @@
-"""``python -m benchmarks.peers shallow|deep``: run one comparison and write its tables."""
+"""``python -m benchmarks.peers shallow|deep``: run one comparison and write its tables; ``reasons`` measures why the
+accuracies of shallow methods differ and adds that to their page."""
 
 from __future__ import annotations
 
@@ -6,14 +7,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.peers import deep, shallow
+from benchmarks.peers import deep, shallow, why
 from benchmarks.peers.measure import Machine, Row, one_thread
 from benchmarks.peers.tables import read, summary, write
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
-    parser.add_argument("part", choices=("shallow", "deep"))
+    parser.add_argument("part", choices=("shallow", "deep", "reasons"))
     parser.add_argument("--data-root", help="where datasets lie; by default DAZOO_DATA")
     parser.add_argument("--out", type=Path, default=Path("results/peers"))
     parser.add_argument("--only", nargs="*", default=[], help="names of cases")
@@ -22,6 +23,9 @@ def main() -> None:
     options = parser.parse_args()
     one_thread()
 
+    if options.part == "reasons":
+        explain(options)
+        return
     module = shallow if options.part == "shallow" else deep
     packages = ["skada", "numpy", "scipy", "scikit-learn", "torch", "POT"]
     machine = Machine.here([*packages, *(["adapt", "tensorflow", "cvxopt"] if module is shallow else ["skorch"])])
@@ -49,6 +53,15 @@ def main() -> None:
     paths = write(options.out, options.part, known, machine, about)
     print(summary(known))
     print("written: " + ", ".join(str(p) for p in paths))
+
+
+def explain(options: argparse.Namespace) -> None:
+    """Measure, and put the findings into ``reasons.csv``; the page of ``shallow`` gets them when it is next written."""
+    from benchmarks.peers.reasons import findings
+
+    for found in findings(options.data_root, options.only, tuple(options.peers), tuple(options.features)):
+        path = why.write(options.out, found)
+        print(why.table(found), f"written: {path}", sep="\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -199,7 +199,7 @@ SKADA: tuple[Case, ...] = (
     Case("ot_group_lasso", "ot_group_lasso", skada(_classes("l1l2")),
          fixed(reg=0.1, class_weight=0.1, rounds=10, iterations=200), smallest=SLOW),
     Case("ot_label_prop", "ot_label_prop", skada(_labels)),
-    Case("jdot", "jdot", skada(_jdot), fixed(rounds=10), smallest=SLOW),
+    Case("jdot", "jdot", skada(_jdot), lambda p: {"rounds": 10, "alpha": p.top / p.mean}, smallest=SLOW),
     Case("dasvm, two classes", "dasvm", skada(_dasvm, named=False), fixed(rounds=10), smallest=1, two=True),
     Case("kmm", "kmm", skada(_kmm), classifier="ridge"),
     Case("kliep", "kliep", skada(_kliep), classifier="ridge", smallest=SLOW),

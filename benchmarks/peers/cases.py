@@ -17,8 +17,9 @@ TARGET = -2  # skada marks target samples by negative domain numbers
 @dataclass(frozen=True)
 class Pair:
     """The arrays a peer gets: source (n_s, d), its labels (n_s,), target (n_t, d) to predict, and few labelled target
-    samples (n_f, d) with labels (n_f,), or none of those. ``width`` is the median distance of dazoo's kernels and
-    ``top`` the largest squared distance, given away for nothing so that both sides solve the same problem."""
+    samples (n_f, d) with labels (n_f,), or none of those. ``width`` is the median distance of dazoo's kernels,
+    ``top`` the largest and ``mean`` the mean squared distance between source and target, given away for nothing so that
+    both sides solve the same problem."""
 
     xs: np.ndarray
     ys: np.ndarray
@@ -27,6 +28,7 @@ class Pair:
     fy: np.ndarray
     width: float
     top: float
+    mean: float
 
 
 Peer = Callable[[Pair], np.ndarray]
@@ -87,9 +89,10 @@ def pair_of(seen: Seen) -> Pair:
     few = seen.few
     d = seen.target.x.shape[1]
     xs, xt = seen.source.x.double(), seen.target.x.double()
+    cost = squared_distances(xs, xt)
     return Pair(
         xs.numpy(), seen.source.y.numpy(), xt.numpy(),
         np.empty((0, d)) if few is None else few.x.double().numpy(),
         np.empty(0, dtype=np.int64) if few is None else few.y.numpy(),
-        float(median_sigma(seen, Context(torch.Generator(), None))), float(squared_distances(xs, xt).max()),
+        float(median_sigma(seen, Context(torch.Generator(), None))), float(cost.max()), float(cost.mean()),
     )  # fmt: skip

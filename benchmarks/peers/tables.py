@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks.peers import why
 from benchmarks.peers.measure import Machine, Row, Side
 
 Gain = Callable[[Row], float]
@@ -32,7 +33,8 @@ def write(folder: Path, part: str, rows: Sequence[Row], machine: Machine, about:
     versions = ", ".join(f"{k} {v}" for k, v in machine.versions.items())
     peers = " and ".join(dict.fromkeys(r.peer for r in rows))
     page.write_text(
-        f"# dazoo and {peers} side by side: {part}\n\n{summary(rows)}\n\n{about}\n\n"
+        f"# dazoo and {peers} side by side: {part}\n\n{summary(rows)}\n\n"
+        f"{why.section(folder) if part == 'shallow' else ''}{about}\n\n"
         f"Times are CPU seconds of one thread, fit and prediction. Machine: {machine.text}. Versions: {versions}. "
         f"Made by `python -m benchmarks.peers {part}`; "
         f"single pairs are in `{part}.csv`.\n"
