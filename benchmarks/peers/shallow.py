@@ -13,13 +13,14 @@ the value is converted:
 - OT: squared Euclidean costs. dazoo divides the cost by its largest entry before an entropic problem; skada does so in
   `ot_sinkhorn_scaled` (reg 0.1 on both sides), has its own defaults in `ot_sinkhorn`, and gets multiples of the largest
   cost in `ot_class_reg` and `ot_group_lasso`.
-- JDOT: skada fits logistic regression to the transported labels, dazoo least squares. Each runs at its defaults, with
-  at most ten rounds.
+- JDOT: skada fits logistic regression to the transported labels, dazoo least squares; at most ten rounds. skada weighs
+  features and labels alike and divides the distances by their mean, which in dazoo is alpha = largest / mean distance.
 - Kernel widths: around the median distance, which is given to both sides, as is the grid of widths around it.
 - Sample weights have mean 1 on both sides before the classifier sees them.
 - DASVM: skada's takes two classes, so the first two classes are kept.
-- uLSIF, KLIEP, KMM, TrAdaBoost: the same problem, each library's own solver and stopping rule. skada's KMM takes 1000
-  Frank-Wolfe steps, dazoo's ends at the optimum.
+- TrAdaBoost: ten rounds on both sides, by the classifier's probabilities, which adapt takes where a model has them:
+  sigmoids of ridge's scores over their sum, dazoo's softmax. Each library has its own votes (see "tradaboost" above).
+- uLSIF, RuLSIF, KLIEP, KMM: the same problem and grids, each library's own solver, selection and stopping rule.
 - \\* marks what is not the same problem and enters no mean: adapt's linear interpolation has a fixed share and averages
   the numbers of predicted classes, dazoo's chooses the share by cross-validation; adapt's regular transfer of a
   classifier is least squares, dazoo's is logistic; skada's KDE ratio has one bandwidth for all features, dazoo's one
@@ -34,14 +35,11 @@ all and the peer calls the same solver (EMD, the eigenproblem of CORAL, least sq
 one (SA), five times cannot be had alone without a faster solver. Sides take turns and CPU time is counted, since other
 jobs may run on the machine.
 
-Where accuracies differ although the problem is the same: skada and adapt find the components of SA by a randomised
-SVD and so do not give the exact ones, which dazoo does (with a full SVD the peers' steps give dazoo's answers); TCA and
-TJM scale every eigenvector, and the peers give it norm 1 in another metric than dazoo, which follows the authors'
-codes; the models of JDOT have different losses; KMM ends at the optimum in dazoo and after 1000 Frank-Wolfe steps in
-skada; RuLSIF draws other centres and folds; the group lasso's objective has its entropy in dazoo's line search and not
-in POT's. TrAdaBoost has the factor of SAMME for several classes in dazoo and gives rounds at chance level no vote;
-which of the two makes adapt's more accurate has not been taken apart. Where all weights of skada's KDE ratio vanish, it
-falls back to uniform ones with a warning, which counts as a failure here.
+Where accuracies differ although the problem is the same, the reasons that were measured stand above. Beyond those: TJM
+scales every eigenvector, and skada gives it norm 1 in another metric than dazoo, which follows the authors' code; the
+penalty of TCA with a linear kernel is on the map in the features in dazoo and on the coefficients of samples in the
+peers. Where all weights of skada's KDE ratio vanish, it falls back to uniform ones with a warning, which counts as a
+failure here.
 """
 
 from __future__ import annotations
