@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gc
 from typing import ClassVar
 
 import numpy as np
@@ -16,12 +18,13 @@ from sklearn.svm import SVC, LinearSVC
 from dazoo.core import portable
 from dazoo.core.errors import DazooError, NonFiniteError, UnknownName
 from dazoo.core.paper import Paper
-from dazoo.core.setting import UNSUPERVISED
+from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
+from dazoo.engine.fit import Options, fit
 from dazoo.methods import steps as st
-from dazoo.methods.base import Context
+from dazoo.methods.base import Context, Domains, Memo, create_method
 from dazoo.methods.classifiers import classifier
-from dazoo.methods.shallow import Aligned, FeatureMap, Reweighting, pair
+from dazoo.methods.shallow import Aligned, FeatureMap, Reweighting, pair, source_inner
 from dazoo.ops import linear, spectral
 
 RNG = np.random.default_rng(0)
@@ -274,3 +277,64 @@ def test_wrong_width_is_a_clear_error():
     model = Shrink().fit(seen_of(x, y, x), context())
     with pytest.raises(DazooError, match="5 features"):
         model.predict(x[:, :4])
+
+
+@pytest.mark.parametrize("n", [20, 45])
+@pytest.mark.parametrize("kind", ["equal", "weights", "zeros"])
+def test_known_inner_products_change_no_ridge_fit(n: int, kind: str) -> None:
+    rng = np.random.default_rng(n)
+    x, y = torch.from_numpy(rng.normal(size=(n, 40)) + 50.0), torch.from_numpy(rng.normal(size=(n, 3)))
+    w = None if kind == "equal" else torch.from_numpy(rng.uniform(size=n) ** 4)
+    if w is not None and kind == "zeros":
+        w[::2] = 0
+    known = linear.RidgeFit(x, 0.5, w, linear.inner(x))
+    assert known.known is not None, "for 45 samples of 40 features the dual problem is the cheaper one"
+    weight, bias = linear.RidgeFit(x, 0.5, w).fit(y)
+    for found, expected in zip(known.fit(y), (weight, bias)):
+        assert torch.allclose(found, expected, rtol=1e-9, atol=1e-9)
+    counts = torch.ones(n, dtype=x.dtype) if w is None else w * n / w.sum()
+    residual = y - x @ weight - bias  # the gradient vanishes, and so does the one of the bias
+    assert torch.allclose(x.T @ (counts[:, None] * residual), 0.5 * weight, atol=1e-7)
+    assert (counts @ residual).abs().max() < 1e-9
+    if n > 40 and kind != "zeros":
+        assert linear.RidgeFit(x, 1e-9, w, linear.inner(x)).known is None, "not as exact for a tiny penalty"
+
+
+@pytest.mark.parametrize(
+    "name", ["discriminator_ratio", "nearest_neighbor_weighting", "balanced_weighting", "tradaboost", "easyadapt",
+             "linear_interpolation"]
+)  # fmt: skip
+def test_runs_that_share_inner_products_give_the_answers_of_single_runs(name: str) -> None:
+    (xs, ys), (xt, yt) = blobs(50, 40, seed=1), blobs(40, 40, seed=2)
+    few = create_method(name).settings == {FEW_LABELS}
+    part = Labeled(xt[:6] + 1, yt[:6], torch.zeros(6, dtype=torch.int64)) if few else None
+    seen = seen_of(xs, ys, xt[6:] + 1, few=part)
+    if few:
+        seen = dataclasses.replace(seen, setting=FEW_LABELS)
+    memo = Memo(Domains())
+    options = Options(classifier=classifier("ridge"))
+    alone, first, second = (
+        fit(create_method(name), seen, options=options, memo=m).predictor.predict(xt).scores for m in (None, memo, memo)
+    )
+    assert source_inner(seen, Context(torch.Generator(), None, memo)) is not None
+    assert torch.allclose(first, alone, rtol=1e-8, atol=1e-8) and torch.equal(first, second)
+
+
+def test_values_of_a_domain_go_with_its_samples_and_follow_their_changes() -> None:
+    kept, held = Domains(limit=1000), [torch.zeros(3, 2)]
+
+    def of(key: str, point: int | None = None) -> float:
+        return float(kept(held[0], key, lambda: held[0].sum() * (point or 1), point))
+
+    assert of("sum") == 0
+    held[0] += 1
+    assert of("sum") == 6
+    assert of("power", 1) == 6 and of("power", 2) == 12
+    assert kept(held[0], "sum", lambda: torch.ones(())) == 6
+    assert kept(held[0], "power", lambda: torch.ones(()), 1) == 1, "only the value at the last point is kept"
+    kept(held[0], "large", lambda: torch.zeros(1000))
+    assert kept(held[0], "large", lambda: torch.ones(1000)).sum() == 1000, "large values are not kept"
+    assert len(kept._kept) == 1
+    held.clear()
+    gc.collect()
+    assert len(kept._kept) == 0

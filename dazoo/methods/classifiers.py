@@ -27,7 +27,7 @@ from torch import Tensor
 from dazoo.core.errors import DazooError, NonFiniteError, UnknownName, nearest
 from dazoo.methods.steps import Affine, Head, KernelMap, LinearScores, NearestNeighbors, PairwiseVotes, Step
 from dazoo.ops.blas import all_finite
-from dazoo.ops.linear import RidgeFit
+from dazoo.ops.linear import Inner, RidgeFit
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "1nn": {"k": 1},
@@ -61,12 +61,14 @@ class Classifier:
         weights: Tensor | None = None,
         gen: torch.Generator | None = None,
         warn: Callable[[str], None] | None = None,
+        known: Callable[[], Inner | None] | None = None,
     ) -> Head:
         """Fit on features ``z`` (n, d) with labels ``y`` (n,), classes or, with ``n_classes`` 0, values.
 
         ``weights`` (n,) are sample weights. Nearest neighbours know no weights: they are fitted on a sample drawn with
         replacement in proportion to the weights, by ``gen``. Weights that are all equal leave the fit exactly as
-        without weights.
+        without weights. ``known`` gives inner products of ``z`` that several fits share, for those that have a use
+        for them.
 
         Raises:
             DazooError: one class only, or a classifier that does not fit the kind of labels.
@@ -88,12 +90,12 @@ class Classifier:
                 z, y = z[rows], y[rows]
             return NearestNeighbors(z, y, n_classes, options["k"])
         if not n_classes:
-            return _ridge_values(z, y, weights, options["alpha"])
+            return _ridge_values(z, y, weights, options["alpha"], known)
         if weights is not None and len(torch.unique(y[weights > 0])) < 2:
             raise DazooError("the sample weights leave one class only; a classifier needs at least two")
         if self.name in ("svm", "svm_rbf"):
             return fit_svm(z, y, n_classes, options["C"], "linear" if self.name == "svm" else "rbf", weights)
-        return _fit_linear(self.name, options, z, y, n_classes, weights, warn)
+        return _fit_linear(self.name, options, z, y, n_classes, weights, warn, known)
 
 
 def classifier(name: str, **options: Any) -> Classifier:
@@ -146,11 +148,13 @@ def _fit_linear(
     n_classes: int,
     weights: Tensor | None,
     warn: Callable[[str], None] | None,
+    known: Callable[[], Inner | None] | None = None,
 ) -> LinearScores:
     if name == "ridge":
         classes = torch.unique(y)
         sides = 2.0 * (y[:, None] == classes).to(z) - 1.0
-        return LinearScores(*RidgeFit(z, options["alpha"], weights).fit(sides), classes, n_classes, "decision")
+        solver = RidgeFit(z, options["alpha"], weights, known() if known else None)
+        return LinearScores(*solver.fit(sides), classes, n_classes, "decision")
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.svm import LinearSVC
@@ -219,6 +223,8 @@ def _pair_coefficients(dual: np.ndarray, support: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _ridge_values(z: Tensor, y: Tensor, weights: Tensor | None, alpha: float) -> LinearScores:
-    weight, bias = RidgeFit(z, alpha, weights).fit(y.to(z)[:, None])
+def _ridge_values(
+    z: Tensor, y: Tensor, weights: Tensor | None, alpha: float, known: Callable[[], Inner | None] | None
+) -> LinearScores:
+    weight, bias = RidgeFit(z, alpha, weights, known() if known else None).fit(y.to(z)[:, None])
     return LinearScores(weight, bias, torch.zeros(1, dtype=torch.int64, device=z.device), 0, "values")

@@ -15,9 +15,10 @@ from torch import Tensor
 from dazoo.core.errors import DazooError, NonFiniteError
 from dazoo.core.types import Labeled, Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod
+from dazoo.methods.classifiers import Classifier
 from dazoo.methods.steps import Head, Pipeline, Step, run_steps
-from dazoo.ops.blas import all_finite
-from dazoo.ops.linear import covariance, squared_distances
+from dazoo.ops.blas import all_finite, product
+from dazoo.ops.linear import Inner, covariance, inner, second_moment, squared_distances
 from dazoo.ops.spectral import principal_components
 
 T = TypeVar("T")
@@ -83,6 +84,34 @@ def costs(seen: Seen, ctx: Context) -> Tensor:
     return ctx.memo("costs", lambda: squared_distances(xs, xt))
 
 
+def source_inner(seen: Seen, ctx: Context, fits: int = 1) -> Inner | None:
+    """Inner products of the source samples, once per domain; None for a single fit whose memo no other run shares, and
+    where they would be large."""
+    xs = source_x(seen)
+    size = 8 * (len(xs) ** 2 + xs.shape[1])
+    if (not ctx.memo.shared and fits == 1) or size > ctx.memo.domains.limit:
+        return None
+    return ctx.memo.domains(xs, "inner", lambda: inner(xs))
+
+
+def inner_of(seen: Seen, ctx: Context, fits: int = 1) -> Inner | None:
+    """``source_inner``, followed by the labelled target samples where there are some, once per pair."""
+    own, few = source_inner(seen, ctx, fits), seen.few
+    if own is None or few is None:
+        return own
+    return ctx.memo("inner", lambda: extended(own, source_x(seen), few.x.flatten(1).to(own.centre) - own.centre))
+
+
+def extended(own: Inner, xs: Tensor, more: Tensor) -> Inner:
+    """``own`` of the samples ``xs`` (n, d), with the samples ``more`` (m, d), from which its centre is taken off."""
+    n = len(xs)
+    gram = xs.new_empty(n + len(more), n + len(more))
+    gram[:n, :n], gram[n:, n:] = own.gram, second_moment(more.T)
+    gram[:n, n:] = product(xs - own.centre, more.T)
+    gram[n:, :n] = gram[:n, n:].T
+    return Inner(own.centre, gram)
+
+
 def labelled(seen: Seen, zs: Tensor, few_z: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
     """Features and labels to learn from: the source's, and the few target samples' mapped by ``few_z``."""
     y = source_of(seen).y
@@ -100,12 +129,14 @@ class Aligned:
         target_steps: the map of target samples.
         source_steps: the map of source samples; None where it is the target's.
         weights: weights (n_s,) of the source samples, or None.
+        known: gives inner products of the mapped labelled samples that several fits share.
     """
 
     zs: Tensor
     target_steps: tuple[Step, ...]
     source_steps: tuple[Step, ...] | None = None
     weights: Tensor | None = None
+    known: Callable[[], Inner | None] | None = None
 
 
 class FeatureMap(ShallowMethod):
@@ -123,7 +154,7 @@ class FeatureMap(ShallowMethod):
                 f"{self.name}: the mapped source holds NaN or infinite values; check the features' scale"
             )
         z, y = labelled(seen, aligned.zs, lambda x: run_steps(aligned.target_steps, x))
-        head = fit_classifier(seen, ctx, z, y, aligned.weights)
+        head = fit_classifier(seen, ctx, z, y, aligned.weights, aligned.known)
         return Pipeline(aligned.target_steps, aligned.source_steps, head)
 
 
@@ -141,10 +172,17 @@ class Reweighting(ShallowMethod):
         if not all_finite(weights):
             raise NonFiniteError(f"{self.name}: the weights hold NaN or infinite values; check the features' scale")
         z, y = labelled(seen, xs, lambda x: run_steps((), x))
-        return Pipeline((), None, fit_classifier(seen, ctx, z, y, weights))
+        return Pipeline((), None, fit_classifier(seen, ctx, z, y, weights, lambda: inner_of(seen, ctx)))
 
 
-def fit_classifier(seen: Seen, ctx: Context, z: Tensor, y: Tensor, weights: Tensor | None = None) -> Head:
+def fit_classifier(
+    seen: Seen,
+    ctx: Context,
+    z: Tensor,
+    y: Tensor,
+    weights: Tensor | None = None,
+    known: Callable[[], Inner | None] | None = None,
+) -> Head:
     """``ctx.classifier`` fitted on ``z``; few target samples at its end weigh 1, source samples 1 on average."""
     if weights is not None:
         n_s = len(source_of(seen))
@@ -155,5 +193,19 @@ def fit_classifier(seen: Seen, ctx: Context, z: Tensor, y: Tensor, weights: Tens
             raise DazooError("all sample weights are zero; no source sample is left to learn from")
         scaled = torch.ones_like(weights) if bool((weights == weights[0]).all()) else weights * (n_s / total)
         weights = torch.cat([scaled, scaled.new_ones(len(z) - n_s)])
-    head: Head = ctx.classifier.fit(z, y, seen.n_classes, weights=weights, gen=ctx.gen, warn=ctx.warn)
+    return trained(seen, ctx, z, y, weights, known)
+
+
+def trained(
+    seen: Seen,
+    ctx: Context,
+    z: Tensor,
+    y: Tensor,
+    weights: Tensor | None = None,
+    known: Callable[[], Inner | None] | None = None,
+) -> Head:
+    """``ctx.classifier`` fitted on ``z`` (n, d) with ``weights`` (n,) as they are; ``known`` as in ``Classifier.fit``,
+    which other classifiers need not take."""
+    more = {"known": known} if isinstance(ctx.classifier, Classifier) else {}
+    head: Head = ctx.classifier.fit(z, y, seen.n_classes, weights=weights, gen=ctx.gen, warn=ctx.warn, **more)
     return head

@@ -51,10 +51,14 @@ def cholesky(a: Tensor) -> Tensor:
     """
     if not plain(a):
         return torch.linalg.cholesky(a)
-    try:
-        return torch.from_numpy(np.linalg.cholesky(a.numpy()))
-    except np.linalg.LinAlgError as error:
-        raise torch.linalg.LinAlgError(str(error)) from error
+    from scipy.linalg.lapack import dpotrf, spotrf
+
+    # the routine reads columns: its upper triangular factor of the transposed view is L in rows
+    factorise = dpotrf if a.dtype is torch.float64 else spotrf
+    upper, failed = factorise(a.numpy().T if a.is_contiguous() else a.numpy(), lower=0, clean=1)
+    if failed or not np.isfinite(upper[-1:, -1]).all():
+        raise torch.linalg.LinAlgError(f"the matrix is not positive definite (leading minor {failed})")
+    return torch.from_numpy(upper.T)
 
 
 def solve_lower(lower: Tensor, b: Tensor, transposed: bool = False) -> Tensor:

@@ -147,17 +147,48 @@ def ridged(cov: Tensor, share: float) -> Tensor:
     return out
 
 
+@dataclass(frozen=True)
+class Inner:
+    """Inner products ``gram`` (n, n) of samples minus ``centre`` (d,), for several fits on the same samples."""
+
+    centre: Tensor
+    gram: Tensor
+
+
+def inner(x: Tensor) -> Inner:
+    """The inner products of ``x`` (n, d) around its mean."""
+    mean = x.mean(dim=0)
+    return Inner(mean, second_moment((x - mean).T))
+
+
 class RidgeFit:
     """Ridge regression min ||y - x w - b||^2 + ridge ||w||^2 on fixed ``x`` (n, d), factorised once.
 
-    The (d, d) normal equations when d <= n, the (n, n) dual ones otherwise; b is not penalised.
+    The (d, d) normal equations when d <= n, the (n, n) dual ones otherwise; b is not penalised. Where the inner
+    products G of ``x`` are ``known``, little more than a factorisation is left of the dual problem
+    (G + ridge W^-1) a + b 1 = y,  1'a = 0,  w = x'a,  and it serves for somewhat more samples than features too.
+    ``weights`` (n,) count as scaled to mean 1; samples of weight 0 are left out.
     """
 
-    def __init__(self, x: Tensor, ridge: float, weights: Tensor | None = None):
+    def __init__(self, x: Tensor, ridge: float, weights: Tensor | None = None, known: Inner | None = None):
+        self.kept: Tensor | None = None
+        total = len(x)
+        if weights is not None and int((some := weights > 0).sum()) < 0.9 * total:
+            self.kept = torch.nonzero(some)[:, 0]
+            x, weights = x[self.kept], weights[self.kept]
+        self.known = known if known is not None and _dual_pays(x, ridge, known) else None
+        if self.known is not None:
+            self.x = x
+            gram = self.known.gram if self.kept is None else self.known.gram[self.kept][:, self.kept]
+            a = gram.clone()
+            # weights too small to matter would overflow
+            a.diagonal().add_(ridge if weights is None else ridge / (weights * (total / weights.sum())).clamp(1e-100))
+            self.lower = cholesky(a)
+            return
         share = torch.full((len(x),), 1.0 / len(x), dtype=x.dtype, device=x.device)
         self.share = share if weights is None else weights / weights.sum()
         self.mean = self.share @ x
-        self.root = None if weights is None else (self.share * len(x)).sqrt()[:, None]
+        self.root = None if weights is None else (self.share * total).sqrt()[:, None]
         self.centred = x - self.mean
         if self.root is not None:
             self.centred *= self.root
@@ -169,6 +200,14 @@ class RidgeFit:
 
     def fit(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Weights (d, k) and bias (k,) for targets ``y`` (n, k)."""
+        if self.kept is not None:
+            y = y[self.kept]
+        if self.known is not None:
+            u = cholesky_solve(self.lower, torch.cat([y, y.new_ones(len(y), 1)], dim=1))
+            b = u[:, :-1].sum(0) / u[:, -1].sum()
+            a = u[:, :-1] - u[:, -1:] * b
+            w = product((self.x - self.known.centre).T, a)
+            return w, b - self.known.centre @ w
         offset = self.share @ y
         centred = y - offset if self.root is None else self.root * (y - offset)
         if self.primal:
@@ -176,6 +215,17 @@ class RidgeFit:
         else:
             w = product(self.centred.T, cholesky_solve(self.lower, centred))
         return w, offset - self.mean @ w
+
+
+def _dual_pays(x: Tensor, ridge: float, known: Inner) -> bool:
+    """Whether the (n, n) problem of known inner products is less work than another one, and as exact."""
+    n, d = x.shape
+    if not plain(x, known.gram) or x.dtype is not torch.float64:
+        return False
+    if n <= d:
+        return True
+    # beyond d samples rounding errors of the null space are divided by the ridge
+    return n**3 < 3 * n * d**2 + d**3 and float(known.gram.diagonal().sum()) < 1e8 * ridge
 
 
 def fix_signs(vectors: Tensor) -> Tensor:

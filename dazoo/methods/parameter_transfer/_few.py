@@ -7,7 +7,7 @@ from torch import Tensor
 from dazoo.core.errors import DazooError
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context
-from dazoo.methods.shallow import pair, source_of
+from dazoo.methods.shallow import pair, source_inner, source_of, trained
 from dazoo.methods.steps import Head
 
 
@@ -21,5 +21,5 @@ def few_of(seen: Seen) -> tuple[Tensor, Tensor]:
 
 def source_head(seen: Seen, ctx: Context) -> Head:
     """The suite's classifier fitted on the source alone."""
-    head: Head = ctx.classifier.fit(pair(seen)[0], source_of(seen).y, seen.n_classes, gen=ctx.gen, warn=ctx.warn)
-    return head
+    xs, _ = pair(seen)
+    return trained(seen, ctx, xs, source_of(seen).y, known=lambda: source_inner(seen, ctx))

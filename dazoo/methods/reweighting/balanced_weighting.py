@@ -22,6 +22,7 @@ from dazoo.core.setting import FEW_LABELS
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.reweighting._boost import both
+from dazoo.methods.shallow import inner_of, trained
 from dazoo.methods.steps import Pipeline
 
 
@@ -48,4 +49,4 @@ class BalancedWeighting(ShallowMethod):
         x, y, n_s = both(seen)
         few = torch.arange(len(x), device=x.device) >= n_s
         weights = torch.where(few, self.gamma / (len(x) - n_s), (1 - self.gamma) / n_s).to(x.dtype)
-        return Pipeline((), None, ctx.classifier.fit(x, y, seen.n_classes, weights, gen=ctx.gen, warn=ctx.warn))
+        return Pipeline((), None, trained(seen, ctx, x, y, weights, lambda: inner_of(seen, ctx)))

@@ -38,6 +38,7 @@ from dazoo.core.setting import FEW_LABELS
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.reweighting._boost import Committee, both
+from dazoo.methods.shallow import inner_of, trained
 from dazoo.methods.steps import Head, Pipeline
 
 LOW, CHANCE = 1e-6, 1e-9
@@ -85,7 +86,7 @@ class Tradaboost(ShallowMethod):
         votes: list[Tensor] = []
         for round_ in range(self.rounds):
             w = torch.softmax(log_w, 0)
-            head = ctx.classifier.fit(x, y, seen.n_classes, w, gen=ctx.gen, warn=ctx.warn)
+            head = trained(seen, ctx, x, y, w, lambda: inner_of(seen, ctx, self.rounds))
             scores = head(x)
             if self.soft:
                 wrong = 1 - scores.softmax(1).gather(1, y[:, None])[:, 0].to(x.dtype)

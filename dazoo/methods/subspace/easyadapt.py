@@ -19,8 +19,9 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import FEW_LABELS
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
-from dazoo.methods.shallow import Aligned, FeatureMap, source_x
+from dazoo.methods.shallow import Aligned, FeatureMap, inner_of, source_of, source_x
 from dazoo.methods.steps import Copies
+from dazoo.ops.linear import Inner
 
 
 @register
@@ -41,4 +42,20 @@ class Easyadapt(FeatureMap):
         """Copy the features."""
         xs = source_x(seen)
         source, target = (Copies(torch.tensor(c), xs.shape[1]) for c in ((1, 1, 0), (1, 0, 1)))
-        return Aligned(source(xs), (target,), (source,))
+        return Aligned(source(xs), (target,), (source,), known=lambda: copied_inner(seen, ctx))
+
+
+def copied_inner(seen: Seen, ctx: Context) -> Inner | None:
+    """Inner products of the copies, around [m, m, 0], from those of the labelled samples around the source's mean m."""
+    plain = inner_of(seen, ctx)
+    if plain is None:
+        return None
+    m, gram, n_s = plain.centre, plain.gram.clone(), len(source_of(seen))
+    gram[:n_s, :n_s] *= 2
+    if seen.few is not None:
+        xs, few = source_x(seen), seen.few.x.flatten(1).to(m)
+        across = (xs - m) @ m
+        gram[:n_s, n_s:] -= across[:, None]
+        gram[n_s:, :n_s] -= across
+        gram[n_s:, n_s:] += m @ m + few @ few.T
+    return Inner(torch.cat([m, m, torch.zeros_like(m)]), gram)
