@@ -57,7 +57,7 @@ def test_counts_are_summed_means_taken_and_ties_tested() -> None:
 
 def test_findings_survive_the_file_and_reach_the_page(tmp_path: Path) -> None:
     def finding(case: str, value: float) -> why.Finding:
-        return why.Finding("SURF", "skada", case, "objective", 4, value, NAN)
+        return why.Finding("SURF", "skada", case, "objective", 4, value, NAN, "skada 1")
 
     rows, machine = [Row("kmm", "a->b", Side(1.0, 50.0), Side(4.0, 60.0))], Machine({}, "a machine")
     write(tmp_path, "shallow", rows, machine, "about")
@@ -68,6 +68,7 @@ def test_findings_survive_the_file_and_reach_the_page(tmp_path: Path) -> None:
     write(tmp_path, "shallow", rows, machine, "about")
     text = (tmp_path / "shallow.md").read_text()
     assert "| SURF | kmm, skada | 4 | objective | 0.125 | - |" in text and "Frank-Wolfe" in text
+    assert text.count("with skada 1.\n") == 1
     write(tmp_path, "deep", rows, machine, "about")
     assert "Why accuracies differ" not in (tmp_path / "deep.md").read_text()
 

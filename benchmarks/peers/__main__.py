@@ -4,6 +4,7 @@ accuracies of shallow methods differ and adds that to their page."""
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -59,8 +60,10 @@ def explain(options: argparse.Namespace) -> None:
     """Measure, and put the findings into ``reasons.csv``; the page of ``shallow`` gets them when it is next written."""
     from benchmarks.peers.reasons import findings
 
+    named = Machine.here(["skada", "adapt", "POT", "scikit-learn", "numpy", "scipy", "torch"]).versions
+    versions = ", ".join(f"{k} {v}" for k, v in named.items())
     for found in findings(options.data_root, options.only, tuple(options.peers), tuple(options.features)):
-        path = why.write(options.out, found)
+        path = why.write(options.out, [dataclasses.replace(f, versions=versions) for f in found])
         print(why.table(found), f"written: {path}", sep="\n", flush=True)
 
 

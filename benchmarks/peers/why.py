@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FILE = "reasons.csv"
-HEADER = ("features", "peer", "case", "quantity", "pairs", "dazoo", "peer_value")
+HEADER = ("features", "peer", "case", "quantity", "pairs", "dazoo", "peer_value", "versions")
 ACCURACY = "accuracy"
 ALONE = "samples that only this side gets right"
 TIE = "p of a tie (exact McNemar test)"
@@ -48,6 +48,7 @@ class Finding:
     pairs: int
     dazoo: float
     theirs: float
+    versions: str = ""
 
 
 def over_pairs(
@@ -82,7 +83,9 @@ def write(folder: Path, findings: Iterable[Finding]) -> Path:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(HEADER)
         for f in kept + new:
-            writer.writerow([f.features, f.peer, f.case, f.quantity, f.pairs, f"{f.dazoo:.10g}", f"{f.theirs:.10g}"])
+            writer.writerow(
+                [f.features, f.peer, f.case, f.quantity, f.pairs, f"{f.dazoo:.10g}", f"{f.theirs:.10g}", f.versions]
+            )
     return folder / FILE
 
 
@@ -93,7 +96,7 @@ def read(folder: Path) -> list[Finding]:
     with (folder / FILE).open(newline="") as file:
         return [
             Finding(r["features"], r["peer"], r["case"], r["quantity"], int(r["pairs"]), float(r["dazoo"]),
-                    float(r["peer_value"]))
+                    float(r["peer_value"]), r["versions"])
             for r in csv.DictReader(file)
         ]  # fmt: skip
 
@@ -103,9 +106,10 @@ def section(folder: Path) -> str:
     findings = read(folder)
     if not findings:
         return ""
-    told = (__doc__ or "").strip()
+    made = "; ".join(dict.fromkeys(f.versions for f in findings))
     return (
-        f"## Why accuracies differ\n\n{table(findings)}\n\n{told}\n\nMade by `python -m benchmarks.peers reasons`.\n\n"
+        f"## Why accuracies differ\n\n{table(findings)}\n\n{(__doc__ or '').strip()}\n\n"
+        f"Made by `python -m benchmarks.peers reasons` with {made}.\n\n"
     )
 
 
