@@ -19,8 +19,8 @@ better than chance, e_t >= 1 - 1/C, has no vote and leaves the target's weights 
 none), and the later half is that of the rounds with a vote. e_t is at least 1e-6. The base learner is the suite's
 classifier; p_t is the softmax of its scores.
 
-Evidence: tests/test_boosting.py::test_tradaboost_follows_the_paper (the formulae written out with scikit-learn, for
-classes and for probabilities), test_tradaboost_drops_source_samples_that_disagree,
+Evidence: tests/test_boosting.py::test_tradaboost_follows_the_paper and test_soft_tradaboost_follows_the_paper (the
+formulae written out with scikit-learn), test_tradaboost_drops_source_samples_that_disagree,
 test_tradaboost_says_when_it_cannot_boost.
 """
 
