@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from dazoo.core.errors import DazooError, UnknownName
 from dazoo.nets.backbone import BACKBONES, get_backbone
+from dazoo.nets.inplace import LeanReLU6, lean_activations
 
 EXAMPLES = {"vector": (7,), "series": (3, 32), "image": (40, 36, 3)}
 CASES = [(name, kind) for name, entry in BACKBONES.items() for kind in sorted(entry.kinds)]
@@ -134,3 +136,23 @@ def test_unreachable_hub_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(DazooError, match=r"resnet18.*neither cached nor reachable"):
         get_backbone("resnet18").make((64, 64, 3), pretrained=True)
     assert before == constants.HF_HUB_OFFLINE
+
+
+@pytest.mark.parametrize("grad", [True, False])
+def test_lean_activations_give_the_same_bits_and_keep_no_input(grad: bool) -> None:
+    """Outputs and gradients are those of torch's in-place ReLU6, at its corners too, and under ``vmap``."""
+    plain = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), torch.nn.ReLU6(inplace=True), torch.nn.Conv2d(5, 2, 1))
+    lean = lean_activations(copy.deepcopy(plain))
+    assert type(lean[1]) is LeanReLU6
+    with torch.no_grad():
+        x = 20 * torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        plain[0].weight[0], plain[0].bias[0] = 0.0, 6.0
+        plain[0].weight[1], plain[0].bias[1] = 0.0, 0.0
+        lean[0].load_state_dict(plain[0].state_dict())
+    with torch.set_grad_enabled(grad):
+        a, b = plain(x), lean(x)
+    assert torch.equal(a, b)
+    assert torch.equal(torch.vmap(lean)(x[None])[0], a)
+    if grad:
+        ours, theirs = (torch.autograd.grad(y.square().sum(), list(n.parameters())) for y, n in ((b, lean), (a, plain)))
+        assert all(torch.equal(u, v) for u, v in zip(ours, theirs))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from dazoo.core.errors import DazooError
 from dazoo.nets.backbone import Backbone
+from dazoo.nets.inplace import lean_activations
 
 
 class TimmBody(nn.Module):
@@ -21,7 +22,7 @@ class TimmBody(nn.Module):
 
     def __init__(self, model: nn.Module):
         super().__init__()
-        self.model = model
+        self.model = lean_activations(model)
         self.width = int(getattr(model, "head_hidden_size", None) or model.num_features)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
