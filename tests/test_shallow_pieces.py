@@ -302,9 +302,9 @@ def test_known_inner_products_change_no_ridge_fit(n: int, kind: str) -> None:
 
 @pytest.mark.parametrize(
     "name", ["discriminator_ratio", "nearest_neighbor_weighting", "balanced_weighting", "tradaboost", "easyadapt",
-             "linear_interpolation"]
+             "linear_interpolation", "kmm", "kliep", "ulsif", "rulsif", "mmd_target_shift"]
 )  # fmt: skip
-def test_runs_that_share_inner_products_give_the_answers_of_single_runs(name: str) -> None:
+def test_runs_that_share_a_memo_give_the_answers_of_single_runs(name: str) -> None:
     (xs, ys), (xt, yt) = blobs(50, 40, seed=1), blobs(40, 40, seed=2)
     few = create_method(name).settings == {FEW_LABELS}
     part = Labeled(xt[:6] + 1, yt[:6], torch.zeros(6, dtype=torch.int64)) if few else None

@@ -155,6 +155,7 @@ def _fit_linear(
         sides = 2.0 * (y[:, None] == classes).to(z) - 1.0
         solver = RidgeFit(z, options["alpha"], weights, known() if known else None)
         return LinearScores(*solver.fit(sides), classes, n_classes, "decision")
+    from sklearn import config_context
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.svm import LinearSVC
@@ -165,7 +166,8 @@ def _fit_linear(
         # the primal solver needs minutes on ill-conditioned features where the dual needs seconds
         model = LinearSVC(C=options["C"], max_iter=options["max_iter"], random_state=0, dual=True)
     sample_weight = None if weights is None else weights.cpu().numpy()
-    with python_warnings.catch_warnings(record=True) as caught:
+    checked = config_context(assume_finite=True, skip_parameter_validation=True)
+    with python_warnings.catch_warnings(record=True) as caught, checked:
         python_warnings.simplefilter("always", ConvergenceWarning)
         model.fit(z.cpu().numpy(), y.cpu().numpy(), sample_weight=sample_weight)
     if warn is not None and any(issubclass(w.category, ConvergenceWarning) for w in caught):

@@ -31,23 +31,10 @@ def covariance(x: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor
 
 def second_moment(x: Tensor) -> Tensor:
     """x'x (d, d) for ``x`` (n, d), exactly symmetric; on the CPU by BLAS's rank-k update, at half the work."""
-    if not plain(x) or x.dtype != torch.float64 or min(x.shape) < 64:
-        return symmetrise(product(x.T, x))
-    from scipy.linalg.blas import dsyrk
-
-    # the routine reads columns: a transposed view of contiguous rows is what it takes without a copy
-    found = dsyrk(1.0, x.numpy().T, lower=1) if x.is_contiguous() else dsyrk(1.0, x.numpy(), trans=1, lower=1)
-    return torch.from_numpy(_mirrored(found).T)  # columns of the routine are rows of torch
-
-
-def _mirrored(a: np.ndarray, size: int = 64) -> np.ndarray:
-    """``a`` (d, d), of which the lower triangle counts, made symmetric in place, tile by tile."""
-    for i in range(0, len(a), size):
-        j = i + size
-        a[i:j, j:] = a[j:, i:j].T
-        corner = np.tril(a[i:j, i:j])
-        a[i:j, i:j] = corner + np.tril(corner, -1).T
-    return a
+    if not plain(x):
+        return symmetrise(x.T @ x)
+    rows = x.numpy()
+    return torch.from_numpy(rows.T @ rows)  # numpy calls the update where both factors are one matrix
 
 
 def spectral_product(vectors: Tensor, values: Tensor) -> Tensor:
@@ -247,12 +234,7 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     Where ``y`` is ``x`` itself on the CPU, by a rank-k update at half the work, symmetric and with a zero diagonal.
     """
     if y is x and plain(x) and x.dtype is torch.float64 and min(x.shape) >= 64:
-        within = second_moment(x.T).numpy()
-        norms = within.diagonal().copy()
-        within *= -2.0
-        within += norms[:, None]
-        within += norms
-        return torch.from_numpy(np.maximum(within, 0.0, out=within))
+        return distances_within(second_moment(x.T))
     if not plain(x, y):
         return torch.addmm(x.square().sum(1)[:, None] + y.square().sum(1), x, y.T, alpha=-2.0).clamp_(min=0)
     x_, y_ = x.numpy(), y.numpy()
@@ -260,6 +242,16 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     out += np.einsum("ij,ij->i", x_, x_)[:, None]
     out += np.einsum("ij,ij->i", y_, y_)
     return torch.from_numpy(np.maximum(out, 0.0, out=out))
+
+
+def distances_within(gram: Tensor) -> Tensor:
+    """Squared distances (n, n) of samples with the inner products ``gram``, a plain matrix that is overwritten."""
+    within = gram.numpy()
+    norms = within.diagonal().copy()
+    within *= -2.0
+    within += norms[:, None]
+    within += norms
+    return torch.from_numpy(np.maximum(within, 0.0, out=within))
 
 
 def middle_distance(sq: Tensor) -> Tensor:

@@ -62,9 +62,13 @@ class TransferForest(ShallowMethod):
         seed = int(torch.randint(1 << 31, (1,), generator=ctx.gen))
         roots: list[Node] = []
         if self.variant in ("mix", "ser"):
-            for i, root in enumerate(self.grow(seen, seed)):
-                ser(root, rows, labels, seen.n_classes, seed + i)
-                roots.append(root)
+            from sklearn import config_context
+
+            grown = self.grow(seen, seed)
+            with config_context(skip_parameter_validation=True):  # hundreds of trees of a few samples
+                for i, root in enumerate(grown):
+                    ser(root, rows, labels, seen.n_classes, seed + i)
+                    roots.append(root)
         if self.variant in ("mix", "strut"):
             for root in self.grow(seen, seed):
                 strut(root, rows, labels, seen.n_classes)
@@ -99,7 +103,8 @@ def ser(node: Node, x: np.ndarray, y: np.ndarray, n_classes: int, seed: int = 0)
     mine = shares(y, n_classes)
     if node.leaf:
         if (mine < 1).all():
-            model = DecisionTreeClassifier(criterion="entropy", max_features="sqrt", random_state=seed).fit(x, y)
+            model = DecisionTreeClassifier(criterion="entropy", max_features="sqrt", random_state=seed)
+            model.fit(np.ascontiguousarray(x), y, check_input=False)  # checked by ``_single``
             grown = from_sklearn(model.tree_, model.classes_, n_classes)
             node.feature, node.threshold, node.left, node.right = (
                 grown.feature, grown.threshold, grown.left, grown.right

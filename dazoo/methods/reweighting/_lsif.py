@@ -11,7 +11,7 @@ from torch import Tensor
 from dazoo.core.errors import DazooError
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context
-from dazoo.methods.reweighting._ratio import GRID, Bumps, centres, median_sigma
+from dazoo.methods.reweighting._ratio import GRID, Bumps, centre_rows, median_sigma
 from dazoo.methods.shallow import pair
 from dazoo.ops.blas import cholesky, cholesky_solve, plain
 
@@ -32,7 +32,19 @@ def bases(seen: Seen, count: int, ctx: Context) -> Bases:
         raise DazooError(f"the number of kernel centres must be at least 1, not {count}")
     xs, xt = pair(seen)
     middle = median_sigma(seen, ctx)
-    return Bases(Bumps(xs, xt, centres(xt, count, ctx)), tuple(middle * g for g in GRID))
+    sigmas = tuple(middle * g for g in GRID)
+    rows = centre_rows(xt, count, ctx)
+    at = xt if rows is None else xt[rows]
+    limit = ctx.memo.domains.limit
+    if 8 * (len(xs) + len(xt)) * len(at) > limit:
+        return Bases(Bumps(xs, xt, at), sigmas)
+    # runs that draw the same centres share the kernels; those of the last draw are kept
+    kept: dict[bytes | None, Bumps] = ctx.memo("bumps", dict)
+    drawn = None if rows is None else rows.cpu().numpy().tobytes()
+    if drawn not in kept:
+        kept.clear()
+        kept[drawn] = Bumps(xs, xt, at, limit)
+    return Bases(kept[drawn], sigmas)
 
 
 def solve(h_matrix: Tensor, h: Tensor, lam: float) -> Tensor:

@@ -11,9 +11,9 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context
 from dazoo.methods.reweighting._qp import Quadratic
 from dazoo.methods.reweighting._ratio import median_sigma
-from dazoo.methods.shallow import pair
+from dazoo.methods.shallow import pair, source_inner
 from dazoo.ops.blas import eigh, product
-from dazoo.ops.linear import rows_per_block, squared_distances
+from dazoo.ops.linear import Inner, distances_within, rows_per_block, squared_distances
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def embed(seen: Seen, ctx: Context, scale: float, limit: int, landmarks: int) ->
     offset = xt.mean(0)
     xs, xt = xs - offset, xt - offset
     if len(xs) <= limit:
-        return ctx.memo(("embedding", scale), lambda: _exact(xs, xt, gamma))
+        return ctx.memo(("embedding", scale), lambda: _exact(xs, xt, gamma, source_inner(seen, ctx)))
     ctx.warn(
         f"{len(xs)} source samples are more than {limit}: the kernel is approximated by {landmarks} Nystroem features"
     )
@@ -52,10 +52,11 @@ def embed(seen: Seen, ctx: Context, scale: float, limit: int, landmarks: int) ->
     return Embedding(Quadratic(factor=zs), zs @ (total / len(xt)))
 
 
-def _exact(xs: Tensor, xt: Tensor, gamma: Tensor) -> Embedding:
+def _exact(xs: Tensor, xt: Tensor, gamma: Tensor, known: Inner | None) -> Embedding:
     size = rows_per_block(len(xt))
     mean = torch.cat([_gauss(xs[i : i + size], xt, gamma).mean(1) for i in range(0, len(xs), size)])
-    return Embedding(Quadratic(dense=_gauss(xs, xs, gamma)), mean)
+    within = squared_distances(xs, xs) if known is None else distances_within(known.gram.clone())
+    return Embedding(Quadratic(dense=within.mul_(-gamma).exp_()), mean)
 
 
 def _features(x: Tensor, at: Tensor, gamma: Tensor, root: Tensor) -> Tensor:

@@ -30,23 +30,40 @@ def median_sigma(seen: Seen, ctx: Context) -> Tensor:
     return ctx.memo("median_sigma", make)
 
 
+def centre_rows(xt: Tensor, count: int, ctx: Context) -> Tensor | None:
+    """``count`` rows of target samples drawn without replacement, or None, for all, where there are no more."""
+    if len(xt) <= count:
+        return None
+    return torch.randperm(len(xt), generator=ctx.gen)[:count].to(xt.device)
+
+
 def centres(xt: Tensor, count: int, ctx: Context) -> Tensor:
     """``count`` target samples drawn without replacement, or all of them in their order where there are no more."""
-    if len(xt) <= count:
-        return xt
-    return xt[torch.randperm(len(xt), generator=ctx.gen)[:count].to(xt.device)]
+    rows = centre_rows(xt, count, ctx)
+    return xt if rows is None else xt[rows]
 
 
 class Bumps:
-    """Squared distances of both domains to the centres (m, d), turned into Gaussian kernels of any width."""
+    """Squared distances of both domains to the centres (m, d), turned into Gaussian kernels of any width.
 
-    def __init__(self, xs: Tensor, xt: Tensor, at: Tensor):
+    At most ``limit`` bytes of kernels are kept for a second look at their width.
+    """
+
+    def __init__(self, xs: Tensor, xt: Tensor, at: Tensor, limit: int = 0):
         offset = at.mean(0)
         self.s, self.t = (squared_distances(x - offset, at - offset) for x in (xs, xt))
+        self.room = limit // (self.s.nbytes + self.t.nbytes)
+        self._kept: dict[float, tuple[Tensor, Tensor]] = {}
 
     def __call__(self, sigma: Tensor | float) -> tuple[Tensor, Tensor]:
-        """exp(-||x - c||^2 / (2 sigma^2)): (n_s, m) and (n_t, m)."""
-        return torch.exp(-self.s / (2 * sigma**2)), torch.exp(-self.t / (2 * sigma**2))
+        """exp(-||x - c||^2 / (2 sigma^2)): (n_s, m) and (n_t, m). Not to be changed in place."""
+        known = self._kept.get(float(sigma))
+        if known is not None:
+            return known
+        made = torch.exp(self.s / (-2 * sigma**2)), torch.exp(self.t / (-2 * sigma**2))
+        if len(self._kept) < self.room:
+            self._kept[float(sigma)] = made
+        return made
 
 
 def folds(n: int, k: int, ctx: Context) -> Tensor:

@@ -113,11 +113,12 @@ def _fit(kt: np.ndarray, mass: np.ndarray, iterations: int, tolerance: float) ->
     b, z = np.full(m, 1.0 / m), np.ones(m)
     value = r @ b
     for _ in range(iterations):
-        scaled = r / value[:, None]
-        pull = scaled.mean(axis=0)
+        inverse = 1 / value
+        pull = inverse @ r / n
         if float(pull.max() * b.sum() - 1) < tolerance:
             break
         mu = 0.1 * float((b * z).mean())
+        scaled = r * inverse[:, None]
         hessian = scaled.T @ scaled / n
         hessian.flat[:: m + 1] += z / b
         right = pull - 1 + mu / b
@@ -134,7 +135,7 @@ def _fit(kt: np.ndarray, mass: np.ndarray, iterations: int, tolerance: float) ->
         b, z = b + size * step, z + size * dual
         value = r @ b
     b = b / b.sum()
-    gap = max(float((r / (r @ b)[:, None]).mean(axis=0).max() - 1), 0.0)
+    gap = max(float((1 / (r @ b) @ r).max() / n - 1), 0.0)
     a[use] = b / mass[use]
     return a, gap
 
