@@ -206,7 +206,8 @@ class Loop:
         if not moving:
             return [None] * len(leaves)
         weight = share * self.scaler.get_scale() if self.scaler.is_enabled() else share
-        starts = [torch.full_like(v, weight) for v in moving]
+        # None is torch's own start of a sum, which is one
+        starts = None if weight == 1 and not moving[0].ndim else [torch.full_like(v, weight) for v in moving]
         return list(torch.autograd.grad(moving, leaves, starts, allow_unused=True, retain_graph=keep))
 
     def _sharp_gradients(

@@ -14,7 +14,7 @@ def reverse_gradient(x: Tensor, s: float | Tensor = 1.0) -> Tensor:
     A plain expression, so it runs under ``vmap`` and takes an ``s`` (0-d tensor) per stacked member.
     Ganin et al., JMLR 2016, https://arxiv.org/abs/1505.07818
     """
-    if isinstance(s, Tensor):
+    if isinstance(s, Tensor) or not abs(s) < torch.finfo(x.dtype).max:  # as a factor, what overflows becomes infinite
         return -s * x + (1.0 + s) * x.detach()
     return torch.sub((1.0 + s) * x.detach(), x, alpha=s)  # the same with one operation less
 
