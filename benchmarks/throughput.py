@@ -5,7 +5,8 @@ Both train EfficientNet-Lite0 from ImageNet weights with a bottleneck and a head
 ``Dataset`` that opens a photograph, crops and flips it with Pillow and normalises it, a ``DataLoader`` without workers,
 float32 in the default memory format, batch-norm statistics of the batch. dazoo runs its own trainer with
 ``source_only``: cached bytes, views of whole batches, channels-last memory, freed memory kept between steps, ReLU6
-without a copy of its input. dazoo's recipe keeps the backbone's batch-norm statistics fixed by default; here it does not, so that both do the same work.
+without a copy of its input. dazoo's recipe keeps the backbone's batch-norm statistics fixed by default; here it does
+not, so that both do the same work.
 
 Also: which share of a run evaluation and validators take, from the committed records.
 """
