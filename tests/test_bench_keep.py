@@ -56,8 +56,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dic
 def test_kept_outputs_give_the_scores_of_the_run(whole: tuple[Path, dict[str, dict[str, Any]]]) -> None:
     """Rounding to 11 bits moves a validator by at most 1 % or 0.005 on these models; most move far less.
 
-    Density ratios are exponentials of large numbers where the domains are far apart: 25 % for what weighs by them. DEV is
-    a difference of such terms, the first of which is the weighted error: the 25 % are of the larger of it and of DEV.
+    Density ratios are exponentials of large numbers where the domains are far apart: 25 % for what weighs by them. DEV
+    is a difference of such terms, the first of which is the weighted error: the 25 % are of the larger of the two.
     """
     folder, found = whole
     assert found["dann"]["kept"]["what"] == "features" and found["sa"]["kept"]["what"] == "model"
