@@ -28,8 +28,10 @@ from dazoo.engine.fit import Options
 from dazoo.validators.base import VALIDATORS, score_all
 from tests.bench_tools import SMALL
 
+# On upright->noisy the ratios of this short DANN reach thousands and DEV is a small difference of large terms, which
+# outputs kept in 11 bits cannot give back; with a rotation its weights stay moderate.
 TRAINED: dict[str, Any] = {
-    **SMALL, "tasks": "upright->noisy", "methods": ["dann", "sa"], "seeds": 1, "backbone": "mlp", "checkpoints": 3,
+    **SMALL, "tasks": "upright->rotated", "methods": ["dann", "sa"], "seeds": 1, "backbone": "mlp", "checkpoints": 3,
     "recipe": {"name": "digits", "steps": 12}, "source_holdout": 0.2, "validators": ["*"],
     "classifier": {"name": "logistic"},
 }  # fmt: skip
@@ -56,8 +58,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dic
 def test_kept_outputs_give_the_scores_of_the_run(whole: tuple[Path, dict[str, dict[str, Any]]]) -> None:
     """Rounding to 11 bits moves a validator by at most 1 % or 0.005 on these models; most move far less.
 
-    Density ratios are exponentials of large numbers where the domains are far apart: 25 % for what weighs by them. DEV
-    is a difference of such terms, the first of which is the weighted error: the 25 % are of the larger of the two.
+    Density ratios are exponentials of large numbers where the domains are far apart: 25 % for what weighs by them.
     """
     folder, found = whole
     assert found["dann"]["kept"]["what"] == "features" and found["sa"]["kept"]["what"] == "model"
@@ -77,12 +78,8 @@ def test_kept_outputs_give_the_scores_of_the_run(whole: tuple[Path, dict[str, di
                 if name not in again:
                     continue
                 assert (again[name] is None) == (value is None), (label, name)
-                if value is None:
-                    continue
-                weighted = name in ("iwcv", "dev")
-                size = max(abs(value), abs(point["scores"]["iwcv"])) if weighted else abs(value)
-                allowed = max((0.25 if weighted else 0.01) * size, 0.005)
-                assert again[name] == pytest.approx(value, rel=0, abs=allowed), (label, name)
+                allowed = 0.25 if name in ("iwcv", "dev") else 0.01
+                assert value is None or again[name] == pytest.approx(value, rel=allowed, abs=0.005), (label, name)
 
 
 def test_a_kept_model_gives_the_features_of_the_run_exactly(whole: tuple[Path, dict[str, dict[str, Any]]]) -> None:
