@@ -7,7 +7,7 @@ import keyword
 import re
 from pathlib import Path
 
-from dazoo.core.errors import DazooError
+from dazoo.core.errors import DazooError, UnknownName, nearest
 
 GRADIENT = '''"""TITLE: match the means of the domains. Your Name, {year}.
 
@@ -100,7 +100,7 @@ def new_method(name: str, family: str, kind: str, out: Path) -> Path:
     """Write the file and return its path.
 
     Raises:
-        DazooError: a name that is no lower_snake word or is taken, or a file that is there already.
+        DazooError: a name that is no lower_snake word or is taken, an unknown family, or a file that is there already.
     """
     for what, word in (("method", name), ("family", family)):
         if not re.fullmatch(r"[a-z][a-z0-9_]*", word) or keyword.iskeyword(word):
@@ -110,6 +110,12 @@ def new_method(name: str, family: str, kind: str, out: Path) -> Path:
     path = out / f"{name}.py"
     if path.exists():
         raise DazooError(f"{path} is there already and is left as it is; choose another name or folder")
+    families = {cls.family for _, cls in METHODS.items()} | {"custom"}
+    if family not in families:
+        raise UnknownName(
+            f"unknown family {family!r}: {nearest(family, families)} Families are {', '.join(sorted(families))}; "
+            "custom is for whatever fits none"
+        )
     if name in METHODS:
         raise DazooError(f"there is a method {name!r} already ({METHODS.get(name).__module__}); choose another name")
     out.mkdir(parents=True, exist_ok=True)

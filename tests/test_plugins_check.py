@@ -51,6 +51,8 @@ def test_new_method_prints_the_next_commands_and_overwrites_nothing(tmp_path: Pa
     for name, family in (("Brand-New", "moment"), ("class", "moment"), ("new", "my family"), ("dann", "moment")):
         with pytest.raises(DazooError):
             new_method(name, family, "gradient", tmp_path)
+    with pytest.raises(UnknownName, match=r"unknown family 'momnt': did you mean 'moment'"):
+        new_method("brand", "momnt", "gradient", tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["brand_new.py"]
 
 
@@ -76,6 +78,19 @@ FAULTS = [
     ("documented", "gradient", "weight of the distance of the means", "", "faulty.trade_off has no help"),
     ("documented", "gradient", "https://", "http://", "must start with https://"),
     ("documented", "shallow", "Evidence:", "", "has no line 'Evidence:'"),
+    ("fits", "gradient", "* means}", '* means}["cls"]', "returns a tensor of shape (); it must return a dictionary"),
+    ("fits", "gradient", ".square().sum()", ".square()", "the term 'means' has the shape ("),
+    (
+        "fits",
+        "gradient",
+        ".square().sum()",
+        ".square().sum().item()",
+        "the term 'means' is a float, not a tensor; .item()",
+    ),
+    ("fits", "gradient", "net.head(fs)", "net.haed(fs)", "has no part 'haed': did you mean 'head'"),
+    ("fits", "gradient", "fs, ft = net.features(b.xs", "b.yt; fs, ft = net.features(b.xs", "'yt'; the target's labels"),
+    ("fits", "gradient", "net.features(b.xs", "net.features(b.sx", "has no field 'sx': did you mean"),
+    ("fits", "gradient", ".square().sum()", ".square().sum().mul(0).log()", "not finite at step 0, before any"),
     (
         "awkward_data",
         "shallow",
@@ -92,6 +107,22 @@ def test_a_broken_promise_is_found_and_explained(
 ) -> None:
     outcome = _try(BY_NAME[contract], broken(tmp_path, kind, old, new))
     assert outcome.status == "failed" and words in outcome.message
+
+
+def test_one_crash_is_told_once(tmp_path: Path) -> None:
+    outcomes = check_method(broken(tmp_path, "gradient", "net.head(fs)", "net.haed(fs)"))
+    failed = [o for o in outcomes if o.status == "failed"]
+    assert [o.contract.name for o in failed] == ["fits"] and "in losses, line" in failed[0].message
+    again = [o for o in outcomes if o.message == "the same crash as in fits"]
+    assert {"same_seed", "knobs", "weight_zero", "saves"} <= {o.contract.name for o in again}
+
+
+def test_global_random_numbers_are_not_taken_for_labels(tmp_path: Path) -> None:
+    noise = "__import__('numpy').random.rand() * means"
+    outcomes = {o.contract.name: o for o in check_method(broken(tmp_path, "gradient", "* means", "* " + noise))}
+    assert outcomes["same_seed"].status == "failed" and "numpy.random" in outcomes["same_seed"].message
+    for name in ("hidden_labels", "stacked", "continues"):
+        assert outcomes[name].status == "skipped" and "while same_seed is broken" in outcomes[name].message
 
 
 def test_a_difference_names_the_part(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from dazoo.engine import fit as engine
 from dazoo.engine.feed import Sampler
 from dazoo.engine.fit import Options, fit
 from dazoo.engine.recipe import RECIPES, Recipe
-from dazoo.engine.train import Diverged
+from dazoo.engine.terms import Diverged
 from dazoo.methods.base import METHODS, create_method
 from tests.toys import TINY, fit_toy, is_gradient, options_for, same, task_for, toy_task
 

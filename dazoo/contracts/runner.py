@@ -47,12 +47,16 @@ def _classifies(cls: type[Method]) -> str:
 
 @dataclass(frozen=True)
 class Contract:
-    """A promise: its name, what it says in one sentence, the check, and why it may not concern a method."""
+    """A promise: its name, what it says in one sentence, the check, and why it may not concern a method.
+
+    ``needs`` names promises without which a failure of this one would say nothing.
+    """
 
     name: str
     promise: str
     check: Check
     skip: Callable[[type[Method]], str] = _always
+    needs: tuple[str, ...] = ()
 
 
 CONTRACTS = (
@@ -60,13 +64,23 @@ CONTRACTS = (
     Contract("name", "the name is the file's stem", behaviour.check_name),
     Contract("fits", "fits and gives finite scores for each target sample", behaviour.check_fits),
     Contract("same_seed", "same seed, same bits", behaviour.check_same_seed),
-    Contract("hidden_labels", "hidden target labels change nothing", behaviour.check_hidden_labels),
+    Contract(
+        "hidden_labels", "hidden target labels change nothing", behaviour.check_hidden_labels, needs=("same_seed",)
+    ),
     Contract("knobs", "every searchable hyper-parameter changes the model", knobs.check_knobs, _searchable),
     Contract("sampled", "settings drawn from the ranges run", knobs.check_sampled_settings, _searchable),
     Contract("weight_zero", "weight 0 is source_only, the default is not", gradient.check_weight_zero, _weighted),
     Contract("terms", "every loss term moves a part", gradient.check_terms, _gradient),
-    Contract("stacked", "runs trained as one batched model equal runs alone", gradient.check_stacked, _stackable),
-    Contract("continues", "a killed run continues with the same bits", gradient.check_continues, _gradient),
+    Contract(
+        "stacked",
+        "runs trained as one batched model equal runs alone",
+        gradient.check_stacked,
+        _stackable,
+        ("same_seed",),
+    ),
+    Contract(
+        "continues", "a killed run continues with the same bits", gradient.check_continues, _gradient, ("same_seed",)
+    ),
     Contract("saves", "a saved and loaded model predicts the same", behaviour.check_saves),
     Contract(
         "awkward_data", "odd data gives finite answers or a clear error", behaviour.check_awkward_data, _classifies
@@ -77,23 +91,39 @@ CONTRACTS = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a contract ended on a class; ``message`` explains a failure or says why it was skipped."""
+    """How a contract ended on a class; ``message`` explains a failure or says why it was skipped.
+
+    ``crash`` tells one crash of the method from another; empty where a check ended by itself.
+    """
 
     contract: Contract
     status: str
     message: str = ""
     seconds: float = 0.0
+    crash: str = ""
 
 
 def check_method(cls: type[Method], on_outcome: Callable[[Outcome], None] | None = None) -> list[Outcome]:
-    """Run every contract on a registered class; a method that raises is a failure that says where."""
-    outcomes = []
+    """Run every contract on a registered class; a method that raises is a failure that says where, once."""
+    outcomes: list[Outcome] = []
     for contract in CONTRACTS:
-        outcome = _try(contract, cls)
+        broken = [o.contract.name for o in outcomes if o.status == FAILED and o.contract.name in contract.needs]
+        if broken:
+            outcome = Outcome(contract, SKIPPED, f"it says nothing while {' and '.join(broken)} is broken")
+        else:
+            outcome = _once(_try(contract, cls), outcomes)
         outcomes.append(outcome)
         if on_outcome is not None:
             on_outcome(outcome)
     return outcomes
+
+
+def _once(outcome: Outcome, before: list[Outcome]) -> Outcome:
+    """``outcome``, or where it is a crash that was told before, the mention of where."""
+    first = next((o.contract.name for o in before if outcome.crash and o.crash == outcome.crash), None)
+    if first is None:
+        return outcome
+    return Outcome(outcome.contract, SKIPPED, f"the same crash as in {first}", outcome.seconds)
 
 
 def _try(contract: Contract, cls: type[Method]) -> Outcome:
@@ -104,15 +134,27 @@ def _try(contract: Contract, cls: type[Method]) -> Outcome:
     try:
         contract.check(cls)
     except ContractFailure as failure:
-        return Outcome(contract, FAILED, str(failure), time.perf_counter() - began)
+        crash = "" if failure.__cause__ is None else _crash(failure.__cause__, cls)
+        return Outcome(contract, FAILED, str(failure), time.perf_counter() - began, crash)
     except Exception as error:  # a stranger's method may fail in any way
-        return Outcome(contract, FAILED, _explained(error, cls), time.perf_counter() - began)
+        return Outcome(contract, FAILED, _explained(error, cls), time.perf_counter() - began, _crash(error, cls))
     return Outcome(contract, PASSED, "", time.perf_counter() - began)
+
+
+def _own_frames(error: BaseException, cls: type[Method]) -> list[traceback.FrameSummary]:
+    """The frames of a traceback that lie in the method's own file."""
+    file = getattr(sys.modules[cls.__module__], "__file__", None)
+    return [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+
+
+def _crash(error: BaseException, cls: type[Method]) -> str:
+    """What tells one crash from another: its type, and its line in the method's own file or else its message."""
+    frames = _own_frames(error, cls)
+    return f"{type(error).__name__} {frames[-1].lineno if frames else error}"
 
 
 def _explained(error: Exception, cls: type[Method]) -> str:
     """The error and the line of the method's own file that it came through."""
-    file = getattr(sys.modules[cls.__module__], "__file__", None)
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+    frames = _own_frames(error, cls)
     where = f" in {frames[-1].name}, line {frames[-1].lineno}: {frames[-1].line}" if frames else ""
     return f"{cls.name} raises {type(error).__name__}{where}: {error}"

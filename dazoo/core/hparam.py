@@ -18,8 +18,9 @@ from dazoo.core.errors import DazooError, UnknownName, nearest
 class HParam:
     """What a field declares of itself.
 
-    ``low`` and ``high`` bound the search range, not what a user may set. ``structural`` fields change shapes or
-    control flow, so runs that differ in them cannot be stacked into one batched model.
+    ``low`` and ``high`` bound the search range; a user may set what lies outside but makes sense, which ``least`` and
+    ``most`` say (``limits`` has what follows where they are None). ``positive`` forbids 0. ``structural`` fields change
+    shapes or control flow, so runs that differ in them cannot be stacked into one batched model.
     """
 
     default: Any
@@ -29,6 +30,22 @@ class HParam:
     choices: tuple[Any, ...] | None = None
     structural: bool = False
     help: str = ""
+    least: float | None = None
+    most: float | None = None
+    positive: bool = False
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The smallest and the largest number that makes sense.
+
+        No weight, size or count is negative unless its default or its range is; a count whose default and range begin
+        at 1 or above is at least 1; a number whose range is linear and inside [0, 1] is a share, at most 1.
+        """
+        starts = [v for v in (self.low, self.default) if v is not None]
+        least = -math.inf if min(starts) < 0 else 1 if isinstance(self.default, int) and min(starts) >= 1 else 0
+        share = self.low is not None and self.high is not None and self.low >= 0 and self.high <= 1 and not self.log
+        most = 1 if share and isinstance(self.default, float) else math.inf
+        return (least if self.least is None else self.least, most if self.most is None else self.most)
 
     @property
     def searchable(self) -> bool:
@@ -56,14 +73,20 @@ def hp(
     choices: tuple[Any, ...] | None = None,
     structural: bool | None = None,
     help: str = "",
+    least: float | None = None,
+    most: float | None = None,
+    positive: bool = False,
 ) -> Any:
     """A dataclass field that is a hyper-parameter, e.g. ``trade_off: float = hp(1.0, 0.1, 10.0, log=True)``.
 
     Anything but a plain float is structural unless said otherwise.
+
+    Args:
+        least, most, positive: which numbers make sense, where that is not what ``HParam.limits`` says by itself.
     """
     if structural is None:
         structural = not isinstance(default, float)
-    meta = HParam(default, low, high, log, choices, structural, help)
+    meta = HParam(default, low, high, log, choices, structural, help, least, most, positive)
     return dataclasses.field(default=default, metadata={"hp": meta})
 
 
@@ -97,7 +120,7 @@ def configure(cls: type, overrides: dict[str, Any]) -> Any:
 
     Raises:
         UnknownName: a name that is no hyper-parameter, with the nearest ones.
-        DazooError: a value of the wrong type, not finite, or not among the choices.
+        DazooError: a value of the wrong type, not finite, not among the choices, or one that makes no sense.
     """
     known = space(cls)
     label = getattr(cls, "name", cls.__name__)
@@ -110,6 +133,18 @@ def configure(cls: type, overrides: dict[str, Any]) -> Any:
 
 
 def _coerce(label: str, name: str, meta: HParam, value: Any) -> Any:
+    found = _typed(label, name, meta, value)
+    if meta.choices is None and type(meta.default) in (int, float) and type(found) in (int, float):
+        least, most = meta.limits
+        if not least <= found <= most or (meta.positive and found <= 0):
+            low = "above 0" if meta.positive and least <= 0 else "" if least == -math.inf else f"at least {least:g}"
+            allowed = " and ".join(filter(None, (low, "" if most == math.inf else f"at most {most:g}")))
+            usual = f" (searched from {meta.low:g} to {meta.high:g})" if meta.low is not None else ""
+            raise DazooError(f"{label}.{name} must be {allowed}, not {value!r}{usual}: {meta.help}")
+    return found
+
+
+def _typed(label: str, name: str, meta: HParam, value: Any) -> Any:
     kind = type(meta.default)
     if meta.choices is not None:
         if value not in meta.choices:

@@ -14,11 +14,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from dazoo.core import hparam
+from dazoo.engine.terms import Terms, call_losses
 from dazoo.engine.watch import with_outputs
 from dazoo.methods.base import Batch, GradientMethod, Phase, Progress, hparams_as
 from dazoo.nets.net import Net, parts_of
-
-Terms = dict[str, Tensor]
 
 
 class Alone:
@@ -115,8 +114,7 @@ Learner = Alone | Stacked
 
 def _watched(method: GradientMethod, net: Net, losses: str, b: Batch, t: Progress, watch: tuple[str, ...]) -> Terms:
     def call() -> Terms:
-        out: Terms = getattr(method, losses)(net, b, t)
-        return out
+        return call_losses(method, losses, net, b, t)
 
     return with_outputs(net, watch, len(b.xs) + len(b.xt), call) if watch else call()
 

@@ -90,6 +90,17 @@ class Recipe:
                 raise DazooError(f"recipe {self.name!r}: {field} must be at least 1, not {getattr(self, field)!r}")
         if self.epochs < 0 or not 0 < self.stair <= 1:
             raise DazooError(f"recipe {self.name!r}: epochs must not be negative, and stair lie in (0, 1]")
+        for field in ("lr", "backbone_lr", "weight_decay", "grad_clip", "bottleneck", "few_steps", "gamma", "power"):
+            value = getattr(self, field)
+            if not (math.isfinite(value) and value >= 0) or (field == "lr" and value == 0):
+                raise DazooError(f"recipe {self.name!r}: {field} must not be negative (lr: above 0), not {value!r}")
+        for field, value in [
+            ("momentum", self.momentum),
+            ("dropout", self.dropout),
+            *(("betas", b) for b in self.betas),
+        ]:
+            if not 0 <= value < 1:
+                raise DazooError(f"recipe {self.name!r}: {field} must lie in [0, 1), not {value!r}")
 
     @staticmethod
     def named(name: str, **overrides: Any) -> Recipe:

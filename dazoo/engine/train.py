@@ -14,14 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dazoo.core.errors import DazooError, NonFiniteError
+from dazoo.core.errors import DazooError
 from dazoo.core.types import Labeled, Prediction
 from dazoo.engine.feed import Feed, Preparer
-from dazoo.engine.learner import Alone, Learner, Stacked, Terms, stack_batches
+from dazoo.engine.learner import Alone, Learner, Stacked, stack_batches
 from dazoo.engine.optim import Update, make_optimizer
 from dazoo.engine.precision import parts_in
 from dazoo.engine.predictor import run_batched
 from dazoo.engine.recipe import Recipe
+from dazoo.engine.terms import Terms, diverged
 from dazoo.engine.watch import Looks, look_steps, measure, probed
 from dazoo.methods.base import Batch, GradientMethod, Look, Phase, Progress
 from dazoo.nets.net import Net
@@ -40,10 +41,6 @@ class Member:
     notes: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     looks: Looks = field(default_factory=Looks)
-
-
-class Diverged(NonFiniteError):
-    """Training turned non-finite; the message holds the step, the term and the last finite values."""
 
 
 @dataclass
@@ -248,12 +245,7 @@ class Loop:
         values = {k: v.reshape(-1).tolist() if v.ndim else [v.item()] for k, v in terms.items()}
         for name, row in values.items():
             if not all(map(math.isfinite, row)):
-                last = {k: v for k, v in self.last.items() if k in values}
-                shown = {k: [round(x, 6) for x in v] for k, v in last.items()}
-                raise Diverged(
-                    f"training became non-finite at step {self.step} in the term {name!r}; last finite values: "
-                    f"{shown}; lower the learning rate or clip gradients"
-                )
+                raise diverged(name, self.step, {k: v for k, v in self.last.items() if k in values})
         self.last.update(values)
         if self.step % self.log_every == 0 or self.step + 1 == self.steps:
             for i, m in enumerate(self.members):

@@ -54,7 +54,7 @@ class ETD(GradientMethod):
 
     trade_off: float = hp(0.5, 0.05, 25.0, log=True, help="weight of the transport distance")
     entropy_weight: float = hp(0.1, 0.01, 1.0, log=True, help="weight of the target entropy")
-    reg: float = hp(0.1, 0.01, 1.0, log=True, help="entropic regularisation")
+    reg: float = hp(0.1, 0.01, 1.0, log=True, help="entropic regularisation", positive=True)
     hidden: int = hp(256, 32, 512, log=True, help="width of the potential's hidden layers")
 
     def build(self, width: int, n_classes: int) -> dict[str, nn.Module]:

@@ -43,8 +43,8 @@ class Jumbot(GradientMethod):
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the transport cost")
     feature_weight: float = hp(0.01, 1e-3, 1.0, log=True, help="share of the features in the cost")
     label_weight: float = hp(0.5, 1e-3, 1.0, log=True, help="share of the labels in the cost")
-    reg: float = hp(0.01, 0.01, 0.5, log=True, help="entropic regularisation of the plan")
-    mass: float = hp(0.5, 0.1, 10.0, log=True, help="price of leaving mass unmatched")
+    reg: float = hp(0.01, 0.01, 0.5, log=True, help="entropic regularisation of the plan", positive=True)
+    mass: float = hp(0.5, 0.1, 10.0, log=True, help="price of leaving mass unmatched", positive=True)
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         fs, ft = net.features(b.xs, b.xt)

@@ -43,7 +43,7 @@ class BiTuning(FineTune):
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the contrast with class weights")
     projection_weight: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the contrast of projections")
-    temperature: float = hp(0.07, 0.03, 0.5, log=True, help="of both contrasts")
+    temperature: float = hp(0.07, 0.03, 0.5, log=True, help="of both contrasts", positive=True)
     momentum: float = hp(0.999, 0.9, 0.9999, help="share of the key network that stays per step")
     projection: int = hp(128, 32, 256, log=True, help="width of the projections")
 

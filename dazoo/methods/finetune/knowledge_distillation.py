@@ -35,7 +35,7 @@ class KnowledgeDistillation(FineTune):
     uses_target = True
 
     trade_off: float = hp(0.5, 0.05, 5.0, log=True, help="weight of the soft answers")
-    temperature: float = hp(4.0, 1.0, 10.0, help="softens answers")
+    temperature: float = hp(4.0, 1.0, 10.0, help="softens answers", positive=True)
 
     def setup(self, net: Net) -> None:
         net.add_module("teacher", Twin(net))

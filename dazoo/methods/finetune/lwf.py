@@ -36,7 +36,7 @@ class LwF(FineTune):
     stackable = False
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the old answers")
-    temperature: float = hp(2.0, 1.0, 5.0, help="softens answers")
+    temperature: float = hp(2.0, 1.0, 5.0, help="softens answers", positive=True)
     new_head: bool = hp(True, choices=(False, True), help="initialise the head of the new task anew")
 
     def setup(self, net: Net) -> None:

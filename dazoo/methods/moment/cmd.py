@@ -35,7 +35,7 @@ class CMD(GradientMethod):
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the moment discrepancy")
     moments: int = hp(5, 1, 7, help="highest order K")
-    span: float = hp(1.0, help="length of the interval of the activations; 1 for tanh after ReLU")
+    span: float = hp(1.0, help="length of the interval of the activations; 1 for tanh after ReLU", positive=True)
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         fs, ft = net.features(b.xs, b.xt)

@@ -47,7 +47,7 @@ class SPA(GradientMethod):
     graph_weight: float = hp(0.3, 0.03, 3.0, log=True, help="weight of the gap of the spectra")
     neighbour_weight: float = hp(0.2, 0.02, 2.0, log=True, help="weight of the neighbours' votes")
     neighbours: int = hp(5, 1, 20, help="how many target neighbours vote")
-    temperature: float = hp(0.5, 0.2, 1.0, help="sharpens votes")
+    temperature: float = hp(0.5, 0.2, 1.0, help="sharpens votes", positive=True, most=float("inf"))
     disc_width: int = hp(256, 32, 1024, log=True, help="width of the discriminator's hidden layers")
 
     def build(self, width: int, n_classes: int) -> dict[str, nn.Module]:

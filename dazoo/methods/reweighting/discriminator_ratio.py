@@ -41,7 +41,7 @@ class DiscriminatorRatio(Reweighting):
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
-    c: float = hp(1.0, 1e-3, 1e3, log=True, help="inverse weight of the discriminator's L2 penalty")
+    c: float = hp(1.0, 1e-3, 1e3, log=True, help="inverse weight of the discriminator's L2 penalty", positive=True)
 
     def weights(self, seen: Seen, ctx: Context) -> Tensor:
         """The discriminator's odds, the largest scaled to 1."""

@@ -40,7 +40,7 @@ class GaussianRatio(Reweighting):
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
     reg: float = hp(1e-3, 1e-6, 1.0, log=True, help="share of the mean variance added to both covariances' diagonals")
-    power: float = hp(1.0, 0.0, 1.0, help="exponent of the density ratio; 0 weights nothing")
+    power: float = hp(1.0, 0.0, 1.0, help="exponent of the density ratio; 0 weights nothing", most=float("inf"))
 
     def weights(self, seen: Seen, ctx: Context) -> Tensor:
         """The flattened ratio of both densities."""

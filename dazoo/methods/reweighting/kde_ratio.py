@@ -45,7 +45,7 @@ class KdeRatio(Reweighting):
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
-    power: float = hp(1.0, 0.0, 1.0, help="exponent of the density ratio; 0 weights nothing")
+    power: float = hp(1.0, 0.0, 1.0, help="exponent of the density ratio; 0 weights nothing", most=math.inf)
 
     def weights(self, seen: Seen, ctx: Context) -> Tensor:
         """The flattened ratio of both estimates."""

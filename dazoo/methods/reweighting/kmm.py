@@ -51,8 +51,8 @@ class Kmm(Reweighting):
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
-    scale: float = hp(1.0, 0.1, 10.0, log=True, help="width of the kernel over the median distance")
-    bound: float = hp(1000.0, 2.0, 1000.0, log=True, help="largest weight")
+    scale: float = hp(1.0, 0.1, 10.0, log=True, help="width of the kernel over the median distance", positive=True)
+    bound: float = hp(1000.0, 2.0, 1000.0, log=True, help="largest weight", positive=True)
     exact: int = hp(2000, help="largest number of source samples with an exact kernel matrix")
     landmarks: int = hp(200, help="number of Nystroem features beyond that")
 

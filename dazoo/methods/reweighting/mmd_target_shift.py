@@ -45,8 +45,8 @@ class MmdTargetShift(Reweighting):
         "classes only, with a delta kernel on the labels",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
-    scale: float = hp(1.0, 0.1, 10.0, log=True, help="width of the kernel over the median distance")
-    bound: float = hp(10.0, help="largest class weight")
+    scale: float = hp(1.0, 0.1, 10.0, log=True, help="width of the kernel over the median distance", positive=True)
+    bound: float = hp(10.0, help="largest class weight", positive=True)
     exact: int = hp(2000, help="largest number of source samples with an exact kernel matrix")
     landmarks: int = hp(200, help="number of Nystroem features beyond that")
 

@@ -47,7 +47,7 @@ class Rlls(LabelShift):
         "confusions by cross-validation",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
-    rho_scale: float = hp(0.01, 1e-3, 1.0, log=True, help="factor of the theorem's regularisation")
+    rho_scale: float = hp(0.01, 1e-3, 1.0, log=True, help="factor of the theorem's regularisation", positive=True)
     gamma: float = hp(1.0, 0.0, 1.0, help="how far to go from equal weights to the estimated ones")
     folds: int = hp(5, 2, 10, help="folds of the cross-validation that estimates the confusions")
     soft: bool = hp(False, choices=(False, True), help="use predicted probabilities instead of classes")

@@ -41,7 +41,7 @@ class CCLoss(GradientMethod):
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the confusion")
     consistency_weight: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the agreement of confusions")
-    temperature: float = hp(2.5, 1.0, 5.0, help="softens target predictions")
+    temperature: float = hp(2.5, 1.0, 5.0, help="softens target predictions", positive=True)
     threshold: float = hp(0.95, 0.5, 0.99, help="least softened confidence of a row that takes part in the agreement")
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:

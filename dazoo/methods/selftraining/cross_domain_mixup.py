@@ -42,8 +42,12 @@ class CrossDomainMixup(GradientMethod):
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of mixtures across the domains")
     intra_weight: float = hp(1.0, 0.1, 10.0, log=True, help="weight of mixtures within the target")
     feature_weight: float = hp(0.05, 0.005, 0.5, log=True, help="weight of the features' linearity")
-    concentration: float = hp(0.2, 0.1, 2.0, log=True, structural=True, help="of the Beta distribution of the shares")
-    temperature: float = hp(0.5, 0.2, 1.0, help="below 1 sharpens the target's labels")
+    concentration: float = hp(
+        0.2, 0.1, 2.0, log=True, structural=True, help="of the Beta distribution of the shares", positive=True
+    )
+    temperature: float = hp(
+        0.5, 0.2, 1.0, help="below 1 sharpens the target's labels", positive=True, most=float("inf")
+    )
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         fs, ft = net.features(b.xs, b.xt)

@@ -40,7 +40,7 @@ class CST(GradientMethod):
     trade_off: float = hp(0.5, 0.05, 5.0, log=True, help="weight of the cycle through the source")
     tsallis_weight: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the target's Tsallis entropy")
     alpha: float = hp(1.9, 1.1, 2.0, help="order of the Tsallis entropy")
-    temperature: float = hp(2.5, 1.0, 5.0, help="softens target predictions in the entropy")
+    temperature: float = hp(2.5, 1.0, 5.0, help="softens target predictions in the entropy", positive=True)
     ridge: float = hp(0.1, 0.001, 1.0, log=True, help="regularisation of the target classifier")
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:

@@ -32,7 +32,7 @@ class MCC(GradientMethod):
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the confusion")
-    temperature: float = hp(2.5, 1.0, 5.0, help="softens target predictions")
+    temperature: float = hp(2.5, 1.0, 5.0, help="softens target predictions", positive=True)
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         fs, ft = net.features(b.xs, b.xt)

@@ -35,7 +35,7 @@ class MME(GradientMethod):
     settings = frozenset({FEW_LABELS})
 
     trade_off: float = hp(0.1, 0.01, 1.0, log=True, help="weight of the entropy")
-    temperature: float = hp(0.05, 0.02, 0.2, log=True, help="of the cosine classifier")
+    temperature: float = hp(0.05, 0.02, 0.2, log=True, help="of the cosine classifier", positive=True)
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         assert b.xf is not None and b.yf is not None

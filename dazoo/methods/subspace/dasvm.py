@@ -45,9 +45,11 @@ class Dasvm(ShallowMethod):
         "linear kernel; a fixed number of rounds instead of stopping thresholds",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
-    C: float = hp(1.0, 1e-3, 1e2, log=True, help="cost of the source's errors")
-    C_target: float = hp(1.0, 1e-2, 10.0, log=True, help="cost of the target's errors in the last round, in units of C")
-    rounds: int = hp(10, 1, 30, help="rounds in which the source is exchanged for the target")
+    C: float = hp(1.0, 1e-3, 1e2, log=True, help="cost of the source's errors", positive=True)
+    C_target: float = hp(
+        1.0, 1e-2, 10.0, log=True, help="cost of the target's errors in the last round, in units of C", positive=True
+    )
+    rounds: int = hp(10, 1, 30, help="rounds in which the source is exchanged for the target", least=0)
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """One walk per class."""

@@ -45,7 +45,9 @@ class Scl(FeatureMap):
     pivots: int = hp(100, 2, 500, log=True, help="number of pivots; at most half of the features")
     dim: int = hp(25, 1, 100, log=True, help="number of added features")
     ridge: float = hp(1.0, 1e-2, 1e2, log=True, help="penalty of the predictors, times the number of samples over 100")
-    scale: float = hp(1.0, 0.1, 10.0, log=True, help="size of the added features against the original ones")
+    scale: float = hp(
+        1.0, 0.1, 10.0, log=True, help="size of the added features against the original ones", positive=True
+    )
 
     def align(self, seen: Seen, ctx: Context) -> Aligned:
         """Find the shared directions."""

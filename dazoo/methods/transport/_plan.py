@@ -183,7 +183,7 @@ class MovedByPlan(FeatureMap):
     pair_bytes: ClassVar[int] = PAIR_BYTES
     ways: ClassVar[tuple[str, ...]] = ("error", "minibatch", "dense")
 
-    memory_gib: float = hp(4.0, help="largest memory of the dense problem, in GiB")
+    memory_gib: float = hp(4.0, help="largest memory of the dense problem, in GiB", positive=True)
     large: str = hp("error", help="what to do beyond memory_gib: error, minibatch or dense (ot_sinkhorn: or lazy)")
     batch: int = hp(2048, help="samples per side of a mini-batch where large is minibatch")
     passes: int = hp(4, help="how often each source sample is transported where large is minibatch")

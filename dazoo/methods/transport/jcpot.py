@@ -64,10 +64,12 @@ class Jcpot(ShallowMethod):
     )
     settings = frozenset({MULTI_SOURCE})
     use: str = hp("labels", choices=("labels", "features"), help="what the plans carry to the target")
-    reg: float = hp(0.05, 0.005, 1.0, log=True, help="entropic regularisation, relative to the largest cost")
+    reg: float = hp(
+        0.05, 0.005, 1.0, log=True, help="entropic regularisation, relative to the largest cost", positive=True
+    )
     iterations: int = hp(1000, help="largest number of rounds of projections")
     tolerance: float = hp(1e-8, help="change of the proportions at which the rounds end")
-    memory_gib: float = hp(4.0, help="largest memory of the plans and their costs, in GiB")
+    memory_gib: float = hp(4.0, help="largest memory of the plans and their costs, in GiB", positive=True)
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Estimate the proportions, then carry labels or features over."""

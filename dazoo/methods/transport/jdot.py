@@ -48,7 +48,7 @@ class Jdot(ShallowMethod):
     alpha: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of the distance between features")
     ridge: float = hp(10.0, 1e-2, 1e3, log=True, help="L2 penalty of the linear model")
     rounds: int = hp(10, 2, 20, help="largest number of alternations")
-    memory_gib: float = hp(4.0, help="largest memory of the plan and its costs, in GiB")
+    memory_gib: float = hp(4.0, help="largest memory of the plan and its costs, in GiB", positive=True)
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Alternate plan and model."""

@@ -46,7 +46,9 @@ class OtClassReg(MovedByPlan):
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     pair_bytes = 72
-    reg: float = hp(0.05, 0.005, 1.0, log=True, help="entropic regularisation, relative to the largest cost")
+    reg: float = hp(
+        0.05, 0.005, 1.0, log=True, help="entropic regularisation, relative to the largest cost", positive=True
+    )
     class_weight: float = hp(0.1, 1e-3, 1.0, log=True, help="weight of the class regulariser")
     epsilon: float = hp(1e-3, help="offset that keeps the slope of the regulariser finite, in masses of a target")
     rounds: int = hp(10, help="number of majorisation rounds")

@@ -50,7 +50,9 @@ class OtGroupLasso(MovedByPlan):
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     pair_bytes = 120
-    reg: float = hp(0.05, 0.005, 1.0, log=True, help="entropic regularisation, relative to the largest cost")
+    reg: float = hp(
+        0.05, 0.005, 1.0, log=True, help="entropic regularisation, relative to the largest cost", positive=True
+    )
     class_weight: float = hp(0.1, 1e-3, 10.0, log=True, help="weight of the group lasso")
     rounds: int = hp(30, help="largest number of conditional-gradient rounds")
     iterations: int = hp(1000, help="largest number of Sinkhorn iterations per round")

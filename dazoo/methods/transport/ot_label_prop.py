@@ -47,9 +47,11 @@ class OtLabelProp(ShallowMethod):
     targets = frozenset({"classes", "values"})
     knob_needs = {"reg": {"solver": "sinkhorn"}}
     solver: str = hp("emd", choices=("emd", "sinkhorn"), help="exact or entropic plan")
-    reg: float = hp(0.05, 0.005, 1.0, log=True, help="entropic regularisation, relative to the largest cost")
+    reg: float = hp(
+        0.05, 0.005, 1.0, log=True, help="entropic regularisation, relative to the largest cost", positive=True
+    )
     iterations: int = hp(1000, help="largest number of Sinkhorn iterations")
-    memory_gib: float = hp(4.0, help="largest memory of the plan and its costs, in GiB")
+    memory_gib: float = hp(4.0, help="largest memory of the plan and its costs, in GiB", positive=True)
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Propagate."""

@@ -55,9 +55,11 @@ class OtMapping(FeatureMap):
     kernel: str = hp("linear", choices=("linear", "gaussian"), help="class of maps")
     mu: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of the transport cost")
     eta: float = hp(1e-3, 1e-5, 10.0, log=True, help="weight of the regulariser of the map")
-    bandwidth: float = hp(1.0, 0.1, 10.0, log=True, help="width of the kernel relative to the median distance")
+    bandwidth: float = hp(
+        1.0, 0.1, 10.0, log=True, help="width of the kernel relative to the median distance", positive=True
+    )
     rounds: int = hp(5, help="largest number of block descents")
-    memory_gib: float = hp(4.0, help="largest memory of plan, costs and kernel, in GiB")
+    memory_gib: float = hp(4.0, help="largest memory of plan, costs and kernel, in GiB", positive=True)
 
     def align(self, seen: Seen, ctx: Context) -> Aligned:
         """The map."""

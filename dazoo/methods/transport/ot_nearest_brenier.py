@@ -66,7 +66,7 @@ class OtNearestBrenier(FeatureMap):
     size: int = hp(32, 8, 64, log=True, help="largest number of source samples per region")
     rounds: int = hp(5, help="largest number of alternations of plan and potential")
     tolerance: float = hp(1e-3, help="largest violation of a constraint, relative to a region's squared radius")
-    memory_gib: float = hp(4.0, help="largest memory of the plan and its costs, in GiB")
+    memory_gib: float = hp(4.0, help="largest memory of the plan and its costs, in GiB", positive=True)
 
     def align(self, seen: Seen, ctx: Context) -> Aligned:
         """The images of the source samples."""

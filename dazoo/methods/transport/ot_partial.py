@@ -46,7 +46,7 @@ class OtPartial(MovedByPlan):
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
-    share: float = hp(0.9, 0.5, 1.0, help="share of the mass that is moved")
+    share: float = hp(0.9, 0.5, 1.0, help="share of the mass that is moved", positive=True)
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Move a part of the source, then train ``ctx.classifier`` on that part."""

@@ -47,7 +47,9 @@ class OtSinkhorn(MovedByPlan):
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
     ways: ClassVar[tuple[str, ...]] = ("error", "minibatch", "lazy", "dense")
-    reg: float = hp(0.05, 0.005, 1.0, log=True, help="entropic regularisation, relative to the largest cost")
+    reg: float = hp(
+        0.05, 0.005, 1.0, log=True, help="entropic regularisation, relative to the largest cost", positive=True
+    )
     iterations: int = hp(1000, help="largest number of scaling iterations")
 
     def plan(self, seen: Seen, ctx: Context) -> Tensor:

@@ -45,8 +45,12 @@ class OtUnbalanced(MovedByPlan):
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
-    reg: float = hp(0.05, 0.005, 1.0, log=True, help="entropic regularisation, relative to the largest cost")
-    mass: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of the divergences of the marginals, likewise")
+    reg: float = hp(
+        0.05, 0.005, 1.0, log=True, help="entropic regularisation, relative to the largest cost", positive=True
+    )
+    mass: float = hp(
+        1.0, 1e-2, 1e2, log=True, help="weight of the divergences of the marginals, likewise", positive=True
+    )
     iterations: int = hp(1000, help="largest number of scaling iterations")
 
     def plan(self, seen: Seen, ctx: Context) -> Tensor:

@@ -82,8 +82,12 @@ class Sot(ShallowMethod):
     settings = frozenset({UNSUPERVISED})
     clusters: int = hp(200, 5, 400, log=True, help="components of the target's mixture")
     most: int = hp(10, help="largest number of components of a source class")
-    weight_reg: float = hp(0.1, 1e-2, 10.0, log=True, help="entropic regularisation of the clusters' weights")
-    reg: float = hp(0.1, 0.01, 1.0, log=True, help="entropic regularisation of the plan, relative to the median cost")
+    weight_reg: float = hp(
+        0.1, 1e-2, 10.0, log=True, help="entropic regularisation of the clusters' weights", positive=True
+    )
+    reg: float = hp(
+        0.1, 0.01, 1.0, log=True, help="entropic regularisation of the plan, relative to the median cost", positive=True
+    )
     class_weight: float = hp(0.1, 1e-3, 1.0, log=True, help="weight of the class regulariser")
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:

@@ -49,11 +49,20 @@ class Wbt(ShallowMethod):
         "one barycenter per class; exact plans inside the barycenter",
     )
     settings = frozenset({MULTI_SOURCE})
-    support: float = hp(1.0, 0.25, 1.0, help="points of a class's barycenter per source sample of the class")
-    reg: float = hp(0.05, 0.005, 1.0, log=True, help="entropic regularisation of the plan to the target, relative")
+    support: float = hp(
+        1.0,
+        0.25,
+        1.0,
+        help="points of a class's barycenter per source sample of the class",
+        positive=True,
+        most=float("inf"),
+    )
+    reg: float = hp(
+        0.05, 0.005, 1.0, log=True, help="entropic regularisation of the plan to the target, relative", positive=True
+    )
     rounds: int = hp(100, help="largest number of fixed-point rounds per class")
     iterations: int = hp(1000, help="largest number of Sinkhorn iterations")
-    memory_gib: float = hp(4.0, help="largest memory of a plan and its costs, in GiB")
+    memory_gib: float = hp(4.0, help="largest memory of a plan and its costs, in GiB", positive=True)
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Merge the sources, move them, then train ``ctx.classifier``."""
