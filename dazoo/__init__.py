@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         save,
     )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = [
     "DazooError",
     "Task",

@@ -15,7 +15,6 @@ app = typer.Typer(
     name="dazoo",
     help="A zoo of transfer-learning and domain-adaptation methods with a benchmark harness one can trust.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -45,6 +44,23 @@ class MethodKind(StrEnum):
 
     gradient = "gradient"
     shallow = "shallow"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from dazoo import __version__
+
+        print(f"dazoo {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """A zoo of transfer-learning and domain-adaptation methods with a benchmark harness one can trust."""
 
 
 DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder of the datasets; else $DAZOO_DATA.")]

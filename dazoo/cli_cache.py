@@ -24,11 +24,12 @@ REGISTRIES = {
 }
 
 
-def remembered(kind: str, make: Callable[[], list[Row]]) -> list[Row]:
-    """``make()``, from the cache while no file of the package and no plug-in has changed."""
+def remembered(kind: str, make: Callable[[], list[Row]], of: str = "") -> list[Row]:
+    """``make()``, from the cache while no file of the package and no plug-in has changed; ``of`` names an entry."""
     if kind not in REGISTRIES:
         return make()
-    path = cache_root() / "lists" / f"{kind}-{_state(kind)}.json"
+    stem = f"of-{kind}-{hashlib.sha256(of.encode()).hexdigest()[:12]}" if of else kind
+    path = cache_root() / "lists" / f"{stem}-{_state(kind)}.json"
     try:
         kept: list[Row] = json.loads(path.read_text(encoding="utf-8"))
         return kept
@@ -38,9 +39,9 @@ def remembered(kind: str, make: Callable[[], list[Row]]) -> list[Row]:
     broken = getattr(importlib.import_module(module), name).broken
     for plugin, reason in broken.items():
         print(f"warning: the plug-in {plugin!r} is broken: {reason}", file=sys.stderr)
-    if not broken:
+    if not broken and (rows or not of):
         with contextlib.suppress(OSError):
-            _keep(path, kind, rows)
+            _keep(path, stem, rows)
     return rows
 
 
@@ -53,9 +54,9 @@ def _state(kind: str) -> str:
     return hashlib.sha256(repr((files, plugins)).encode()).hexdigest()[:24]
 
 
-def _keep(path: Path, kind: str, rows: list[Row]) -> None:
+def _keep(path: Path, stem: str, rows: list[Row]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    for old in path.parent.glob(f"{kind}-*.json"):
+    for old in path.parent.glob(f"{stem}-*.json"):
         old.unlink(missing_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_text(json.dumps(rows), encoding="utf-8")

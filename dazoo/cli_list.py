@@ -153,13 +153,18 @@ LISTS: dict[str, Callable[[], list[Row]]] = {
 
 def show_info(name: str, as_json: bool) -> None:
     """Print all there is to know about an entry, whatever kind it is."""
-    for describe in (method_info, dataset_info, validator_info, recipe_info, backbone_info):
-        found = describe(name)
-        if found is not None:
-            print(json.dumps(found, indent=1, default=str)) if as_json else _print_info(found)
+    listed = [kind for kind in INFOS if name in {r["name"] for r in remembered(kind, LISTS[kind])}]
+    for kind in (*listed, *OPEN):
+        found = remembered(kind, lambda kind=kind: _rows(INFOS[kind](name)), of=name)  # type: ignore[misc]
+        if found:
+            print(json.dumps(found[0], indent=1, default=str)) if as_json else _print_info(found[0])
             return
-    known = [r["name"] for kind in LISTS for r in remembered(kind, LISTS[kind])]
-    raise UnknownName(f"nothing here is called {name!r}: {nearest(name, known)}")
+    every = [r["name"] for kind in LISTS for r in remembered(kind, LISTS[kind])]
+    raise UnknownName(f"nothing here is called {name!r}: {nearest(name, every)}")
+
+
+def _rows(found: Row | None) -> list[Row]:
+    return [] if found is None else [found]
 
 
 def method_info(name: str) -> Row | None:
@@ -249,6 +254,17 @@ def backbone_info(name: str) -> Row | None:
         "pretrained weights": entry.has_pretrained,
         "options": ", ".join(f"{k}={v!r}" for k, v in entry.options.items()),
     }
+
+
+# "suites" have no page of their own; names of methods and backbones may be ones that no list shows (compositions, timm)
+INFOS: dict[str, Callable[[str], Row | None]] = {
+    "methods": method_info,
+    "datasets": dataset_info,
+    "validators": validator_info,
+    "recipes": recipe_info,
+    "backbones": backbone_info,
+}
+OPEN = ("methods", "backbones")
 
 
 def _print_info(found: Row) -> None:

@@ -209,3 +209,27 @@ def test_info_shows_paper_formula_and_hyper_parameters() -> None:
     assert json.loads(dazoo("info", "frozen", "--json").stdout)["kind"] == "recipe"
     assert "pretrained" in dazoo("info", "tf_efficientnet_lite0").stdout
     assert "target_probs" in dazoo("info", "entropy").stdout
+
+
+def test_version_and_module() -> None:
+    import dazoo as package
+
+    for command in (["-m", "dazoo"], ["-m", "dazoo.cli"]):
+        done = subprocess.run([sys.executable, *command, "--version"], capture_output=True, text=True, check=True)
+        assert done.stdout == f"dazoo {package.__version__}\n"
+
+
+def test_info_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second call loads no torch, also for names that no list shows."""
+    code = (
+        "import sys; from dazoo.cli import app; app(sys.argv[1:], standalone_mode=False); print('torch' in sys.modules)"
+    )
+    monkeypatch.setenv("DAZOO_CACHE", str(tmp_path))
+    for name in ("mcd", "dann+mcc"):
+        ends = []
+        for _ in range(2):
+            done = subprocess.run(
+                [sys.executable, "-c", code, "info", name], capture_output=True, text=True, check=True
+            )
+            ends.append(done.stdout.rsplit("\n", 2))
+        assert ends[0][0] == ends[1][0] and (ends[0][1], ends[1][1]) == ("True", "False")
