@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from dazoo.core.errors import DazooError, UnknownName, nearest
+from dazoo.core.errors import DazooError
 
 if TYPE_CHECKING:
     from dazoo.data.task import Task
@@ -61,10 +61,7 @@ def load(
 
     fields: dict[str, Any] = dict(_option(text) for text in options)
     if setting is not None:
-        known = [s.value for s in Setting]
-        if setting not in known:
-            raise UnknownName(f"unknown setting {setting!r}: {nearest(setting, known)}")
-        fields["setting"] = Setting(setting)
+        fields["setting"] = Setting.of(setting)
     task = load_task(name, data_root, **fields)
     if backbone is not None:
         task = with_features(task, backbone, image_size=image_size, device=require_device(device))

@@ -164,7 +164,8 @@ def test_npz_kinds_and_targets(tmp_path: Path):
         ({"a_x": np.zeros(2), "a_y": np.array([0, 1])}, "must be numbers"),
         ({"a_x": np.array([["u"], ["v"]]), "a_y": np.array([0, 1])}, "must be numbers"),
         ({"a_x": np.zeros((0, 3)), "a_y": np.zeros(0, int)}, "'a' is empty"),
-        ({"a_x": np.zeros((2, 1)), "a_y": np.array([0.5, np.nan])}, "targets hold NaN"),
+        ({"a_x": np.zeros((2, 1)), "a_y": np.array([0.5, np.inf])}, "labels of 'a' hold infinite values in 1 of 2"),
+        ({"a_x": np.zeros((2, 1)), "a_y": np.array([0, 1]), "a_few": np.array([2])}, "the target has the rows 0 to 1"),
         ({"x": np.zeros((2, 1)), "y": np.array([0, 1])}, "it needs 'domain'"),
         ({"other": np.zeros(3)}, "holds no domain"),
     ],
@@ -256,7 +257,6 @@ def test_table_columns_and_targets(tmp_path: Path):
         ({"height": [1, 2, np.inf, 4, 5, 6]}, {}, "infinite in the column 'height'"),
         ({"city": list("abcdef")}, {}, "not numeric: the column 'city'.*text: one_hot"),
         ({"domain": [2023, 2023, None, 2024, 2024, 2024]}, {}, "1 rows have no value in the domain column 'domain'"),
-        ({"label": ["no", None, "no", "no", "yes", "no"]}, {}, "1 of 3 rows of the domain '2023.*label all or none"),
         ({}, {"label_column": "lable"}, "no column 'lable': did you mean 'label'"),
         ({}, {"domain_column": "domein"}, "no column 'domein': did you mean 'domain'"),
         ({}, {"drop": ["hight"]}, "no column 'hight': did you mean 'height'"),
@@ -269,6 +269,38 @@ def test_table_columns_and_targets(tmp_path: Path):
 def test_table_errors(changes: dict[str, Any], options: dict[str, Any], says: str, tmp_path: Path):
     with pytest.raises(DazooError, match=says):
         load_domain("table", "2023", path=csv(tmp_path / "a.csv", frame().assign(**changes)), **options)
+
+
+def test_a_table_with_some_labels_is_a_target_and_no_source(tmp_path: Path):
+    path = csv(tmp_path / "a.csv", frame().assign(label=["no", "yes", "no", None, "yes", None]))
+    task = load_task("table/2023->2024", path=path, setting="few_labels")
+    assert task.few_rows.tolist() == [1] and task.classes == ("no", "yes")  # "no" has no label in the target
+    few = task.seen().few
+    assert few.y.tolist() == [1] and torch.equal(few.x, task.target.x[1:2]) and len(task.seen().target) == 2
+    assert task.hidden().y is None and task.change(setting="unsupervised").hidden().y.tolist() == [1]
+    with pytest.raises(DazooError, match=r"source '2024'.*2 of 3 labels are missing.*first in row 0.*label or remove"):
+        load_task("table/2024->2023", path=path)
+
+
+def test_a_stated_value_means_unlabelled_in_files(tmp_path: Path):
+    path = csv(tmp_path / "a.csv", frame().assign(label=[0, 1, 0, -1, 1, -1]))
+    assert load_task("table/2023->2024", path=path, unlabelled=-1).few_rows.tolist() == [1]
+    x, y = RNG.standard_normal((4, 2)), np.array([0.5, 1.5, 2.5, 3.5])
+    values = np.array([np.nan, 0.5, 99.0, 1.5])
+    path = npz(tmp_path / "a.npz", a_x=x, a_y=y, b_x=x, b_y=values, c_x=x, c_y=y, c_few=np.array([True, False] * 2))
+    part = load_task("npz/a->b", path=path, unlabelled=99, setting="few_labels")
+    assert part.few_rows.tolist() == [1, 3] and part.seen().few.y.tolist() == [0.5, 1.5] and part.hidden().y is None
+    chosen = load_task("npz/a->c", path=path, setting="few_labels")
+    assert chosen.seen().few.y.tolist() == [0.5, 2.5] and chosen.hidden().y.tolist() == [1.5, 3.5]
+    assert chosen.change(setting="unsupervised").hidden().y.tolist() == [1.5, 3.5]
+
+
+def test_images_beside_class_folders_have_no_label(photos: Path):
+    image(photos / "night" / "new.png", COLOURS["red"])
+    task = load_task("folder/day->night", path=str(photos), image_size=8, setting="few_labels")
+    assert task.few_rows.tolist() == [0, 1, 2, 3, 4, 5] and len(task.target) == 7 and len(task.seen().target) == 1
+    with pytest.raises(DazooError, match=r"source 'night'.*1 of 7 labels are missing"):
+        load_task("folder/night->day", path=str(photos), image_size=8)
 
 
 def test_tables_that_are_none(tmp_path: Path):

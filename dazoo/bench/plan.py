@@ -234,7 +234,8 @@ def make_protocol(suite: Suite) -> Protocol:
         raise suite.origin.error(("frozen",), "frozen features need a backbone; name one or drop 'frozen'")
     return Protocol(
         dataset=dataset.name,
-        options={**dataset.options, **suite.dataset.options},
+        # an option that says nothing determines nothing: it changes no key when a dataset learns it
+        options={k: v for k, v in {**dataset.options, **suite.dataset.options}.items() if v is not None},
         transform=list(suite.transform),
         backbone=suite.backbone,
         frozen=suite.frozen,

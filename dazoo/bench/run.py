@@ -166,7 +166,7 @@ class Runner:
             spec.task,
             tuple(domains[s] for s in sources),
             domains[target],
-            setting=Setting(spec.setting),
+            setting=Setting.of(spec.setting),
             few_per_class=protocol.few_labels,
             source_holdout=protocol.source_holdout,
             target_holdout=protocol.target_holdout,

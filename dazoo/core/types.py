@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dazoo.core.errors import DazooError
 from dazoo.core.portable import Portable
 from dazoo.core.setting import Setting
 
@@ -56,6 +57,9 @@ class Seen:
     source_val: Labeled | None = None
     n_sources: int = 1
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "setting", Setting.of(self.setting))
+
     @property
     def regression(self) -> bool:
         return self.n_classes == 0
@@ -65,26 +69,54 @@ class Seen:
 class Prediction:
     """``scores`` (n, C): class scores whose softmax are probabilities, or (n, 1) regression values.
 
-    ``features`` (n, d) is the representation the scores were computed from, where there is one.
+    Attributes:
+        features: (n, d), the representation the scores were computed from, where there is one.
+        regression: whether ``scores`` are values; None tells it by their one column, since classes are at least two.
     """
 
     scores: Tensor
     features: Tensor | None = None
+    regression: bool | None = None
+
+    @property
+    def of_values(self) -> bool:
+        """Whether this predicts regression values instead of classes."""
+        return self.scores.shape[1] == 1 if self.regression is None else self.regression
 
     @property
     def probs(self) -> Tensor:
-        """Class probabilities (n, C)."""
+        """Class probabilities (n, C).
+
+        Raises:
+            DazooError: the model predicts regression values.
+        """
+        self._need_classes("probs")
         return torch.softmax(self.scores, dim=1)
 
     @property
     def labels(self) -> Tensor:
-        """Predicted class indices (n,)."""
+        """Predicted class indices (n,).
+
+        Raises:
+            DazooError: the model predicts regression values.
+        """
+        self._need_classes("labels")
         return self.scores.argmax(dim=1)
 
     @property
     def values(self) -> Tensor:
-        """Regression values (n,)."""
+        """Regression values (n,).
+
+        Raises:
+            DazooError: the model predicts classes.
+        """
+        if not self.of_values:
+            raise DazooError("this model predicts classes, so it has no values; take .labels, .probs or .scores")
         return self.scores.squeeze(1)
+
+    def _need_classes(self, what: str) -> None:
+        if self.of_values:
+            raise DazooError(f"this model predicts regression values, so it has no {what}; take .values")
 
 
 class Predictor(Portable):

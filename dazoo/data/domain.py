@@ -27,6 +27,10 @@ class Domain:
         classes: class names in index order; empty for regression or unlabelled data.
         kind: one of ``KINDS``.
         test: the official test part, where a dataset has one; else the domain is used transductively.
+        known: which samples (n,) bool have a label, where it is only a part of them; ``y`` counts nowhere else. None
+            where all or none have one.
+        few: rows (k,) int64 whose labels are for methods that learn from few target labels, and so are never tested
+            on; None where nobody chose them.
     """
 
     name: str
@@ -35,6 +39,8 @@ class Domain:
     classes: tuple[str, ...]
     kind: str = "vector"
     test: Domain | None = None
+    known: Tensor | None = None
+    few: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -45,13 +51,38 @@ class Domain:
             raise DazooError(f"domain {self.name!r} has {len(self.x)} samples but {len(self.y)} labels")
         if len(set(self.classes)) != len(self.classes):
             raise DazooError(f"domain {self.name!r} names a class twice: {list(self.classes)}; rename one")
+        if self.known is not None:
+            self._check_known(self.known)
         if self.y is not None:
-            self._check_labels(self.y)
+            self._check_labels(self.y if self.known is None else self.y[self.known])
+        if self.few is not None:
+            self._check_few(self.few)
         if self.x.is_floating_point() and not bool(torch.isfinite(self.x).all()):
             bad = int((~torch.isfinite(self.x)).flatten(1).any(1).sum()) if self.x.ndim > 1 else 1
             raise DazooError(
                 f"domain {self.name!r}: {bad} of {len(self.x)} samples hold NaN or infinite values; "
                 "remove or impute them before adapting"
+            )
+
+    def _check_known(self, known: Tensor) -> None:
+        if known.dtype != torch.bool or known.shape != (len(self.x),):
+            raise DazooError(f"domain {self.name!r}: known must be a mask ({len(self.x)},), not {tuple(known.shape)}")
+        if self.y is None or not bool(known.any()):
+            object.__setattr__(self, "y", None)
+        if self.y is None or bool(known.all()):
+            object.__setattr__(self, "known", None)
+
+    def _check_few(self, few: Tensor) -> None:
+        labelled = self.labelled
+        if (
+            few.ndim != 1
+            or not len(few)
+            or len(torch.unique(few)) < len(few)
+            or not bool(torch.isin(few, labelled).all())
+        ):
+            raise DazooError(
+                f"domain {self.name!r}: few must name rows that have a label, at least one and each once, not "
+                f"{few.tolist()[:8]}"
             )
 
     def _check_labels(self, y: Tensor) -> None:
@@ -76,6 +107,31 @@ class Domain:
         return self.y is not None and self.y.is_floating_point()
 
     @cached_property
+    def labelled(self) -> Tensor:
+        """Rows (k,) int64, ascending, that have a label."""
+        if self.y is None:
+            return torch.empty(0, dtype=torch.int64)
+        return torch.arange(len(self)) if self.known is None else torch.nonzero(self.known)[:, 0]
+
+    def coded_as(self, classes: tuple[str, ...]) -> Domain:
+        """The same labels as indices into ``classes``, which hold every class that occurs here."""
+        if self.y is None or self.regression or classes == self.classes:
+            return self
+        place = {c: i for i, c in enumerate(classes)}
+        y = torch.full_like(self.y, -1)
+        y[self.labelled] = torch.tensor([place[self.classes[int(c)]] for c in self.y[self.labelled]], dtype=torch.int64)
+        test = None if self.test is None else self.test.coded_as(classes)
+        return replace(self, y=y, classes=classes, test=test)
+
+    @property
+    def occurring(self) -> set[str]:
+        """Names of the classes that labelled samples have, those of the test part included."""
+        if self.y is None or self.regression:
+            return set()
+        found = {self.classes[int(c)] for c in torch.unique(self.y[self.labelled])}
+        return found if self.test is None else found | self.test.occurring
+
+    @cached_property
     def fingerprint(self) -> str:
         """Hash of the content (samples, labels, classes, kind); names of domains do not enter."""
         digest = hashlib.sha256(repr((tuple(self.x.shape), str(self.x.dtype), self.classes, self.kind)).encode())
@@ -84,7 +140,9 @@ class Domain:
         for start in range(0, len(flat), step):
             digest.update(np.ascontiguousarray(flat[start : start + step].numpy()).data)
         if self.y is not None:
-            digest.update(np.ascontiguousarray(self.y.detach().cpu().numpy()).data)
+            rows = [self.y] if self.known is None else [self.y[self.labelled], self.labelled]
+            for part in rows if self.few is None else [*rows, self.few]:
+                digest.update(np.ascontiguousarray(part.detach().cpu().numpy()).data)
         if self.test is not None:
             digest.update(self.test.fingerprint.encode())
         return digest.hexdigest()

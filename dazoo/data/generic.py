@@ -1,4 +1,4 @@
-"""What the loaders for a user's own files share: finding the file, naming domains, coding labels.
+"""What the loaders for a user's own files share: finding the file, naming domains, coding labels (``data.labels``).
 
 The loaders themselves are the datasets ``folder``, ``npz`` and ``table``. All three take the option ``path`` and the
 option ``classes``, which says what happens where domains do not have the same classes: ``same`` keeps them as they
@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from dazoo.core.errors import DazooError
+from dazoo.data.labels import Labels, in_order
 
 POLICIES = ("same", "common", "union")
-TARGETS = ("auto", "classes", "values")
 _RESERVED = ("->", "+", "*", "?", "[", "/")
 
 
@@ -76,55 +76,30 @@ def class_names(present: Mapping[str, Iterable[str] | None], domain: str, policy
         chosen = set.intersection(*sets.values()) if sets else set()
         if not chosen and sets:
             raise DazooError(f"the domains {', '.join(sets)} have no class in common; use classes: union or same")
-    return tuple(sorted((str(c) for c in chosen), key=_order))
+    return in_order(str(c) for c in chosen)
 
 
-def is_classes(labels: np.ndarray, targets: str, place: Path) -> bool:
-    """Whether labels are classes: text, whole numbers and truth values are, fractions are regression targets.
+def coded(labels: Labels | None, classes: tuple[str, ...] | None) -> tuple[np.ndarray | None, dict[str, Any]]:
+    """Which samples a domain keeps, and its labels as fields of ``Domain``.
 
     Args:
-        labels: (n,) labels without missing ones.
-        targets: ``auto``, or ``classes`` or ``values`` to decide by hand.
-        place: where they come from, for messages.
+        labels: (n,), some of them missing, or None without any.
+        classes: names of the classes to keep; None for regression targets.
 
-    Raises:
-        DazooError: ``values`` is asked for, but the labels are no numbers.
+    Returns:
+        Rows (m,), ascending: those whose class is in ``classes`` and those without a label; None for all. Then ``y``,
+        ``classes`` and ``known`` of the rows kept.
     """
-    check_choice("targets", targets, TARGETS)
-    numeric = np.issubdtype(labels.dtype, np.number)
-    if targets == "values" and not numeric:
-        raise DazooError(
-            f"{place}: the labels are no numbers, so they cannot be regression targets; use targets: classes"
-        )
-    if targets == "auto":
-        return not (np.issubdtype(labels.dtype, np.floating) and bool((labels != np.round(labels)).any()))
-    return targets == "classes"
-
-
-def as_text(labels: np.ndarray) -> np.ndarray:
-    """Class names (n,) of labels (n,); whole floats lose their point, truth values become 0 and 1."""
-    if labels.dtype == bool:
-        labels = labels.astype(np.int64)
-    if np.issubdtype(labels.dtype, np.floating) and bool((labels == np.round(labels)).all()):
-        labels = labels.astype(np.int64)
-    return labels.astype(str)
-
-
-def code(names: np.ndarray, classes: tuple[str, ...]) -> tuple[np.ndarray, Tensor]:
-    """Rows (m,) whose class is in ``classes``, ascending, and their class indices (m,) int64."""
-    index = {c: i for i, c in enumerate(classes)}
-    rows = np.flatnonzero([n in index for n in names])
-    return rows, torch.tensor([index[names[i]] for i in rows], dtype=torch.int64)
+    if labels is None or not labels.known.any():
+        return None, {"y": None, "classes": classes or ()}
+    if classes is None:
+        return None, {"y": labels.numbers(), "classes": (), "known": torch.from_numpy(labels.known)}
+    rows = np.flatnonzero(~labels.known | np.isin(labels.names, list(classes)))
+    kept = labels.rows(rows)
+    return rows, {"y": kept.coded(classes), "classes": classes, "known": torch.from_numpy(kept.known)}
 
 
 def check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:
     """Refuse a value that is none of the choices of an option."""
     if value not in choices:
         raise DazooError(f"the option {option} must be one of {', '.join(choices)}, not {value!r}")
-
-
-def _order(name: str) -> tuple[int, float, str]:
-    try:
-        return 0, float(name), name
-    except ValueError:
-        return 1, 0.0, name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +13,7 @@ from dazoo.core.errors import DazooError
 from dazoo.core.setting import FEW_LABELS, ORACLE, UNSUPERVISED, Setting
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.data.domain import Domain
+from dazoo.data.labels import Labels, are_classes, in_order, need_all, read, with_few
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Task:
         sources: labelled domains.
         target: the target domain; its labels, where known, are hidden.
         setting: which labels are visible.
-        few_per_class: labelled target samples per class in the few-label setting.
+        few_per_class: labelled target samples per class that the few-label setting draws, where the target is labelled
+            as a whole. ``few_rows`` says which are taken where they are not drawn.
         source_holdout: share of the labelled source kept for validators (stratified).
         target_holdout: share of the target kept out of training as test part; 0 is transductive (train = test).
         seed: seed of all splits.
@@ -51,11 +52,14 @@ class Task:
     def __post_init__(self) -> None:
         if not self.sources:
             raise DazooError(f"task {self.name!r} has no source domain")
+        object.__setattr__(self, "setting", Setting.of(self.setting))
         self._check_shares()
         first = self.sources[0]
         for source in self.sources:
             if source.y is None:
                 raise DazooError(f"task {self.name!r}: source {source.name!r} has no labels; every source needs them")
+            if source.known is not None:
+                need_all(source.known, f"task {self.name!r}: source {source.name!r}")
             if source.regression != first.regression:
                 raise DazooError(f"task {self.name!r} mixes class labels and float targets in its sources")
             if source.x.shape[1:] != self.target.x.shape[1:] or source.kind != self.target.kind:
@@ -66,6 +70,14 @@ class Task:
                 )
             if source.classes != first.classes:
                 raise DazooError(_classes_differ(self.name, source, first))
+        if self.target.y is not None and self.target.regression != first.regression:
+            raise DazooError(
+                f"task {self.name!r} has {_what(first)} in its sources, but {_what(self.target)} in its target; "
+                "use one kind"
+            )
+        if self.target.known is not None and self.target.occurring <= set(first.classes):
+            # nobody can be asked to label a sample of every class
+            object.__setattr__(self, "target", self.target.coded_as(first.classes))
         if self.target.y is not None and self.target.classes != first.classes:
             raise DazooError(_classes_differ(self.name, first, self.target))
         test = self.target.test
@@ -89,14 +101,16 @@ class Task:
         if len(present) < 2:
             only = [self.classes[int(c)] for c in present]
             raise DazooError(f"task {self.name!r} has only the class {only}; classification needs at least two")
-        if self.setting in (FEW_LABELS, ORACLE) or self.target.y is None:
+        if self.target.y is None:
             return
-        extra = torch.unique(self.target.y[~torch.isin(self.target.y, present)])
-        if len(extra):
-            names = [self.classes[int(c)] for c in extra[:5]]
+        known = self.target.y[self.target.labelled]
+        extra = [self.classes[int(c)] for c in torch.unique(known[~torch.isin(known, present)])]
+        if self.setting in (FEW_LABELS, ORACLE):  # these labels are seen; -1 is how many people write "none"
+            extra = [name for name in extra if name == "-1"]
+        if extra:
             raise DazooError(
-                f"task {self.name!r} is closed-set, but no source has a sample of the target's classes {names}; "
-                "drop them from the target"
+                f"task {self.name!r} is closed-set, but no source has a sample of the target's classes {extra[:5]}; "
+                "drop them from the target, or say unlabelled=... where they mean that a label is missing"
             )
 
     # -- making one -------------------------------------------------------------------------------------------
@@ -110,6 +124,9 @@ class Task:
         *,
         xt_test: Any = None,
         yt_test: Any = None,
+        few: Any = None,
+        targets: str = "auto",
+        unlabelled: Any = None,
         name: str = "arrays/source->target",
         kind: str | None = None,
         **options: Any,
@@ -118,30 +135,47 @@ class Task:
 
         Args:
             xs: source samples (n_s, ...), or a list of arrays for several sources.
-            ys: source labels (n_s,): text or integers make classes, floats make a regression task; a list likewise.
+            ys: source labels (n_s,): text and whole numbers are classes, fractions a regression task; a list likewise.
             xt: target samples (n_t, ...).
-            yt: target labels (n_t,), only ever used for evaluation and for the few-label setting.
+            yt: target labels (n_t,), only ever used for evaluation and for the few-label setting. Where some are
+                missing (None, NaN, ``pd.NA``, ``unlabelled``), the few-label setting shows exactly the others.
             xt_test: a separate test part of the target, with its labels ``yt_test``.
+            few: ``(rows, labels)``, the target samples that have been labelled: indices (k,) or a mask (n_t,), and
+                their labels (k,). The task is in the few-label setting then, if ``setting`` says nothing else, and
+                these rows are tested on in no setting.
+            targets: ``auto``, or ``classes`` or ``values`` to decide by hand what labels are.
+            unlabelled: a value, or a list of values, that means "no label", e.g. -1.
             options: further fields of ``Task``.
         """
-        several = isinstance(xs, list) and isinstance(ys, list) and len(ys) > 0 and np.ndim(ys[0]) > 0
+        several = _several(xs, ys)
         xs, ys = (xs, ys) if several else ([xs], [ys])
         if len(xs) != len(ys):
             raise DazooError(f"there are {len(xs)} arrays of source samples but {len(ys)} of source labels")
-        labels = [_labels(y) for y in ys]
-        regression = all(np.issubdtype(y.dtype, np.floating) for y in labels)
-        yt, yt_test = (None if y is None else _labels(y, whole=not regression) for y in (yt, yt_test))
-        known = [*labels] + [y for y in (yt, yt_test) if y is not None]
-        names = () if regression else tuple(str(c) for c in np.unique(np.concatenate([y.astype(str) for y in known])))
-        if not regression and all(np.issubdtype(y.dtype, np.integer) for y in known):
-            names = tuple(str(c) for c in np.unique(np.concatenate(known)))
-        sources = tuple(
-            _domain("source" if len(xs) == 1 else f"source{i}", x, y, names, kind)
-            for i, (x, y) in enumerate(zip(xs, labels))
-        )
-        test = None if xt_test is None else _domain("target", xt_test, yt_test, names, kind)
-        target = replace(_domain("target", xt, yt, names, kind), test=test)
-        return Task(name, sources, target, **options)
+        places = [f"source{i}" for i in range(len(xs))] if several and len(xs) > 1 else ["source"]
+        labels = [read(y, f"the labels of {p}", unlabelled) for p, y in zip(places, ys)]
+        for p, found in zip(places, labels):
+            need_all(found.known, f"the labels of {p}")
+        known = None if yt is None else read(yt, "the labels of the target", unlabelled)
+        rows = None
+        if few is not None:
+            rows, known = with_few(few, known, np.shape(xt)[0] if hasattr(xt, "shape") else len(xt), unlabelled)
+            options.setdefault("setting", FEW_LABELS)
+        tested = None if yt_test is None else read(yt_test, "the labels of the target's test part", unlabelled)
+        classes = are_classes(labels, targets, "the source labels")
+        hidden = [y for y in (known, tested) if y is not None]
+        if targets == "auto" and hidden and any(y.known.any() for y in hidden) and classes:
+            if not are_classes(hidden, "auto", "the target labels"):
+                raise DazooError(
+                    "the source labels are whole numbers or text, hence classes, but the target labels are fractions; "
+                    "use one kind, or say targets='values' or targets='classes'"
+                )
+        elif not classes:
+            are_classes(hidden, "values", "the target labels")
+        names = in_order(set().union(*(y.present for y in (*labels, *hidden)))) if classes else ()
+        sources = tuple(_domain(p, x, y, names, kind) for p, x, y in zip(places, xs, labels))
+        test = None if xt_test is None else _domain("target", xt_test, tested, names, kind)
+        target = _domain("target", xt, known, names, kind)
+        return Task(name, sources, replace(target, test=test, few=rows), **options)
 
     def change(self, **fields: Any) -> Task:
         """A copy with other fields, e.g. ``task.change(setting=FEW_LABELS, seed=1)``."""
@@ -160,6 +194,13 @@ class Task:
     @property
     def classes(self) -> tuple[str, ...]:
         return self.sources[0].classes
+
+    @property
+    def few_rows(self) -> Tensor | None:
+        """Rows (k,) of the target that the few-label setting shows with their labels; None where it draws them."""
+        if self.target.few is not None:
+            return self.target.few
+        return None if self.target.known is None else self.target.labelled
 
     def seen(self) -> Seen:
         """What a method may look at in this setting."""
@@ -189,10 +230,14 @@ class Task:
 
     def hidden(self) -> Hidden:
         """The test part, for ``dazoo.bench.evaluate`` alone."""
-        if self.target.test is not None:
-            return Hidden(self.target.test.x, self.target.test.y)
-        _, _, test = self._target_rows()
-        return Hidden(_rows(self.target.x, test), None if self.target.y is None else self.target.y[test])
+        part, test = self.target, self.target.test
+        rows = self._target_rows()[2]
+        if test is not None:
+            part, rows = test, torch.arange(len(test))
+        known = rows[torch.isin(rows, part.labelled)]
+        if part.y is None or not len(known):
+            return Hidden(_rows(part.x, rows), None)
+        return Hidden(_rows(part.x, known), part.y[known])
 
     # -- splits -----------------------------------------------------------------------------------------------
 
@@ -203,34 +248,43 @@ class Task:
         """Rows of the target that are (labelled and visible, unlabelled and visible, test)."""
         n = len(self.target)
         none, every = torch.empty(0, dtype=torch.int64), torch.arange(n)
+        given = none if self.target.few is None else self.target.few
         if self.setting in (FEW_LABELS, ORACLE):
-            y = self.target.y
-            if y is None:
-                raise DazooError(f"task {self.name!r}: the {self.setting} setting needs labelled target samples")
-            rng = self._rng("few")
-            if self.setting is ORACLE:
-                _, few = _stratified(y, 0.5, rng, self.regression)
-            elif self.regression:
-                few = torch.from_numpy(np.sort(rng.permutation(n)[: min(10 * self.few_per_class, n // 2)]))
-            else:
-                few = _per_class(y, self.few_per_class, rng)
+            few = self._few()
             rest = every[~torch.isin(every, few)]
-            if not len(few):
-                raise DazooError(f"task {self.name!r}: the target is too small to label a part of it; add samples")
-            if not len(rest):
+            if not len(rest) and self.few_rows is None:
                 raise DazooError(
                     f"task {self.name!r}: {self.few_per_class} labels per class leave no target sample to test on; "
                     "lower few_per_class"
                 )
-            return few, rest, rest
+            return few, rest if len(rest) else every, rest[~torch.isin(rest, given)]
         if self.target_holdout and self.target.test is None:
             # not stratified: the split of a target whose labels are hidden must not depend on them
             order = torch.from_numpy(self._rng("target").permutation(n))
             cut = max(1, round(self.target_holdout * n))
             if cut == n:
                 raise DazooError(f"task {self.name!r}: the target is too small to hold out a part of it; add samples")
-            return none, order[cut:].sort().values, order[:cut].sort().values
-        return none, every, every
+            test = order[:cut].sort().values
+            return none, order[cut:].sort().values, test[~torch.isin(test, given)]
+        return none, every, every[~torch.isin(every, given)]
+
+    def _few(self) -> Tensor:
+        """Rows of the target whose labels this setting shows."""
+        y, known = self.target.y, self.target.labelled
+        if y is None:
+            raise DazooError(f"task {self.name!r}: the {self.setting} setting needs labelled target samples")
+        if self.setting is FEW_LABELS and self.few_rows is not None:
+            return self.few_rows
+        rng = self._rng("few")
+        if self.setting is ORACLE:
+            few = known[_stratified(y[known], 0.5, rng, self.regression)[1]]
+        elif self.regression:
+            few = torch.from_numpy(np.sort(rng.permutation(len(y))[: min(10 * self.few_per_class, len(y) // 2)]))
+        else:
+            few = _per_class(y, self.few_per_class, rng)
+        if not len(few):
+            raise DazooError(f"task {self.name!r}: the target is too small to label a part of it; add samples")
+        return few
 
 
 def _rows(x: Tensor, rows: Tensor) -> Tensor:
@@ -256,7 +310,7 @@ def _per_class(y: Tensor, k: int, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(np.sort(np.concatenate(picked)))
 
 
-def _domain(name: str, x: Any, y: Any, classes: Sequence[str], kind: str | None) -> Domain:
+def _domain(name: str, x: Any, y: Labels | None, classes: tuple[str, ...], kind: str | None) -> Domain:
     try:
         data = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x)
     except (TypeError, ValueError) as error:
@@ -271,33 +325,27 @@ def _domain(name: str, x: Any, y: Any, classes: Sequence[str], kind: str | None)
         kind = "image" if data.dtype == torch.uint8 and data.ndim == 4 else "vector" if data.ndim == 2 else "series"
     if kind != "image" and data.dtype not in (torch.float32, torch.float64):
         data = data.to(torch.float32)
-    if y is None:
-        return Domain(name, data, None, tuple(classes), kind)
-    labels = np.asarray(y)
-    if len(labels) != len(data):
-        raise DazooError(f"{name} has {len(data)} samples but {len(labels)} labels")
-    if not classes:
-        return Domain(name, data, torch.as_tensor(labels, dtype=torch.float32), (), kind)
-    index = {c: i for i, c in enumerate(classes)}
-    return Domain(name, data, torch.tensor([index[str(v)] for v in labels], dtype=torch.int64), tuple(classes), kind)
+    if y is not None and len(y) != len(data):
+        raise DazooError(f"{name} has {len(data)} samples but {len(y)} labels")
+    coded = None if y is None else y.coded(classes) if classes else y.numbers()
+    return Domain(name, data, coded, classes, kind, known=None if y is None else torch.from_numpy(y.known))
 
 
-def _labels(y: Any, whole: bool = False) -> np.ndarray:
-    """Labels as an array (n,); ``whole`` turns floats that are whole numbers into integers and refuses others."""
-    labels = np.asarray(y.detach().cpu() if isinstance(y, Tensor) else y)
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1 or (labels.dtype == object and any(v is None for v in labels)):
-        raise DazooError(f"labels must be one value per sample, not an array of shape {labels.shape} or missing values")
-    if labels.dtype == bool:
-        return labels.astype(np.int64)
-    if whole and np.issubdtype(labels.dtype, np.floating):
-        if not np.array_equal(labels, np.round(labels)):
-            raise DazooError(
-                "the source labels are classes, but the target labels are fractions or missing; use one kind"
-            )
-        return labels.astype(np.int64)
-    return labels
+def _several(xs: Any, ys: Any) -> bool:
+    """Whether samples and labels are those of several sources."""
+    lists = isinstance(xs, (list, tuple)) and isinstance(ys, (list, tuple)) and len(xs) > 0 and len(ys) > 0
+    return lists and _ndim(xs[0]) >= 2 and _ndim(ys[0]) >= 1
+
+
+def _ndim(x: Any) -> int:
+    try:
+        return np.ndim(x)
+    except ValueError:  # lists of unlike length
+        return 1
+
+
+def _what(domain: Domain) -> str:
+    return "fractions" if domain.regression else "classes"
 
 
 def _classes_differ(task: str, a: Domain, b: Domain) -> str:

@@ -143,7 +143,7 @@ def fit(
 
 def check_fit(cls: type[Method], seen: Seen) -> None:
     """Whether a method can take such data at all; raises ``DazooError`` with the reason and the remedy."""
-    setting = Setting(seen.setting)
+    setting = seen.setting
     if setting not in cls.settings:
         raise DazooError(
             f"method {cls.name!r} runs in the settings {sorted(s.value for s in cls.settings)}, not {setting.value!r}; "

@@ -115,7 +115,7 @@ def run_batched(call: Any, net: Net, prepare: Preparer, x: Tensor, size: int | N
     if not bool(torch.isfinite(merged).all()):
         raise NonFiniteError("the model gives NaN or infinite scores; its training diverged or the samples hold NaN")
     joined = torch.cat(features).float() if features and features[0] is not None else None
-    return Prediction(merged, joined)
+    return Prediction(merged, joined, out.regression)
 
 
 @dataclass(frozen=True)

@@ -277,7 +277,7 @@ def linear_head(predictor: Any, target: Prediction, rows: int = 64) -> Tensor | 
 
 def _on_cpu(out: Prediction) -> Prediction:
     features = None if out.features is None else out.features.detach().to("cpu", torch.float64)
-    return Prediction(out.scores.detach().to("cpu", torch.float64), features)
+    return Prediction(out.scores.detach().to("cpu", torch.float64), features, out.regression)
 
 
 def _scores(part: Prediction | None) -> Tensor | None:

@@ -1,7 +1,8 @@
 """Image folders of one's own: ``<path>/<domain>/<class>/*.jpg``.
 
 Every folder below ``path`` is a domain and every folder below that a class, empty ones included. Images directly
-below a domain's folder, without class folders, make an unlabelled domain, which can serve as a target.
+below a domain's folder have no label. Without class folders they make an unlabelled domain, which can serve as a
+target; beside class folders, a target that was labelled in part.
 
     load_task("folder/photos->sketches", path="my_images", image_size=64)
 """
@@ -35,7 +36,7 @@ def load(
     fit: str = "crop",
     classes: str = "same",
 ) -> Domain:
-    """The images of one domain (n, image_size, image_size, 3) uint8, sorted by class and name.
+    """The images of one domain (n, image_size, image_size, 3) uint8, sorted by class and name, those without one last.
 
     Args:
         domain: name of the folder.
@@ -55,11 +56,11 @@ def load(
         files = _images(place / domain)
         _need(files, place / domain)
         return Domain(domain, decode(files, image_size, fit), None, chosen, "image")
-    inside = [_images(place / domain / c) for c in chosen]
+    inside = [*(_images(place / domain / c) for c in chosen), _images(place / domain)]
     files = [file for group in inside for file in group]
     _need(files, place / domain)
-    y = torch.repeat_interleave(torch.arange(len(chosen)), torch.tensor([len(group) for group in inside]))
-    return Domain(domain, decode(files, image_size, fit), y, chosen, "image")
+    y = torch.repeat_interleave(torch.arange(len(inside)), torch.tensor([len(group) for group in inside]))
+    return Domain(domain, decode(files, image_size, fit), y, chosen, "image", known=y < len(chosen))
 
 
 def _folders(place: Path) -> list[str]:

@@ -2,8 +2,10 @@
 
 Per domain: ``<domain>_x`` (n, ...), ``<domain>_y`` (n,), and where there is an official test part ``<domain>_x_test``
 and ``<domain>_y_test``. Or all together: ``x`` (n, ...), ``y`` (n,) and ``domain`` (n,) with the names of the domains.
-A domain without ``_y``, or whose labels are all NaN, is unlabelled. uint8 arrays (n, height, width, channels) are
-images, other arrays (n, d) vectors and (n, channels, length) series.
+A domain without ``_y``, or whose labels are all NaN or empty text, is unlabelled; where only some are, it is a target
+that was labelled in part, and methods that learn from few target labels see exactly those. ``<domain>_few`` (rows or a
+mask) says which they see where more labels are known. uint8 arrays (n, height, width, channels) are images, other
+arrays (n, d) vectors and (n, channels, length) series.
 
     load_task("npz/old->new", path="sensors.npz")
 """
@@ -15,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from dazoo.core.errors import DazooError
 from dazoo.data.domain import Domain
-from dazoo.data.generic import as_text, class_names, code, domain_names, is_classes, locate
+from dazoo.data.generic import class_names, coded, domain_names, locate
+from dazoo.data.labels import Labels, are_classes, few_rows, need_all, read
 from dazoo.data.registry import Dataset, register_dataset
 
-Part = tuple[np.ndarray, np.ndarray | None]
+Part = tuple[np.ndarray, Labels | None]
 
 
 def names(root: Path | None, path: str | None = None, **options: object) -> tuple[str, ...]:
@@ -32,7 +34,12 @@ def names(root: Path | None, path: str | None = None, **options: object) -> tupl
 
 
 def load(
-    domain: str, root: Path | None, path: str | None = None, targets: str = "auto", classes: str = "same"
+    domain: str,
+    root: Path | None,
+    path: str | None = None,
+    targets: str = "auto",
+    classes: str = "same",
+    unlabelled: object = None,
 ) -> Domain:
     """The samples of one domain, as they stand in the file; integers other than images become float32.
 
@@ -42,6 +49,7 @@ def load(
         path: the file.
         targets: ``auto`` (fractions make regression targets, all else classes), ``classes`` or ``values``.
         classes: ``same``, ``common`` or ``union``, see ``dazoo.data.generic``.
+        unlabelled: a value, or a list of values, that means "no label", e.g. -1.
 
     Raises:
         DazooError: the file is missing or damaged, or arrays do not fit together.
@@ -49,18 +57,18 @@ def load(
     place = locate(path, root, "npz")
     arrays = _read(place)
     found = domain_names(_domains(arrays, place), place)
-    parts = {name: _part(arrays, name, "", place) for name in found}
-    tests = {name: _part(arrays, name, "_test", place) for name in found if f"{name}_x_test" in arrays}
+    parts = {name: _part(arrays, name, "", place, unlabelled) for name in found}
+    tests = {name: _part(arrays, name, "_test", place, unlabelled) for name in found if f"{name}_x_test" in arrays}
     labels = [y for _, y in (*parts.values(), *tests.values()) if y is not None]
-    as_classes = all([is_classes(y, targets, place) for y in labels])
+    as_classes = are_classes(labels, targets, f"{place}: the labels")
     present: dict[str, set[str] | None] = {}
     for name, (_, y) in parts.items():
         extra = tests[name][1] if name in tests else None
-        present[name] = None if y is None else {*as_text(y), *(() if extra is None else as_text(extra))}
-    chosen = class_names(present, domain, classes) if as_classes else ()
-    made = _domain(domain, parts[domain], chosen, as_classes, place)
+        present[name] = None if y is None else y.present | (set() if extra is None else extra.present)
+    chosen = class_names(present, domain, classes) if as_classes else None
+    made = _domain(domain, parts[domain], chosen, arrays.get(f"{domain}_few"))
     if domain in tests:
-        made = replace(made, test=_domain(domain, tests[domain], chosen, as_classes, place))
+        made = replace(made, test=_domain(domain, tests[domain], chosen))
     return made
 
 
@@ -81,14 +89,21 @@ def _domains(arrays: dict[str, np.ndarray], place: Path) -> list[str]:
         for key in ("y", "domain"):
             if key not in arrays or len(arrays[key]) != len(arrays["x"]):
                 raise DazooError(f"{place} has an array 'x', so it needs {key!r} with one entry per row of 'x'")
-        return sorted(set(as_text(arrays["domain"])))
+        return sorted(set(_names(arrays, place)))
     return sorted(key.removesuffix("_x") for key in arrays if key.endswith("_x"))
 
 
-def _part(arrays: dict[str, np.ndarray], name: str, suffix: str, place: Path) -> Part:
+def _names(arrays: dict[str, np.ndarray], place: Path) -> np.ndarray:
+    """The name of the domain (n,) of every row."""
+    found = read(arrays["domain"], f"{place}: the entries of 'domain'")
+    need_all(found.known, f"{place}: 'domain'")
+    return found.names
+
+
+def _part(arrays: dict[str, np.ndarray], name: str, suffix: str, place: Path, unlabelled: object) -> Part:
     y: np.ndarray | None
     if "x" in arrays:
-        rows = as_text(arrays["domain"]) == name
+        rows = _names(arrays, place) == name
         x, y = arrays["x"][rows], arrays["y"][rows]
     else:
         x, y = arrays[f"{name}_x{suffix}"], arrays.get(f"{name}_y{suffix}")
@@ -96,24 +111,21 @@ def _part(arrays: dict[str, np.ndarray], name: str, suffix: str, place: Path) ->
         raise DazooError(f"{place}: the samples of {name!r} must be numbers (n, ...), not {x.dtype} of shape {x.shape}")
     if y is not None and y.shape != (len(x),):
         raise DazooError(f"{place}: {name!r} has {len(x)} samples, but its labels have the shape {y.shape}")
-    if y is not None and np.issubdtype(y.dtype, np.floating) and bool(np.isnan(y).all()):
-        y = None
-    return x, y
+    labels = None if y is None else read(y, f"{place}: the labels of {name!r}", unlabelled)
+    return x, labels if labels is not None and labels.known.any() else None
 
 
-def _domain(name: str, part: Part, classes: tuple[str, ...], as_classes: bool, place: Path) -> Domain:
+def _domain(name: str, part: Part, classes: tuple[str, ...] | None, few: np.ndarray | None = None) -> Domain:
     x, y = part
     kind = "vector" if x.ndim == 2 else "image" if x.dtype == np.uint8 and x.ndim == 4 else "series"
     if kind != "image" and x.dtype not in (np.float32, np.float64):
         x = x.astype(np.float32)
-    labels: Tensor | None = None
-    if y is not None and as_classes:
-        rows, labels = code(as_text(y), classes)
-        x = x[rows]
-    elif y is not None:
-        is_classes(y, "values", place)
-        labels = torch.from_numpy(y.astype(np.float32))
-    return Domain(name, torch.from_numpy(np.ascontiguousarray(x)), labels, classes, kind)
+    shown = None if few is None else few_rows(few, len(x))[0]
+    rows, labels = coded(y, classes)
+    if rows is not None:
+        x, shown = x[rows], None if shown is None else np.flatnonzero(np.isin(rows, shown))
+    data = torch.from_numpy(np.ascontiguousarray(x))
+    return Domain(name, data, kind=kind, few=None if shown is None else torch.from_numpy(shown), **labels)
 
 
 register_dataset(
@@ -122,7 +134,7 @@ register_dataset(
         domains=names,
         load=load,
         description="your own arrays in an .npz file: <domain>_x and <domain>_y, or x, y and domain",
-        options={"path": None, "targets": "auto", "classes": "same"},
+        options={"path": None, "targets": "auto", "classes": "same", "unlabelled": None},
         license="yours",
     )
 )

@@ -2,7 +2,9 @@
 
 All other columns are features. Numbers and truth values are taken as they are; text columns are refused, since their
 coding is a modelling decision: leave them out (``drop``) or ask for ``text: one_hot``, which makes a 0/1 column of
-every value that occurs in the file. Missing values are refused by column. A domain without any label is unlabelled.
+every value that occurs in the file. Missing values are refused by column. A domain without any label is unlabelled; one
+whose labels are missing in some rows is a target that was labelled in part, and methods that learn from few target
+labels see exactly those.
 
     load_task("table/2023->2024", path="patients.csv", label_column="outcome", domain_column="year", drop=["id"])
 """
@@ -19,7 +21,8 @@ import torch
 
 from dazoo.core.errors import DazooError, UnknownName, nearest
 from dazoo.data.domain import Domain
-from dazoo.data.generic import as_text, check_choice, class_names, code, domain_names, is_classes, locate
+from dazoo.data.generic import check_choice, class_names, coded, domain_names, locate
+from dazoo.data.labels import Labels, are_classes, read
 from dazoo.data.registry import Dataset, register_dataset
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ def load(
     text: str = "refuse",
     targets: str = "auto",
     classes: str = "same",
+    unlabelled: object = None,
 ) -> Domain:
     """The rows of one domain as vectors (n, d) float64, in the order of the file and its columns.
 
@@ -60,6 +64,7 @@ def load(
         text: ``refuse`` or ``one_hot``.
         targets: ``auto`` (fractions make regression targets, all else classes), ``classes`` or ``values``.
         classes: ``same``, ``common`` or ``union``, see ``dazoo.data.generic``.
+        unlabelled: a value, or a list of values, that means "no label" beside empty cells, e.g. -1.
 
     Raises:
         UnknownName: a column does not exist.
@@ -73,22 +78,12 @@ def load(
     for column in left_out:
         _need(table, column, place)
     features = _features(table.drop(columns=[domain_column, *left_out]), text, place)
-    found = sorted({str(d) for d in which})
-    labels = {d: _labels(table[label_column][which == d], d, place) for d in found}
-    known = {d: y for d, y in labels.items() if y is not None}
-    as_classes = all([is_classes(y, targets, place) for y in known.values()])
-    x, y = features[which == domain], labels[domain]
-    if not as_classes:
-        if y is not None:
-            is_classes(y, "values", place)
-        values = None if y is None else torch.from_numpy(y.astype(np.float32))
-        return Domain(domain, torch.from_numpy(x), values, ())
-    present = {d: None if y is None else set(as_text(y)) for d, y in labels.items()}
-    chosen = class_names(present, domain, classes)
-    if y is None:
-        return Domain(domain, torch.from_numpy(x), None, chosen)
-    rows, coded = code(as_text(y), chosen)
-    return Domain(domain, torch.from_numpy(x[rows]), coded, chosen)
+    labels = {d: _labels(table[label_column][which == d], d, place, unlabelled) for d in sorted(set(which))}
+    as_classes = are_classes([y for y in labels.values() if y is not None], targets, f"{place}: the labels")
+    present = {d: None if y is None else y.present for d, y in labels.items()}
+    rows, fields = coded(labels[domain], class_names(present, domain, classes) if as_classes else None)
+    x = torch.from_numpy(features[which == domain])
+    return Domain(domain, x if rows is None else x[torch.from_numpy(rows)], **fields)
 
 
 def _read(place: Path) -> pd.DataFrame:
@@ -125,21 +120,12 @@ def _domains(table: pd.DataFrame, column: str, place: Path) -> np.ndarray:
     missing = int(table[column].isna().sum())
     if missing:
         raise DazooError(f"{place}: {missing} rows have no value in the domain column {column!r}; fill them in")
-    return as_text(table[column].to_numpy())
+    return read(table[column], f"{place}: the entries of {column!r}").names
 
 
-def _labels(column: pd.Series, domain: str, place: Path) -> np.ndarray | None:
-    missing = int(column.isna().sum())
-    if missing == len(column):
-        return None
-    if missing:
-        raise DazooError(
-            f"{place}: {missing} of {len(column)} rows of the domain {domain!r} have no value in the label column "
-            f"{column.name!r}; label all or none of a domain"
-        )
-    # named dtypes, since columns of nullable dtypes would become arrays of objects
-    as_dtype = {"b": bool, "i": np.int64, "u": np.int64, "f": np.float64}.get(column.dtype.kind)
-    return np.asarray(column.astype(str).to_numpy(dtype=str) if as_dtype is None else column.to_numpy(dtype=as_dtype))
+def _labels(column: pd.Series, domain: str, place: Path, unlabelled: object) -> Labels | None:
+    found = read(column, f"{place}: the labels of {domain!r}", unlabelled)
+    return found if found.known.any() else None
 
 
 def _features(table: pd.DataFrame, text: str, place: Path) -> np.ndarray:
@@ -182,6 +168,7 @@ register_dataset(
             "text": "refuse",
             "targets": "auto",
             "classes": "same",
+            "unlabelled": None,
         },
         license="yours",
     )
