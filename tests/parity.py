@@ -1,9 +1,13 @@
-"""Compare dazoo's losses with recorded values and gradients: ``python -m tests.parity [FILE.npz]``.
+"""Compare dazoo's formulas with recorded values and gradients: ``python -m tests.parity [FILE.npz ...]``.
 
 FILE.npz holds arrays ``<case>/<number>/in/<name>`` and ``.../grad/<name>``; FILE.json beside it holds, per
 ``<case>/<number>``, the ``value`` and the names of ``inputs`` and ``grads``. One line per key; the exit status is 0
 only if every value and every gradient entry agrees within ``1e-6 (|expected| + 0.01)``: 1e-6 relative, 1e-8 absolute.
-The numbers printed are the largest ``|actual - expected| / (|expected| + 0.01)``, so 1e-6 is the bound.
+The numbers printed are the largest ``|actual - expected| / (|expected| + 0.01)``, so 1e-6 is the bound. Cases that
+dazoo has no formula for are skipped and counted.
+
+Without a file, all files of the folder that DAZOO_PARITY names are checked, else those of ``parity/`` beside the folder
+that DAZOO_DATA names, else of ``../shared/parity`` beside the checkout; where there are none, nothing is.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ import torch
 from torch import Tensor
 
 from dazoo.ops import adversarial, discrepancy, entropy, mmd, norms, openset, scores
+from tests.parity_settings import SETTINGS
 
 RELATIVE, ABSOLUTE = 1e-6, 1e-8
 
@@ -68,16 +73,22 @@ CASES: dict[str, Callable[..., Tensor | float]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """One key's result. ``errors`` maps ``value`` and each gradient's name to its largest relative error."""
+    """One key's result. ``errors`` maps ``value`` and each gradient's name to its largest relative error; ``skipped``
+    where dazoo has no such formula."""
 
     key: str
     ok: bool
     errors: dict[str, float] = field(default_factory=dict)
     problem: str = ""
+    skipped: bool = False
+
+    @property
+    def off(self) -> bool:
+        return not self.ok and not self.skipped
 
     def __str__(self) -> str:
         detail = self.problem or "  ".join(f"{name} {error:.1e}" for name, error in self.errors.items())
-        return f"{'ok ' if self.ok else 'off'}  {self.key:24s} {detail}"
+        return f"{'ok' if self.ok else 'skip' if self.skipped else 'off':4s} {self.key:26s} {detail}"
 
 
 def compare(actual: Any, expected: Any) -> float:
@@ -96,9 +107,9 @@ def compare(actual: Any, expected: Any) -> float:
 def check(key: str, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Outcome:
     """Evaluate the loss of one key on its inputs and compare."""
     case = key.rpartition("/")[0] or key
-    function = CASES.get(case)
+    function = CASES.get(case) or SETTINGS.get(case)
     if function is None:
-        return Outcome(key, False, problem=f"no such loss: {case}")
+        return Outcome(key, False, problem="no implementation yet", skipped=True)
     try:
         inputs = {name: torch.tensor(np.asarray(arrays[f"{key}/in/{name}"])) for name in meta["inputs"]}
         inputs = {name: x.double() if x.is_floating_point() else x for name, x in inputs.items()}
@@ -142,21 +153,33 @@ def run(path: str | Path) -> list[Outcome]:
     return outcomes
 
 
-def default_path() -> Path | None:
-    """The shared fixtures: ``parity/losses.npz`` beside the folder that DAZOO_DATA names, or None."""
+def default_paths() -> list[Path]:
+    """The recorded files to check where none is named; none on a machine without them."""
     data = os.environ.get("DAZOO_DATA")
-    path = Path(data).parent / "parity" / "losses.npz" if data else None
-    return path if path is not None and path.is_file() else None
+    places = [Path(data).parent / "parity"] if data else []
+    places.append(Path(__file__).resolve().parents[2] / "shared" / "parity")
+    if named := os.environ.get("DAZOO_PARITY"):
+        places = [Path(named)]
+    for place in places:
+        if found := sorted(p for p in place.glob("*.npz") if p.with_suffix(".json").is_file()):
+            return found
+    return []
 
 
 def main(arguments: list[str]) -> int:
-    """Print one line per key and return the exit status."""
-    path = Path(arguments[0]) if arguments else default_path()
-    if path is None or len(arguments) > 1:
+    """Print one line per key and return the exit status: 0, 1 if a key is off, 2 if a file cannot be read."""
+    paths = [Path(argument) for argument in arguments] or default_paths()
+    if not paths:
         print(
-            "usage: python -m tests.parity FILE.npz (or set DAZOO_DATA to the folder beside parity/)", file=sys.stderr
+            "parity is not checked: there are no recorded values here; DAZOO_PARITY names a folder of FILE.npz with "
+            "FILE.json, or give a file: python -m tests.parity FILE.npz"
         )
-        return 2
+        return 0
+    return max(report(path) for path in paths)
+
+
+def report(path: Path) -> int:
+    """Print one file's outcomes and return its exit status."""
     for needed in (path, path.with_suffix(".json")):
         if not needed.is_file():
             print(f"no such file: {needed}", file=sys.stderr)
@@ -170,8 +193,10 @@ def main(arguments: list[str]) -> int:
         return 2
     for outcome in outcomes:
         print(outcome)
-    off = sum(not outcome.ok for outcome in outcomes)
-    print(f"{len(outcomes) - off} of {len(outcomes)} agree within {RELATIVE:g} relative, {ABSOLUTE:g} absolute")
+    off, skipped = sum(outcome.off for outcome in outcomes), sum(outcome.skipped for outcome in outcomes)
+    checked = len(outcomes) - skipped
+    tail = f"; {skipped} keys skipped, of cases without an implementation yet" if skipped else ""
+    print(f"{path.name}: {checked - off} of {checked} agree within {RELATIVE:g} relative, {ABSOLUTE:g} absolute{tail}")
     return 1 if off or not outcomes else 0
 
 

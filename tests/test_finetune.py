@@ -337,15 +337,15 @@ def test_stoch_norm_draws_between_two_kinds_of_statistics(shape):
         assert isinstance(holder[0], StochNorm)
         return holder
 
-    torch.testing.assert_close(made(1.0)(x), moving)
-    torch.testing.assert_close(made(0.0)(x), batch)
+    torch.testing.assert_close(made(0.0)(x), moving)
+    torch.testing.assert_close(made(1.0)(x), batch)
     torch.manual_seed(0)
     mixed = made(0.5)
     out = mixed(x)
     torch.manual_seed(0)
-    s = (torch.rand(4) < 0.5).double().view(view)
+    s = (torch.rand(4) >= 0.5).double().view(view)
     assert 0 < s.sum() < 4
-    torch.testing.assert_close(out, s * moving + (1 - s) * batch)
+    torch.testing.assert_close(out, (1 - s) * moving + s * batch)
     torch.testing.assert_close(mixed[0].running_mean, origin.running_mean)
     torch.testing.assert_close(mixed.eval()(x), origin.eval()(x))
 

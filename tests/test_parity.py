@@ -54,16 +54,34 @@ def alter(path: Path, folder: Path, change) -> Path:
 
 
 def off(path: Path) -> list[str]:
-    return [outcome.key for outcome in parity.run(path) if not outcome.ok]
+    return [outcome.key for outcome in parity.run(path) if outcome.off]
 
 
-def test_shared_fixtures_agree() -> None:
-    path = parity.default_path()
-    if path is None:
-        pytest.skip("DAZOO_DATA names no folder beside parity/losses.npz")
-    outcomes = parity.run(path)
-    assert {outcome.key.rpartition("/")[0] for outcome in outcomes} == set(parity.CASES)
-    assert [str(outcome) for outcome in outcomes if not outcome.ok] == []
+def shared(name: str) -> Path:
+    found = [path for path in parity.default_paths() if path.name == name]
+    return found[0] if found else pytest.skip(f"{name} is not on this machine")
+
+
+@pytest.mark.parametrize(("name", "table"), [("losses.npz", parity.CASES), ("settings.npz", parity.SETTINGS)])
+def test_shared_fixtures_agree(name: str, table) -> None:
+    outcomes = parity.run(shared(name))
+    assert [str(outcome) for outcome in outcomes if outcome.off] == []
+    cases = {outcome.key.rpartition("/")[0] for outcome in outcomes}
+    # every formula of the table is checked, so that a misspelt one cannot pass as "not implemented"
+    assert set(table) == {outcome.key.rpartition("/")[0] for outcome in outcomes if outcome.ok} <= cases
+    assert name != "losses.npz" or cases == set(table)
+
+
+@pytest.mark.parametrize("case", sorted(parity.SETTINGS))
+def test_a_changed_value_of_a_setting_is_off(tmp_path: Path, case: str) -> None:
+    def change(meta, arrays):
+        for key in [key for key in meta if key != f"{case}/0"]:
+            del meta[key]
+        for name in [name for name in arrays if not name.startswith(f"{case}/0/")]:
+            del arrays[name]
+        meta[f"{case}/0"]["value"] += 5e-6 * (abs(meta[f"{case}/0"]["value"]) + 0.01)
+
+    assert off(alter(shared("settings.npz"), tmp_path, change)) == [f"{case}/0"]
 
 
 def test_independent_file_of_other_shapes_agrees(made: Path) -> None:
@@ -108,12 +126,36 @@ def test_command_line(made: Path) -> None:
     assert [line.split()[1] for line in lines[:-1]] == list(keys) and all(line.startswith("ok") for line in lines[:-1])
 
 
+def test_without_recorded_values_nothing_fails(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DAZOO_PARITY", str(tmp_path / "absent"))
+    assert parity.main([]) == 0
+    assert capsys.readouterr().out.startswith("parity is not checked")
+    monkeypatch.delenv("DAZOO_PARITY")
+    monkeypatch.setenv("DAZOO_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(parity, "__file__", str(tmp_path / "a" / "checkout" / "tests" / "parity.py"))
+    assert parity.default_paths() == [] and parity.main([]) == 0
+    (tmp_path / "a" / "shared" / "parity").mkdir(parents=True)
+    alter(made, tmp_path / "a" / "shared" / "parity", lambda meta, arrays: None)
+    assert [path.name for path in parity.default_paths()] == ["altered.npz"]
+    assert parity.main([]) == 0
+    assert "altered.npz: " in capsys.readouterr().out
+
+
 def test_exit_status(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def change(meta, arrays):
         meta["unheard_of/0"] = {"value": 1.0, "inputs": [], "grads": []}
 
-    assert parity.main([str(alter(made, tmp_path, change))]) == 1
-    assert "no such loss: unheard_of" in capsys.readouterr().out
+    assert parity.main([str(alter(made, tmp_path, change))]) == 0
+    out = capsys.readouterr().out
+    assert "skip unheard_of/0" in out and "1 keys skipped" in out
+
+    def spoil(meta, arrays):
+        meta["bsp/0"]["value"] += 1.0
+
+    altered = str(alter(made, tmp_path, spoil))
+    assert parity.main([altered]) == 1 == parity.main([str(made), altered])
     assert parity.main([str(tmp_path / "absent.npz")]) == 2
     assert "no such file" in capsys.readouterr().err
     (tmp_path / "broken.npz").write_bytes(b"not an archive")

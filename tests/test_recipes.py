@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 
@@ -13,9 +14,10 @@ from dazoo.core.errors import DazooError
 from dazoo.engine.feed import Sampler
 from dazoo.engine.fit import Options, fit
 from dazoo.engine.prepare import preparer
-from dazoo.engine.recipe import LATER, RECIPES, Recipe
+from dazoo.engine.recipe import CHOICES, LATER, RECIPES, Recipe
 from dazoo.methods.base import create_method
 from dazoo.nets import augment
+from dazoo.nets.backbone import get_backbone
 from dazoo.nets.net import NetSpec
 
 
@@ -99,6 +101,20 @@ def test_views_of_squashed_images_show_the_whole_picture() -> None:
     assert float((whole.test(x) - centre.test(x)).abs().max()) > 0.5
     for view in (whole.test(x), whole.train(x, gen), whole.strong(x, gen), centre.train(x, gen)):
         assert view.shape == (3, 3, 16, 16)
+
+
+def test_tllib_squashes_photographs_and_takes_the_centre_of_the_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Recipe.named("tllib").test_view == "squashed_centre"
+    photo = dataclasses.replace(get_backbone("cnn"), crop=0.875, mean=(0.0,) * 3, std=(1.0,) * 3)
+    monkeypatch.setattr("dazoo.engine.prepare.get_backbone", lambda name: photo)
+    ramp = torch.arange(64, dtype=torch.uint8).mul(4).view(1, 1, 64, 1).repeat(2, 32, 1, 3)
+    spec = NetSpec("cnn", (32, 64, 3), "image", 2, 8, pretrained=False, image_size=28)
+    make = preparer.__wrapped__  # not the cached one: the backbone is not what its name says
+    seen = {view: 255 * make(spec, "none", True, view).test(ramp)[0, 0, 14] for view in CHOICES["test_view"]}
+    # 64 columns squashed to 32, of which the middle 28 are seen: all but the outer 4 of 64 at each side
+    torch.testing.assert_close(seen["squashed_centre"], augment.squashed(ramp, 32)[0, 14, 2:30, 0])
+    left = {view: float(row[0]) for view, row in seen.items()}
+    assert left["squashed"] < 4 * 2 < left["squashed_centre"] < 4 * 8 < 4 * 16 < left["centre"]
 
 
 def test_resized_crops_stay_within_the_picture_and_follow_their_generator() -> None:

@@ -442,10 +442,21 @@ def test_centroid_labels_match_loops():
         cosine = [[u @ c / np.linalg.norm(c) if c is not None else -9.0 for c in centres] for u in unit]
         return np.argmax(cosine, axis=1)
 
-    first = nearest([sum(p[i, c].item() * unit[i] for i in range(15)) for c in range(3)])
-    second = nearest([unit[first == c].mean(0) if (first == c).any() else None for c in range(3)])
-    assert ops.centroid_labels(f, p).tolist() == second.tolist()
-    alone = ops.centroid_labels(f, torch.tensor([1.0, 0, 0], dtype=torch.float64).expand(15, 3))
+    def twice(p, threshold):
+        first = np.bincount(p.argmax(1), minlength=3) > threshold
+        means = [sum(p[i, c].item() * unit[i] for i in range(15)) if first[c] else None for c in range(3)]
+        labels = nearest(means)
+        second = np.bincount(labels, minlength=3) > threshold
+        return nearest([unit[labels == c].mean(0) if second[c] else None for c in range(3)]).tolist()
+
+    counts = sorted(np.bincount(p.argmax(1), minlength=3))
+    found = [twice(p.numpy(), threshold) for threshold in (0, int(counts[0]))]
+    assert [ops.centroid_labels(f, p, threshold).tolist() for threshold in (0, int(counts[0]))] == found
+    assert found[0] != found[1]
+    # class 2 has a sixth of every row's probability and is nobody's prediction: it takes no part in the first round
+    unseen = torch.tensor([[0.5, 1 / 3, 1 / 6], [1 / 3, 0.5, 1 / 6]], dtype=torch.float64).repeat(8, 1)[:15]
+    assert ops.centroid_labels(f, unseen).tolist() == twice(unseen.numpy(), 0) and max(twice(unseen.numpy(), 0)) == 1
+    alone = ops.centroid_labels(f, torch.tensor([1.0, 0, 0], dtype=torch.float64).expand(15, 3), 100)
     assert alone.tolist() == [0] * 15
 
 

@@ -23,13 +23,13 @@ def preparer(spec: NetSpec, mode: str, channels_last: bool, test_view: str = "ce
 
     Args:
         mode: ``none``, ``weak`` or ``resized``, the augmentation of training batches.
-        test_view: ``centre`` or ``squashed``, how images become squares (``Recipe.test_view``).
+        test_view: ``centre``, ``squashed`` or ``squashed_centre``, how images become squares (``Recipe.test_view``).
     """
     if len(spec.shape) == 3:
         backbone = get_backbone(spec.backbone)
         size = backbone.input_shape(spec.shape, spec.image_size)[-1]
         view = augment.ImageView(size, backbone.mean, backbone.std, backbone.crop, channels_last=channels_last)
-        square = partial(augment.squashed, side=round(size / backbone.crop)) if test_view == "squashed" else _same
+        square = _same if test_view == "centre" else partial(augment.squashed, side=round(size / backbone.crop))
         whole = replace(view, crop=1.0) if test_view == "squashed" else view
         random = augment.resized_images if mode == "resized" else augment.weak_images
         test: Callable[[Tensor], Tensor] = lambda x: augment.eval_images(square(x), whole)  # noqa: E731

@@ -11,9 +11,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class StochNorm(_BatchNorm):
-    """In training z_c = s_c z_c(moving) + (1 - s_c) z_c(batch), s_c ~ Bernoulli(p), then the usual affine map.
+    """In training z_c = (1 - s_c) z_c(moving) + s_c z_c(batch), s_c ~ Bernoulli(p), then the usual affine map.
 
-    x (n, C, ...) -> the same shape. In evaluation, and for p = 0, plain batch normalisation; its parameters and buffers
+    x (n, C, ...) -> the same shape. In evaluation, and for p = 1, plain batch normalisation; its parameters and buffers
     have the same names, and the moving statistics are updated as usual after use. Draws come from torch's global
     generator. Kou et al., NeurIPS 2020.
     """
@@ -28,11 +28,11 @@ class StochNorm(_BatchNorm):
             return super().forward(x)
         shape = [1, -1] + [1] * (x.ndim - 2)
         moving = F.batch_norm(x, self.running_mean.clone(), self.running_var.clone(), training=False, eps=self.eps)
-        drawn = (torch.rand(self.num_features, device=x.device) < self.p).to(x.dtype).view(shape)
+        drawn = (torch.rand(self.num_features, device=x.device) >= 1.0 - self.p).to(x.dtype).view(shape)
         plain = F.batch_norm(
             x, self.running_mean, self.running_var, training=True, momentum=self.momentum or 0.1, eps=self.eps
         )
-        out = drawn * moving + (1.0 - drawn) * plain
+        out = (1.0 - drawn) * moving + drawn * plain
         if self.affine:
             out = out * self.weight.view(shape) + self.bias.view(shape)
         return out

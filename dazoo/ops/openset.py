@@ -18,23 +18,30 @@ def osbp(logits: Tensor, t: float | Tensor = 0.5, eps: float = 1e-6) -> Tensor:
     return -(t * torch.log(q + eps)).mean() - ((1.0 - t) * torch.log(1.0 - q + eps)).mean()
 
 
-def one_vs_all(logits: Tensor, onehot: Tensor) -> Tensor:
+def one_vs_all(logits: Tensor, onehot: Tensor, eps: float = 0.0) -> Tensor:
     """One-vs-all loss with hard negatives: logits (n, K, 2) of (negative, positive) per class, onehot (n, K).
 
         mean_i [-log p_pos(y_i)] + mean_i max_{k != y_i} [-log p_neg(k)]
 
+    ``eps`` stands inside the logarithms, as in the authors' program (1e-8, and half the sum).
     Saito and Saenko, ICCV 2021 (OVANet), https://arxiv.org/abs/2104.03344
     """
-    log_p = functional.log_softmax(logits, dim=-1)
+    log_p = _log_softmax(logits, eps)
     positive = -(onehot * log_p[..., 1]).sum(-1)
     negative = (-(log_p[..., 0]) * (1.0 - onehot)).amax(-1)
     return positive.mean() + negative.mean()
 
 
-def one_vs_all_entropy(logits: Tensor) -> Tensor:
-    """Mean entropy of all one-vs-all classifiers, ``-1/(n K) sum_ik sum_o p_iko log p_iko``: logits (n, K, 2).
+def one_vs_all_entropy(logits: Tensor, eps: float = 0.0) -> Tensor:
+    """Mean entropy of all one-vs-all classifiers, ``-1/(n K) sum_ik sum_o p_iko log(p_iko + eps)``: logits (n, K, 2).
 
     Saito and Saenko, ICCV 2021 (OVANet), https://arxiv.org/abs/2104.03344
     """
-    log_p = functional.log_softmax(logits, dim=-1)
-    return -(log_p.exp() * log_p).sum(-1).mean()
+    return -(functional.softmax(logits, dim=-1) * _log_softmax(logits, eps)).sum(-1).mean()
+
+
+def _log_softmax(logits: Tensor, eps: float) -> Tensor:
+    """``log(softmax(logits) + eps)`` along the last axis; the exact one for ``eps = 0``."""
+    if eps == 0:
+        return functional.log_softmax(logits, dim=-1)
+    return torch.log(functional.softmax(logits, dim=-1) + eps)

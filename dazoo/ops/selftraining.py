@@ -187,15 +187,20 @@ def flexible_thresholds(latest: Tensor, n_classes: int, warm_up: bool = True) ->
     return learned / (2.0 - learned)
 
 
-def centroid_labels(f: Tensor, p: Tensor) -> Tensor:
+def centroid_labels(f: Tensor, p: Tensor, threshold: int = 0) -> Tensor:
     """Labels of the nearest class centroid by cosine, (n,): f (n, d), p (n, C) class probabilities.
 
     Centroids are means of the unit features (with a constant entry) weighted by p, then once more by the labels they
-    gave; a class that no label names is out of the second round. Liang et al., ICML 2020 (SHOT),
+    gave. In both rounds only classes with more than ``threshold`` rows under the labels before (argmax p at first) have
+    a centroid; where no class has so many, the largest have. Liang et al., ICML 2020 (SHOT),
     https://arxiv.org/abs/2002.08546
     """
     unit = functional.normalize(torch.cat([f, torch.ones_like(f[:, :1])], 1), dim=-1)
-    labels = (unit @ functional.normalize(class_means(unit, p)[0], dim=-1).T).argmax(-1)
-    means, present = class_means(unit, one_hot(labels, p.shape[1], f.dtype))
-    sim = unit @ functional.normalize(means, dim=-1).T
-    return sim.masked_fill(present == 0, -torch.inf).argmax(-1)
+    weights, labels = p, p.argmax(-1)
+    for _ in range(2):
+        count = one_hot(labels, p.shape[1], f.dtype).sum(0)
+        taken = count > (count.amax() - 1.0).clamp_max(threshold)
+        sim = unit @ functional.normalize(class_means(unit, weights)[0], dim=-1).T
+        labels = sim.masked_fill(~taken, -torch.inf).argmax(-1)
+        weights = one_hot(labels, p.shape[1], f.dtype)
+    return labels

@@ -1,12 +1,12 @@
 """StochNorm: fine-tuning with batch normalisation that draws between two kinds of statistics. Kou et al., NeurIPS 2020.
 
     min_theta  1/n_f sum_i loss(f_theta(x_i), y_i)   with, in every batch normalisation and channel c,
-    z_c = gamma_c (s_c z_c' + (1 - s_c) z_c'') + beta_c,   s_c ~ Bernoulli(p),
+    z_c = gamma_c ((1 - s_c) z_c' + s_c z_c'') + beta_c,   s_c ~ Bernoulli(p),
     z' normalised by the moving statistics (from the source model), z'' by those of the batch (b, C, ...)
 
 In evaluation the moving statistics are used as always. A network without batch normalisation is refused.
 
-Evidence: tests/test_finetune.py (equals both kinds for p = 1 and p = 0, and their mixture between).
+Evidence: tests/test_finetune.py (equals both kinds for p = 0 and p = 1, and their mixture between).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class StochNormTune(FineTune):
     stackable = False
     needs_batch_norm = True
 
-    p: float = hp(0.5, 0.1, 0.9, help="probability of the moving statistics")
+    p: float = hp(0.5, 0.1, 0.9, help="probability of the batch statistics")
 
     def setup(self, net: Net) -> None:
         super().setup(net)
