@@ -1,4 +1,4 @@
-"""The one exception meant for people: it names the thing and the remedy, and ends a command with exit code 2."""
+"""The exception and the warning meant for people: both name the thing and the remedy; errors end a command with 2."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ class UnknownName(DazooError, KeyError):
 
 class NonFiniteError(DazooError):
     """A computation turned NaN or infinite; raised instead of letting the number travel on."""
+
+
+class DazooWarning(UserWarning):
+    """What did not go as it should, or was decided for the caller, while the result still stands."""
 
 
 def nearest(name: str, known: Iterable[str], n: int = 3) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
+from dazoo.data.samples import Schema
 
 KINDS = ("vector", "image", "series", "text", "audio")
 
@@ -31,6 +32,7 @@ class Domain:
             where all or none have one.
         few: rows (k,) int64 whose labels are for methods that learn from few target labels, and so are never tested
             on; None where nobody chose them.
+        schema: how the samples looked when they came through ``data.samples``: names of features and the like.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Domain:
     test: Domain | None = None
     known: Tensor | None = None
     few: Tensor | None = None
+    schema: Schema | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -149,4 +152,4 @@ class Domain:
 
     def with_x(self, x: Tensor, kind: str = "vector", test: Domain | None = None) -> Domain:
         """The same labels over another representation of the samples."""
-        return replace(self, x=x, kind=kind, test=test)
+        return replace(self, x=x, kind=kind, test=test, schema=None)

@@ -14,6 +14,7 @@ from dazoo.core.setting import FEW_LABELS, ORACLE, UNSUPERVISED, Setting
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.data.domain import Domain
 from dazoo.data.labels import Labels, are_classes, in_order, need_all, read, with_few
+from dazoo.data.samples import Schema, read_all
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,8 @@ class Task:
         """A task from arrays or tensors.
 
         Args:
-            xs: source samples (n_s, ...), or a list of arrays for several sources.
+            xs: source samples (n_s, ...), or a list of arrays for several sources. Arrays, tensors, lists, data frames
+                (columns are matched by name), masked and small sparse arrays: see ``dazoo.data.samples``.
             ys: source labels (n_s,): text and whole numbers are classes, fractions a regression task; a list likewise.
             xt: target samples (n_t, ...).
             yt: target labels (n_t,), only ever used for evaluation and for the few-label setting. Where some are
@@ -152,13 +154,15 @@ class Task:
         if len(xs) != len(ys):
             raise DazooError(f"there are {len(xs)} arrays of source samples but {len(ys)} of source labels")
         places = [f"source{i}" for i in range(len(xs))] if several and len(xs) > 1 else ["source"]
+        parts = [*zip(places, xs), ("target", xt), *([] if xt_test is None else [("target's test part", xt_test)])]
+        samples = read_all(parts, kind)
         labels = [read(y, f"the labels of {p}", unlabelled) for p, y in zip(places, ys)]
         for p, found in zip(places, labels):
             need_all(found.known, f"the labels of {p}")
         known = None if yt is None else read(yt, "the labels of the target", unlabelled)
         rows = None
         if few is not None:
-            rows, known = with_few(few, known, np.shape(xt)[0] if hasattr(xt, "shape") else len(xt), unlabelled)
+            rows, known = with_few(few, known, len(samples[len(xs)][0]), unlabelled)
             options.setdefault("setting", FEW_LABELS)
         tested = None if yt_test is None else read(yt_test, "the labels of the target's test part", unlabelled)
         classes = are_classes(labels, targets, "the source labels")
@@ -172,9 +176,9 @@ class Task:
         elif not classes:
             are_classes(hidden, "values", "the target labels")
         names = in_order(set().union(*(y.present for y in (*labels, *hidden)))) if classes else ()
-        sources = tuple(_domain(p, x, y, names, kind) for p, x, y in zip(places, xs, labels))
-        test = None if xt_test is None else _domain("target", xt_test, tested, names, kind)
-        target = _domain("target", xt, known, names, kind)
+        sources = tuple(_domain(p, *found, y, names) for p, found, y in zip(places, samples, labels))
+        test = None if xt_test is None else _domain("target", *samples[-1], tested, names)
+        target = _domain("target", *samples[len(xs)], known, names)
         return Task(name, sources, replace(target, test=test, few=rows), **options)
 
     def change(self, **fields: Any) -> Task:
@@ -310,25 +314,12 @@ def _per_class(y: Tensor, k: int, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(np.sort(np.concatenate(picked)))
 
 
-def _domain(name: str, x: Any, y: Labels | None, classes: tuple[str, ...], kind: str | None) -> Domain:
-    try:
-        data = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x)
-    except (TypeError, ValueError) as error:
-        raise DazooError(
-            f"{name} samples are no array of numbers ({error}); give every sample the same length"
-        ) from error
-    if data.ndim < 2:
-        raise DazooError(
-            f"{name} samples must be (n, features) or images (n, height, width, channels), not {tuple(data.shape)}"
-        )
-    if kind is None:
-        kind = "image" if data.dtype == torch.uint8 and data.ndim == 4 else "vector" if data.ndim == 2 else "series"
-    if kind != "image" and data.dtype not in (torch.float32, torch.float64):
-        data = data.to(torch.float32)
-    if y is not None and len(y) != len(data):
-        raise DazooError(f"{name} has {len(data)} samples but {len(y)} labels")
+def _domain(name: str, x: Tensor, schema: Schema, y: Labels | None, classes: tuple[str, ...]) -> Domain:
+    if y is not None and len(y) != len(x):
+        raise DazooError(f"{name} has {len(x)} samples but {len(y)} labels")
     coded = None if y is None else y.coded(classes) if classes else y.numbers()
-    return Domain(name, data, coded, classes, kind, known=None if y is None else torch.from_numpy(y.known))
+    known = None if y is None else torch.from_numpy(y.known)
+    return Domain(name, x, coded, classes, schema.kind, known=known, schema=schema)
 
 
 def _several(xs: Any, ys: Any) -> bool:

@@ -7,13 +7,13 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dazoo.core import hparam
 from dazoo.core.errors import DazooError, NonFiniteError
 from dazoo.core.types import Prediction, Predictor
+from dazoo.data.arrays import numbers
 from dazoo.engine.feed import Preparer
 from dazoo.engine.prepare import preparer
 from dazoo.methods.base import METHODS, GradientMethod
@@ -78,18 +78,13 @@ class NetPredictor(Predictor):
 
 
 def samples(x: Any) -> Tensor:
-    """Samples (n, ...) as ``Task.from_arrays`` takes them: tensors, arrays or nested lists of numbers.
+    """Samples (n, ...) in any form that ``dazoo.data.arrays`` takes.
 
     Raises:
         DazooError: ``x`` holds no numbers.
     """
-    if isinstance(x, Tensor):
-        return x
-    try:
-        found = torch.as_tensor(np.asarray(x))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise DazooError(f"samples must be an array of numbers (n, ...), not {type(x).__name__}: {error}") from error
-    return found if found.is_floating_point() or found.dtype == torch.uint8 else found.float()
+    found, _ = numbers(x, "the array of samples")
+    return found if found.is_floating_point() or found.dtype == torch.uint8 else found.double()
 
 
 def run_batched(call: Any, net: Net, prepare: Preparer, x: Tensor, size: int | None = None) -> Prediction:
