@@ -38,8 +38,45 @@ def test_one_task_is_the_paired_t_test(tmp_path: Path) -> None:
     assert found.spread.p() == pytest.approx(want.pvalue)
     assert found.spread.interval() == pytest.approx((low, high))
     assert found.more_seeds == 0 and math.isnan(found.wilcoxon_p)
-    assert text.startswith("a is better than b on these tasks by 3.75 points of accuracy on average over 1 task")
-    assert text.endswith("no more seeds are needed.") and f"{100 * low:.2f} points to {100 * high:.2f} points" in text
+    assert text.startswith("a is ahead of b by 3.75 points of accuracy on average over 1 task: one task says nothing")
+    assert f"a is ahead on average on this very task (95 % interval over seeds {100 * low:.2f} points to" in text
+    assert "probability" not in text and "is better" not in text
+    assert text.endswith("only more tasks can settle it for others.")
+
+
+def test_tasks_decide_and_seeds_are_no_tasks(tmp_path: Path) -> None:
+    """Six tasks that all say the same settle it; four that split two to two do not, however sure the seeds are."""
+    rng = np.random.default_rng(0)
+
+    def values(shifts: list[float]) -> dict[str, list[float]]:
+        return {f"t{i}": list(0.5 + s + rng.normal(0, 0.002, 5)) for i, s in enumerate(shifts)}
+
+    split = folder_of(tmp_path / "4", {"a": values([0.2, 0.1, -0.02, -0.03]), "b": values([0.0] * 4)})
+    found, text = answer(split, "a", "b")
+    assert found.spread.p() < 1e-6 and found.wilcoxon_p > 0.2 and not found.decided
+    assert text.startswith("a is ahead of b, but not surely, by 6.") and "is better than" not in text
+    assert "ahead on 2 and behind on 2 of them, Wilcoxon over tasks p = " in text
+    assert "fewer than 6 tasks cannot show a difference" in text
+    assert "seeds alone show that a is ahead on average on these very tasks" in text
+    alike = folder_of(tmp_path / "6", {"a": values([0.02, 0.03, 0.04, 0.05, 0.06, 0.07]), "b": values([0.0] * 6)})
+    found, text = answer(alike, "b", "a")
+    assert found.decided and found.wilcoxon_p == pytest.approx(2 / 64)
+    assert text.startswith("a is better than b by 4.") and "b is ahead on 0 and behind on 6 of them" in text
+    five = folder_of(tmp_path / "5", {"a": values([0.02, 0.03, 0.04, 0.05, 0.06]), "b": values([0.0] * 5)})
+    assert not answer(five, "a", "b")[0].decided
+
+
+def test_a_mean_against_the_ranks_is_not_called_better(tmp_path: Path) -> None:
+    """One task carries the mean, all others say the opposite."""
+    made = folder_of(
+        tmp_path,
+        {
+            "a": {f"t{i}": [v, v] for i, v in enumerate([0.9, *(0.5 - i / 1000 for i in range(1, 12))])},
+            "b": {f"t{i}": [0.5, 0.5] for i in range(12)},
+        },
+    )
+    found, text = answer(made, "a", "b")
+    assert found.spread.mean > 0 and found.wilcoxon_p < 0.1 and not found.decided and "is better than" not in text
 
 
 def test_the_loser_may_be_named_first(tmp_path: Path) -> None:
@@ -54,7 +91,7 @@ def test_one_seed_shows_no_interval_and_says_why(tmp_path: Path) -> None:
     found, text = answer(folder_of(tmp_path, {"a": {"x": [0.8], "y": [0.7]}, "b": {"x": [0.7], "y": [0.6]}}), "a", "b")
     assert found.more_seeds is None and math.isnan(found.spread.error)
     assert "no interval is shown, because with one seed the spread between seeds is unknown" in text
-    assert "at least one more seed is needed" in text and "surely" not in text and "is better than" not in text
+    assert "at least one more seed is needed" in text and "is better than" not in text
 
 
 def test_a_deterministic_method_stands_for_every_seed(tmp_path: Path) -> None:
@@ -93,15 +130,15 @@ def test_errors_are_better_when_lower(tmp_path: Path) -> None:
         write_run(writer, "good", "toy/x->t", seed, target=[{"rmse": 1.0 + seed / 100, "mae": 1.0, "r2": 0.5}])
         write_run(writer, "poor", "toy/x->t", seed, target=[{"rmse": 2.0 + seed / 50, "mae": 1.0, "r2": 0.5}])
     found, text = answer(load_report(tmp_path, "last"), "good", "poor")
-    assert found.spread.mean == pytest.approx(1.01) and text.startswith("good is better than poor")
-    assert found.rope == pytest.approx(0.01 * (1.01 + 2.02) / 2) and "1.0100 of rmse" in text
+    assert found.spread.mean == pytest.approx(1.01) and text.startswith("good is ahead of poor by 1.0100 of rmse")
+    assert found.rope == pytest.approx(0.01 * (1.01 + 2.02) / 2) and "of rmse" in text
 
 
 def test_equal_methods_are_equal(tmp_path: Path) -> None:
     made = folder_of(tmp_path, {"a": {"x": [0.8, 0.7], "y": [0.5, 0.6]}, "b": {"x": [0.8, 0.7], "y": [0.5, 0.6]}})
     found, text = answer(made, "a", "b")
     assert found.posterior.equal == 1 and found.wilcoxon_p == 1
-    assert text.startswith("a and b are equal in accuracy on average over 2 tasks (95 % interval")
+    assert text.startswith("a and b are equal in accuracy on average over 2 tasks: a is ahead on 0 and behind on 0")
     assert "no number of seeds is expected to tell them apart" in text
 
 

@@ -139,7 +139,7 @@ def test_planted_faults_are_flagged_and_nothing_else(tmp_path: Path, capsys: pyt
     flagged = found(made)
     overall = {f for f in flagged if f[0] != "negative transfer" or not f[2]}
     assert overall == {
-        ("negative transfer", "worse", ""),
+        ("below baseline", "worse", ""),
         ("collapse", "flat", "toy/a2->b"),
         ("unstable", "shaky", "toy/a1->b"),
         ("inert term", "faint", "toy/a3->b"),
@@ -147,8 +147,9 @@ def test_planted_faults_are_flagged_and_nothing_else(tmp_path: Path, capsys: pyt
         *(("inert term", "asleep", f"toy/a{t}->b") for t in range(6)),
     }
     assert {f[1] for f in flagged if f[0] == "negative transfer"} == {"worse"}
-    text = next(f.text for f in made.sections.findings if (f.kind, f.task) == ("negative transfer", ""))
-    assert text.startswith("below source_only by 0.03") and "6 tasks" in text and "(p = " in text
+    text = next(f.text for f in made.sections.findings if f.kind == "below baseline")
+    assert text.startswith("below source_only by 0.03") and "6 tasks, which no test over tasks confirms" in text
+    assert "; seeds alone show it for these very tasks (p = " in text
     texts = {f.label: f.text for f in made.sections.findings}
     assert texts["faint"] == "the loss term 'align' has too little"
     assert texts["sure"] == "with 3 of 5 seeds the discriminator never erred"
@@ -200,7 +201,7 @@ def test_a_mean_below_the_baseline_is_flagged_although_no_test_calls_it() -> Non
     cells["m2", "t0"] = replace(hurt, values=hurt.values - 0.3)
     found = findings([], cells, higher=True, share=True)
     assert [(f.kind, f.label, f.task) for f in found] == [("below baseline", "m2", "")]
-    assert found[0].text == "below b0 by 0.050 on average over 6 tasks, which no test confirms"
+    assert found[0].text == "below b0 by 0.050 on average over 6 tasks, which no test over tasks confirms"
 
 
 def test_below_the_baseline_needs_a_point_and_six_tasks_and_is_not_said_twice() -> None:
@@ -210,6 +211,18 @@ def test_below_the_baseline_needs_a_point_and_six_tasks_and_is_not_said_twice() 
     assert not findings([], {k: c for k, c in shifted(flat, "m1", -0.2).items() if k[1] != "t0"}, True, True)
     worse = findings([], made_up(0, 12, 5, worse=0.1), higher=True, share=True)
     assert {f.kind for f in worse if f.label == "m1"} == {"negative transfer"}
+
+
+def test_tasks_decide_where_there_are_enough_of_them() -> None:
+    """A method that loses much on two of twelve tasks and wins little on ten is not worse in general, says no test."""
+    flat = {k: replace(c, values=np.array([0.7, 0.701, 0.699])) for k, c in made_up(0, 12, 3).items()}
+    for t in range(12):
+        cell, by = flat["m1", f"t{t}"], -0.2 if t < 2 else 0.002
+        flat["m1", f"t{t}"] = replace(cell, values=cell.values + np.array([by - 1e-4, by, by + 1e-4]))
+    found = [(f.kind, f.task) for f in findings([], flat, True, True) if f.label == "m1"]
+    assert found == [("below baseline", ""), ("negative transfer", "t0"), ("negative transfer", "t1")]
+    four = [f for f in findings([], made_up(1, 4, 5, worse=0.1), True, True) if f.label == "m1" and not f.task]
+    assert [f.kind for f in four] == ["below baseline"] and "seeds alone show it" in four[0].text
 
 
 def test_one_task_is_accused_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -127,6 +128,39 @@ def test_diff_shows_what_moved_and_what_is_sure(tmp_path: Path) -> None:
     assert lines[0] == "1 of 3 cells moved (accuracy (%))"
     assert lines[1].startswith(f"moved on {TASKS[0]}: 51.00 -> 61.03, +10.03 (p = ") and lines[1].endswith("sure)")
     assert told(one, one) == ["0 of 5 cells moved (accuracy (%))"]
+
+
+def test_diff_of_unlike_protocols_says_so_first(tmp_path: Path) -> None:
+    for name, recipe, seeds, hold in (("old", "digits", 2, 0.0), ("new", "frozen", 3, 0.1)):
+        writer = Writer(tmp_path / name)
+        for seed in range(seeds):
+            write_run(writer, "m", TASKS[0], seed, scores=[{"v": 1.0}], target=accuracies(0.7 + hold + seed / 100))
+            write_run(writer, "other", TASKS[0], seed, scores=[{"v": 1.0}], target=accuracies(0.6))
+        rewrite(tmp_path / name, recipe, hold)
+    one, two = load_report(tmp_path / "old", "last"), load_report(tmp_path / "new", "v")
+    lines = told(one, two)
+    assert lines[0] == "unlike protocols: the rule of selection was last, now v"
+    assert set(lines[1:6]) == {
+        "unlike protocols: recipe was digits, now frozen (2 of 2 cells)",
+        "unlike protocols: training.lr was 0.1, now 0.2 (2 of 2 cells)",
+        "unlike protocols: splits.source_holdout was nothing, now 0.1 (2 of 2 cells)",
+        "unlike protocols: hyper-parameters.weight was 1.0, now 1.1 (2 of 2 cells)",
+        "unlike protocols: number of seeds was 2, now 3 (2 of 2 cells)",
+    }
+    assert "need not come from a change of the code" in lines[6] and lines[7] == "1 of 2 cells moved (accuracy (%))"
+    fill(tmp_path / "far", {"m": 0.7}, TASKS[1:2])
+    assert told(one, load_report(tmp_path / "far", "last"))[0].startswith("no method and task has a number in both")
+
+
+def rewrite(folder: Path, recipe: str, hold: float) -> None:
+    """Give the records of a folder a protocol."""
+    (shard,) = (folder / "records").glob("*.jsonl")
+    found = [json.loads(line) for line in shard.read_text().splitlines()]
+    for record in found:
+        lr = {"digits": 0.1, "frozen": 0.2}[recipe]
+        protocol = {"recipe": {"name": recipe, "lr": lr}, "source_holdout": hold}
+        record["spec"] |= {"protocol": protocol, "hparams": {"weight": 1.0 + hold}}
+    shard.write_text("".join(json.dumps(r, separators=(",", ":")) + "\n" for r in found))
 
 
 def test_diff_of_single_seeds_claims_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 
@@ -147,20 +148,38 @@ def test_bootstrap_covers_and_shrinks() -> None:
     rng = np.random.default_rng(1)
     hits, widths = 0, []
     for _ in range(200):
-        low, high = bootstrap_interval(list(rng.normal(0, 1, (40, 3))), draws=400)
+        low, high = bootstrap_interval(list(rng.normal(0, 1, (40, 3))))
         hits += low <= 0 <= high
         widths.append(high - low)
-    assert 0.9 <= hits / 200 <= 0.98
+    # these tasks differ through their seeds alone, which the interval then counts twice: 98.9 % of a normal law
+    assert hits / 200 >= 0.95
     assert np.mean(widths) == pytest.approx(2 * 1.96 * math.sqrt((1 / 3) * (1 + 2 / 3) / 40), rel=0.12)
 
 
-def test_bootstrap_is_seeded_ragged_and_exact_for_one_number() -> None:
+def test_bootstrap_ends_are_those_of_all_samples() -> None:
+    """Four tasks of one run: all 256 samples by hand."""
+    groups = [np.array([v]) for v in (0.5, 0.55, 0.7, 0.9)]
+    means = np.sort([np.mean(s) for s in itertools.product((0.5, 0.55, 0.7, 0.9), repeat=4)])
+    want = means[math.ceil(0.025 * 256) - 1], means[math.ceil(0.975 * 256) - 1]
+    assert bootstrap_interval(groups) == pytest.approx(want, abs=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (4, 3), (12, 5)])
+def test_bootstrap_ends_are_the_limit_of_many_draws(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(2)
+    groups = list(rng.normal(0.6, 0.02, shape) + rng.normal(0, 0.1, (shape[0], 1)))
+    assert bootstrap_interval(groups) == pytest.approx(bootstrap_interval(groups, draws=50_000), abs=2e-3)
+
+
+def test_bootstrap_does_not_depend_on_chance_and_is_exact_for_one_number() -> None:
     groups = [np.array([0.1, 0.2, 0.3]), np.array([0.9])]
-    assert bootstrap_interval(groups) == bootstrap_interval(groups)
-    assert bootstrap_interval(groups) != bootstrap_interval(groups, seed=1)
+    assert bootstrap_interval(groups) == bootstrap_interval(groups, seed=1) == bootstrap_interval(groups[::-1])
+    assert bootstrap_interval(groups, draws=100) == bootstrap_interval(groups, draws=100)
     low, high = bootstrap_interval(groups)
-    assert 0.1 <= low < high <= 0.9 + 1e-12
+    assert 0.1 <= low < high <= 0.9
     assert bootstrap_interval([np.array([0.5])]) == (0.5, 0.5)
+    large = bootstrap_interval([1e6 * g for g in groups])
+    assert large == pytest.approx((1e6 * low, 1e6 * high), rel=1e-12)
 
 
 def test_mean_ranks_average_ties_and_leave_out_the_incomplete() -> None:

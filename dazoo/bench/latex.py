@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dazoo.bench.compare import compare
-from dazoo.bench.significance import holm
+from dazoo.bench.significance import LEVEL, holm, signed_ranks
 from dazoo.data.registry import split_name
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from dazoo.bench.select import Cell
     from dazoo.bench.table import Row
 
-LEVEL = 0.05
 WIDE = 7
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -107,7 +106,8 @@ def _worse(made: Report, rows: list[Row]) -> dict[str, bool]:
     rest = [r for r in rows[1:] if not math.isnan(r.mean)]
     board = made.board
     found = [compare(board.cells, rows[0].label, r.label, board.higher_is_better, made.percent) for r in rest]
-    p = holm([c.wilcoxon_p for c in found])
+    # the best mean may belong to a method that loses on most tasks
+    p = holm([c.wilcoxon_p if signed_ranks(c.differences) > 0 else 1.0 for c in found])
     return {r.label: bool(v < LEVEL) for r, v in zip(rest, p)}
 
 

@@ -254,7 +254,8 @@ def facts(made: Report) -> list[str]:
     seeds = sorted({len(c.values) for c in board.cells.values() if len(c.values)})
     shown = "no" if not seeds else str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     known = any(not math.isnan(r.low) for r in board.rows)
-    interval = "95 % bootstrap interval over tasks and seeds; " if known else ""
+    drawn = "tasks and seeds" if len(board.tasks) > 1 else "the seeds of this one task, not over tasks"
+    interval = f"95 % bootstrap interval over {drawn}; " if known else ""
     found = [
         f"{len(board.tasks)} tasks, {len(board.rows)} methods, {shown} seed{'' if seeds == [1] else 's'} per task, "
         f"{len(runs)} runs.",

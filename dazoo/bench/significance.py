@@ -16,6 +16,9 @@ DRAWS = 20_000
 SEED = 20060101
 SMALL = 13
 """Up to so many differences with ties or zeros, p values come from all signs; beyond, from the normal approximation."""
+LEVEL = 0.05
+ENOUGH = 6
+"""Fewest tasks with which a two-sided signed-rank test can fall below ``LEVEL``: ``2 / 2^6 < 0.05 < 2 / 2^5``."""
 PRIOR = 0.5
 """Weight of the one pseudo-observation of the Bayesian test, in observations."""
 
@@ -42,6 +45,13 @@ def wilcoxon(differences: np.ndarray) -> tuple[float, float]:
         return _by_all_signs(np.asarray(differences, dtype=float))
     found = signed_rank(differences, zero_method="zsplit")
     return float(found.statistic), float(found.pvalue)
+
+
+def signed_ranks(differences: np.ndarray) -> float:
+    """``R+ - R-``: above zero where the differences (n,) lean to the positive side."""
+    from scipy.stats import rankdata
+
+    return float((np.sign(differences) * rankdata(np.abs(differences))).sum())
 
 
 def _by_all_signs(differences: np.ndarray) -> tuple[float, float]:
