@@ -7,7 +7,7 @@ export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 JOBS ?= 2
 
-.PHONY: demo test lint docs check bench report clean
+.PHONY: demo test cover lint docs check bench report clean
 
 $(VENV)/.base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -31,8 +31,11 @@ lint: $(VENV)/.test
 	$(BIN)/mypy dazoo
 
 test: lint
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations=15 --cov --cov-report=term-missing:skip-covered
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations=15
 	$(BIN)/python -m tests.parity
+
+cover: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term-missing:skip-covered
 
 docs: $(VENV)/.base
 	@$(BIN)/pip install -q -e '.[docs]'
