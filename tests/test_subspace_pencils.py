@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -111,11 +113,11 @@ def test_mida_solves_its_eigenproblem(gamma):
     seen = toy(14, 10, d=6)
     xs, xt, ys = arrays(seen)
     x, n = np.concatenate([xs, xt]), 24
-    k, h = x @ x.T, centring(24)
+    k, h = x @ x.T, centring(n)
     domain = np.r_[np.zeros(14), np.ones(10)]
-    kd = (domain[:, None] == domain).astype(float) / n
+    kd = (domain[:, None] == domain).astype(float)
     ky = np.zeros((n, n))
-    ky[:14, :14] = (ys[:, None] == ys) / n
+    ky[:14, :14] = ys[:, None] == ys
     inner = k @ (0.4 * h + gamma * h @ ky @ h - h @ kd @ h) @ k
     w = np.linalg.eigh(inner)[1][:, ::-1][:, :3]
     mine = components_of_independence(seen.source.x, seen.target.x, one_hot(seen.source.y, 3), 0.4, gamma, 3)
@@ -131,6 +133,24 @@ def test_mida_without_variance_finds_directions_without_domain():
     both = np.concatenate([xs, xt]) @ w
     gap = np.abs(xs.mean(0) @ w - xt.mean(0) @ w) / both.std(0)
     assert gap.max() < 0.4 < np.abs(xs.mean(0) - xt.mean(0)).max() / np.concatenate([xs, xt]).std(0).max()
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+@pytest.mark.parametrize("augment", [False, True])
+def test_mida_closes_the_gap_of_the_domains_at_any_scale(augment, scale):
+    """At the defaults the domains' means agree in every component, and z is as large as x."""
+    seen = toy(60, 50, d=8)
+    xs, xt = (scale * part.x for part in (seen.source, seen.target))
+    xt = xt + 3 * scale
+    task = replace(seen, source=replace(seen.source, x=xs), target=replace(seen.target, x=xt))
+    aligned = create_method("mida", augment=augment).align(task, context())
+    zt = run_steps(aligned.target_steps, xt)
+    both = torch.cat([aligned.zs, zt])
+    gap = (aligned.zs.mean(0) - zt.mean(0)).norm() / both.var(0).sum().sqrt()
+    before = (xs.mean(0) - xt.mean(0)).norm() / torch.cat([xs, xt]).var(0).sum().sqrt()
+    assert gap < 0.1 * before
+    assert torch.allclose(both.var(0).sum(), torch.cat([xs, xt]).var(0).sum())
+    assert torch.allclose(run_steps(aligned.source_steps, xs), aligned.zs)
 
 
 def test_msda_layer_is_the_limit_of_explicit_dropping():

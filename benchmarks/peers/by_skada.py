@@ -188,7 +188,7 @@ def _class_reg(pair: Pair) -> dict[str, Any]:
 SKADA: tuple[Case, ...] = (
     Case("source_only", "source_only", skada(_plain)),
     Case("sa", "sa", skada(_sa), fixed(dim=20)),
-    Case("coral", "coral", skada(_coral), fixed(reg=1.0)),
+    Case("coral", "coral", skada(_coral), fixed(reg=1.0, align_means=False)),
     Case("tca", "tca", skada(_tca), fixed(dim=20, mu=1.0)),
     Case("tjm", "tjm", skada(_tjm), fixed(dim=20, lam=1.0, rounds=1), smallest=SLOW),
     Case("ot_linear", "ot_linear", skada(_linear), fixed(reg=1.0)),

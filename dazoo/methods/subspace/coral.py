@@ -3,10 +3,11 @@
 The source is whitened with its own covariance and coloured with the target's:
 
     C_s = cov(X_s) + reg I,   C_t = cov(X_t) + reg I        (d, d)
-    z_s = x_s C_s^(-1/2) C_t^(1/2),      z_t = x_t
+    z_s = (x_s - mean_s) C_s^(-1/2) C_t^(1/2) + mean_t,      z_t = x_t
 
-Source: https://arxiv.org/abs/1511.05547. Deviations: none; features are expected to be centred per domain, as in the
-paper. ``align_means=True`` maps (x_s - mean_s) C_s^(-1/2) C_t^(1/2) + mean_t instead.
+Source: https://arxiv.org/abs/1511.05547. Deviations: the paper standardises each domain beforehand, which leaves no means
+to align; ``align_means=False`` is its x_s C_s^(-1/2) C_t^(1/2), which on features that are not centred turns the
+source's mean away from the target's.
 
 Evidence: tests/test_subspace.py::test_coral_gives_the_source_the_targets_covariance,
 test_coral_equals_scipy_matrix_roots, test_surf_averages.
@@ -37,11 +38,13 @@ class Coral(FeatureMap):
         2016,
         "https://arxiv.org/abs/1511.05547",
         "AAAI",
+        "aligns the means too, which the paper's standardised features share; moments depend on class proportions, so it "
+        "loses where these differ",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
     reg: float = hp(1.0, 1e-4, 1e2, log=True, help="added to the diagonal of both covariances")
-    align_means: bool = hp(False, help="also move the source's mean onto the target's")
+    align_means: bool = hp(True, help="also move the source's mean onto the target's; False is the paper's map")
 
     def align(self, seen: Seen, ctx: Context) -> Aligned:
         """Whiten and colour."""

@@ -1,7 +1,7 @@
 """EasyTL: easy transfer learning. Wang, Chen, Yu, Huang and Yang, ICME 2019.
 
-The source is aligned by CORAL; then a linear programme assigns the target samples to the class centres h_c of the
-source so that no class stays empty:
+The source is aligned by CORAL, its mean included; then a linear programme assigns the target samples to the class
+centres h_c of the source so that no class stays empty:
 
     min_M  sum_cj D_cj M_cj,    D_cj = ||x_t,j - h_c||      (C, n_t)
     over   0 <= M <= 1,   sum_c M_cj = 1 for every sample,   sum_j M_cj >= 1 for every class
@@ -50,7 +50,10 @@ class Easytl(ShallowMethod):
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Align, find the centres, solve the programme."""
         xs, xt = pair(seen)
-        steps: tuple[Step, ...] = (Affine(coral_map(seen, ctx, 1.0)),) if self.align == "coral" else ()
+        steps: tuple[Step, ...] = ()
+        if self.align == "coral":
+            a = coral_map(seen, ctx, 1.0)
+            steps = (Affine(a, xt.mean(0) - xs.mean(0) @ a),)
         z, y = labelled(seen, run_steps(steps, xs), lambda x: run_steps((), x))
         shares = one_hot(y, seen.n_classes)
         counts = shares.sum(0)
