@@ -21,10 +21,10 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Lists the tests that skip because something is not on this machine in the file that DAZOO_LIST_SKIPPED names,
     one per line: ``.ci/run`` runs them, and no others, a second time where the data is."""
     target = os.environ.get("DAZOO_LIST_SKIPPED")
-    if target and report.skipped and "PYTEST_XDIST_WORKER" not in os.environ and isinstance(report.longrepr, tuple):
-        if ABSENT.search(report.longrepr[2]):
-            with open(target, "a", encoding="utf-8") as file:
-                file.write(report.nodeid + "\n")
+    why = report.longrepr[2] if report.skipped and isinstance(report.longrepr, tuple) else ""
+    if target and ABSENT.search(why) and "PYTEST_XDIST_WORKER" not in os.environ:
+        with open(target, "a", encoding="utf-8") as file:
+            file.write(report.nodeid + "\n")
 
 
 ABSENT = re.compile(r"real data|published numbers|is not on this machine")
