@@ -16,7 +16,7 @@ from dazoo.bench.keep import kept_keys
 from dazoo.bench.kept import Kept, KeptEvidence
 from dazoo.bench.plan import Protocol, RunSpec
 from dazoo.bench.run import Place, Runner
-from dazoo.bench.select import UNREADABLE, unreadable
+from dazoo.bench.shape import fault
 from dazoo.bench.store import FOLDER, SCORES, Damage, Writer, records
 from dazoo.core.errors import DazooError, UnknownName, nearest
 from dazoo.validators.base import VALIDATORS, Candidate, score_all
@@ -94,13 +94,11 @@ def prepare(
     kept = kept_keys(folder)
     found = {}
     for record in records(folder, job.damage):
-        if record["status"] == "ok" and record.get("checkpoints"):
-            try:
-                found[record["key"]] = _slim(record)
-                _order(record)
-            except UNREADABLE as error:
-                found.pop(record["key"], None)
-                job.damage.places.append(f"the record of run {record['key']} {unreadable(error)}")
+        problem = fault(record)
+        if problem:
+            job.damage.places.append(f"the record of run {record['key']} {problem}")
+        elif record["status"] == "ok" and record.get("checkpoints"):
+            found[record["key"]] = _slim(record)
     job.total = len(found)
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for record in sorted(found.values(), key=_order):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from dazoo.bench.metrics import HIGHER_IS_BETTER
+from dazoo.bench.shape import fault
 from dazoo.bench.store import Damage, records
 from dazoo.bench.suite import LAST, ORACLE_RULE
 
@@ -93,6 +94,10 @@ def read_runs(folder: str | Path, look: Callable[[Mapping[str, Any]], None] | No
     best: dict[str, Run] = {}
     names: dict[tuple[str, ...], tuple[str, ...]] = {}
     for record in records(folder, out.damage):
+        problem = fault(record)
+        if problem:
+            out.damage.places.append(f"the record of run {record.get('key')} {problem}")
+            continue
         try:
             run = _run(record, names)
             old = best.get(run.key)
@@ -151,7 +156,8 @@ def _run(record: dict[str, Any], names: dict[tuple[str, ...], tuple[str, ...]]) 
 
 def idle_terms(record: dict[str, Any]) -> tuple[str, ...]:
     """Loss terms of a record that were zero all the time."""
-    return tuple(sorted(name for name, curve in (record.get("curves") or {}).items() if _idle(curve)))
+    curves = record.get("curves")
+    return tuple(sorted(n for n, c in curves.items() if _idle(c))) if isinstance(curves, dict) else ()
 
 
 def engine_flags(record: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
@@ -160,9 +166,10 @@ def engine_flags(record: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
     return tuple((f["kind"], f["subject"], f["text"]) for f in noted)
 
 
-def _idle(curve: list[Any]) -> bool:
-    """Whether a loss term was exactly zero at every step that was logged, of at least five."""
-    return len(curve) >= 5 and not any(value for _, value in curve)
+def _idle(curve: Any) -> bool:
+    """Whether a loss term was exactly zero at every step that was logged, of at least five; a damaged curve is not."""
+    pairs = isinstance(curve, list) and all(isinstance(at, (list, tuple)) and len(at) == 2 for at in curve)
+    return pairs and len(curve) >= 5 and not any(value for _, value in curve)
 
 
 def _table(points: list[dict[str, Any]], part: str, names: tuple[str, ...]) -> np.ndarray:

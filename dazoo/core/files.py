@@ -1,0 +1,66 @@
+"""Files that are whole or not there: written beside their place, flushed to disk, then moved.
+
+New files get the permissions that the user's ``umask`` leaves (``umask 002`` shares caches, models and results with a
+group), not those of a private temporary file.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+
+def beside(path: Path) -> Path:
+    """A new empty file in the folder of ``path`` (made where it is missing), with the permissions of the ``umask``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = path.parent / f"{path.name[:100]}.{os.getpid():x}-{secrets.token_hex(4)}.tmp"
+    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    return name
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary file to write to; it takes the place of ``path`` at the end, or is removed where writing failed.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full; ``path`` is as it was.
+    """
+    path = Path(path)
+    temporary = beside(path)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[IO[bytes]]:
+    """``replacing`` as an open binary file."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        yield file
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Put a whole text file in place, in UTF-8; what has no code there (half of a pair of surrogates) becomes ``?``."""
+    with opened(path) as file:
+        file.write(text.encode("utf-8", "replace"))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder last, where the system allows it."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
