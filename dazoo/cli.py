@@ -293,6 +293,12 @@ def main() -> None:
     except DazooError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a full disk, a folder without permission, a file where a folder should be
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -94,7 +94,9 @@ def prepare(
             raise DazooError(f"no method matches {name!r}; dazoo list methods shows them all")
     chosen = whole.narrow(names, tasks, seeds, added=sources)
     plan = make_plan(chosen, data_root, sources)
-    folder = Path(out) if out is not None else Path("results") / (whole.name or "suite")
+    folder = Path(out) if out is not None else Path("results") / whole.name
+    if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
+        raise DazooError(f"{folder} is a file or a broken link, and no folder for results; name another with --out")
     known, damage = stored(folder)
     done = [k for k, status in known.items() if status == "ok" or not retry_failed]
     missing = plan.missing(done)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -33,15 +32,18 @@ class Kept:
             self._file = np.load(self.path, allow_pickle=False)
             self._meta: dict[str, Any] = json.loads(self._file["meta"].tobytes())
             if self._meta["format"] != FORMAT or self._meta["key"] != key:
-                raise DazooError(f"{self.path} is of another run or format")
+                raise DazooError(f"{self.path} is of another run or format; delete it")
+            self.what = str(self._meta["what"])
+            self.steps: list[int] = list(self._meta["steps"])
+            self.fractions: list[float] = list(self._meta["fractions"])
+            self.n_classes = int(self._meta["n_classes"])
+            self._exponents = {str(k): int(v) for k, v in self._meta["exponents"].items()}
         except FileNotFoundError:
             raise DazooError(f"the outputs of run {key} were not kept") from None
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise DazooError(f"{self.path} is damaged ({error}); delete it") from error
-        self.what: str = self._meta["what"]
-        self.steps: list[int] = self._meta["steps"]
-        self.fractions: list[float] = self._meta["fractions"]
-        self.n_classes: int = self._meta["n_classes"]
+        except DazooError:
+            raise
+        except Exception as error:  # numpy, zipfile and zlib raise many kinds on a damaged file
+            raise self._damaged(error) from error
         self._names = set(self._file.files)
 
     def __len__(self) -> int:
@@ -64,7 +66,7 @@ class Kept:
         name = f"{part}.labels"
         if name not in self._names:
             return None
-        values = self._file[name]
+        values = self._read(name)
         return torch.from_numpy(values.astype(np.int64) if np.issubdtype(values.dtype, np.integer) else values)
 
     def model(self, index: int) -> Predictor | None:
@@ -72,14 +74,24 @@ class Kept:
         name = f"{index}.model"
         if name not in self._names:
             return None
-        model: Predictor = portable.parse(self._file[name].tobytes())
+        model: Predictor = portable.parse(self._read(name).tobytes())
         return model
 
     def _array(self, name: str) -> Tensor | None:
         if name not in self._names:
             return None
-        values = np.ldexp(self._file[name].astype(np.float64), self._meta["exponents"].get(name, 0))
+        values = np.ldexp(self._read(name).astype(np.float64), self._exponents.get(name, 0))
         return torch.from_numpy(values)
+
+    def _read(self, name: str) -> np.ndarray:
+        try:
+            values: np.ndarray = self._file[name]
+            return values
+        except Exception as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> DazooError:
+        return DazooError(f"{self.path} is damaged ({type(error).__name__}: {error}); delete it")
 
     def close(self) -> None:
         self._file.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dazoo.bench.represent import feature_map
-from dazoo.bench.suite import LAST, ORACLE_RULE, Entry, Suite
+from dazoo.bench.suite import LAST, MOST_RUNS, ORACLE_RULE, Entry, Suite
 from dazoo.bench.suite import entry as make_entry
 from dazoo.bench.trials import settings
 from dazoo.bench.yamlfile import Where
@@ -150,6 +150,12 @@ def make_plan(suite: Suite, root: str | Path | None = None, sources: dict[str, s
     dataset = DATASETS.get(suite.dataset.name)
     plan = Plan(suite)
     methods = list(_methods(suite))
+    most = len(tasks) * len(methods) * len(suite.seeds) * suite.trials * max(1, len(suite.recipes))
+    if most > MOST_RUNS:
+        raise suite.origin.error(
+            ("seeds",),
+            f"the suite asks for {most:,} runs; no more than {MOST_RUNS:,} are planned: split it into several",
+        )
     tried: dict[str, list[dict[str, Any]]] = {}
     for where, entry, cls in methods:
         tried[entry.label or cls.name] = _trials(suite, where, entry, cls)

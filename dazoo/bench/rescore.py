@@ -17,7 +17,7 @@ from dazoo.bench.kept import Kept, KeptEvidence
 from dazoo.bench.plan import Protocol, RunSpec
 from dazoo.bench.run import Place, Runner
 from dazoo.bench.shape import fault
-from dazoo.bench.store import FOLDER, SCORES, Damage, Writer, records
+from dazoo.bench.store import FOLDER, SCORES, Damage, NotStored, Writer, records
 from dazoo.core.errors import DazooError, UnknownName, nearest
 from dazoo.validators.base import VALIDATORS, Candidate, score_all
 
@@ -183,8 +183,11 @@ def _try(call: Callable[[], Iterable[str]], where: str, problems: dict[str, None
     """A run that cannot be scored (its data or its method are gone) leaves the others alone."""
     try:
         problems |= dict.fromkeys(call())
-    except (DazooError, OSError, RuntimeError, ValueError) as error:
-        problems[f"{where}: {error}"] = None
+    except NotStored:
+        raise
+    except Exception as error:  # a method that changed since, a damaged file: whatever it is, the others go on
+        told = str(error) if isinstance(error, DazooError) else f"{type(error).__name__}: {error}"
+        problems[f"{where}: {told}"] = None
 
 
 def _score_run(job: Job, record: dict[str, Any], names: Sequence[str], writer: Writer) -> list[str]:

@@ -16,7 +16,7 @@ def size_of(text: str | int) -> int:
     Raises:
         DazooError: no such size.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B?)\s*", str(text), re.IGNORECASE)
+    found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([KMGT]?B?)\s*", str(text), re.IGNORECASE)
     unit = found[2].upper() if found else ""
     unit += "B" if unit and not unit.endswith("B") else ""
     if found is None or unit not in UNITS:

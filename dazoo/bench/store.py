@@ -40,6 +40,10 @@ TAIL_BYTES = 19
 SYNC = 0.1
 
 
+class NotStored(DazooError):
+    """A record that could not be written; nothing that follows could be written either."""
+
+
 class Writer:
     """Appends records to a shard of its own, opened with the first record."""
 
@@ -52,7 +56,7 @@ class Writer:
         """Write one record; NaN and infinite numbers become null.
 
         Raises:
-            DazooError: it cannot be written, or flushed; nothing of it stays in the shard.
+            NotStored: it cannot be written, or flushed; nothing of it stays in the shard.
         """
         record = {"format": FORMAT, "key": key, "status": status, **clean(body)}
         record.pop("crc", None)
@@ -66,11 +70,12 @@ class Writer:
                 with suppress(OSError):  # a cut line would also spoil the next one
                     os.ftruncate(handle, start)
                 self.close()
-                raise DazooError(_unwritten(self.folder, "No space left on device"))
+                raise NotStored(_unwritten(self.folder, "No space left on device"))
             if time.monotonic() - self._synced > SYNC:
                 self.sync()
         except OSError as error:
-            raise DazooError(_unwritten(self.folder, error.strerror or str(error))) from error
+            self.close()
+            raise NotStored(_unwritten(self.folder, error.strerror or str(error))) from error
 
     def _open(self) -> int:
         if self._handle is None:
@@ -185,6 +190,7 @@ def records(folder: str | Path, damage: Damage | None = None) -> Iterator[dict[s
         if not _usable(key, line, damage):
             continue
         record = json.loads(line) if whole(line) else clean(json.loads(line))
+        record.pop("crc", None)
         if key in later and record["status"] == "ok":
             _join(record, later[key])
         yield record

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from dazoo.bench.size import BUDGET, size_of
 from dazoo.bench.yamlfile import Origin, Where, read_yaml
@@ -15,6 +16,9 @@ from dazoo.core.errors import DazooError, nearest
 
 LAST, ORACLE_RULE = "last", "oracle"
 RESERVED = ("name", "as", "solver")
+MOST_SEEDS, MOST_TRIALS, MOST_CHECKPOINTS, MOST_RUNS = 10_000, 10_000, 10_000, 1_000_000
+"""What a suite may ask for at most; more is a slip of the finger, and would fill the memory before the first run."""
+DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
 
 def entry(
@@ -41,6 +45,8 @@ def _seed_list(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 1:
             raise ValueError("at least one seed is needed")
+        if value > MOST_SEEDS:
+            raise ValueError(f"a suite has at most {MOST_SEEDS} seeds")
         return list(range(value))
     return value
 
@@ -55,6 +61,27 @@ def _size(value: Any) -> Any:
     return value
 
 
+def _folder_name(name: str) -> str:
+    """A name that makes a folder below ``results/`` on every system, and nothing else."""
+    bad = [ch for ch in name if ch in '/\\:*?"<>|' or not ch.isprintable()]
+    if bad:
+        raise ValueError(f"a suite's name is that of its result folder and cannot hold {bad[0]!r}; choose another name")
+    if not name or name != name.strip() or name[0] == "." or name[-1] == "." or DEVICES.fullmatch(name):
+        raise ValueError(
+            "a suite's name is that of its result folder: it is not empty, does not begin or end with a dot or a "
+            "space and is no name of a device; choose another name"
+        )
+    if len(name.encode()) > 100:
+        raise ValueError("a suite's name is that of its result folder and has at most 100 bytes; choose a shorter one")
+    return name
+
+
+def _one_line(label: str) -> str:
+    if not label.strip() or len(label) > 200 or not label.isprintable():
+        raise ValueError("a label is one line of at most 200 visible characters")
+    return label
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -67,15 +94,16 @@ class Entry(_Frozen):
     """
 
     name: str
-    label: str | None = Field(None, alias="as")
+    label: Annotated[str, AfterValidator(_one_line)] | None = Field(None, alias="as")
     solver: Literal["shallow"] | None = None
     options: dict[str, Any] = {}
 
 
 Named = Annotated[Entry, BeforeValidator(_entry)]
-Seed = Annotated[int, Field(ge=0, strict=True)]
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
-Count = Annotated[int, Field(ge=1, strict=True)]
+Count = Annotated[int, Field(ge=1, lt=2**31, strict=True)]
+Folder = Annotated[str, AfterValidator(_folder_name)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
@@ -112,18 +140,18 @@ class Suite(_Frozen):
         keep: disk space for outputs of checkpoints in the result folder, e.g. 200MB; 0 keeps none. Changes no result.
     """
 
-    name: str = ""
+    name: Folder = "suite"
     description: str = ""
     dataset: Named
     tasks: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_listed)] = ("*->*",)
     transform: Names = ()
     backbone: str = "none"
     frozen: bool = False
-    image_size: Annotated[int, Field(ge=8, strict=True)] | None = None
+    image_size: Annotated[int, Field(ge=8, le=4096, strict=True)] | None = None
     represent: Named | None = None
     methods: Annotated[tuple[Named, ...], Field(min_length=1), BeforeValidator(_listed)]
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1), BeforeValidator(_seed_list)] = (0,)
-    trials: Count = 1
+    trials: Annotated[Count, Field(le=MOST_TRIALS)] = 1
     sampler: Literal["random", "quasi_random"] = "random"
     recipe: Named | None = None
     recipes: Annotated[tuple[Named, ...], BeforeValidator(_listed)] = ()
@@ -132,7 +160,7 @@ class Suite(_Frozen):
     few_labels: Count = 3
     source_holdout: Share = 0.2
     target_holdout: Share = 0.0
-    checkpoints: Count = 5
+    checkpoints: Annotated[Count, Field(le=MOST_CHECKPOINTS)] = 5
     validators: Names = ("source_validation", "entropy", "info_max")
     select_by: str = "info_max"
     keep: Annotated[str, BeforeValidator(_size)] = BUDGET
@@ -205,8 +233,8 @@ class Suite(_Frozen):
         if tasks is not None:
             change["tasks"] = (tasks,)
         if seeds is not None:
-            if seeds < 1:
-                raise DazooError(f"at least one seed is needed, not {seeds}")
+            if not 1 <= seeds <= MOST_SEEDS:
+                raise DazooError(f"a suite has between 1 and {MOST_SEEDS} seeds, not {seeds}")
             more = [s for s in range(seeds + len(self.seeds)) if s not in self.seeds]
             change["seeds"] = (*self.seeds, *more)[:seeds]
         made = self.model_copy(update=change)

@@ -11,6 +11,8 @@ import yaml
 from dazoo.core.errors import DazooError
 
 Where = tuple[str | int, ...]
+BYTES, PARTS, DEPTH = 4_000_000, 200_000, 60
+"""What no file for people exceeds: its size, its parts with every alias written out, and how deep they are nested."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,18 @@ def read_yaml(path: str | Path) -> tuple[Any, Origin]:
         raise DazooError(f"no such file: {path}")
     origin = Origin(str(path))
     try:
+        if path.stat().st_size > BYTES:
+            raise DazooError(f"{path} has {path.stat().st_size} bytes; no file of this kind is that large")
         loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
         node = loader.get_single_node()
         if node is None:
             return {}, origin
+        _measure(node, str(path), {}, 1)
         return _build(loader, node, (), origin), origin
+    except OSError as error:
+        raise DazooError(f"{path} cannot be read: {error.strerror or error}") from error
+    except RecursionError as error:
+        raise DazooError(f"{path}: nested too deeply; no more than {DEPTH} levels are read") from error
     except UnicodeDecodeError as error:
         raise DazooError(f"{path} is not a text file ({error})") from error
     except yaml.MarkedYAMLError as error:
@@ -58,6 +67,29 @@ def read_yaml(path: str | Path) -> tuple[Any, Origin]:
         raise DazooError(f"{path}{line}: not valid YAML: {error.problem or error.context}{hint}") from error
     except yaml.YAMLError as error:
         raise DazooError(f"{path}: not valid YAML: {error}") from error
+    except (ValueError, OverflowError) as error:  # a date or a number that Python cannot make
+        raise DazooError(f"{path}: a value cannot be read: {error}") from error
+
+
+def _measure(node: yaml.Node, file: str, known: dict[int, int], depth: int) -> int:
+    """Parts below a node with every alias and merge written out, counted without writing them out.
+
+    Raises:
+        DazooError: too many, too deep, or an alias that holds itself.
+    """
+    place = f"{file}, line {node.start_mark.line + 1}"
+    if depth > DEPTH:
+        raise DazooError(f"{place}: nested too deeply; no more than {DEPTH} levels are read")
+    if id(node) not in known:
+        known[id(node)] = -1
+        inner = node.value if isinstance(node, (yaml.SequenceNode, yaml.MappingNode)) else ()
+        parts = [part for item in inner for part in (item if isinstance(item, tuple) else (item,))]
+        known[id(node)] = 1 + sum(_measure(part, file, known, depth + 1) for part in parts)
+    if known[id(node)] < 0:
+        raise DazooError(f"{place}: an alias stands inside of what it names; write the value out")
+    if known[id(node)] > PARTS:
+        raise DazooError(f"{place}: the aliases below stand for more than {PARTS} parts; write out what is meant")
+    return known[id(node)]
 
 
 def _build(loader: yaml.SafeLoader, node: yaml.Node, where: Where, origin: Origin) -> Any:
