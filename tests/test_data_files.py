@@ -295,6 +295,22 @@ def test_a_stated_value_means_unlabelled_in_files(tmp_path: Path):
     assert chosen.change(setting="unsupervised").hidden().y.tolist() == [1.5, 3.5]
 
 
+def test_a_column_says_which_labels_are_seen(tmp_path: Path):
+    path = csv(tmp_path / "a.csv", frame().assign(label=list("nynyny"), shown=[0, 0, 0, 1, 0, 1]))
+    options = {"path": path, "few_column": "shown", "setting": "few_labels"}
+    task = load_task("table/2023->2024", **options)
+    assert task.few_rows.tolist() == [0, 2] and task.seen().few.y.tolist() == [1, 1] and task.hidden().y.tolist() == [0]
+    assert task.change(setting="unsupervised").hidden().y.tolist() == [0]
+    plain = load_task("table/2023->2024", path=path, drop=["shown"])
+    assert torch.equal(plain.target.x, task.target.x) and plain.few_rows is None
+    csv(tmp_path / "a.csv", frame().assign(label=list("nynyny"), shown=[0, 0, 0, 2, 0, 1]))
+    with pytest.raises(DazooError, match="'shown' must be 0 or 1"):
+        load_task("table/2023->2024", **options)
+    csv(tmp_path / "a.csv", frame().assign(label=["n", "y"] * 2 + [None, "y"], shown=[0, 0, 0, 0, 1, 0]))
+    with pytest.raises(DazooError, match="few must name rows that have a label"):
+        load_task("table/2023->2024", **options)
+
+
 def test_images_beside_class_folders_have_no_label(photos: Path):
     image(photos / "night" / "new.png", COLOURS["red"])
     task = load_task("folder/day->night", path=str(photos), image_size=8, setting="few_labels")

@@ -47,13 +47,15 @@ class Protocol:
     checkpoints: int
     validators: list[str]
     represent: dict[str, Any] | None = None
+    content: str | None = None
 
     @cached_property
     def plain(self) -> dict[str, Any]:
-        """All fields; one that suites rarely use is left out where it is not used, so that it changes no key."""
+        """All fields; those that suites rarely use are left out where they are not used, so that they change no key."""
         fields = asdict(self)
-        if self.represent is None:
-            del fields["represent"]
+        for rare in ("represent", "content"):
+            if fields[rare] is None:
+                del fields[rare]
         return fields
 
     @cached_property
@@ -144,7 +146,7 @@ def make_plan(suite: Suite, root: str | Path | None = None, sources: dict[str, s
     Raises:
         DazooError: an unknown name or value; the message names the line of the suite file.
     """
-    ways = _ways(suite)
+    ways = _ways(suite, root)
     protocol = ways[0].protocol
     tasks = _tasks(suite, protocol, root)
     dataset = DATASETS.get(suite.dataset.name)
@@ -204,12 +206,12 @@ class _Way:
         )
 
 
-def _ways(suite: Suite) -> list[_Way]:
+def _ways(suite: Suite, root: str | Path | None) -> list[_Way]:
     if not suite.recipes:
-        return [_Way("", suite, make_protocol(suite), alone=True)]
+        return [_Way("", suite, make_protocol(suite, root), alone=True)]
     single = [suite.under(i) for i in (*range(len(suite.recipes)), None)]
     names = [r.label or r.name for r in suite.recipes] + [""]
-    return [_Way(name, one, make_protocol(one)) for name, one in zip(names, single)]
+    return [_Way(name, one, make_protocol(one, root)) for name, one in zip(names, single)]
 
 
 def splits_by_seed(protocol: Protocol, setting: str) -> bool:
@@ -217,7 +219,7 @@ def splits_by_seed(protocol: Protocol, setting: str) -> bool:
     return setting in (FEW_LABELS, ORACLE) or protocol.source_holdout > 0 or protocol.target_holdout > 0
 
 
-def make_protocol(suite: Suite) -> Protocol:
+def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
     """The shared part, with every default filled in and every name checked."""
     dataset = _check(suite, ("dataset", "name"), lambda: DATASETS.get(suite.dataset.name), ("dataset",))
     for key in suite.dataset.options:
@@ -238,10 +240,12 @@ def make_protocol(suite: Suite) -> Protocol:
         _check(suite, ("backbone",), lambda: get_backbone(suite.backbone))
     if suite.frozen and suite.backbone == "none":
         raise suite.origin.error(("frozen",), "frozen features need a backbone; name one or drop 'frozen'")
+    # an option that says nothing determines nothing: it changes no key when a dataset learns it
+    options = {k: v for k, v in {**dataset.options, **suite.dataset.options}.items() if v is not None}
+    content = dataset.content
     return Protocol(
         dataset=dataset.name,
-        # an option that says nothing determines nothing: it changes no key when a dataset learns it
-        options={k: v for k, v in {**dataset.options, **suite.dataset.options}.items() if v is not None},
+        options=options,
         transform=list(suite.transform),
         backbone=suite.backbone,
         frozen=suite.frozen,
@@ -254,6 +258,7 @@ def make_protocol(suite: Suite) -> Protocol:
         checkpoints=suite.checkpoints,
         validators=_validators(suite),
         represent=_representation(suite),
+        content=None if content is None else _check(suite, ("dataset",), lambda: content(data_root(root), **options)),
     )
 
 

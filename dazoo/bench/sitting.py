@@ -17,6 +17,11 @@ from dazoo.engine.fit import Checkpoint, FitResult
 from dazoo.methods.base import Method
 from dazoo.validators.base import Evidence, score_all
 
+NOTHING_LEFT = (
+    "the method saw every target label, so that none is left to test on; label more, say which labels it may see, or "
+    "give a test part"
+)
+
 
 @dataclass
 class Sitting:
@@ -43,6 +48,7 @@ class Sitting:
         evidence = Evidence(point.predictor, self.seen)
         target = evaluate(self.task, point.predictor, (self.seen.target.x, evidence.target), strict=False)
         scores, problems = score_all(self.spec.protocol.validators, evidence)
+        problems += [] if target or self.seen.few is None else [NOTHING_LEFT]
         self.warnings.extend(p for p in problems if p not in self.warnings)
         note = {"step": point.step, "fraction": point.fraction, "scores": scores, "target": target}
         self.notes.append(note | {"predicted": predicted_classes(evidence)})
@@ -60,14 +66,19 @@ class Sitting:
         # losses are single precision: more digits would only fill the records
         curves = {name: [(step, float(f"{v:.7g}")) for step, v in curve] for name, curve in result.curves.items()}
         measured = {"curves": curves, "info": result.info}
-        return measured | {
-            "findings": noted(measured | {"checkpoints": self.notes}),
-            "warnings": [*result.warnings, *self.warnings, *problem],
-            "kept": kept,
-            "seconds": seconds,
-            "seconds_evaluation": self.looking,
-            "seconds_keeping": self.keeping,
-        }
+        shown = {} if self.seen.few is None else {"few": {"rows": len(self.seen.few), "drawn": self.task.draws}}
+        return (
+            measured
+            | shown
+            | {
+                "findings": noted(measured | {"checkpoints": self.notes}),
+                "warnings": [*result.warnings, *self.warnings, *problem],
+                "kept": kept,
+                "seconds": seconds,
+                "seconds_evaluation": self.looking,
+                "seconds_keeping": self.keeping,
+            }
+        )
 
 
 def predicted_classes(evidence: Evidence) -> dict[str, float] | None:

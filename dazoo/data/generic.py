@@ -8,6 +8,7 @@ have; ``union`` gives every domain all names.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,20 @@ def domain_names(names: Iterable[object], place: Path) -> tuple[str, ...]:
                 f"{place}: the domain name {text!r} holds one of {' '.join(_RESERVED)} or is empty; rename it"
             )
     return texts
+
+
+def content_of(root: Path | None, path: object = None, **options: object) -> str:
+    """Hash of the file that the option ``path`` means, or of the names and sizes of all files in that folder."""
+    place = locate(path, root, "")
+    digest = hashlib.sha256()
+    if place.is_dir():
+        for file in sorted(f for f in place.rglob("*") if f.is_file()):
+            digest.update(f"{file.relative_to(place).as_posix()}\0{file.stat().st_size}\n".encode())
+    else:
+        with place.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:32]
 
 
 def class_names(present: Mapping[str, Iterable[str] | None], domain: str, policy: str) -> tuple[str, ...]:

@@ -30,6 +30,8 @@ class Dataset:
         license: terms and origin, one line.
         targets: ``classes``, or ``values`` for regression; decides which methods a suite runs on it.
         pairs: the (source, target) pairs that wildcards expand to; None for all pairs of different domains.
+        content: ``content(root, **options)``, a hash of files that may change under their name, such as a user's own:
+            runs on the old content are no runs on the new. None where the name of a dataset says it all.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Dataset:
     license: str = ""
     targets: str = "classes"
     pairs: tuple[tuple[str, str], ...] | None = None
+    content: Callable[..., str] | None = None
 
     def domain_names(self, root: Path | None = None, **options: Any) -> tuple[str, ...]:
         """The names of the domains, looked up on disk where needed."""

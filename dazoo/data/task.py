@@ -206,6 +206,11 @@ class Task:
             return self.target.few
         return None if self.target.known is None else self.target.labelled
 
+    @property
+    def draws(self) -> bool:
+        """Whether the labelled target samples are drawn, and not those that somebody named."""
+        return self.setting is ORACLE or (self.setting is FEW_LABELS and self.few_rows is None)
+
     def seen(self) -> Seen:
         """What a method may look at in this setting."""
         x = torch.cat([s.x for s in self.sources]) if len(self.sources) > 1 else self.sources[0].x

@@ -15,7 +15,7 @@ import torch
 
 from dazoo.core.errors import DazooError
 from dazoo.data.domain import Domain
-from dazoo.data.generic import class_names, domain_names, locate
+from dazoo.data.generic import class_names, content_of, domain_names, locate
 from dazoo.data.images import SUFFIXES, decode
 from dazoo.data.registry import Dataset, register_dataset
 
@@ -86,5 +86,6 @@ register_dataset(
         description="your own images in folders <path>/<domain>/<class>/*.jpg",
         options={"path": None, "image_size": 224, "fit": "crop", "classes": "same"},
         license="yours",
+        content=content_of,
     )
 )

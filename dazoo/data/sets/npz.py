@@ -20,7 +20,7 @@ import torch
 
 from dazoo.core.errors import DazooError
 from dazoo.data.domain import Domain
-from dazoo.data.generic import class_names, coded, domain_names, locate
+from dazoo.data.generic import class_names, coded, content_of, domain_names, locate
 from dazoo.data.labels import Labels, are_classes, few_rows, need_all, read
 from dazoo.data.registry import Dataset, register_dataset
 
@@ -136,5 +136,6 @@ register_dataset(
         description="your own arrays in an .npz file: <domain>_x and <domain>_y, or x, y and domain",
         options={"path": None, "targets": "auto", "classes": "same", "unlabelled": None},
         license="yours",
+        content=content_of,
     )
 )

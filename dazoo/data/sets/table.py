@@ -21,8 +21,8 @@ import torch
 
 from dazoo.core.errors import DazooError, UnknownName, nearest
 from dazoo.data.domain import Domain
-from dazoo.data.generic import check_choice, class_names, coded, domain_names, locate
-from dazoo.data.labels import Labels, are_classes, read
+from dazoo.data.generic import check_choice, class_names, coded, content_of, domain_names, locate
+from dazoo.data.labels import Labels, are_classes, need_all, read
 from dazoo.data.registry import Dataset, register_dataset
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def load(
     targets: str = "auto",
     classes: str = "same",
     unlabelled: object = None,
+    few_column: str | None = None,
 ) -> Domain:
     """The rows of one domain as vectors (n, d) float64, in the order of the file and its columns.
 
@@ -65,6 +66,8 @@ def load(
         targets: ``auto`` (fractions make regression targets, all else classes), ``classes`` or ``values``.
         classes: ``same``, ``common`` or ``union``, see ``dazoo.data.generic``.
         unlabelled: a value, or a list of values, that means "no label" beside empty cells, e.g. -1.
+        few_column: a column of 0 and 1: which labels methods that learn from few target labels see; the other labels
+            are tested on. Without it, they see all labels of a domain that was labelled in part.
 
     Raises:
         UnknownName: a column does not exist.
@@ -75,6 +78,7 @@ def load(
     table = _read(place)
     which = _domains(table, domain_column, place)
     left_out = [label_column, *([drop] if isinstance(drop, str) else drop)]
+    left_out += [few_column] if few_column is not None and few_column not in left_out else []
     for column in left_out:
         _need(table, column, place)
     features = _features(table.drop(columns=[domain_column, *left_out]), text, place)
@@ -82,8 +86,9 @@ def load(
     as_classes = are_classes([y for y in labels.values() if y is not None], targets, f"{place}: the labels")
     present = {d: None if y is None else y.present for d, y in labels.items()}
     rows, fields = coded(labels[domain], class_names(present, domain, classes) if as_classes else None)
-    x = torch.from_numpy(features[which == domain])
-    return Domain(domain, x if rows is None else x[torch.from_numpy(rows)], **fields)
+    kept = np.flatnonzero(which == domain) if rows is None else np.flatnonzero(which == domain)[rows]
+    few = None if few_column is None else _few(table[few_column].iloc[kept], place)
+    return Domain(domain, torch.from_numpy(features[kept]), few=few, **fields)
 
 
 def _read(place: Path) -> pd.DataFrame:
@@ -128,6 +133,17 @@ def _labels(column: pd.Series, domain: str, place: Path, unlabelled: object) -> 
     return found if found.known.any() else None
 
 
+def _few(column: pd.Series, place: Path) -> torch.Tensor | None:
+    """The rows (k,) marked in a column of 0 and 1; None where none is."""
+    whose = f"{place}: the entries of {column.name!r}"
+    marks = read(column, whose)
+    need_all(marks.known, whose)
+    if not marks.present <= {"0", "1"}:
+        raise DazooError(f"{whose} must be 0 or 1, whether few-label methods see the label, not {marks.present}")
+    rows = np.flatnonzero(marks.names == "1")
+    return torch.from_numpy(rows) if len(rows) else None
+
+
 def _features(table: pd.DataFrame, text: str, place: Path) -> np.ndarray:
     import pandas as pd
 
@@ -169,7 +185,9 @@ register_dataset(
             "targets": "auto",
             "classes": "same",
             "unlabelled": None,
+            "few_column": None,
         },
         license="yours",
+        content=content_of,
     )
 )
