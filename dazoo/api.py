@@ -80,7 +80,7 @@ def fit(
     if task.setting not in cls.settings:
         task = task.change(setting=sorted(cls.settings, key=lambda s: s.value)[0])
     seen = task.seen()
-    default_recipe, default_backbone = _defaults(tuple(task.target.x.shape[1:]))
+    default_recipe, default_backbone = _defaults(tuple(task.target.x.shape[1:]), task.regression)
     chosen = recipe if isinstance(recipe, Recipe) else Recipe.named(recipe or default_recipe)
     both = issubclass(cls, GradientMethod) and issubclass(cls, ShallowMethod)
     options = Options(
@@ -161,10 +161,11 @@ def report(folder: str | Path) -> Path:
     return write(folder).folder / "leaderboard.html"
 
 
-def _defaults(shape: tuple[int, ...]) -> tuple[str, str]:
+def _defaults(shape: tuple[int, ...], regression: bool) -> tuple[str, str]:
+    """Recipe and backbone for samples of a shape."""
     if len(shape) == 3:
         return ("images", "tf_efficientnet_lite0") if min(shape[:2]) >= 64 else ("digits", "cnn")
-    return ("frozen", "none") if len(shape) == 1 else ("digits", "cnn1d")
+    return ("values" if regression else "frozen", "none") if len(shape) == 1 else ("digits", "cnn1d")
 
 
 def _device(name: str) -> str:

@@ -11,10 +11,11 @@ what takes less room, the same for all checkpoints of a run:
 - ``what = "model"``: ``i.model``, the fitted model with all its tensors in the precision it was trained in; features
   are recomputed from the data, and are those of the run (the same bits where machine and thread count are the same).
 
-Arrays are float16 times 2^e, ``e`` chosen per array so that nothing overflows: 11 significant bits, a relative error of
-at most 2^-11 = 0.05 % per number down to 2^-29 of the array's largest. Most validators recomputed from them are within
-0.01 % of the run's score and silhouettes near 0 within 0.003; ``iwcv`` and ``dev``, whose weights are exponentials of
-a domain classifier's margins, have been seen 17 % off where source and target were far apart.
+Scores of classes and features are float16 times 2^e, ``e`` chosen per array so that nothing overflows: 11 significant
+bits, a relative error of at most 2^-11 = 0.05 % per number down to 2^-29 of the array's largest. Most validators
+recomputed from them are within 0.01 % of the run's score and silhouettes near 0 within 0.003; ``iwcv`` and ``dev``,
+whose weights are exponentials of a domain classifier's margins, have been seen 17 % off where source and target were
+far apart. Values of a regression stay in double precision: what counts in them is small beside their offset.
 """
 
 from __future__ import annotations
@@ -182,10 +183,11 @@ class Keeper:
 def _choice(evidence: Evidence, predictor: Predictor, portable_model: bool) -> tuple[str, int]:
     """What takes less room, and its bytes per checkpoint."""
     target = evidence.target
-    width = target.scores.shape[1] + (0 if target.features is None else target.features.shape[1])
+    score = 2 if evidence.n_classes else 8
+    width = score * target.scores.shape[1] + 2 * (0 if target.features is None else target.features.shape[1])
     rows = len(target.scores) + sum(evidence.rows(p) for p in PARTS[1:])
-    features = 2 * rows * width
-    model = tensor_bytes(predictor) + 2 * target.scores.numel()
+    features = rows * width
+    model = tensor_bytes(predictor) + score * target.scores.numel()
     if not portable_model or model >= features:
         return "features", features
     return "model", model
@@ -210,7 +212,11 @@ def _pack(evidence: Evidence, what: str) -> tuple[dict[str, np.ndarray], dict[st
     exponents: dict[str, int] = {}
 
     def put(name: str, x: Tensor | None) -> None:
-        if x is not None:
+        if x is None:
+            return
+        if name.endswith(".scores") and evidence.n_classes == 0:
+            arrays[name] = x.detach().cpu().double().numpy()
+        else:
             arrays[name], exponents[name] = half(x)
 
     put("target.scores", evidence.target.scores)

@@ -84,10 +84,10 @@ class Labels:
         return torch.tensor([index[name] for name in self.names], dtype=torch.int64)
 
     def numbers(self) -> Tensor | None:
-        """Regression targets (n,) float32, NaN where missing; None where nothing is known."""
+        """Regression targets (n,) float64, NaN where missing; None where nothing is known."""
         if not self.known.any():
             return None
-        out = np.full(len(self), np.nan, dtype=np.float32)
+        out = np.full(len(self), np.nan)
         out[self.known] = self.values[self.known]
         return torch.from_numpy(out)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dazoo.core.types import Labeled, Seen
+from dazoo.engine.units import Units
 from dazoo.methods.base import Batch, GradientMethod
 from dazoo.nets.net import part_seed
 
@@ -78,7 +79,7 @@ class Preparer:
 
 class Feed:
     """The batches of one run. Source and target draw from generators of their own, so that what a method does with
-    one domain never changes what it sees of the other."""
+    one domain never changes what it sees of the other. Values arrive standardised by ``units``."""
 
     def __init__(
         self,
@@ -89,6 +90,7 @@ class Feed:
         seed: int,
         device: torch.device,
         cycle: str = "fresh",
+        units: Units | None = None,
     ):
         self.seen, self.method, self.prepare, self.device = seen, method, prepare, device
         self.few_only = seen.few is not None and not method.uses_source
@@ -107,7 +109,7 @@ class Feed:
             "t": _to(seen.target.x, device),
             "f": _to(seen.few.x if seen.few is not None else EMPTY, device),
         }
-        self.y = {"s": _labels(source, device), "f": _labels(seen.few, device)}
+        self.y = {"s": _labels(source, device, units), "f": _labels(seen.few, device, units)}
         self.ds = source.domain.to(device) if source is not None else EMPTY
 
     @property
@@ -181,7 +183,9 @@ def _to(x: Tensor, device: torch.device) -> Tensor:
     return x.to(device=device, dtype=x.dtype if x.dtype == torch.uint8 else torch.float32)
 
 
-def _labels(part: Labeled | None, device: torch.device) -> Tensor:
+def _labels(part: Labeled | None, device: torch.device, units: Units | None) -> Tensor:
     if part is None:
         return EMPTY
-    return part.y.to(device=device, dtype=torch.float32 if part.y.is_floating_point() else torch.int64)
+    if units is None:
+        return part.y.to(device=device, dtype=torch.int64)
+    return units.standardise(part.y).to(device=device, dtype=torch.float32)

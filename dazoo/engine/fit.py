@@ -20,10 +20,12 @@ from dazoo.core.setting import Setting
 from dazoo.core.types import Labeled, Predictor, Seen, Unlabeled
 from dazoo.engine.feed import Feed
 from dazoo.engine.heap import kept_heap
+from dazoo.engine.look import LazyLook
 from dazoo.engine.predictor import NetPredictor, ShallowPredictor, frozen_copy
 from dazoo.engine.prepare import preparer
 from dazoo.engine.recipe import Recipe
-from dazoo.engine.train import LazyLook, Loop, Member
+from dazoo.engine.train import Loop, Member
+from dazoo.engine.units import units_of
 from dazoo.engine.watch import check
 from dazoo.methods.base import Context, Domains, GradientMethod, Memo, Method, ShallowMethod, create_method
 from dazoo.nets.net import Net, NetSpec, build_net, part_seed, seeded
@@ -238,8 +240,11 @@ def fit_group(
     recipe, first = options.recipe, methods[0]
     if recipe is None:
         raise DazooError(f"method {first.name!r} is trained by gradients and needs a recipe")
-    device = torch.device(options.device)
     data = [seen] * len(methods) if isinstance(seen, Seen) else list(seen)
+    bounded = recipe.for_values() if data[0].regression else recipe
+    device = torch.device(options.device)
+    if memo is None and not isinstance(seen, Seen):
+        memo = [Memo() for _ in methods]
     memos = list(memo) if isinstance(memo, Sequence) else [memo or Memo()] * len(methods)
     spec = net_spec(data[0], recipe, options)
     if any(net_spec(other, recipe, options) != spec for other in data[1:]):
@@ -250,7 +255,11 @@ def fit_group(
     members: list[Member] = []
     for i, (method, seed) in enumerate(zip(methods, seeds)):
         check_fit(type(method), data[i])
-        net = _start_net(method, data[i], seed, options, spec, memos[i])
+        start = _start_model(method, data[i], seed, options, memos[i])
+        origin = None if start is None else cast(NetPredictor, start.predictor)
+        net = _start_net(method, data[i], seed, spec, memos[i], origin)
+        own_head = origin is None or "head" in method.fresh
+        units = units_of(data[i], method.uses_source, None if own_head else cast(NetPredictor, origin).units)
         if method.needs_batch_norm and not any(isinstance(m, _BatchNorm) for m in net.body.modules()):
             raise DazooError(
                 f"method {method.name!r} acts on batch normalisation and this network has none; use a recipe with "
@@ -260,11 +269,16 @@ def fit_group(
             if rate == 0:
                 net.get_submodule(part).requires_grad_(False)
         net = _place(net, spec, recipe, device)
-        feed = Feed(data[i], method, prepare, recipe.batch, seed, device, recipe.cycle)
-        members.append(Member(method, net, feed, prepare, notes=notes[i] if notes else []))
+        feed = Feed(data[i], method, prepare, recipe.batch, seed, device, recipe.cycle, units)
+        members.append(Member(method, net, feed, prepare, notes=notes[i] if notes else [], units=units))
     if len({(m.feed.epoch, m.feed.per_epoch) for m in members}) > 1:
         raise DazooError("runs with epochs of different lengths do not train as one group")
-    recipe = recipe.counted(members[0].feed.per_epoch)
+    if bounded != recipe:
+        for member in members:
+            member.warnings.append(
+                f"recipe {recipe.name!r} does not clip gradients; under squared error they are, at norm 1"
+            )
+    recipe = bounded.counted(members[0].feed.per_epoch)
     steps = recipe.few_steps if recipe.few_steps and not first.uses_source else recipe.steps
 
     def checkpoint(i: int, step: int, fraction: float) -> None:
@@ -322,18 +336,19 @@ def snapshot(member: Member, spec: NetSpec, recipe: Recipe) -> NetPredictor:
         with torch.no_grad():
             member.method.finish(net, LazyLook(member, net))
         net.eval()
-    return NetPredictor.of(member.method, net, spec, recipe.to_json(), member.prepare)
+    return NetPredictor.of(member.method, net, spec, recipe.to_json(), member.prepare, member.units)
 
 
-def _start_net(method: GradientMethod, seen: Seen, seed: int, options: Options, spec: NetSpec, memo: Memo) -> Net:
+def _start_net(
+    method: GradientMethod, seen: Seen, seed: int, spec: NetSpec, memo: Memo, origin: NetPredictor | None
+) -> Net:
+    """A fresh network, or one with the weights of ``origin`` in all parts that the method does not start anew."""
     net = build_net(spec, seed, method.build)
     net.body.scale.fill_(memo("input scale", lambda: _input_scale(seen)))
-    start = _start_model(method, seen, seed, options, memo)
-    if start is not None:
-        assert isinstance(start.predictor, NetPredictor)
+    if origin is not None:
         known = {
             k: v.cpu()
-            for k, v in start.predictor.state.items()
+            for k, v in origin.state.items()
             if not any(k == p or k.startswith(p + ".") for p in method.fresh)
         }
         mine = net.state_dict()

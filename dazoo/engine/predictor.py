@@ -16,6 +16,7 @@ from dazoo.core.types import Prediction, Predictor
 from dazoo.data.arrays import numbers
 from dazoo.engine.feed import Preparer
 from dazoo.engine.prepare import preparer
+from dazoo.engine.units import Units
 from dazoo.methods.base import METHODS, GradientMethod
 from dazoo.nets.net import Net, NetSpec, build_net
 
@@ -27,6 +28,7 @@ class NetPredictor(Predictor):
     Attributes:
         method: registry name. hparams: its hyper-parameters. spec: ``NetSpec`` as JSON.
         state: parameters and buffers by name.
+        units: in which a regression network was trained (``engine.units``); None: those of the data.
     """
 
     method: str
@@ -34,12 +36,20 @@ class NetPredictor(Predictor):
     spec: dict[str, Any]
     state: dict[str, Tensor]
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
+    units: Units | None = None
 
     @staticmethod
-    def of(method: GradientMethod, net: Net, spec: NetSpec, recipe: dict[str, Any], prepare: Preparer) -> NetPredictor:
+    def of(
+        method: GradientMethod,
+        net: Net,
+        spec: NetSpec,
+        recipe: dict[str, Any],
+        prepare: Preparer,
+        units: Units | None = None,
+    ) -> NetPredictor:
         """A predictor around a network that will not be trained further."""
         state = {k: v.detach() for k, v in net.state_dict().items()}
-        made = NetPredictor(method.name, hparam.values(method), spec.to_json(), state, recipe)
+        made = NetPredictor(method.name, hparam.values(method), spec.to_json(), state, recipe, units)
         object.__setattr__(made, "_live", (method, net.eval(), prepare))
         return made
 
@@ -70,11 +80,14 @@ class NetPredictor(Predictor):
 
     def predict(self, x: Tensor) -> Prediction:
         method, net, prepare = self.live
-        return run_batched(lambda b: method.predict(net, b), net, prepare, samples(x))
+        return self._in_units(run_batched(lambda b: method.predict(net, b), net, prepare, samples(x)))
 
     def predict_source(self, x: Tensor) -> Prediction:
         method, net, prepare = self.live
-        return run_batched(lambda b: method.predict_source(net, b), net, prepare, samples(x))
+        return self._in_units(run_batched(lambda b: method.predict_source(net, b), net, prepare, samples(x)))
+
+    def _in_units(self, out: Prediction) -> Prediction:
+        return out if self.units is None else self.units.restore(out)
 
 
 def samples(x: Any) -> Tensor:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,22 +15,22 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
-from dazoo.core.types import Labeled, Prediction
 from dazoo.engine.feed import Feed, Preparer
 from dazoo.engine.learner import Alone, Learner, Stacked, stack_batches
 from dazoo.engine.optim import Update, make_optimizer
+from dazoo.engine.look import LazyLook
 from dazoo.engine.precision import parts_in
-from dazoo.engine.predictor import run_batched
 from dazoo.engine.recipe import Recipe
 from dazoo.engine.terms import Terms, diverged
+from dazoo.engine.units import Units
 from dazoo.engine.watch import Looks, look_steps, measure, probed
-from dazoo.methods.base import Batch, GradientMethod, Look, Phase, Progress
+from dazoo.methods.base import Batch, GradientMethod, Phase, Progress
 from dazoo.nets.net import Net
 
 
 @dataclass
 class Member:
-    """One run: a method with its hyper-parameters, its network and its batches."""
+    """One run: a method with its hyper-parameters, its network and its batches; for values, the units it learns in."""
 
     method: GradientMethod
     net: Net
@@ -41,6 +41,7 @@ class Member:
     notes: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     looks: Looks = field(default_factory=Looks)
+    units: Units | None = None
 
 
 @dataclass
@@ -337,45 +338,6 @@ class Loop:
 
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class LazyLook(Look):
-    """Evaluation passes over the visible data, made when first asked for."""
-
-    def __init__(self, member: Member, net: Net):
-        self._member, self._net = member, net
-        self._kept: dict[str, tuple[Tensor, Tensor]] = {}
-
-    def _pass(self, key: str) -> tuple[Tensor, Tensor]:
-        if key not in self._kept:
-            m, net = self._member, self._net
-            call: Callable[[Tensor], Prediction] = lambda x: (  # noqa: E731
-                m.method.predict_source(net, x) if key == "s" else m.method.predict(net, x)
-            )
-            out = run_batched(call, net, m.prepare, m.feed.x[key])
-            if out.features is None:
-                raise DazooError(f"{m.method.name}.predict returns no features, which refresh needs")
-            self._kept[key] = (out.features, out.scores)
-        return self._kept[key]
-
-    def inputs(self, part: str, size: int = 256) -> Iterator[Tensor]:
-        feed, device = self._member.feed, next(self._net.parameters()).device
-        x = feed.x[{"source": "s", "target": "t", "few": "f"}[part]]
-        for chunk in torch.tensor_split(x, max(1, -(-len(x) // size))):
-            yield self._member.prepare.test(chunk.to(device))
-
-    source = property(lambda self: self._pass("s"))  # type: ignore[assignment]
-    target = property(lambda self: self._pass("t"))  # type: ignore[assignment]
-    few = property(lambda self: self._pass("f"))  # type: ignore[assignment]
-    ys = property(lambda self: self._member.feed.y["s"])  # type: ignore[assignment]
-    yf = property(lambda self: self._member.feed.y["f"])  # type: ignore[assignment]
-    seen = property(lambda self: self._member.feed.seen)
-
-    @property
-    def domain(self) -> Tensor:
-        """Source index of every source sample."""
-        source: Labeled | None = self._member.feed.seen.source
-        return source.domain if source is not None else torch.empty(0, dtype=torch.int64)
 
 
 def _added(old: list[Tensor | None], new: list[Tensor | None]) -> list[Tensor | None]:

@@ -112,7 +112,11 @@ def _last_within(spectrum: Tensor, threshold: float) -> Tensor:
 
 
 def _ratio(spectrum: Tensor, last: Tensor) -> Tensor:
-    """Relative tolerance that keeps the eigenvalues before ``last``: between the last kept and the first dropped."""
+    """Relative tolerance that keeps the eigenvalues before ``last``: between the last kept and the first dropped.
+
+    Never below rounding, so that a domain of lower rank than the other is not inverted where it has nothing.
+    """
     spectrum = spectrum.detach()
     share = spectrum / spectrum[0].clamp_min(1e-30)
-    return (share.gather(0, last[None]) * share.gather(0, last[None] - 1)).squeeze(0).sqrt()
+    between = (share.gather(0, last[None]) * share.gather(0, last[None] - 1)).squeeze(0).sqrt()
+    return between.clamp_min(len(spectrum) * torch.finfo(spectrum.dtype).eps)

@@ -266,12 +266,15 @@ def linear_head(predictor: Any, target: Prediction, rows: int = 64) -> Tensor | 
     if weight is None or features is None:
         return None
     weight, some = weight.detach().to("cpu", torch.float64), target.scores[:rows]
+    units = getattr(inner, "units", None)  # a network's head speaks in units of its own
+    if units is not None:
+        some = units.standardise(some)
     for candidate in (weight, weight.T):  # networks store (C, d), shallow heads (d, C)
         if tuple(candidate.shape) == (some.shape[1], features.shape[1]):
             rest = some - features[:rows] @ candidate.T
             rest = rest - rest.mean(1, keepdim=True) if some.shape[1] > 1 else rest
             if bool((rest - rest.mean(0)).abs().max() <= 1e-4 * (1 + some.abs().max())):
-                return candidate
+                return candidate if units is None else candidate * units.scale
     return None
 
 

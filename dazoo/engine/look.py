@@ -1,0 +1,57 @@
+"""What a method sees in ``refresh`` and ``finish``: evaluation passes over the visible data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from dazoo.core.errors import DazooError
+from dazoo.core.types import Labeled, Prediction
+from dazoo.engine.predictor import run_batched
+from dazoo.methods.base import Look
+from dazoo.nets.net import Net
+
+if TYPE_CHECKING:
+    from dazoo.engine.train import Member
+
+
+class LazyLook(Look):
+    """Evaluation passes over the visible data, made when first asked for."""
+
+    def __init__(self, member: Member, net: Net):
+        self._member, self._net = member, net
+        self._kept: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def _pass(self, key: str) -> tuple[Tensor, Tensor]:
+        if key not in self._kept:
+            m, net = self._member, self._net
+            call: Callable[[Tensor], Prediction] = lambda x: (  # noqa: E731
+                m.method.predict_source(net, x) if key == "s" else m.method.predict(net, x)
+            )
+            out = run_batched(call, net, m.prepare, m.feed.x[key])
+            if out.features is None:
+                raise DazooError(f"{m.method.name}.predict returns no features, which refresh needs")
+            self._kept[key] = (out.features, out.scores)
+        return self._kept[key]
+
+    def inputs(self, part: str, size: int = 256) -> Iterator[Tensor]:
+        feed, device = self._member.feed, next(self._net.parameters()).device
+        x = feed.x[{"source": "s", "target": "t", "few": "f"}[part]]
+        for chunk in torch.tensor_split(x, max(1, -(-len(x) // size))):
+            yield self._member.prepare.test(chunk.to(device))
+
+    source = property(lambda self: self._pass("s"))  # type: ignore[assignment]
+    target = property(lambda self: self._pass("t"))  # type: ignore[assignment]
+    few = property(lambda self: self._pass("f"))  # type: ignore[assignment]
+    ys = property(lambda self: self._member.feed.y["s"])  # type: ignore[assignment]
+    yf = property(lambda self: self._member.feed.y["f"])  # type: ignore[assignment]
+    seen = property(lambda self: self._member.feed.seen)
+
+    @property
+    def domain(self) -> Tensor:
+        """Source index of every source sample."""
+        source: Labeled | None = self._member.feed.seen.source
+        return source.domain if source is not None else torch.empty(0, dtype=torch.int64)
