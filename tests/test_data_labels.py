@@ -74,7 +74,7 @@ def test_numbers_stand_in_numerical_order_and_truth_values_are_0_and_1():
 def test_targets_decide_whether_numbers_are_classes_or_values():
     assert task(Y.astype(float), targets="values").regression and task(Y, targets="values").regression
     assert task(Y / 7).regression and not task(Y / 7, targets="classes").regression
-    assert task(Y / 7, Y).regression and task(Y / 7, Y).target.y.dtype == torch.float32
+    assert task(Y / 7, Y).regression and task(Y / 7, Y).target.y.dtype == torch.float64
     assert Task.from_arrays([X, X], [Y / 7, Y], X).regression
     with pytest.raises(DazooError, match="targets='values'"):
         task(Y, Y / 7)

@@ -132,7 +132,7 @@ def test_units_are_those_of_the_labels_a_method_learns_from() -> None:
 
 def test_a_warm_start_begins_where_its_model_ended() -> None:
     task = linear(60, scale=50.0, offset=1e3, setting=FEW_LABELS)
-    still = dataclasses.replace(SHORT, lr=0.0)
+    still = dataclasses.replace(SHORT, lr=1e-30)
     start = fit(create_method("source_only"), task.change(setting=UNSUPERVISED).seen(), options=Options(recipe=still))
     begun = fit(create_method("fine_tune"), task.seen(), options=Options(recipe=still))
     assert torch.equal(start.predictor.predict(task.target.x).values, begun.predictor.predict(task.target.x).values)
@@ -183,3 +183,10 @@ def test_kept_values_do_not_lose_their_digits_to_an_offset(portable: bool, tmp_p
     with Kept(tmp_path, "k") as kept:
         scores = kept.scores(0)
         assert scores is not None and torch.equal(scores, evidence.target_scores)
+
+
+def test_labels_keep_the_digits_they_were_given_with() -> None:
+    y = 1e9 + np.arange(20) / 16
+    task = Task.from_arrays(np.ones((20, 2)) * y[:, None], y, np.ones((20, 2)), y)
+    for domain in (*task.sources, task.target):
+        assert domain.y is not None and np.array_equal(domain.y.numpy(), y)

@@ -17,8 +17,8 @@ from torch import Tensor
 from dazoo.core.errors import DazooError
 from dazoo.engine.feed import Feed, Preparer
 from dazoo.engine.learner import Alone, Learner, Stacked, stack_batches
-from dazoo.engine.optim import Update, make_optimizer
 from dazoo.engine.look import LazyLook
+from dazoo.engine.optim import Update, make_optimizer
 from dazoo.engine.precision import parts_in
 from dazoo.engine.recipe import Recipe
 from dazoo.engine.terms import Terms, diverged
