@@ -10,6 +10,7 @@ from dazoo.core.portable import load, save
 from dazoo.core.types import Predictor
 from dazoo.data.registry import DATASETS, load_task
 from dazoo.data.task import Task
+from dazoo.engine.device import require_device
 from dazoo.engine.fit import Options, check_fit, solver_of
 from dazoo.engine.fit import fit as fit_method
 from dazoo.engine.recipe import Recipe
@@ -68,7 +69,7 @@ def fit(
         backbone: first layers of the network; by default none for vectors, a small CNN for small images and
             EfficientNet-Lite0 for photographs.
         classifier: what shallow methods finish with: ``logistic`` (default), ``1nn``, ``svm``, ``ridge``.
-        device: ``auto`` takes CUDA where it is there.
+        device: ``cpu``, ``cuda`` or ``cuda:1``; ``auto`` takes CUDA where it is there.
         select_by: a label-free validator that picks among ``checkpoints`` models of the run; None keeps the last.
         hparams: the method's hyper-parameters; ``dazoo info METHOD`` lists them.
 
@@ -87,7 +88,7 @@ def fit(
         recipe=None if both and recipe is None and classifier is not None else chosen,
         classifier=_classifier(classifier),
         backbone=backbone or default_backbone,
-        device=_device(device),
+        device=require_device(device),
         checkpoints=checkpoints if select_by else 1,
     )
     check_fit(cls, seen)
@@ -143,7 +144,7 @@ def diagnose(
     from dazoo.diagnosis.diagnose import with_features
 
     if backbone is not None:
-        task = with_features(task, backbone, image_size=image_size, device=_device(device))
+        task = with_features(task, backbone, image_size=image_size, device=require_device(device))
     return measure(task, limit=limit, seed=seed)
 
 
@@ -166,16 +167,6 @@ def _defaults(shape: tuple[int, ...], regression: bool) -> tuple[str, str]:
     if len(shape) == 3:
         return ("images", "tf_efficientnet_lite0") if min(shape[:2]) >= 64 else ("digits", "cnn")
     return ("values" if regression else "frozen", "none") if len(shape) == 1 else ("digits", "cnn1d")
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise DazooError("no CUDA device is there; use device='cpu' or 'auto'")
-    return name
 
 
 def _classifier(name: str | None) -> Any:

@@ -20,14 +20,6 @@ app = typer.Typer(
 )
 
 
-class Device(StrEnum):
-    """Where runs are computed."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
 class Kind(StrEnum):
     """What can be listed."""
 
@@ -77,7 +69,7 @@ def run(
     tasks: Annotated[str | None, typer.Option(help="A task pattern instead of the suite's, e.g. '*->webcam'.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds instead of the suite's.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes, one thread each.")] = 1,
-    device: Annotated[Device, typer.Option(help="auto takes CUDA where it is there.")] = Device.auto,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1; auto takes CUDA where it is there.")] = "auto",
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run again what failed before.")] = False,
     keep: Annotated[
         str | None, typer.Option(help="Disk space for outputs that 'dazoo rescore' needs, e.g. 2GB; 0 keeps none.")
@@ -101,7 +93,7 @@ def run(
         tasks=tasks,
         seeds=seeds,
         jobs=jobs,
-        device=device.value,
+        device=device,
         retry_failed=retry_failed,
         keep=keep,
         stack=stack,
@@ -211,7 +203,7 @@ def diagnose(
     ] = None,
     limit: Annotated[int, typer.Option(help="Samples of each domain that are looked at, drawn at random.")] = 2000,
     seed: Annotated[int, typer.Option(help="Of subsamples, folds and permutations.")] = 0,
-    device: Annotated[Device, typer.Option(help="For frozen features.")] = Device.auto,
+    device: Annotated[str, typer.Option(help="For frozen features.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
     """Before any training: how do the domains differ, are classes separable, and which families should help?
@@ -230,7 +222,7 @@ def diagnose(
         setting=setting,
         limit=limit,
         seed=seed,
-        device=device.value,
+        device=device,
         as_json=as_json,
     )
 

@@ -53,11 +53,11 @@ def load(
     device: str,
 ) -> Task:
     """The task as the options of the command show it."""
-    from dazoo.bench.run import require_device
     from dazoo.core.setting import Setting
     from dazoo.data.registry import load_task
     from dazoo.data.transform import apply
     from dazoo.diagnosis.diagnose import with_features
+    from dazoo.engine.device import require_device
 
     fields: dict[str, Any] = dict(_option(text) for text in options)
     if setting is not None:

@@ -19,11 +19,12 @@ from dazoo.bench.keep import kept_keys
 from dazoo.bench.plan import Plan, make_plan
 from dazoo.bench.report import Report, report, write
 from dazoo.bench.rescore import rescore
-from dazoo.bench.run import Place, machine, require_device
+from dazoo.bench.run import Place, machine
 from dazoo.bench.size import size_of
 from dazoo.bench.store import Damage, stored
 from dazoo.bench.suite import Suite
 from dazoo.core.errors import DazooError
+from dazoo.engine.device import require_device
 from dazoo.methods.base import METHODS
 from dazoo.validators.base import VALIDATORS
 

@@ -26,7 +26,6 @@ from dazoo.bench.sitting import Sitting
 from dazoo.bench.size import BUDGET, size_of
 from dazoo.bench.stack import Memos, grouped, run_group
 from dazoo.bench.store import Writer
-from dazoo.core.errors import DazooError
 from dazoo.core.hparam import configure
 from dazoo.core.setting import Setting
 from dazoo.data.domain import Domain
@@ -250,7 +249,7 @@ def warm_up() -> None:
 def reset_peak(device: str) -> None:
     """Start measuring peak memory anew, where the system allows it."""
     if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.reset_peak_memory_stats(device)
         return
     with suppress(OSError):  # elsewhere the peak is that of the whole process
         Path("/proc/self/clear_refs").write_text("5")
@@ -259,7 +258,7 @@ def reset_peak(device: str) -> None:
 def peak_memory(device: str) -> float | None:
     """Peak memory in MB since ``reset_peak``: of the device, or resident memory of this process."""
     if device.startswith("cuda"):
-        return round(torch.cuda.max_memory_allocated() / 1e6, 1)
+        return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -285,7 +284,7 @@ def machine(device: str) -> dict[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    card = torch.cuda.get_device_name() if device.startswith("cuda") else None
+    card = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
     return {
         "device": card or "cpu",
         "machine": {"system": platform.platform(), "processor": processor(), "cpus": os.cpu_count()},
@@ -302,14 +301,3 @@ def processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def require_device(name: str) -> str:
-    """``auto`` resolved; a CUDA device that is not there is an error."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise DazooError("no CUDA device is available here; use --device cpu or auto")
-    if name not in ("cpu", "cuda"):
-        raise DazooError(f"unknown device {name!r}: known: auto, cpu, cuda")
-    return name

@@ -50,6 +50,10 @@ class Domain:
             raise DazooError(f"domain {self.name!r}: kind must be one of {list(KINDS)}, not {self.kind!r}")
         if len(self.x) == 0:
             raise DazooError(f"domain {self.name!r} is empty; give it at least one sample")
+        if self.x[0].numel() == 0:
+            raise DazooError(
+                f"domain {self.name!r}: its samples have no features (shape {tuple(self.x.shape)}); give at least one"
+            )
         if self.y is not None and len(self.y) != len(self.x):
             raise DazooError(f"domain {self.name!r} has {len(self.x)} samples but {len(self.y)} labels")
         if len(set(self.classes)) != len(self.classes):

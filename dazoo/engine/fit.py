@@ -25,6 +25,7 @@ from dazoo.engine.predictor import NetPredictor, ShallowPredictor, frozen_copy
 from dazoo.engine.prepare import preparer
 from dazoo.engine.recipe import Recipe
 from dazoo.engine.train import Loop, Member
+from dazoo.engine.trouble import check_single_precision, explained
 from dazoo.engine.units import units_of
 from dazoo.engine.watch import check
 from dazoo.methods.base import Context, Domains, GradientMethod, Memo, Method, ShallowMethod, create_method
@@ -184,7 +185,7 @@ def _fit_shallow(
         start=None if start is None else start.predictor,
     )
     began = time.perf_counter()
-    with seeded(seed):
+    with seeded(seed), explained(method.name, seen):
         inner = method.fit(vectors, context)
     predictor = ShallowPredictor(inner)
     seconds = time.perf_counter() - began
@@ -255,6 +256,7 @@ def fit_group(
     members: list[Member] = []
     for i, (method, seed) in enumerate(zip(methods, seeds)):
         check_fit(type(method), data[i])
+        check_single_precision(data[i])
         start = _start_model(method, data[i], seed, options, memos[i])
         origin = None if start is None else cast(NetPredictor, start.predictor)
         net = _start_net(method, data[i], seed, spec, memos[i], origin)
@@ -287,7 +289,8 @@ def fit_group(
 
     loop = Loop(members, recipe, steps, device, options.checkpoints, checkpoint, state, options.save_every, progress)
     began = time.perf_counter()
-    with seeded(part_seed(seeds[0], "loop")), kept_heap(device.type == "cpu" and spec.kind == "image"):
+    heap = kept_heap(device.type == "cpu" and spec.kind == "image")
+    with seeded(part_seed(seeds[0], "loop")), heap, explained(first.name, data[0]):
         loop.run()
     seconds = time.perf_counter() - began
     samples = steps * recipe.batch * sum(k in members[0].feed.samplers for k in "stf") * len(members)

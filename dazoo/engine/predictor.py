@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,6 +109,8 @@ def run_batched(call: Any, net: Net, prepare: Preparer, x: Tensor, size: int | N
     """
     device = next(net.parameters()).device
     size = size or (64 if x.ndim > 3 else 8192)
+    if len(x) == 0:
+        return _no_rows(lambda one: run_batched(call, net, prepare, one, size), x)
     scores, features = [], []
     with torch.no_grad():
         for start in range(0, len(x), size):
@@ -133,10 +136,21 @@ class ShallowPredictor(Predictor):
     inner: Predictor
 
     def predict(self, x: Tensor) -> Prediction:
-        return _finite(self.inner.predict(_vectors(x)))
+        return self._answer(self.inner.predict, x)
 
     def predict_source(self, x: Tensor) -> Prediction:
-        return _finite(self.inner.predict_source(_vectors(x)))
+        return self._answer(self.inner.predict_source, x)
+
+    def _answer(self, call: Callable[[Tensor], Prediction], x: Any) -> Prediction:
+        vectors = _vectors(x)
+        with np.errstate(all="ignore"):
+            return _finite(call(vectors)) if len(vectors) else _no_rows(call, vectors)
+
+
+def _no_rows(call: Callable[[Tensor], Prediction], x: Tensor) -> Prediction:
+    """The prediction of no samples ``x`` (0, ...): what ``call`` makes of one, without its row."""
+    one = call(x.new_zeros(1, *x.shape[1:]))
+    return Prediction(one.scores[:0], None if one.features is None else one.features[:0])
 
 
 def _vectors(x: Any) -> Tensor:

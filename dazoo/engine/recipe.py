@@ -34,7 +34,8 @@ class Recipe:
             flip for images; other samples as ``weak``).
         precision: ``fp32``, ``bf16`` or ``fp16`` (fp16 on CUDA only) inside the parts of the network; losses are
             always computed in float32.
-        accumulate: micro-batches per step. recompute: activation checkpointing in the backbone.
+        accumulate: micro-batches per step, of at least two samples each. recompute: activation checkpointing in the
+            backbone.
         grad_clip: largest gradient norm, 0 for none.
         few_steps: iterations of methods that start from a fitted model and train on few labels; 0 means ``steps``.
         epochs: passes over the source (over the largest domain in use where a method reads no source); they replace

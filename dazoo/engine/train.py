@@ -141,8 +141,10 @@ class Loop:
             except torch.cuda.OutOfMemoryError:
                 if len(self.members) > 1:  # whoever made the group makes smaller ones
                     raise
-                if self.accumulate >= self.recipe.batch:
-                    raise DazooError("out of CUDA memory even with one sample per micro-batch") from None
+                if self.accumulate >= self.recipe.batch // 2:
+                    raise DazooError(
+                        "out of CUDA memory even with two samples per micro-batch; take a smaller network or images"
+                    ) from None
                 self.accumulate *= 2
                 torch.cuda.empty_cache()
                 for m in self.members:
@@ -345,9 +347,9 @@ def _added(old: list[Tensor | None], new: list[Tensor | None]) -> list[Tensor | 
 
 
 def _split(batch: Batch, pieces: int) -> list[Batch]:
-    """Micro-batches of equal size (the last may be smaller)."""
+    """Micro-batches of about equal size, of two samples at least: moments and batch statistics of one say nothing."""
     whole = {k: v for k, v in vars(batch).items() if isinstance(v, Tensor) and v.numel()}
     rest = {k: v for k, v in vars(batch).items() if k not in whole}
+    pieces = max(1, min(pieces, min(len(v) for v in whole.values()) // 2))
     cut: dict[str, Any] = {k: torch.tensor_split(v, pieces) for k, v in whole.items()}
-    n = min(sum(1 for part in parts if len(part)) for parts in cut.values())
-    return [Batch(**{k: parts[i] for k, parts in cut.items()}, **rest) for i in range(n)]
+    return [Batch(**{k: parts[i] for k, parts in cut.items()}, **rest) for i in range(pieces)]

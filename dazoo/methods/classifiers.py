@@ -38,6 +38,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "linear_svc": {"C": 1.0, "max_iter": 1000},
     "ridge": {"alpha": 1.0},
 }
+Warn = Callable[[str], None]
+SVM_STEPS = 100_000
 FOR_VALUES = ("1nn", "knn_regression", "ridge")
 FOR_CLASSES = ("1nn", "logistic", "svm", "svm_rbf", "linear_svc", "ridge")
 
@@ -94,7 +96,7 @@ class Classifier:
         if weights is not None and len(torch.unique(y[weights > 0])) < 2:
             raise DazooError("the sample weights leave one class only; a classifier needs at least two")
         if self.name in ("svm", "svm_rbf"):
-            return fit_svm(z, y, n_classes, options["C"], "linear" if self.name == "svm" else "rbf", weights)
+            return fit_svm(z, y, n_classes, options["C"], "linear" if self.name == "svm" else "rbf", weights, warn)
         return _fit_linear(self.name, options, z, y, n_classes, weights, warn, known)
 
 
@@ -186,15 +188,19 @@ def _fit_linear(
 
 
 def fit_svm(
-    z: Tensor, y: Tensor, n_classes: int, c: float, kernel: str, weights: Tensor | None = None
+    z: Tensor,
+    y: Tensor,
+    n_classes: int,
+    c: float,
+    kernel: str,
+    weights: Tensor | None = None,
+    warn: Warn | None = None,
 ) -> PairwiseVotes:
     """A one-against-one SVM, ``kernel`` ``linear`` or ``rbf`` with gamma = 1 / (d var(z))."""
-    from sklearn.svm import SVC
-
     gamma = 1.0 / (z.shape[1] * max(float(z.var(correction=0)), 1e-300))
     sample_weight = None if weights is None else weights.cpu().numpy()
     kept = y if weights is None else y[weights > 0]  # libsvm drops samples of weight 0, and classes with them
-    model = SVC(C=c, kernel=kernel, gamma=gamma).fit(z.cpu().numpy(), y.cpu().numpy(), sample_weight=sample_weight)
+    model = fit_svc(z.cpu().numpy(), y.cpu().numpy(), sample_weight, warn, C=c, kernel=kernel, gamma=gamma)
     classes = torch.unique(kept)
     if kernel == "linear":
         coef, bias = model.coef_, model.intercept_
@@ -210,6 +216,32 @@ def fit_svm(
         anchors = z[torch.from_numpy(model.support_.astype(np.int64)).to(z.device)]
         step = KernelMap("rbf", anchors, weight, torch.tensor(gamma, dtype=z.dtype, device=z.device), offset)
     return PairwiseVotes((step,), classes, n_classes)
+
+
+def fit_svc(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, warn: Warn | None, **options: Any) -> Any:
+    """scikit-learn's ``SVC`` fitted within a number of steps that sound features are far from; beyond it, on a feature
+    of a million times the others' size, it would go on for minutes. ``warn`` is told where it stopped.
+
+    Raises:
+        NonFiniteError: features so large that the solver overflows.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.svm import SVC
+
+    limit = max(SVM_STEPS, 100 * len(x))
+    with python_warnings.catch_warnings(record=True) as caught:
+        python_warnings.simplefilter("always", ConvergenceWarning)
+        try:
+            model = SVC(max_iter=limit, **options).fit(x, y, sample_weight=weights)
+        except ValueError as error:
+            size = float(np.abs(x).max(initial=0.0))
+            raise NonFiniteError(
+                f"the support vector machine cannot be fitted on features that reach {size:.3g} in size ({error}); "
+                "standardise them"
+            ) from error
+    if warn is not None and any(issubclass(w.category, ConvergenceWarning) for w in caught):
+        warn(f"the support vector machine stopped after {limit} steps before it converged; standardise the features")
+    return model
 
 
 def _pair_coefficients(dual: np.ndarray, support: np.ndarray) -> np.ndarray:

@@ -149,6 +149,8 @@ class FeatureMap(ShallowMethod):
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Align, then train ``ctx.classifier``."""
         aligned = self.align(seen, ctx)
+        if aligned.zs.shape[1] == 0:
+            raise DazooError(f"{self.name}: no direction is left to map the samples to; do the features vary at all?")
         if not all_finite(aligned.zs):
             raise NonFiniteError(
                 f"{self.name}: the mapped source holds NaN or infinite values; check the features' scale"

@@ -49,7 +49,7 @@ def cholesky(a: Tensor) -> Tensor:
     Raises:
         torch.linalg.LinAlgError: ``a`` is not positive definite.
     """
-    if not plain(a):
+    if not plain(a) or not len(a):
         return torch.linalg.cholesky(a)
     from scipy.linalg.lapack import dpotrf, spotrf
 
@@ -73,7 +73,7 @@ def solve_lower(lower: Tensor, b: Tensor, transposed: bool = False) -> Tensor:
 
 def cholesky_solve(lower: Tensor, b: Tensor) -> Tensor:
     """x (d, k) with L L' x = ``b`` for lower triangular L (d, d)."""
-    if not plain(lower, b):
+    if not plain(lower, b) or not len(lower):
         return torch.cholesky_solve(b, lower)
     from scipy.linalg.lapack import dpotrs, spotrs
 

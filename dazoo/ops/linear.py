@@ -217,6 +217,8 @@ def _dual_pays(x: Tensor, ridge: float, known: Inner) -> bool:
 
 def fix_signs(vectors: Tensor) -> Tensor:
     """Columns with the sign that makes their entry of largest magnitude positive."""
+    if not vectors.numel():
+        return vectors
     rows = vectors.abs().argmax(dim=0)
     signs = torch.sign(vectors[rows, torch.arange(vectors.shape[1], device=vectors.device)])
     return vectors * torch.where(signs == 0, torch.ones_like(signs), signs)

@@ -28,6 +28,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
+from dazoo.methods.classifiers import Warn, fit_svc
 from dazoo.methods.shallow import labelled, pair
 from dazoo.methods.steps import LinearScores, Pipeline, run_steps
 
@@ -59,19 +60,19 @@ class Dasvm(ShallowMethod):
         source, target, labels = (v.cpu().numpy() for v in (z, free, y))
         present = np.unique(labels)
         if len(present) == 2:
-            w, b = self.walk(source, np.where(labels == present[1], 1.0, -1.0), target)
+            w, b = self.walk(source, np.where(labels == present[1], 1.0, -1.0), target, ctx.warn)
             pairs = [(-w, -b), (w, b)]
         else:
-            pairs = [self.walk(source, np.where(labels == c, 1.0, -1.0), target) for c in present]
+            pairs = [self.walk(source, np.where(labels == c, 1.0, -1.0), target, ctx.warn) for c in present]
         weight = torch.from_numpy(np.stack([w for w, _ in pairs], axis=1)).to(z)
         bias = torch.tensor([b for _, b in pairs], dtype=z.dtype, device=z.device)
         classes = torch.from_numpy(present).to(y)
         return Pipeline((), None, LinearScores(weight, bias, classes, seen.n_classes, "decision"))
 
-    def walk(self, xs: np.ndarray, ys: np.ndarray, xt: np.ndarray) -> tuple[np.ndarray, float]:
+    def walk(self, xs: np.ndarray, ys: np.ndarray, xt: np.ndarray, warn: Warn) -> tuple[np.ndarray, float]:
         """The last boundary (w (d,), b) for labels +1/-1."""
         kept, yt = np.ones(len(xs), dtype=bool), np.zeros(len(xt))
-        w, b = self.boundary(xs, ys)
+        w, b = self.boundary(xs, ys, None, warn)
         for i in range(self.rounds):
             f, left = xt @ w + b, self.rounds - i
             yt[np.sign(f) != yt] = 0.0
@@ -90,12 +91,10 @@ class Dasvm(ShallowMethod):
             if not ((labels > 0).any() and (labels < 0).any()):
                 break
             cost = np.concatenate([np.ones(kept.sum()), np.full(chosen.sum(), self.C_target * (i + 1) / self.rounds)])
-            w, b = self.boundary(np.concatenate([xs[kept], xt[chosen]]), labels, cost)
+            w, b = self.boundary(np.concatenate([xs[kept], xt[chosen]]), labels, cost, warn)
         return w, b
 
-    def boundary(self, x: np.ndarray, y: np.ndarray, cost: np.ndarray | None = None) -> tuple[np.ndarray, float]:
+    def boundary(self, x: np.ndarray, y: np.ndarray, cost: np.ndarray | None, warn: Warn) -> tuple[np.ndarray, float]:
         """(w, b) of one fit."""
-        from sklearn.svm import SVC
-
-        model = SVC(kernel="linear", C=self.C).fit(x, y, sample_weight=cost)
+        model = fit_svc(x, y, cost, warn, kernel="linear", C=self.C)
         return model.coef_[0], float(model.intercept_[0])

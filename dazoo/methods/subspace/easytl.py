@@ -21,6 +21,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.errors import NonFiniteError
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
@@ -29,6 +30,7 @@ from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import labelled, pair
 from dazoo.methods.steps import Affine, CentreScores, Pipeline, Step, run_steps
 from dazoo.methods.subspace.coral import coral_map
+from dazoo.ops.blas import all_finite
 from dazoo.ops.linear import one_hot, squared_distances
 
 
@@ -65,6 +67,8 @@ class Easytl(ShallowMethod):
 
 def multipliers(distances: Tensor, ctx: Context) -> Tensor:
     """The multipliers v (C,) of "no class stays empty" for ``distances`` (n_t, C)."""
+    if not all_finite(distances):
+        raise NonFiniteError("easytl: the distances to the class means overflow; standardise the features")
     n, c = distances.shape
     zero = distances.new_zeros(c)
     if n < c:
@@ -109,4 +113,5 @@ def _widest_margin(distances: Tensor, best: Tensor) -> Tensor:
     counts = torch.bincount(best, minlength=c)
     limits = [(0.0, None if int(k) < 2 else 0.0) for k in counts] + [(None, float(distances.max()))]
     found = linprog(np.r_[np.zeros(c), -1.0], A_ub=np.stack(rows), b_ub=bounds, bounds=limits, method="highs")
-    return torch.from_numpy(found.x[:c]).to(distances)
+    # scales that the solver does not bear leave the nearest centres
+    return distances.new_zeros(c) if found.x is None else torch.from_numpy(found.x[:c]).to(distances)
