@@ -137,7 +137,10 @@ def mixture(x: Tensor, k: int, seed: int) -> Any:
     """scikit-learn's Gaussian mixture of ``k`` diagonal components on ``x`` (n, d); one sample counts as two."""
     from sklearn.mixture import GaussianMixture
 
-    floor = 1e-6 * max(float(x.var(dim=0, correction=0).mean()), 1e-12)
+    # copies of one sample vary by rounding errors of their size only
+    floor = 1e-6 * max(float(x.var(dim=0, correction=0).mean()), 1e-6 * float(x.square().mean()), 1e-12)
+    if not math.isfinite(floor):
+        raise NonFiniteError("sot: the variances of the source overflow; standardise the features")
     model = GaussianMixture(k, covariance_type="diag", random_state=seed, reg_covar=floor)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
