@@ -21,6 +21,7 @@ test_sot_with_a_cluster_per_class_pairs_the_clusters, test_sot_components_equal_
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Any
