@@ -75,6 +75,20 @@ def test_runs_on_a_file_that_changed_are_to_do(tmp_path: Path):
         prepare(suite(path), out=out)
 
 
+@pytest.mark.parametrize("how", ["fractions", "whole", "asked"])
+def test_a_suite_knows_whether_files_hold_classes_or_values(tmp_path: Path, how: str):
+    y = X[:, 0] if how == "fractions" else Y
+    np.savez(tmp_path / "a.npz", old_x=X, old_y=y, new_x=X, new_y=np.where(np.arange(24) < 10, y, np.nan))
+    made = suite(tmp_path / "a.npz", methods=["source_only", "tradaboost", "tradaboost_r2"])
+    made["dataset"]["targets"] = "values" if how == "asked" else "auto"
+    plan = prepare(made, out=tmp_path / "o").plan
+    skipped = "tradaboost_r2" if how == "whole" else "tradaboost"
+    assert [s.label for s in plan.skipped] == [skipped]
+    run_suite(made, out=tmp_path / "o", methods=["source_only"])
+    metric = "accuracy" if how == "whole" else "rmse"
+    assert metric in ran(tmp_path / "o")["source_only"]["checkpoints"][-1]["target"]
+
+
 def test_keys_know_content_only_of_files_of_ones_own(tmp_path: Path):
     """Keys of other datasets stay what they were, and an option that says nothing stands in no key."""
     save(tmp_path / "a.npz", Y)

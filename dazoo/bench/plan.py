@@ -18,7 +18,7 @@ from dazoo.bench.yamlfile import Where
 from dazoo.core import hparam
 from dazoo.core.errors import DazooError, UnknownName, nearest
 from dazoo.core.setting import FEW_LABELS, MULTI_SOURCE, ORACLE, UNSUPERVISED, Setting
-from dazoo.data.registry import DATASETS, Dataset, data_root, expand_tasks, split_name
+from dazoo.data.registry import DATASETS, data_root, expand_tasks, split_name
 from dazoo.data.transform import TRANSFORMS
 from dazoo.engine.fit import solver_of
 from dazoo.engine.recipe import Recipe
@@ -150,6 +150,7 @@ def make_plan(suite: Suite, root: str | Path | None = None, sources: dict[str, s
     protocol = ways[0].protocol
     tasks = _tasks(suite, protocol, root)
     dataset = DATASETS.get(suite.dataset.name)
+    targets = _check(suite, ("dataset",), lambda: dataset.targets_under(protocol.options, data_root(root)))
     plan = Plan(suite)
     methods = list(_methods(suite))
     most = len(tasks) * len(methods) * len(suite.seeds) * suite.trials * max(1, len(suite.recipes))
@@ -167,7 +168,7 @@ def make_plan(suite: Suite, root: str | Path | None = None, sources: dict[str, s
             for way in [w for w in ways if w.takes(cls, entry)]:
                 shown = f"{label} ({way.name})" if way.name else label
                 shared = way.protocol if entry.solver is None else replace(way.protocol, recipe=None)
-                setting, reason = _setting(cls, shared, suite, len(split_name(task)[1]), dataset)
+                setting, reason = _setting(cls, shared, suite, len(split_name(task)[1]), targets)
                 if reason or setting is None:
                     plan.skipped.append(Skip(shown, task, reason))
                     continue
@@ -341,11 +342,11 @@ def _trials(suite: Suite, where: Where, entry: Entry, cls: type[Method]) -> list
 
 
 def _setting(
-    cls: type[Method], protocol: Protocol, suite: Suite, n_sources: int, dataset: Dataset
+    cls: type[Method], protocol: Protocol, suite: Suite, n_sources: int, targets: str
 ) -> tuple[Setting | None, str]:
     """The setting a method runs a task in, or the reason why it cannot; decided by what the class declares."""
-    if dataset.targets not in cls.targets:
-        return None, f"predicts {' and '.join(sorted(cls.targets))}, but the dataset has {dataset.targets}"
+    if targets not in cls.targets:
+        return None, f"predicts {' and '.join(sorted(cls.targets))}, but the dataset has {targets}"
     recipe = protocol.recipe
     try:
         solver_of(cls, None if recipe is None else Recipe.named(recipe["name"]))

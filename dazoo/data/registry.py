@@ -32,6 +32,7 @@ class Dataset:
         pairs: the (source, target) pairs that wildcards expand to; None for all pairs of different domains.
         content: ``content(root, **options)``, a hash of files that may change under their name, such as a user's own:
             runs on the old content are no runs on the new. None where the name of a dataset says it all.
+        look: ``look(root, **options)``, whether files hold ``classes`` or ``values``; None where ``targets`` says it.
     """
 
     name: str
@@ -44,15 +45,18 @@ class Dataset:
     targets: str = "classes"
     pairs: tuple[tuple[str, str], ...] | None = None
     content: Callable[..., str] | None = None
+    look: Callable[..., str] | None = None
 
     def domain_names(self, root: Path | None = None, **options: Any) -> tuple[str, ...]:
         """The names of the domains, looked up on disk where needed."""
         return self.domains if isinstance(self.domains, tuple) else tuple(self.domains(root, **options))
 
-    def targets_under(self, options: dict[str, Any]) -> str:
-        """``classes`` or ``values``; files of one's own say it through an option ``targets``."""
+    def targets_under(self, options: dict[str, Any], root: Path | None = None) -> str:
+        """``classes`` or ``values``; files of one's own say it through an option ``targets`` or by what they hold."""
         asked = options.get("targets") if "targets" in self.options else None
-        return asked if asked in ("classes", "values") else self.targets
+        if asked in ("classes", "values"):
+            return str(asked)
+        return self.targets if self.look is None or not options.get("path") else self.look(root, **options)
 
 
 DATASETS: Registry[Dataset] = Registry("dataset", "dazoo.data.sets", "dazoo.datasets")

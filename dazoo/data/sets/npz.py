@@ -33,6 +33,17 @@ def names(root: Path | None, path: str | None = None, **options: object) -> tupl
     return domain_names(_domains(_read(place), place), place)
 
 
+def look(
+    root: Path | None, path: str | None = None, targets: str = "auto", unlabelled: object = None, **options: object
+) -> str:
+    """Whether labels are ``classes`` or ``values``."""
+    place = locate(path, root, "npz")
+    arrays = _read(place)
+    ends = [(name, end) for name in _domains(arrays, place) for end in ("", "_test")]
+    parts = [_part(arrays, n, end, place, unlabelled)[1] for n, end in ends if not end or f"{n}_x_test" in arrays]
+    return "classes" if are_classes([y for y in parts if y is not None], targets, f"{place}: the labels") else "values"
+
+
 def load(
     domain: str,
     root: Path | None,
@@ -137,5 +148,6 @@ register_dataset(
         options={"path": None, "targets": "auto", "classes": "same", "unlabelled": None},
         license="yours",
         content=content_of,
+        look=look,
     )
 )

@@ -40,6 +40,23 @@ def names(
     return domain_names(sorted(set(_domains(_read(place), domain_column, place))), place)
 
 
+def look(
+    root: Path | None,
+    path: str | None = None,
+    label_column: str = "label",
+    domain_column: str = "domain",
+    targets: str = "auto",
+    unlabelled: object = None,
+    **options: object,
+) -> str:
+    """Whether the label column holds ``classes`` or ``values``."""
+    place = locate(path, root, "table")
+    table = _read(place)
+    _need(table, label_column, place)
+    labels = _labels(table[label_column], _domains(table, domain_column, place), place, unlabelled)
+    return "classes" if _as_classes(labels, targets, place) else "values"
+
+
 def load(
     domain: str,
     root: Path | None,
@@ -82,8 +99,8 @@ def load(
     for column in left_out:
         _need(table, column, place)
     features = _features(table.drop(columns=[domain_column, *left_out]), text, place)
-    labels = {d: _labels(table[label_column][which == d], d, place, unlabelled) for d in sorted(set(which))}
-    as_classes = are_classes([y for y in labels.values() if y is not None], targets, f"{place}: the labels")
+    labels = _labels(table[label_column], which, place, unlabelled)
+    as_classes = _as_classes(labels, targets, place)
     present = {d: None if y is None else y.present for d, y in labels.items()}
     rows, fields = coded(labels[domain], class_names(present, domain, classes) if as_classes else None)
     kept = np.flatnonzero(which == domain) if rows is None else np.flatnonzero(which == domain)[rows]
@@ -128,9 +145,14 @@ def _domains(table: pd.DataFrame, column: str, place: Path) -> np.ndarray:
     return read(table[column], f"{place}: the entries of {column!r}").names
 
 
-def _labels(column: pd.Series, domain: str, place: Path, unlabelled: object) -> Labels | None:
-    found = read(column, f"{place}: the labels of {domain!r}", unlabelled)
-    return found if found.known.any() else None
+def _labels(column: pd.Series, which: np.ndarray, place: Path, unlabelled: object) -> dict[str, Labels | None]:
+    """The labels of every domain; None where it has none."""
+    read_in = {d: read(column[which == d], f"{place}: the labels of {d!r}", unlabelled) for d in sorted(set(which))}
+    return {d: y if y.known.any() else None for d, y in read_in.items()}
+
+
+def _as_classes(labels: dict[str, Labels | None], targets: str, place: Path) -> bool:
+    return are_classes([y for y in labels.values() if y is not None], targets, f"{place}: the labels")
 
 
 def _few(column: pd.Series, place: Path) -> torch.Tensor | None:
@@ -189,5 +211,6 @@ register_dataset(
         },
         license="yours",
         content=content_of,
+        look=look,
     )
 )
