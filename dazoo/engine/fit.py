@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dazoo.core import hparam
 from dazoo.core.errors import DazooError
 from dazoo.core.setting import Setting
-from dazoo.core.types import Labeled, Predictor, Seen, Unlabeled
+from dazoo.core.types import Predictor, Seen
 from dazoo.engine.feed import Feed
 from dazoo.engine.heap import kept_heap
 from dazoo.engine.look import LazyLook
@@ -27,8 +26,9 @@ from dazoo.engine.recipe import Recipe
 from dazoo.engine.train import Loop, Member
 from dazoo.engine.trouble import check_single_precision, explained
 from dazoo.engine.units import units_of
+from dazoo.engine.vectors import doubles, standardised
 from dazoo.engine.watch import check
-from dazoo.methods.base import Context, Domains, GradientMethod, Memo, Method, ShallowMethod, create_method
+from dazoo.methods.base import Context, GradientMethod, Memo, Method, ShallowMethod, create_method
 from dazoo.nets.net import Net, NetSpec, build_net, part_seed, seeded
 
 
@@ -175,7 +175,10 @@ def _fit_shallow(
             "use frozen features of a backbone"
         )
     device = torch.device(options.device)
-    vectors = memo(("float64", options.device), lambda: _doubles(seen, device, memo.domains))
+    vectors = memo(("float64", options.device), lambda: doubles(seen, device, memo.domains))
+    units = units_of(seen, True)
+    if units is not None:
+        vectors = memo(("standardised", options.device), lambda: standardised(vectors, units))
     chosen = options.classifier or classifier("ridge" if seen.regression else "logistic")
     start = _start_model(method, seen, seed, options, memo)
     context = Context(
@@ -187,31 +190,11 @@ def _fit_shallow(
     began = time.perf_counter()
     with seeded(seed), explained(method.name, seen):
         inner = method.fit(vectors, context)
-    predictor = ShallowPredictor(inner)
+    predictor = ShallowPredictor(inner, units)
     seconds = time.perf_counter() - began
     if on_checkpoint is not None:
         on_checkpoint(Checkpoint(1, 1.0, predictor))
     return FitResult(predictor, {}, list(context.warnings), {"solver": "shallow", "fit_seconds": seconds})
-
-
-def _doubles(seen: Seen, device: torch.device, domains: Domains) -> Seen:
-    """``seen`` in double precision on ``device``; a domain of several pairs is the same tensor in all of them."""
-
-    def lift(x: Tensor) -> Tensor:
-        if x.dtype is torch.float64 and x.device == device:
-            return x
-        return domains(x, ("float64", str(device)), lambda: x.to(device=device, dtype=torch.float64))
-
-    def lift_part(part: Labeled | None) -> Labeled | None:
-        if part is None:
-            return None
-        y = lift(part.y) if part.y.is_floating_point() else part.y.to(device)
-        return Labeled(lift(part.x), y, part.domain.to(device))
-
-    return Seen(
-        lift_part(seen.source), Unlabeled(lift(seen.target.x)), lift_part(seen.few), seen.n_classes, seen.kind,
-        seen.setting, lift_part(seen.source_val), seen.n_sources,
-    )  # fmt: skip
 
 
 # -- gradient -----------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ class NetPredictor(Predictor):
     Attributes:
         method: registry name. hparams: its hyper-parameters. spec: ``NetSpec`` as JSON.
         state: parameters and buffers by name.
-        units: in which a regression network was trained (``engine.units``); None: those of the data.
+        units: in which a regression model was trained (``engine.units``); None: those of the data.
     """
 
     method: str
@@ -82,14 +82,11 @@ class NetPredictor(Predictor):
 
     def predict(self, x: Tensor) -> Prediction:
         method, net, prepare = self.live
-        return self._in_units(run_batched(lambda b: method.predict(net, b), net, prepare, samples(x)))
+        return _in_units(run_batched(lambda b: method.predict(net, b), net, prepare, samples(x)), self.units)
 
     def predict_source(self, x: Tensor) -> Prediction:
         method, net, prepare = self.live
-        return self._in_units(run_batched(lambda b: method.predict_source(net, b), net, prepare, samples(x)))
-
-    def _in_units(self, out: Prediction) -> Prediction:
-        return out if self.units is None else self.units.restore(out)
+        return _in_units(run_batched(lambda b: method.predict_source(net, b), net, prepare, samples(x)), self.units)
 
 
 def samples(x: Any) -> Tensor:
@@ -132,9 +129,13 @@ def run_batched(call: Any, net: Net, prepare: Preparer, x: Tensor, size: int | N
 
 @dataclass(frozen=True)
 class ShallowPredictor(Predictor):
-    """A shallow model on float64 vectors; takes vectors of any float type and device."""
+    """A shallow model on float64 vectors; takes vectors of any float type and device.
+
+    ``units`` of its values are as in ``NetPredictor``.
+    """
 
     inner: Predictor
+    units: Units | None = None
 
     def predict(self, x: Tensor) -> Prediction:
         return self._answer(self.inner.predict, x)
@@ -145,13 +146,18 @@ class ShallowPredictor(Predictor):
     def _answer(self, call: Callable[[Tensor], Prediction], x: Any) -> Prediction:
         vectors = _vectors(x)
         with np.errstate(all="ignore"):
-            return _finite(call(vectors)) if len(vectors) else _no_rows(call, vectors)
+            out = _finite(call(vectors)) if len(vectors) else _no_rows(call, vectors)
+        return _in_units(out, self.units)
 
 
 def _no_rows(call: Callable[[Tensor], Prediction], x: Tensor) -> Prediction:
     """The prediction of no samples ``x`` (0, ...): what ``call`` makes of one, without its row."""
     one = call(x.new_zeros(1, *x.shape[1:]))
     return Prediction(one.scores[:0], None if one.features is None else one.features[:0])
+
+
+def _in_units(out: Prediction, units: Units | None) -> Prediction:
+    return out if units is None else units.restore(out)
 
 
 def _vectors(x: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""Units of regression targets: networks learn standardised values, models speak in those of the data."""
+"""Units of regression targets: methods learn standardised values, models speak in those of the data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dazoo.core.types import Prediction, Seen
 
 @dataclass(frozen=True)
 class Units(Portable):
-    """A value is ``mean + scale * z``, z the output of a network; a ``scale`` of 0 belongs to constant targets.
+    """A value is ``mean + scale * z``, z what a method learns; a ``scale`` of 0 belongs to constant targets.
 
     Squared error has gradients in units of the data, and learning rates have none: without this step, one recipe
     learns targets of deviation 1 alone. The numbers are of double precision, since an offset of 1e7 leaves single

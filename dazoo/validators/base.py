@@ -266,7 +266,7 @@ def linear_head(predictor: Any, target: Prediction, rows: int = 64) -> Tensor | 
     if weight is None or features is None:
         return None
     weight, some = weight.detach().to("cpu", torch.float64), target.scores[:rows]
-    units = getattr(inner, "units", None)  # a network's head speaks in units of its own
+    units = getattr(predictor, "units", getattr(inner, "units", None))  # a model's head speaks in units of its own
     if units is not None:
         some = units.standardise(some)
     for candidate in (weight, weight.T):  # networks store (C, d), shallow heads (d, C)

@@ -1,0 +1,43 @@
+"""What shallow methods are given: double precision, and regression targets in units that suit every method."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from dazoo.core.types import Labeled, Seen, Unlabeled
+from dazoo.engine.units import Units
+from dazoo.methods.base import Domains
+
+
+def doubles(seen: Seen, device: torch.device, domains: Domains) -> Seen:
+    """``seen`` in double precision on ``device``; a domain of several pairs is the same tensor in all of them."""
+
+    def lift(x: Tensor) -> Tensor:
+        if x.dtype is torch.float64 and x.device == device:
+            return x
+        return domains(x, ("float64", str(device)), lambda: x.to(device=device, dtype=torch.float64))
+
+    def lift_part(part: Labeled | None) -> Labeled | None:
+        if part is None:
+            return None
+        y = lift(part.y) if part.y.is_floating_point() else part.y.to(device)
+        return Labeled(lift(part.x), y, part.domain.to(device))
+
+    return Seen(
+        lift_part(seen.source), Unlabeled(lift(seen.target.x)), lift_part(seen.few), seen.n_classes, seen.kind,
+        seen.setting, lift_part(seen.source_val), seen.n_sources,
+    )  # fmt: skip
+
+
+def standardised(seen: Seen, units: Units) -> Seen:
+    """``seen`` with its values in ``units``: what depends on their size by constants of its own no longer does."""
+
+    def turned(part: Labeled | None) -> Labeled | None:
+        return None if part is None else dataclasses.replace(part, y=units.standardise(part.y))
+
+    return dataclasses.replace(
+        seen, source=turned(seen.source), few=turned(seen.few), source_val=turned(seen.source_val)
+    )
