@@ -14,7 +14,7 @@ from dazoo.engine.device import require_device
 from dazoo.engine.fit import Options, check_fit, solver_of
 from dazoo.engine.fit import fit as fit_method
 from dazoo.engine.recipe import Recipe
-from dazoo.methods.base import METHODS, GradientMethod, ShallowMethod, create_method
+from dazoo.methods.base import METHODS, GradientMethod, Method, ShallowMethod, create_method
 
 if TYPE_CHECKING:
     from dazoo.diagnosis import Diagnosis
@@ -53,8 +53,8 @@ def fit(
     *,
     seed: int = 0,
     recipe: str | Recipe | None = None,
-    backbone: str | None = None,
-    classifier: str | None = None,
+    backbone: Any = None,
+    classifier: Any = None,
     device: str = "auto",
     select_by: str | None = None,
     checkpoints: int = 5,
@@ -67,8 +67,9 @@ def fit(
             that setting (``few_per_class`` labels per class, which must be there).
         recipe: how gradient methods are trained; by default what suits the kind of data.
         backbone: first layers of the network; by default none for vectors, a small CNN for small images and
-            EfficientNet-Lite0 for photographs.
-        classifier: what shallow methods finish with: ``logistic`` (default), ``1nn``, ``svm``, ``ridge``.
+            EfficientNet-Lite0 for photographs. Or a ``torch.nn.Module``, which is copied.
+        classifier: what shallow methods finish with: ``logistic`` (default), ``1nn``, ``svm``, ``ridge``, or any
+            scikit-learn estimator.
         device: ``cpu``, ``cuda`` or ``cuda:1``; ``auto`` takes CUDA where it is there.
         select_by: a label-free validator that picks among ``checkpoints`` models of the run; None keeps the last.
         hparams: the method's hyper-parameters; ``dazoo info METHOD`` lists them.
@@ -86,8 +87,8 @@ def fit(
     both = issubclass(cls, GradientMethod) and issubclass(cls, ShallowMethod)
     options = Options(
         recipe=None if both and recipe is None and classifier is not None else chosen,
-        classifier=_classifier(classifier),
-        backbone=backbone or default_backbone,
+        classifier=_classifier(classifier, cls),
+        backbone=_backbone(backbone, cls) or default_backbone,
         device=require_device(device),
         checkpoints=checkpoints if select_by else 1,
     )
@@ -169,9 +170,34 @@ def _defaults(shape: tuple[int, ...], regression: bool) -> tuple[str, str]:
     return ("values" if regression else "frozen", "none") if len(shape) == 1 else ("digits", "cnn1d")
 
 
-def _classifier(name: str | None) -> Any:
-    if name is None:
-        return None
-    from dazoo.methods.classifiers import classifier
+def _backbone(given: Any, cls: type[Method]) -> Any:
+    """A name or a module; what else people give is refused with the remedy."""
+    if isinstance(given, str) or given is None:
+        return given
+    from torch import nn
 
-    return classifier(name)
+    if isinstance(given, type):
+        raise DazooError(f"backbone={given.__name__} is a class; give a module, as {given.__name__}(...)")
+    if not isinstance(given, nn.Module):
+        raise DazooError(
+            f"a backbone is a name or a torch.nn.Module, not {type(given).__name__}; an estimator goes to classifier="
+        )
+    if not issubclass(cls, GradientMethod):
+        raise DazooError(
+            f"method {cls.name!r} trains no network, so it has no backbone; give it the outputs of yours as samples"
+        )
+    return given
+
+
+def _classifier(given: Any, cls: type[Method]) -> Any:
+    """What shallow methods finish with; None is the default."""
+    if given is None:
+        return None
+    from dazoo.methods.estimators import finisher
+
+    if not isinstance(given, str) and not issubclass(cls, ShallowMethod):
+        raise DazooError(
+            f"method {cls.name!r} ends in the head of its network and uses no classifier; leave classifier= out, or "
+            "give a network of your own as backbone="
+        )
+    return finisher(given)

@@ -23,6 +23,9 @@ class Portable:
     """Base of dataclasses that can be saved: fields hold tensors, plain values, other Portables, or tuples and
     string-keyed dicts of these."""
 
+    def check_savable(self) -> None:
+        """Raise ``DazooError`` with the reason and the remedy where this object cannot be saved."""
+
 
 def save(obj: Portable, path: str | Path) -> None:
     """Write ``obj`` to ``path``, atomically."""
@@ -101,6 +104,7 @@ def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
         tensors[key] = value.detach().cpu().contiguous().clone()
         return {"tensor": key}
     if isinstance(value, Portable) and dataclasses.is_dataclass(value):
+        value.check_savable()
         cls = type(value)
         fields = {f.name: _encode(getattr(value, f.name), tensors) for f in dataclasses.fields(value) if f.init}
         return {"class": f"{cls.__module__}:{cls.__qualname__}", "fields": fields}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dazoo.core import hparam
@@ -30,6 +31,7 @@ from dazoo.engine.vectors import doubles, standardised
 from dazoo.engine.watch import check
 from dazoo.methods.base import Context, GradientMethod, Memo, Method, ShallowMethod, create_method
 from dazoo.nets.net import Net, NetSpec, build_net, part_seed, seeded
+from dazoo.nets.own import OWN
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Options:
     Attributes:
         recipe: for gradient training; None fits methods that have both forms (the baselines) as shallow ones.
         classifier: what shallow methods finish with; None is logistic regression.
-        backbone: registry or timm name, the first layers of the body.
+        backbone: registry or timm name, or a module: the first layers of the body.
         pretrained: whether the backbone starts from its pretrained weights where it has any.
         image_size: side of the square the network sees; None is the backbone's own.
         device: ``cpu`` or ``cuda``.
@@ -76,7 +78,7 @@ class Options:
 
     recipe: Recipe | None = None
     classifier: Any = None
-    backbone: str = "none"
+    backbone: str | nn.Module = "none"
     pretrained: bool = True
     image_size: int | None = None
     device: str = "cpu"
@@ -300,8 +302,10 @@ def _looked(member: Member) -> dict[str, Any]:
 
 def net_spec(seen: Seen, recipe: Recipe, options: Options) -> NetSpec:
     """The network of this data and recipe, the same for every method."""
+    own = None if isinstance(options.backbone, str) else options.backbone
     return NetSpec(
-        backbone=options.backbone,
+        backbone=OWN if own is not None else str(options.backbone),
+        own=own,
         shape=tuple(seen.target.x.shape[1:]),
         kind=seen.kind,
         n_classes=seen.n_classes,
@@ -330,7 +334,8 @@ def _start_net(
 ) -> Net:
     """A fresh network, or one with the weights of ``origin`` in all parts that the method does not start anew."""
     net = build_net(spec, seed, method.build)
-    net.body.scale.fill_(memo("input scale", lambda: _input_scale(seen)))
+    if spec.own is None:  # a module of the user's sees the samples as they are
+        net.body.scale.fill_(memo("input scale", lambda: _input_scale(seen)))
     if origin is not None:
         known = {
             k: v.cpu()

@@ -21,6 +21,7 @@ from dazoo.engine.prepare import preparer
 from dazoo.engine.units import Units
 from dazoo.methods.base import METHODS, GradientMethod
 from dazoo.nets.net import Net, NetSpec, build_net
+from dazoo.nets.own import OWN
 
 
 @dataclass(frozen=True)
@@ -53,21 +54,36 @@ class NetPredictor(Predictor):
         state = {k: v.detach() for k, v in net.state_dict().items()}
         made = NetPredictor(method.name, hparam.values(method), spec.to_json(), state, recipe, units)
         object.__setattr__(made, "_live", (method, net.eval(), prepare))
+        object.__setattr__(made, "_own", spec.own)
         return made
 
     def __getstate__(self) -> dict[str, Any]:
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {**fields, "state": {k: v.cpu() for k, v in self.state.items()}}
+        state = {**fields, "state": {k: v.cpu() for k, v in self.state.items()}}
+        return {**state, "_own": self._own} if self.has_own_module else state  # type: ignore[attr-defined]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for key, value in state.items():
             object.__setattr__(self, key, value)
 
     @property
+    def has_own_module(self) -> bool:
+        """Whether the body is a module of the user's."""
+        return bool(self.spec["backbone"] == OWN)
+
+    def check_savable(self) -> None:
+        if self.has_own_module:
+            raise DazooError(
+                "a model file holds numbers and no code, so a model around a network of your own cannot be saved in "
+                "one; keep the weights with torch.save(model.net.state_dict(), path), or, where you trust the file, "
+                "the model with joblib.dump(model, path)"
+            )
+
+    @property
     def live(self) -> tuple[GradientMethod, Net, Preparer]:
         if not hasattr(self, "_live"):
             method = hparam.configure(METHODS.get(self.method), self.hparams)
-            spec = NetSpec.from_json(self.spec)
+            spec = NetSpec.from_json(self.spec, getattr(self, "_own", None))
             net = build_net(spec, 0, method.build, pretrained=False)
             method.setup(net)
             net.load_state_dict(self.state)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from dazoo.engine.feed import Preparer
 from dazoo.nets import augment
-from dazoo.nets.backbone import get_backbone
 from dazoo.nets.net import NetSpec
 
 View = Callable[[Tensor, torch.Generator], Tensor]
@@ -26,7 +25,7 @@ def preparer(spec: NetSpec, mode: str, channels_last: bool, test_view: str = "ce
         test_view: ``centre``, ``squashed`` or ``squashed_centre``, how images become squares (``Recipe.test_view``).
     """
     if len(spec.shape) == 3:
-        backbone = get_backbone(spec.backbone)
+        backbone = spec.entry
         size = backbone.input_shape(spec.shape, spec.image_size)[-1]
         view = augment.ImageView(size, backbone.mean, backbone.std, backbone.crop, channels_last=channels_last)
         square = _same if test_view == "centre" else partial(augment.squashed, side=round(size / backbone.crop))

@@ -84,11 +84,13 @@ class Classifier:
             raise DazooError(f"{self.name} predicts values, not classes; use one of {', '.join(FOR_CLASSES)}")
         if not n_classes and self.name not in FOR_VALUES:
             raise DazooError(f"{self.name} predicts classes, not values; use one of {', '.join(FOR_VALUES)}")
-        weights = _checked(weights, len(z))
+        weights = checked_weights(weights, len(z))
         options = dict(self.options)
         if self.name in ("1nn", "knn_regression"):
             if weights is not None:
-                rows = torch.multinomial(weights.cpu(), len(z), replacement=True, generator=_cpu(gen)).to(z.device)
+                rows = torch.multinomial(weights.cpu(), len(z), replacement=True, generator=cpu_generator(gen)).to(
+                    z.device
+                )
                 z, y = z[rows], y[rows]
             return NearestNeighbors(z, y, n_classes, options["k"])
         if not n_classes:
@@ -120,7 +122,7 @@ def classifier(name: str, **options: Any) -> Classifier:
     return Classifier(name, tuple(sorted(merged.items())))
 
 
-def _checked(weights: Tensor | None, n: int) -> Tensor | None:
+def checked_weights(weights: Tensor | None, n: int) -> Tensor | None:
     """Weights scaled to mean 1, or None where they say nothing."""
     if weights is None:
         return None
@@ -136,7 +138,7 @@ def _checked(weights: Tensor | None, n: int) -> Tensor | None:
     return weights.to(torch.float64) * (n / total)
 
 
-def _cpu(gen: torch.Generator | None) -> torch.Generator | None:
+def cpu_generator(gen: torch.Generator | None) -> torch.Generator | None:
     if gen is None or gen.device.type == "cpu":
         return gen
     return torch.Generator().manual_seed(gen.initial_seed())

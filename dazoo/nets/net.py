@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dazoo.core.errors import DazooError
-from dazoo.nets.backbone import get_backbone
+from dazoo.nets.backbone import Backbone, get_backbone
 from dazoo.nets.backbones.none import Flat
+from dazoo.nets.own import own_backbone
 from dazoo.nets.parts import bottleneck
 
 
@@ -23,7 +24,8 @@ class NetSpec:
     """All that is needed to build a ``Net`` again: JSON-able.
 
     ``n_classes`` is 0 for regression. ``joint_norm`` sends source and target through batch-normalised bodies in one
-    forward pass; otherwise each domain has its own pass and its own batch statistics.
+    forward pass; otherwise each domain has its own pass and its own batch statistics. ``own`` is a module of the user's
+    in the place of a named backbone; no file holds it.
     """
 
     backbone: str
@@ -37,13 +39,20 @@ class NetSpec:
     image_size: int | None = None
     joint_norm: bool = False
     n_sources: int = 1
+    own: nn.Module | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def entry(self) -> Backbone:
+        """How the backbone is built."""
+        return get_backbone(self.backbone) if self.own is None else own_backbone(self.own)
 
     def to_json(self) -> dict[str, object]:
-        return {**asdict(self), "shape": list(self.shape)}
+        data = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "own"}
+        return {**data, "shape": list(self.shape)}
 
     @staticmethod
-    def from_json(data: dict[str, object]) -> NetSpec:
-        return NetSpec(**{**data, "shape": tuple(data["shape"])})  # type: ignore[arg-type]
+    def from_json(data: dict[str, object], own: nn.Module | None = None) -> NetSpec:
+        return NetSpec(**{**data, "shape": tuple(data["shape"])}, own=own)  # type: ignore[arg-type]
 
 
 class Body(nn.Module):
@@ -136,7 +145,7 @@ def build_net(
     spec: NetSpec, seed: int, extras: Callable[[int, int], dict[str, nn.Module]], pretrained: bool | None = None
 ) -> Net:
     """A fresh network; ``extras(width, n_scores)`` returns a method's own parts by name."""
-    entry = get_backbone(spec.backbone)
+    entry = spec.entry
     with seeded(part_seed(seed, "backbone")):
         wanted = entry.has_pretrained and (spec.pretrained if pretrained is None else pretrained)
         backbone = entry.make(spec.shape, pretrained=wanted, image_size=spec.image_size)
