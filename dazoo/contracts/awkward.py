@@ -18,12 +18,14 @@ from dazoo.data.task import Task
 
 @dataclass(frozen=True)
 class Arrays:
-    """Source ``xs`` (n, d) with classes ``ys`` (n,), target ``xt`` (m, d) with classes ``yt`` (m,)."""
+    """Source ``xs`` (n, d) with classes ``ys`` (n,), target ``xt`` (m, d) with classes ``yt`` (m,); as values for
+    regression they are multiples of ``unit``."""
 
     xs: np.ndarray
     ys: np.ndarray
     xt: np.ndarray
     yt: np.ndarray
+    unit: float = 1.0
 
     def both(self, change: Callable[[np.ndarray], np.ndarray]) -> Arrays:
         """The same with all samples changed."""
@@ -32,7 +34,7 @@ class Arrays:
     def rows(self, source: Any = None, target: Any = None) -> Arrays:
         """Only these rows; None keeps all."""
         s, t = (slice(None) if rows is None else rows for rows in (source, target))
-        return Arrays(self.xs[s], self.ys[s], self.xt[t], self.yt[t])
+        return replace(self, xs=self.xs[s], ys=self.ys[s], xt=self.xt[t], yt=self.yt[t])
 
 
 def arrays(n: int = 24, dims: int = 5, classes: int = 3, shift: float = 0.5) -> Arrays:
@@ -69,6 +71,7 @@ def awkward_inputs() -> dict[str, Callable[[], Arrays]]:
     a = arrays()
     n, d = a.xs.shape
     return {
+        "a constant feature": lambda: _columns(a, (7.0,)),
         "one sample per class": lambda: a.rows(slice(3), slice(3)),
         "a source of four samples": lambda: a.rows(slice(4)),
         "a target of two samples": lambda: a.rows(None, slice(2)),
@@ -84,7 +87,7 @@ def awkward_inputs() -> dict[str, Callable[[], Arrays]]:
         "one feature": lambda: arrays(dims=1, classes=2),
         "no feature": lambda: a.both(lambda x: x[:, :0]),
         "more features than samples": lambda: arrays(n=12, dims=40),
-        "constant features": lambda: _columns(a, (7.0, 0.0)),
+        "features that are zero": lambda: _columns(a, (0.0, 0.0)),
         "a feature that is another one's multiple": lambda: a.both(lambda x: np.c_[x, 2 * x[:, :1]]),
         "features of unlike scales": lambda: a.both(lambda x: x * 10.0 ** np.linspace(-6, 6, d)),
         "one feature of a million times the scale": lambda: a.both(lambda x: x * np.r_[1e6, np.ones(d - 1)]),
@@ -97,6 +100,9 @@ def awkward_inputs() -> dict[str, Callable[[], Arrays]]:
         "features of 1e30": lambda: a.both(lambda x: x * 1e30),
         "features of 1e300": lambda: a.both(lambda x: x * 1e300),
         "denormal features": lambda: a.both(lambda x: x * 1e-315),
+        "values that are all the same": lambda: replace(a, unit=0.0),
+        "values of 1e150": lambda: replace(a, unit=1e150),
+        "values of 1e-150": lambda: replace(a, unit=1e-150),
         "counts, most of them zero": lambda: a.both(lambda x: _counts(x - 1).astype(np.int64)),
     }
 
@@ -110,8 +116,12 @@ def awkward_task(data: Arrays, setting: Setting = UNSUPERVISED, regression: bool
     ys, yt = data.ys, data.yt
     if regression:
         scale = max(float(np.abs(data.xs).max(initial=0.0)), 1e-300)
-        ys, yt = ((x.astype(float) / scale).sum(1) + y + 0.25 for x, y in ((data.xs, data.ys), (data.xt, data.yt)))
+        pairs = ((data.xs, data.ys), (data.xt, data.yt))
+        ys, yt = (data.unit * ((x.astype(float) / scale).sum(1) + y + 0.25) for x, y in pairs)
+    kind: dict[str, Any] = {"targets": "values"} if regression else {}
     if setting is MULTI_SOURCE:
-        return Task.from_arrays([data.xs, data.xs[::-1].copy()], [ys, ys[::-1].copy()], data.xt, yt, setting=setting)
+        return Task.from_arrays(
+            [data.xs, data.xs[::-1].copy()], [ys, ys[::-1].copy()], data.xt, yt, setting=setting, **kind
+        )
     options: dict[str, Any] = {"few_per_class": 1} if setting in (FEW_LABELS, ORACLE) else {}
-    return Task.from_arrays(data.xs, ys, data.xt, yt, setting=setting, **options)
+    return Task.from_arrays(data.xs, ys, data.xt, yt, setting=setting, **options, **kind)

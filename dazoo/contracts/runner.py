@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from dazoo.contracts import behaviour, gradient, knobs
 from dazoo.contracts.failure import ContractFailure
-from dazoo.contracts.toys import is_gradient, setting_of
-from dazoo.core.setting import UNSUPERVISED
+from dazoo.contracts.toys import is_gradient
 from dazoo.methods.base import GradientMethod, Method
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
@@ -38,11 +37,6 @@ def _stackable(cls: type[Method]) -> str:
     if not issubclass(cls, GradientMethod):
         return _gradient(cls)
     return "" if cls.stackable else "the class says stackable = False"
-
-
-def _classifies(cls: type[Method]) -> str:
-    plain = setting_of(cls) is UNSUPERVISED and "classes" in cls.targets
-    return "" if plain else "the awkward data is for unsupervised classification"
 
 
 @dataclass(frozen=True)
@@ -82,9 +76,7 @@ CONTRACTS = (
         "continues", "a killed run continues with the same bits", gradient.check_continues, _gradient, ("same_seed",)
     ),
     Contract("saves", "a saved and loaded model predicts the same", behaviour.check_saves),
-    Contract(
-        "awkward_data", "odd data gives finite answers or a clear error", behaviour.check_awkward_data, _classifies
-    ),
+    Contract("awkward_data", "odd data gives finite answers or a clear error", behaviour.check_awkward_data),
     Contract("wrong_input", "wrong shapes, NaN and single samples are clear errors", behaviour.check_wrong_input),
 )
 

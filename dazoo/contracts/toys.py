@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -47,28 +46,6 @@ def toy_task(
     if setting is MULTI_SOURCE:
         return Task.from_arrays([xs, x2], [ys, y2], xt, yt, **options)
     return Task.from_arrays(xs, ys, xt, yt, **options)
-
-
-def awkward_tasks() -> Iterator[tuple[str, Callable[[], Task]]]:
-    """Data that people really have: what is odd about it, and the task."""
-    task = toy_task(n=30)
-    ys, yt = task.sources[0].y, task.target.y
-    assert ys is not None and yt is not None
-    x, y = task.sources[0].x.numpy(), ys.numpy()
-    xt, labels = task.target.x.numpy(), yt.numpy()
-    constant = np.repeat(xt[:1], len(xt), 0)
-    flat = x.copy()
-    flat[:, 0] = 1.0
-    flat_t = np.concatenate([flat[:, :1], xt[:, 1:]], 1)
-    rare = labels < 2
-    yield (
-        "repeated samples and a constant target",
-        lambda: Task.from_arrays(np.repeat(x[:3], 10, 0), np.repeat(y[:3], 10), constant, labels),
-    )
-    yield "a constant feature", lambda: Task.from_arrays(flat, y, flat_t, labels)
-    yield "a class that the target lacks", lambda: Task.from_arrays(x, y, xt[rare], labels[rare])
-    yield "a source of four samples", lambda: Task.from_arrays(x[:4], y[:4], xt, labels)
-    yield "features a thousand times as large", lambda: Task.from_arrays(1e3 * x, y, 1e3 * xt, labels)
 
 
 def setting_of(cls: type[Method]) -> Setting:
