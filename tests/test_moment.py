@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from dazoo.methods.base import Progress, create_method
 from tests.moments import FixedLook, close, cross_entropy, five_gaussians, mmd_unbiased, sq_distances, weighted_mmd
 from tests.stage import stage
 
@@ -69,6 +70,18 @@ def test_dsan_is_a_mean_of_class_mmds():
         if c in p.argmax(1) and mine.sum():
             values.append(weighted_mmd(k, mine / mine.sum(), p[:, c] / p[:, c].sum()))
     assert values
+    close(st.terms()["lmmd"], np.mean(values))
+
+
+def test_dsan_takes_the_bandwidth_of_the_program_from_different_rows():
+    st = stage("dsan", trade_off=1.0, as_program=True)
+    sq, p = sq_distances(np.concatenate([st.s, st.t])), st.probs(st.ft)
+    n = len(sq)
+    m = sum(sq[i, j] for i in range(n) for j in range(n) if i != j) / (n * n - n)
+    k = sum(np.exp(-sq / (m / 4 * 2**i)) for i in range(5))
+    shared = [c for c in range(st.n_classes) if c in p.argmax(1)]
+    mine = [(st.ys.numpy() == c).astype(float) for c in shared]
+    values = [weighted_mmd(k, w / w.sum(), p[:, c] / p[:, c].sum()) for c, w in zip(shared, mine)]
     close(st.terms()["lmmd"], np.mean(values))
 
 
@@ -218,6 +231,44 @@ def test_can_contrasts_classes(layers):
         p = np.concatenate([st.probs(st.fs), st.probs(st.ft)])
         expected += contrast(five_gaussians(p), st.ys.numpy(), yt, 3)
     close(st.terms()["cdd"], 0.5 * expected)
+
+
+def test_can_takes_a_bandwidth_of_the_program_for_every_pair_of_classes():
+    yt = np.array([0, 0, 2, -1, 2, 1])
+    assign = torch.tensor([[float(y == c) for c in range(3)] for y in yt], dtype=torch.float64)
+    st = stage("can", trade_off=0.5, layers="features", as_program=True, memory={"assign": assign})
+    same, other = [], []
+    for c in range(3):
+        for d in range(3):
+            rows = np.concatenate([st.s[st.ys.numpy() == c], st.t[yt == d]])
+            sq, n, a = sq_distances(rows), len(rows), int((st.ys.numpy() == c).sum())
+            k = sum(np.exp(-sq / (sq.sum() / (n * n - n) / 4 * 2**i)) for i in range(5))
+            mmd = k[:a, :a].mean() + k[a:, a:].mean() - 2 * k[:a, a:].mean()
+            (same if c == d else other).append(mmd)
+    close(st.terms()["cdd"], 0.5 * (np.mean(same) - np.mean(other)))
+    gs, gt = st.grads(st.terms()["cdd"])
+    assert torch.isfinite(gs).all() and torch.isfinite(gt).all() and gt[3].abs().sum() == 0
+
+
+def test_can_keeps_statistics_of_each_domain():
+    from tests.small import small_batch, small_net
+
+    assign = torch.eye(3, dtype=torch.float64)[torch.arange(6) % 3]
+    b = small_batch(memory={"assign": assign})
+    for own in (True, False):
+        method = create_method("can", domain_norms=own)
+        net = small_net(method, norm="batch")
+        method.losses(net, b, Progress(0.5, 1, 2, 0.5))
+        layer = next(m for m in net.body.modules() if isinstance(m, torch.nn.BatchNorm1d))
+        if own:
+            kept = net.target_norms.layers[0].running_mean
+            assert layer.num_batches_tracked == 1 and not torch.allclose(kept, layer.running_mean)
+        else:
+            assert layer.num_batches_tracked == 2 and not hasattr(net, "target_norms")
+        net.eval()
+        both = [p(net, b.xt).scores for p in (method.predict, method.predict_source)]
+        assert torch.equal(*both) is not own
+    assert not hasattr(small_net(create_method("can")), "target_norms")
 
 
 def test_can_clusters_from_source_means():

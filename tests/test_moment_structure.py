@@ -167,6 +167,21 @@ def test_spa_terms():
     close(terms["dom"], -(np.log(d[:6]).mean() + np.log(1 - d[6:]).mean()) / 2)
 
 
+def test_spa_graph_and_votes_of_the_program():
+    votes = torch.rand(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    st = stage("spa", n=6, m=6, graph_weight=0.5, neighbour_weight=0.7, as_program=True, memory={"votes": votes})
+    terms = st.terms(ramp=0.9, fraction=0.25)
+    spectra = []
+    for x in (st.s, st.t):
+        a = np.array([[np.exp(-0.5 * np.linalg.norm(u - v) / 1.5**2) for u in x] for v in x]) * (1 - np.eye(6))
+        spectra.append(np.linalg.svd(-np.diag(1 / a.sum(1)) @ a)[1])
+    close(terms["graph"], 0.5 * np.linalg.norm(spectra[0] - spectra[1]), rtol=1e-7)
+    p, v = st.probs(st.ft), votes.numpy()
+    nll = [-np.log(p[j, v[j].argmax()]) for j in range(6)]
+    close(terms["neighbours"], 0.25 * 0.7 * (v.max(1) @ nll) / v.max(1).sum())
+    assert all(torch.isfinite(g).all() for g in st.grads(terms["graph"]))
+
+
 def test_spa_reverses_the_discriminators_gradient():
     votes = torch.full((6, 3), 1 / 3, dtype=torch.float64)
     grads = [

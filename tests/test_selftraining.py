@@ -281,6 +281,17 @@ def test_cycle_gradient_passes_through_the_solution():
     )
 
 
+def test_cycle_of_the_program_fits_cosines_and_centred_labels():
+    method = create_method("cst", trade_off=2.0, ridge=0.001, as_program=True)
+    net, b = small_net(method), small_batch()
+    zs, zt = (
+        f / np.linalg.norm(f, axis=1, keepdims=True) for f in (net.body(x).detach().numpy() for x in (b.xs, b.xt))
+    )
+    ys, yt = np.eye(3)[b.ys.numpy()] - 1 / 3, np.eye(3)[probs(net, b.xt).argmax(1)] - 1 / 3
+    w = np.linalg.solve(zt.T @ zt + 0.001 * np.eye(7), zt.T @ yt)  # the primal solution of the same problem
+    assert method.losses(net, b, at(0.5))["cycle"].item() == pytest.approx(2.0 * np.mean((zs @ w - ys) ** 2), rel=1e-7)
+
+
 def test_balanced_tsallis_matches_loops_and_is_class_confusion_at_order_two():
     from dazoo.ops.entropy import entropy_weights, mcc
 
@@ -315,6 +326,28 @@ def test_mstn_centroids_match_loops_over_two_steps():
     torch.testing.assert_close(net.centroids_t.mu.numpy(), mu["t"])
 
 
+def test_mstn_averages_of_the_program():
+    method = create_method("mstn", semantic_weight=2.0, decay=0.7, as_program=True)
+    net, plain = small_net(method), create_method("mstn")
+    mu = {"s": np.zeros((3, 7)), "t": np.zeros((3, 7))}
+    for step in range(2):
+        b = small_batch(seed=10 * step)
+        b = type(b)(**{**vars(b), "ys": b.ys.clamp(max=1)})  # no class 2 in the source
+        for key, x, y in (("s", b.xs, b.ys.numpy()), ("t", b.xt, probs(net, b.xt).argmax(1))):
+            f = net.body(x).detach().numpy()
+            for c in range(3):
+                new = np.mean([f[i] for i in range(6) if y[i] == c], axis=0) if c in y else np.zeros(7)
+                mu[key][c] = 0.7 * mu[key][c] + 0.3 * new
+        out = method.losses(net, b, at(0.5))
+        assert out["sem"].item() == pytest.approx(2.0 * 0.5 * np.mean((mu["s"] - mu["t"]) ** 2), rel=1e-9)
+        d = torch.sigmoid(net.disc(net.body(torch.cat([b.xs, b.xt])))).detach().numpy()[:, 0]
+        both = -np.log(d[:6]).mean() - np.log(1 - d[6:]).mean()
+        assert out["dom"].item() == pytest.approx(0.1 * both, rel=1e-9)
+        assert plain.losses(net, b, at(0.5))["dom"].item() == pytest.approx(0.5 * both, rel=1e-9)
+        for part, key in ((net.centroids_s, "s"), (net.centroids_t, "t")):
+            part.mu.copy_(torch.from_numpy(mu[key]))  # the call of the plain method moved them once more
+
+
 # -- banks --------------------------------------------------------------------------------------------------------
 
 
@@ -341,6 +374,20 @@ def test_atdoc_labels_match_loops():
         total += q.max() * -math.log(p[i][q.argmax()])
         mass += q.max()
     assert out["pseudo"].item() == pytest.approx(0.2 * 0.5 * total / mass, rel=1e-9)
+
+
+def test_atdoc_weights_of_the_program():
+    method = create_method("atdoc", trade_off=0.2, neighbours=3, as_program=True)
+    net, memory = small_net(method), _bank()
+    b = small_batch(memory=memory)
+    f, bank_f, bank_p = net.body(b.xt).detach().numpy(), memory["bank_f"].numpy(), memory["bank_p"].numpy()
+    p, total, mass = probs(net, b.xt), 0.0, 0.0
+    for i in range(6):
+        near = sorted((j for j in range(12) if j != i), key=lambda j: -(f[i] @ bank_f[j]))[:3]
+        q = np.mean([bank_p[j] for j in near], axis=0)
+        total += q.max() * -math.log(p[i][q.argmax()])
+        mass += q.max()
+    assert method.losses(net, b, at(0.5))["pseudo"].item() == pytest.approx(0.2 * 0.5 * total / mass, rel=1e-9)
 
 
 def test_atdoc_renews_the_rows_of_the_batch_only():

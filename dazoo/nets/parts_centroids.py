@@ -21,9 +21,14 @@ class Centroids(nn.Module):
         self.mu: Tensor
         self.register_buffer("mu", torch.zeros(n_classes, width))
 
-    def forward(self, f: Tensor, w: Tensor, decay: float | Tensor) -> Tensor:
-        """Centroids (C, d) moved by features f (n, d) of class weights w (n, C); stored in training mode."""
+    def forward(self, f: Tensor, w: Tensor, decay: float | Tensor, fade: bool = False) -> Tensor:
+        """Centroids (C, d) moved by features f (n, d) of class weights w (n, C); stored in training mode.
+
+        With ``fade`` a class that the batch lacks moves too, towards zero.
+        """
         new, present = class_means(f, w)
+        if fade:
+            present = torch.ones_like(present)
         moved = moving_means(self.mu, new, present, decay)
         if self.training:
             with torch.no_grad():

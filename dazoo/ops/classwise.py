@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dazoo.ops.kernels import multi_gaussian, squared_distances
+from dazoo.ops.kernels import FIVE_SCALES, multi_gaussian, squared_distances
 
 _TINY = 1e-30
 
@@ -84,7 +84,34 @@ def class_mmd(k: Tensor, us: Tensor, ut: Tensor) -> Tensor:
     return ss[:, None] + tt[None, :] - 2.0 * us.T @ k[:n, n:] @ ut
 
 
-def cdd(fs: Tensor, ft: Tensor, ws: Tensor, wt: Tensor, k: Tensor | None = None) -> Tensor:
+def paired_class_mmd(sq: Tensor, ws: Tensor, wt: Tensor) -> Tensor:
+    """``class_mmd`` with a bandwidth for every pair of classes, (C, C), as in the program of CAN.
+
+        D_cc' of the kernel sum_a exp(-d / (2 a m_cc')),   m_cc' = mean of d over the pairs of different rows of source
+        class c and target class c' together, at least 1e-5
+
+    Args:
+        sq: squared distances d of all rows (n + m, n + m), source rows first.
+        ws, wt: one-hot labels (n, C), (m, C); rows of zeros are left out.
+    """
+    n = ws.shape[0]
+    ss, tt, st = sq[:n, :n], sq[n:, n:], sq[:n, n:]
+    (us, _), (ut, _) = normalised(ws), normalised(wt)
+    total = (ws * (ss @ ws)).sum(0)[:, None] + (wt * (tt @ wt)).sum(0)[None, :] + 2.0 * ws.T @ st @ wt
+    size = ws.sum(0)[:, None] + wt.sum(0)[None, :]
+    m = (total / (size * (size - 1.0)).clamp_min(1.0)).detach().clamp_min(1e-5)
+
+    def kernel(d: Tensor, mean: Tensor) -> Tensor:
+        rates = -0.5 / mean.clamp_min(1e-5)
+        return torch.stack([torch.exp(d * (rates / a)) for a in FIVE_SCALES]).sum(0)
+
+    # rows of a class take its bandwidth with every class of the other side: (other class, row, row)
+    within_s = torch.einsum("ic,pij,jc->cp", us, kernel(ss, (ws @ m).T[:, :, None]), us)
+    within_t = torch.einsum("ic,pij,jc->pc", ut, kernel(tt, (wt @ m.T).T[:, :, None]), ut)
+    return within_s + within_t - 2.0 * us.T @ kernel(st, ws @ m @ wt.T) @ ut
+
+
+def cdd(fs: Tensor, ft: Tensor, ws: Tensor, wt: Tensor, k: Tensor | None = None, *, by_pair: bool = False) -> Tensor:
     """Contrastive domain discrepancy of CAN: mean intra-class minus mean inter-class squared MMD.
 
         mean_{c in S} D_cc - mean_{(c, c') in P, c != c'} D_cc'
@@ -98,13 +125,15 @@ def cdd(fs: Tensor, ft: Tensor, ws: Tensor, wt: Tensor, k: Tensor | None = None)
         ws: source one-hot labels (n, C).
         wt: target one-hot pseudo-labels (m, C); rows of zeros leave a target sample out.
         k: kernel matrix (n + m, n + m); default ``multi_gaussian`` of all rows.
+        by_pair: D of ``paired_class_mmd`` instead.
     """
     ws, wt = ws.detach().to(fs.dtype), wt.detach().to(fs.dtype)
-    if k is None:
-        k = multi_gaussian(squared_distances(torch.cat([fs, ft])))
     us, in_s = normalised(ws)
     ut, in_t = normalised(wt)
-    d = class_mmd(k, us, ut)
+    if by_pair:
+        d = paired_class_mmd(squared_distances(torch.cat([fs, ft])), ws, wt)
+    else:
+        d = class_mmd(multi_gaussian(squared_distances(torch.cat([fs, ft]))) if k is None else k, us, ut)
     eye = torch.eye(d.shape[0], dtype=d.dtype, device=d.device)
     pairs = in_s[:, None] * in_t[None, :]
     same, other = pairs * eye, pairs * (1.0 - eye)

@@ -63,6 +63,15 @@ def multi_gaussian(sq: Tensor, scales: Sequence[float] = FIVE_SCALES, mean: Tens
     return torch.exp(sq * rates[:, None, None]).sum(0)  # all scales in one step
 
 
+def mean_distance(sq: Tensor) -> Tensor:
+    """The mean of the off-diagonal squared distances ``sq`` (n, n), n >= 2, without gradient (0-d).
+
+    Some programs take it as the bandwidth of ``multi_gaussian``, which is n/(n - 1) of the mean over all entries.
+    """
+    n = sq.shape[0]
+    return sq.detach().sum() / (n * (n - 1))
+
+
 def median_distance(sq: Tensor) -> Tensor:
     """The median of the off-diagonal squared distances ``sq`` (n, n), n >= 2, without gradient (0-d)."""
     rows, cols = torch.triu_indices(sq.shape[0], sq.shape[0], 1, device=sq.device)

@@ -126,8 +126,8 @@ def balanced_square(p: Tensor) -> Tensor:
     return sq / sq.mean(0).clamp_min(_TINY)
 
 
-def neighbour_mean(f: Tensor, rows: Tensor, bank_f: Tensor, bank_p: Tensor, k: int) -> Tensor:
-    """Mean of the bank's predictions over the ``k`` most similar samples, itself left out, scaled to sum 1.
+def neighbour_mean(f: Tensor, rows: Tensor, bank_f: Tensor, bank_p: Tensor, k: int, scaled: bool = True) -> Tensor:
+    """Mean of the bank's predictions over the ``k`` most similar samples, itself left out; ``scaled`` to sum 1.
 
         q_i = 1/k sum_{j in N_k(i)} bank_p_j,   N_k by cosine similarity of f_i and bank_f_j, j != rows_i
 
@@ -140,7 +140,7 @@ def neighbour_mean(f: Tensor, rows: Tensor, bank_f: Tensor, bank_p: Tensor, k: i
     own = rows[:, None] == torch.arange(size, device=rows.device)
     near = sim.masked_fill(own, -torch.inf).topk(min(k, size - 1), dim=1).indices
     q = bank_p[near].mean(1)
-    return q / q.sum(-1, keepdim=True).clamp_min(_TINY)
+    return q / q.sum(-1, keepdim=True).clamp_min(_TINY) if scaled else q
 
 
 def balanced_tsallis(scores: Tensor, alpha: float | Tensor = 1.9, temperature: float | Tensor = 2.5) -> Tensor:
@@ -171,6 +171,19 @@ def ridge_transfer(ft: Tensor, wt: Tensor, fs: Tensor, ridge: float | Tensor) ->
     k = ft @ ft.T
     eye = torch.eye(k.shape[0], dtype=k.dtype, device=k.device)
     return fs @ ft.T @ torch.linalg.solve(k + ridge * k.diagonal().mean() * eye, wt)
+
+
+def cosine_ridge_transfer(ft: Tensor, wt: Tensor, fs: Tensor, ridge: float | Tensor = 0.001) -> Tensor:
+    """``ridge_transfer`` of unit rows, without intercept and with ridge as it is: ft (m, d), wt (m, C), fs (n, d).
+
+        Z_s Z_t^T (Z_t Z_t^T + ridge I)^-1 W_t,   Z the rows of F over their norms
+
+    The form of the program of Liu et al., NeurIPS 2021 (CST), for labels less 1/C.
+    """
+    zt, zs = functional.normalize(ft, dim=-1), functional.normalize(fs, dim=-1)
+    k = zt @ zt.T
+    eye = torch.eye(k.shape[0], dtype=k.dtype, device=k.device)
+    return zs @ zt.T @ torch.linalg.solve(k + ridge * eye, wt)
 
 
 def flexible_thresholds(latest: Tensor, n_classes: int, warm_up: bool = True) -> Tensor:

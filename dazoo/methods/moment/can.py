@@ -7,7 +7,9 @@
 over the layers l: features f = F(x) (b, width) and, with ``layers = "both"``, probabilities softmax(C(f)) (b, C). The
 target's classes are clusters: before every epoch spherical k-means, started at the source's class means, labels the
 target. A sample is left out where (1 - cos) / 2 to its centre exceeds ``max_distance``, a class where fewer than
-``min_samples`` remain. The kernel is a sum of five Gaussians around the mean squared distance.
+``min_samples`` remain. The kernel is a sum of five Gaussians around the mean squared distance of the batches, or with
+``as_program`` of the rows of c and c'. Batch normalisations of the body keep parameters and statistics for each domain,
+unless ``domain_norms`` is off.
 
 Evidence: tests/test_moment.py (test_can_contrasts_classes, test_can_clusters_from_source_means,
 test_spherical_k_means_improves_every_round).
@@ -20,8 +22,10 @@ from torch import Tensor
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
+from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
+from dazoo.nets.parts_domain_norm import TargetNorms, norms_of
 from dazoo.ops.classwise import cdd, one_hot
 from dazoo.ops.clusters import class_directions, spherical_k_means
 
@@ -33,7 +37,9 @@ class CAN(GradientMethod):
     paper = Paper(
         "Contrastive Adaptation Network for Unsupervised Domain Adaptation", "Kang, Jiang, Yang, Hauptmann", 2019,
         "https://arxiv.org/abs/1901.00976", "CVPR",
-        deviations="batches are drawn at random, not class by class; a class pair enters when the batch holds it",
+        deviations="batches are drawn at random, not class by class, and one source batch serves both terms; a class "
+        "pair enters when the batch holds it; one bandwidth for all class pairs, in the authors' program one for each "
+        "(as_program); training does not stop when labels settle",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
 
@@ -41,6 +47,12 @@ class CAN(GradientMethod):
     layers: str = hp("both", choices=("features", "both"), help="which layers are compared")
     max_distance: float = hp(0.05, help="largest cosine distance of a target sample from its centre")
     min_samples: int = hp(3, help="smallest number of target samples of a class that is used")
+    domain_norms: bool = hp(True, help="batch normalisations of their own for each domain")
+    as_program: bool = hp(False, help="a bandwidth for every pair of classes, as in the authors' program")
+
+    def setup(self, net: Net) -> None:
+        if self.domain_norms and norms_of(net.body):
+            net.add_module("target_norms", TargetNorms(net.body))
 
     def refresh(self, net: Net, look: Look) -> dict[str, Tensor]:
         (fs, scores), (ft, _) = look.source, look.target
@@ -51,10 +63,20 @@ class CAN(GradientMethod):
         return {"assign": assign * (assign.sum(0) >= self.min_samples).to(ft.dtype)}
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
-        fs, ft = net.features(b.xs, b.xt)
+        if hasattr(net, "target_norms"):
+            fs, ft = net.body(b.xs), net.target_norms(net.body, b.xt)
+        else:
+            fs, ft = net.features(b.xs, b.xt)
         ls = net.head(fs)
         ws, wt = one_hot(b.ys, ls.shape[1], fs.dtype), b.memory["assign"][b.t_rows]
-        distance = cdd(fs, ft, ws, wt)
+        distance = cdd(fs, ft, ws, wt, by_pair=self.as_program)
         if self.layers == "both":
-            distance = distance + cdd(ls.softmax(1), net.head(ft).softmax(1), ws, wt)
+            distance = distance + cdd(ls.softmax(1), net.head(ft).softmax(1), ws, wt, by_pair=self.as_program)
         return {"cls": net.criterion(ls, b.ys), "cdd": self.trade_off * distance}
+
+    def predict(self, net: Net, x: Tensor) -> Prediction:
+        features = net.target_norms(net.body, x) if hasattr(net, "target_norms") else net.body(x)
+        return Prediction(net.head(features), features)
+
+    def predict_source(self, net: Net, x: Tensor) -> Prediction:
+        return super().predict(net, x)

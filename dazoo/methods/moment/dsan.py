@@ -12,6 +12,7 @@ Evidence: tests/test_moment.py (test_dsan_is_a_mean_of_class_mmds).
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from dazoo.core.hparam import hp
@@ -20,6 +21,7 @@ from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.classwise import lmmd, one_hot
+from dazoo.ops.kernels import mean_distance, multi_gaussian, squared_distances
 
 
 @register
@@ -32,14 +34,21 @@ class DSAN(GradientMethod):
         "https://arxiv.org/abs/2106.09388", "Journal: IEEE Transactions on Neural Networks and Learning Systems",
         deviations="a class enters only if a source row has it and it is some target row's most probable class, as in "
         "the authors' program, where the paper sums over all classes; the weight is 0.1 instead of 0.5, at which the "
-        "biased estimate shrinks a network trained from scratch until it no longer fits the source",
+        "biased estimate shrinks a network trained from scratch until it no longer fits the source; the bandwidth is a "
+        "mean over all n^2 pairs of rows, in the authors' program over the n^2 - n of different rows (as_program)",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
 
     trade_off: float = hp(0.1, 0.01, 10.0, log=True, help="weight of the local MMD, reached by the ramp")
 
+    as_program: bool = hp(False, help="bandwidth over pairs of different rows, as in the authors' program")
+
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         fs, ft = net.features(b.xs, b.xt)
         ls, lt = net.head(fs), net.head(ft)
-        distance = lmmd(fs, ft, one_hot(b.ys, ls.shape[1]), lt.softmax(1))
+        kernel = None
+        if self.as_program:
+            sq = squared_distances(torch.cat([fs, ft]))
+            kernel = multi_gaussian(sq, mean=mean_distance(sq))
+        distance = lmmd(fs, ft, one_hot(b.ys, ls.shape[1]), lt.softmax(1), kernel)
         return {"cls": net.criterion(ls, b.ys), "lmmd": self.trade_off * t.ramp * distance}

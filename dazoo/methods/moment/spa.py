@@ -7,7 +7,8 @@ f = F(x) (b, width). BCE(D) is the domain loss of DANN, with its gradient to f r
 eigenvalues of the normalised Laplacian I - D^(-1/2) A D^(-1/2) of a batch, A_ij = exp(-|f_i - f_j|^2 / (2 m)), m the
 mean squared distance in both batches. yhat_j is the class that the k nearest of all target samples vote for, with their
 sharpened predictions q proportional to p^(1/temperature), class-balanced, and v_j the share of that vote; the votes are
-collected before every epoch. r is the recipe's ramp.
+collected before every epoch. r is the recipe's ramp. With ``as_program`` Lambda are the singular values of D^-1 A for
+A_ij = exp(-|f_i - f_j| / 4.5), A_ii = 0, and the last term is fraction * sum_j v_j CE_j / sum_j v_j.
 
 Evidence: tests/test_moment_structure.py (test_spa_terms, test_spectra_ignore_the_order_of_rows, test_neighbours_vote).
 """
@@ -39,7 +40,10 @@ class SPA(GradientMethod):
         "Xiao, Wang, Jin, Feng, Chen, Huang, Zhao", 2023,
         "https://arxiv.org/abs/2310.17594", "NeurIPS",
         deviations="votes are collected from evaluation passes before every epoch instead of a memory that each batch "
-        "updates; the adversary is DANN without entropy weights",
+        "updates, and scaled to sum 1; the kernel's scale is that of the batches; the adversary is DANN without "
+        "entropy weights; the authors' program has another graph (a random walk, distances not squared, of a fixed "
+        "scale) and weights votes by their share of the batch and the fraction of training (as_program); it also "
+        "smooths the source's labels by 0.1",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
 
@@ -49,6 +53,7 @@ class SPA(GradientMethod):
     neighbours: int = hp(5, 1, 20, help="how many target neighbours vote")
     temperature: float = hp(0.5, 0.2, 1.0, help="sharpens votes", positive=True, most=float("inf"))
     disc_width: int = hp(256, 32, 1024, log=True, help="width of the discriminator's hidden layers")
+    as_program: bool = hp(False, help="graph and weights of votes as in the authors' program")
 
     def build(self, width: int, n_classes: int) -> dict[str, nn.Module]:
         return {"disc": mlp(width, self.disc_width, self.disc_width, 1)}
@@ -63,10 +68,13 @@ class SPA(GradientMethod):
         share, label = b.memory["votes"][b.t_rows].max(1)
         votes = functional.cross_entropy(net.head(ft), label, reduction="none")
         with full_precision(fs):
-            gap = spectral_gap(widened(fs), widened(ft))
+            gap = spectral_gap(widened(fs), widened(ft), walk=self.as_program)
+        voted, ramp = (share * votes).mean(), t.ramp
+        if self.as_program:
+            voted, ramp = voted / share.mean().clamp_min(1e-12), t.fraction
         return {
             "cls": net.criterion(net.head(fs), b.ys),
             "dom": domain_bce(d, len(fs)),
             "graph": self.graph_weight * gap,
-            "neighbours": self.neighbour_weight * t.ramp * (share * votes).mean(),
+            "neighbours": self.neighbour_weight * ramp * voted,
         }

@@ -31,13 +31,16 @@ class ATDOC(GradientMethod):
         "https://arxiv.org/abs/2007.04171", "CVPR",
         deviations="the neighbourhood variant; the bank starts from a full pass instead of random entries and is "
         "renewed by one per epoch; sharpened predictions are divided by class means, not sums, so that rows from "
-        "passes and from batches have one scale",
+        "passes and from batches have one scale; q_i is scaled to sum 1, in the authors' program it is not "
+        "(as_program), so that a row weighs less whose neighbours are of classes predicted often; the program also "
+        "smooths the source's labels by 0.1",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     stackable = False
 
     trade_off: float = hp(0.2, 0.02, 2.0, log=True, help="final weight of the neighbours' labels")
     neighbours: int = hp(5, 2, 15, help="bank entries a label is made from")
+    as_program: bool = hp(False, help="weights from q as it is, not scaled to sum 1, as in the authors' program")
 
     def refresh(self, net: Net, look: Look) -> dict[str, Tensor]:
         features, scores = look.target
@@ -45,7 +48,8 @@ class ATDOC(GradientMethod):
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         fs, ft = net.features(b.xs, b.xt)
-        q = neighbour_mean(ft.detach(), b.t_rows, b.memory["bank_f"], b.memory["bank_p"], self.neighbours)
+        bank_f, bank_p = b.memory["bank_f"], b.memory["bank_p"]
+        q = neighbour_mean(ft.detach(), b.t_rows, bank_f, bank_p, self.neighbours, scaled=not self.as_program)
         w, y = q.max(-1)
         pseudo = hard_cross_entropy(net.head(ft), y, w) / w.mean().clamp_min(1e-12)
         return {

@@ -6,7 +6,8 @@
 
 S is the Tsallis entropy with classes of equal weight and rows weighted by confidence, w_i ~ 1 + exp(-H(p_i)), as in the
 authors' program. F_s, F_t (b, width) are features with a constant column, Y_s one-hot labels; the second term's
-gradient passes through the closed-form solution.
+gradient passes through the closed-form solution. With ``as_program`` the rows of F_s and F_t have unit norm and no
+constant, Y_s and Y_t are one-hot less 1/C, r = ridge (0.001 there), and the term is a mean over the b C entries.
 
 Evidence: tests/test_selftraining.py (equals a normal-equation transcription; gradients by finite differences).
 """
@@ -21,7 +22,7 @@ from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.classwise import one_hot
-from dazoo.ops.selftraining import balanced_tsallis, ridge_transfer
+from dazoo.ops.selftraining import balanced_tsallis, cosine_ridge_transfer, ridge_transfer
 
 
 @register
@@ -31,9 +32,10 @@ class CST(GradientMethod):
     paper = Paper(
         "Cycle Self-Training for Domain Adaptation", "Liu, Wang, Long", 2021, "https://arxiv.org/abs/2103.03571",
         "NeurIPS",
-        deviations="alpha is a hyper-parameter, not chosen anew in every step by trying values on the source; ridge "
-        "is relative to the features' size; the entropy is a mean over classes, with weight 1; neither FixMatch nor "
-        "sharpness-aware minimisation on top",
+        deviations="alpha is a hyper-parameter, not chosen anew in every step by trying values on the source; ridge is "
+        "relative to the features' size and there is an intercept (as_program: unit features, labels less 1/C, ridge "
+        "as it is, a mean over entries, where the default sums over classes); the entropy is a mean over classes with "
+        "weight 1, in the authors' program a sum with 0.08; neither FixMatch nor sharpness-aware minimisation on top",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
 
@@ -42,15 +44,19 @@ class CST(GradientMethod):
     alpha: float = hp(1.9, 1.1, 2.0, help="order of the Tsallis entropy")
     temperature: float = hp(2.5, 1.0, 5.0, help="softens target predictions in the entropy", positive=True)
     ridge: float = hp(0.1, 0.001, 1.0, log=True, help="regularisation of the target classifier")
+    as_program: bool = hp(False, help="the cycle of the authors' program: cosines, labels less 1/C, mean of entries")
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         fs, ft = net.features(b.xs, b.xt)
         source, target = net.head(fs), net.head(ft)
         c = target.shape[-1]
-        pseudo = one_hot(target.detach().argmax(-1), c, ft.dtype)
-        gap = ridge_transfer(ft, pseudo, fs, self.ridge) - one_hot(b.ys, c, fs.dtype)
+        pseudo, labels = one_hot(target.detach().argmax(-1), c, ft.dtype), one_hot(b.ys, c, fs.dtype)
+        if self.as_program:
+            cycle = (cosine_ridge_transfer(ft, pseudo - 1.0 / c, fs, self.ridge) - labels + 1.0 / c).square().mean()
+        else:
+            cycle = (ridge_transfer(ft, pseudo, fs, self.ridge) - labels).square().sum(-1).mean()
         return {
             "cls": net.criterion(source, b.ys),
-            "cycle": self.trade_off * gap.square().sum(-1).mean(),
+            "cycle": self.trade_off * cycle,
             "tsallis": self.tsallis_weight * balanced_tsallis(target, self.alpha, self.temperature),
         }

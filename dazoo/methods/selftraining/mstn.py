@@ -4,7 +4,9 @@
                      + semantic_weight * r(t) * 1/C sum_c |mu_s,c - mu_t,c|^2
     mu_c <- decay * mu_c + (1 - decay) * mean of the batch's features of class c     (source labels, target argmax)
 
-Centroids mu (C, width) are moving averages whose gradient is that of the current batch; r is the recipe's ramp.
+Centroids mu (C, width) are moving averages whose gradient is that of the current batch; r is the recipe's ramp. With
+``as_program`` the domain loss is a tenth of the two domains' sum, the distance is a mean over classes and features, and
+the centroid of a class that a batch lacks fades to (1 - decay) 0 + decay mu_c.
 
 Evidence: tests/test_selftraining.py (two steps of the averages and the loss equal a transcription in loops).
 """
@@ -33,8 +35,11 @@ class MSTN(GradientMethod):
     paper = Paper(
         "Learning Semantic Representations for Unsupervised Domain Adaptation", "Xie, Zheng, Chen, Chen", 2018,
         "https://proceedings.mlr.press/v80/xie18c.html", "ICML",
-        deviations="the discriminator is as wide as disc_width says; classes that neither domain has shown yet count "
-        "with equal (zero) centroids",
+        deviations="the distance of centroids is a mean over the classes, in the paper a sum (semantic_weight times C) "
+        "and in the authors' program a mean over classes and features; the program's domain loss has weight 0.1 and "
+        "adds the domains, and centroids of absent classes fade there (as_program has all three); the discriminator is "
+        "as wide as disc_width says, without dropout; classes that neither domain has shown yet count with equal "
+        "(zero) centroids",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
 
@@ -42,6 +47,7 @@ class MSTN(GradientMethod):
     semantic_weight: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the centroids' distance")
     decay: float = hp(0.7, 0.3, 0.95, help="share of a centroid that stays per step")
     disc_width: int = hp(256, 32, 1024, log=True, help="width of the discriminator's hidden layers")
+    as_program: bool = hp(False, help="averages and the weight 0.1 of the domain loss as in the authors' program")
 
     def build(self, width: int, n_classes: int) -> dict[str, nn.Module]:
         return {
@@ -58,10 +64,14 @@ class MSTN(GradientMethod):
         fs, ft = self.features(net, b)
         scores, c = net.head(fs), net.head.out_features
         d = net.disc(reverse_gradient(torch.cat([fs, ft]), self.trade_off * t.ramp)).squeeze(-1)
-        mu_s = net.centroids_s(fs, one_hot(b.ys, c, fs.dtype), self.decay)
-        mu_t = net.centroids_t(ft, one_hot(net.head(ft.detach()).argmax(-1), c, ft.dtype), self.decay)
+        fade = self.as_program
+        mu_s = net.centroids_s(fs, one_hot(b.ys, c, fs.dtype), self.decay, fade)
+        mu_t = net.centroids_t(ft, one_hot(net.head(ft.detach()).argmax(-1), c, ft.dtype), self.decay, fade)
+        dom, sem = domain_bce(d, len(fs)), centroid_distance(mu_s, mu_t)
+        if self.as_program:  # 0.1 of the domains' sum, which is twice their mean
+            dom, sem = 0.2 * dom, sem / fs.shape[1]
         return {
             "cls": net.criterion(scores, b.ys),
-            "dom": domain_bce(d, len(fs)),
-            "sem": self.semantic_weight * t.ramp * centroid_distance(mu_s, mu_t),
+            "dom": dom,
+            "sem": self.semantic_weight * t.ramp * sem,
         }
