@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from dazoo.bench.plan import make_plan
+from dazoo.bench.report import report
+from dazoo.bench.statistics import bootstrap_interval
 from dazoo.bench.store import Writer, records, stored
 from dazoo.bench.suite import Suite
 
@@ -58,6 +61,60 @@ def test_read_1000_records(benchmark: BenchmarkFixture, tmp_path: Path, what: st
     read = (lambda: len(stored(tmp_path)[0])) if what == "keys" else (lambda: sum(1 for _ in records(tmp_path)))
     benchmark.group = "harness"
     assert benchmark.pedantic(read, rounds=5, warmup_rounds=1) == RUNS
+
+
+def test_plan_of_10000_finished_runs(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    """What ``dazoo run`` does before it finds that there is nothing to do."""
+    base = {"name": "overhead", "dataset": "digits", "backbone": "none", "classifier": "1nn"}
+    suite = Suite.of({**base, "tasks": "*->*", "methods": ["source_only", "coral", "sa"], "seeds": 112})
+    writer = Writer(tmp_path)
+    for spec in make_plan(suite).specs:
+        body = {"variant": spec.variant, "spec": spec.to_json(), "checkpoints": [{"step": 1}] * 20}
+        writer.append(spec.key, "ok", body)
+    writer.close()
+    benchmark.group = "harness"
+    assert benchmark.pedantic(lambda: make_plan(suite).missing(stored(tmp_path)[0]), rounds=3) == []
+
+
+def test_report_of_10000_runs(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    """Twenty methods on fifty tasks with ten seeds, twenty checkpoints and twenty validators."""
+    writer = Writer(tmp_path)
+    names = [f"some_validator_{i:02d}" for i in range(19)] + ["info_max"]
+    points = [
+        {
+            "step": j + 1,
+            "fraction": (j + 1) / 20,
+            "scores": {n: (0.123456789012345 + i / 997) * (j + 1) for i, n in enumerate(names)},
+            "target": {"accuracy": 0.5 + j / 100},
+        }
+        for j in range(20)
+    ]
+    for i in range(10_000):
+        m, t, seed = i // 500, i // 10 % 50, i % 10
+        label = f"method_{m:02d}"
+        spec = {"label": label, "method": label, "family": "f", "task": f"toy/a{t:02d}->b"}
+        spec |= {"setting": "unsupervised", "seed": seed, "trial": 0}
+        body = {"variant": "v", "started": "2024", "spec": spec, "checkpoints": points, "seconds": 1.0}
+        writer.append(f"{i:064x}", "ok", body)
+    writer.close()
+    benchmark.group = "report"
+    made = benchmark.pedantic(lambda: report(tmp_path), rounds=1)
+    assert len(made.runs.runs) == 10_000
+
+
+def test_intervals_of_a_leaderboard(benchmark: BenchmarkFixture) -> None:
+    """Bootstrap intervals of 60 methods on twelve tasks with five seeds."""
+    rng = np.random.default_rng(0)
+    rows = [list(rng.normal(0.6, 0.02, (12, 5)) + rng.normal(0, 0.1, (12, 1))) for _ in range(60)]
+    benchmark.group = "report"
+    assert len(benchmark(lambda: [bootstrap_interval(r) for r in rows])) == 60
+
+
+def test_help(benchmark: BenchmarkFixture) -> None:
+    """How long ``dazoo --help`` takes to answer."""
+    command = [sys.executable, "-m", "dazoo.cli", "--help"]
+    benchmark.group = "harness"
+    benchmark.pedantic(lambda: subprocess.run(command, check=True, capture_output=True), rounds=3)
 
 
 def test_import(benchmark: BenchmarkFixture) -> None:

@@ -108,7 +108,15 @@ def show(made: Report) -> None:
     """Print the leaderboard and say where the files are."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     table = Table(title=escape(made.name), title_justify="left", caption_justify="left", box=None, pad_edge=False)
-    for column in ("method", made.unit, "95 % interval", "rank", "s/run", "family", "selected by"):
+    for column in (
+        "method",
+        made.unit,
+        "95 % interval",
+        "rank",
+        made.time.head.replace(" per run", "/run"),
+        "family",
+        "selected by",
+    ):
         left = column in ("method", "family", "selected by")
         table.add_column(column, justify="left" if left else "right", no_wrap=column == "method")
     for row in made.board.rows:
@@ -116,8 +124,7 @@ def show(made: Report) -> None:
         interval = "" if math.isnan(row.low) else f"{made.show(row.low)} to {made.show(row.high)}"
         number = f"[yellow]{escape(row.problem)}[/yellow]" if row.problem else made.show(row.mean)
         rank = "" if math.isnan(row.rank) else f"{row.rank:.2f}"
-        seconds = "" if math.isnan(row.seconds) else f"{row.seconds:.2f}"
-        table.add_row(name, number, interval, rank, seconds, row.family, escape(row.selected_by))
+        table.add_row(name, number, interval, rank, made.time.show(row), row.family, escape(row.selected_by))
     console.print(table)
     console.print(f"[dim]{escape(rule_sentence(made))}[/dim]")
     failed = sum(c.failed for c in made.board.cells.values())

@@ -44,7 +44,16 @@ def carry_out(suite: dict[str, Any], out: Path, keep: int) -> dict[str, dict[str
 
 
 def timeless(record: dict[str, Any], *more: str) -> str:
-    times = ("started", "seconds", "seconds_evaluation", "seconds_keeping", "peak_memory_mb", *more)
+    times = (
+        "started",
+        "seconds",
+        "seconds_evaluation",
+        "seconds_keeping",
+        "peak_memory_mb",
+        "cpu_seconds",
+        "load",
+        *more,
+    )
     info = {k: v for k, v in record["info"].items() if k not in ("fit_seconds", "samples_per_second")}
     return json.dumps({**{k: v for k, v in record.items() if k not in times}, "info": info}, sort_keys=True)
 

@@ -30,7 +30,7 @@ SUITE: dict[str, Any] = {
     "source_holdout": 0.2,
     "validators": ["source_validation", "entropy", "info_max", "snd", "class_cluster"],
 }
-TIMES = ("started", "seconds", "seconds_evaluation", "seconds_keeping", "peak_memory_mb")
+TIMES = ("started", "seconds", "seconds_evaluation", "seconds_keeping", "peak_memory_mb", "cpu_seconds", "load")
 TIMES_OF_FIT = ("fit_seconds", "samples_per_second")
 
 

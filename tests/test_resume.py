@@ -30,7 +30,7 @@ SUITE: dict[str, Any] = {
     "classifier": {"name": "1nn"},
     "checkpoints": 2,
 }
-TIMES = ("started", "seconds", "seconds_evaluation", "seconds_keeping", "peak_memory_mb")
+TIMES = ("started", "seconds", "seconds_evaluation", "seconds_keeping", "peak_memory_mb", "cpu_seconds", "load")
 MEASURED = ("fit_seconds", "samples_per_second")
 
 
@@ -42,9 +42,11 @@ def start(suite: Path, out: Path, jobs: int) -> subprocess.Popen[bytes]:
 def without_times(folder: Path) -> dict[str, Any]:
     """What must be the same however often a run was interrupted."""
     with (folder / "leaderboard.csv").open(newline="") as file:
-        board = [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+        board = [{k: v for k, v in row.items() if "seconds" not in k} for row in csv.DictReader(file)]
     text = []
     for line in (folder / "leaderboard.md").read_text().split("\n"):
+        if "Load when they began" in line:
+            continue
         cells = line.split(" | ")
         text.append(" | ".join(cells[:5] + cells[6:]) if len(cells) == 8 else line)
     return {"board": board, "md": text, "tasks": (folder / "per_task.csv").read_bytes()}
@@ -71,7 +73,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("undisturbed")
     process = start(suite, out, 1)
-    _, log = process.communicate(timeout=400)
+    _, log = process.communicate()
     assert process.returncode == 0, log.decode()
     return out
 
@@ -94,14 +96,10 @@ def test_kill_and_resume_ends_where_an_undisturbed_run_ends(
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             kills += 1
-        process.communicate()
-        time.sleep(0.5)  # workers notice that their parent is gone
-        before = len(follower.new_keys())
-        time.sleep(0.5)
-        assert len(follower.new_keys()) == 0 or before == 0, "a worker outlived its parent"
+        process.communicate()  # returns when the last worker has closed what it inherited: none outlives its parent
     assert kills >= 3
     process = start(suite, tmp_path, jobs)
-    _, log = process.communicate(timeout=400)
+    _, log = process.communicate()
     assert process.returncode == 0, log.decode()
     counts = re.search(r"(\d+) runs, (\d+) stored, (\d+) to do", log.decode())
     assert counts is not None and int(counts[2]) >= kills
@@ -115,7 +113,7 @@ def test_a_lost_end_of_a_shard_is_run_again(suite: Path, undisturbed: Path, tmp_
     lines = b"".join(p.read_bytes() for p in sorted((undisturbed / "records").glob("*.jsonl")))
     (tmp_path / "records" / "shard-0.jsonl").write_bytes(lines[:-200])
     process = start(suite, tmp_path, 1)
-    _, log = process.communicate(timeout=400)
+    _, log = process.communicate()
     assert process.returncode == 0, log.decode()
     assert "1 to do" in log.decode() and "1 line was skipped: records/shard-0.jsonl" in log.decode()
     assert without_times(tmp_path) == without_times(undisturbed)

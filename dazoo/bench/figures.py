@@ -197,15 +197,19 @@ def _ranking(
 
 
 def pareto(made: Report) -> Figure | None:
-    """The metric against seconds per run (logarithmic); full dots are on the Pareto front. None below two methods."""
+    """The metric against seconds per run (logarithmic); full dots are on the Pareto front. None below two methods.
+
+    The seconds are those of the leaderboard: of processors or of a device where records hold them.
+    """
     board = made.board
-    rows = [r for r in board.rows if not r.mark and not math.isnan(r.mean) and r.seconds > 0]
+    rows = [r for r in board.rows if not r.mark and not math.isnan(r.mean) and made.time.value(r) > 0]
     if len(rows) < 2:
         return None
     sign = 1.0 if board.higher_is_better else -1.0
-    front = front_of([r.seconds for r in rows], [sign * r.mean for r in rows])
+    seconds = {r.label: made.time.value(r) for r in rows}
+    front = front_of([seconds[r.label] for r in rows], [sign * r.mean for r in rows])
     left, right, top, bottom = 70.0, 680.0, 20.0, 340.0
-    times = np.log10([r.seconds for r in rows])
+    times = np.log10([seconds[r.label] for r in rows])
     values = np.array([r.mean for r in rows])
 
     def place(v: float, every: np.ndarray, low: float, high: float) -> float:
@@ -219,16 +223,16 @@ def pareto(made: Report) -> Figure | None:
     for t in np.linspace(float(times.min()), float(times.max()), 4 if np.ptp(times) else 1):
         x = place(t, times, left, right)
         parts += [Line(x, bottom, x, bottom + 5, "axis"), Word(x, bottom + 19, f"{10**t:.2g}", "middle", True)]
-    parts.append(Word((left + right) / 2, bottom + 38, "seconds per run (logarithmic)", "middle", True))
+    parts.append(Word((left + right) / 2, bottom + 38, f"{made.time.head} (logarithmic)", "middle", True))
     parts.append(Word(left, top - 6, made.unit, "middle", True))
     spots = [(place(t, times, left, right), place(v, values, bottom, top)) for t, v in zip(times, values)]
     edge = sorted(spots[i] for i in front)
     parts += [Line(a, b, c, d) for (a, b), (c, d) in pairwise(edge)]
     for i, (row, (x, y)) in enumerate(zip(rows, spots)):
-        parts.append(Dot(x, y, f"{row.label}: {made.show(row.mean)}, {row.seconds:.3g} s", i in front))
+        parts.append(Dot(x, y, f"{row.label}: {made.show(row.mean)}, {seconds[row.label]:.3g} s", i in front))
         if i in front:
             parts.append(Word(x + 8, y - 6, row.label))
-    title = f"{made.unit} against seconds per run; full dots are on the Pareto front"
+    title = f"{made.unit} against {made.time.head}; full dots are on the Pareto front"
     return Figure("pareto", title, 800.0, bottom + 50, tuple(parts))
 
 

@@ -108,6 +108,7 @@ def prepare(
         tuple(str(Path(f).resolve()) for f in files),
         size_of(whole.keep if keep is None else keep),
         stack,
+        jobs,
     )
     failed = sum(known.get(s.key) == "failed" for s in plan.specs) if not retry_failed else 0
     return Job(whole, plan, missing, place, jobs, failed, chosen.to_json() != whole.to_json(), damage)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 SETUP = ("dataset", "options", "transform", "backbone", "frozen", "image_size", "represent", "classifier")
 SPLITS = ("few_labels", "source_holdout", "target_holdout")
 RUN = (
-    "key", "seed", "trial", "value", "point", "steps", "started", "seconds", "memory", "setup", "hparams", "place",
-    "notes", "scores", "metrics", "error",
+    "key", "seed", "trial", "value", "point", "steps", "started", "seconds", "cpu", "device", "load", "memory",
+    "setup", "hparams", "place", "notes", "scores", "metrics", "error",
 )  # fmt: skip
 """What a run's row on the page holds, in this order."""
 
@@ -45,7 +45,10 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Facts about one run; ``setup`` to ``notes`` and ``steps`` are positions in the pools of ``Origins``."""
+    """Facts about one run; ``setup`` to ``notes`` and ``steps`` are positions in the pools of ``Origins``.
+
+    ``load`` is that of the machine at the run's start: processes that could run, jobs of the suite, processors.
+    """
 
     started: str
     setup: int
@@ -55,6 +58,7 @@ class Origin:
     steps: int
     memory: float | None
     curved: bool
+    load: tuple[float | None, int, int] | None = None
 
 
 @dataclass
@@ -84,6 +88,7 @@ class Origins:
             self.steps.put([p.get("step") for p in record.get("checkpoints") or []]),
             record.get("peak_memory_mb"),
             bool(record.get("curves")),
+            _load(record.get("load")),
         )
 
     def versions(self) -> Counter[str]:
@@ -94,10 +99,30 @@ class Origins:
             found.update([version] if version else [])
         return found
 
+    def load(self) -> str:
+        """How busy the machine was when runs began, as a sentence with a space before it; empty where none tells."""
+        known = [o.load for o in self.runs.values() if o.load is not None and o.load[0] is not None]
+        if not known:
+            return ""
+        low, high = min(x[0] for x in known), max(x[0] for x in known)
+        jobs, cpus = sorted({x[1] for x in known}), sorted({x[2] for x in known})
+        return (
+            f" Load when they began: {low:.1f} to {high:.1f} processes, {_range(jobs)} of them ours, "
+            f"on {_range(cpus)} processors."
+        )
+
     def memory(self, runs: list[Run]) -> float:
         """The largest peak memory of some runs in MB, NaN where no record tells."""
         known = [o.memory for r in runs if (o := self.runs.get(r.key)) is not None and o.memory is not None]
         return max(known, default=math.nan)
+
+
+def _range(values: list[int]) -> str:
+    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
+
+
+def _load(found: Any) -> tuple[float | None, int, int] | None:
+    return None if not found else (found["average"], found["jobs"], found["cpus"])
 
 
 def _setup(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,6 +199,9 @@ def _row(made: Report, run: Run, point: int, names: Pool, errors: Pool) -> list[
         origin.steps,
         origin.started[:19],
         short(run.seconds, 4),
+        short(run.cpu_seconds, 4),
+        short(run.device_seconds, 4),
+        origin.load,
         short(origin.memory if origin.memory is not None else math.nan),
         origin.setup,
         origin.hparams,

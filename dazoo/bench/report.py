@@ -20,6 +20,7 @@ from dazoo.bench.select import ORACLE_LABEL, Cell, Runs, read_runs
 from dazoo.bench.store import FOLDER
 from dazoo.bench.suite import LAST, ORACLE_RULE, Suite
 from dazoo.bench.table import Leaderboard, Row, leaderboard
+from dazoo.bench.timing import Time
 from dazoo.core.errors import DazooError, nearest
 from dazoo.data.registry import split_name
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 PER_TASK = ("method", "source", "target", "metric", "mean", "std", "n_seeds", "selected_by")
 OVERALL = ("method", "family", "mean", "ci_low", "ci_high", "mean_rank", "seconds", "selected_by")
+SECONDS = ("method", "source", "target", "seconds", "cpu_seconds", "device_seconds", "n_runs")
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ class Report:
         from dazoo.bench.sections import Sections
 
         return Sections(self)
+
+    @cached_property
+    def time(self) -> Time:
+        """What the column of seconds holds."""
+        return Time.of(self.board.rows)
 
     @property
     def unit(self) -> str:
@@ -131,10 +138,11 @@ def report(
     scatter: str = "pca",
     scatter_methods: Sequence[str] = (),
 ) -> Report:
-    """Rebuild ``leaderboard.{md,csv,html,tex}``, ``per_task.csv``, ``validators.csv`` and figures from records alone.
+    """Rebuild ``leaderboard.{md,csv,html,tex}``, ``per_task.csv``, ``seconds.csv``, ``validators.csv`` and figures.
 
-    The figures are written as PDF and PNG where Matplotlib is installed; the page holds them in any case. The scatter
-    of features comes from kept outputs, or from ``scatter.json``, where its coordinates are kept.
+    All of it comes from records alone. The figures are written as PDF and PNG where Matplotlib is installed; the page
+    holds them in any case. The scatter of features comes from kept outputs, or from ``scatter.json``, where its
+    coordinates are kept.
 
     Args:
         scatter: ``pca`` or ``tsne``. scatter_methods: whose features are shown, instead of a choice by the numbers.
@@ -151,6 +159,7 @@ def report(
 
     write(made.folder / "leaderboard.csv", leaderboard_csv(made))
     write(made.folder / "per_task.csv", per_task_csv(made))
+    write(made.folder / "seconds.csv", seconds_csv(made))
     write(made.folder / "validators.csv", made.sections.validators_csv())
     write(made.folder / "leaderboard.md", markdown(made))
     write(made.folder / "leaderboard.tex", latex(made))
@@ -211,6 +220,16 @@ def per_task_csv(made: Report) -> str:
     return csv_text(PER_TASK, rows)
 
 
+def seconds_csv(made: Report) -> str:
+    """Seconds of a run on average per method and task: of the wall, of processors and of a device, where recorded."""
+    rows = []
+    for (label, task), cell in sorted(made.board.cells.items()):
+        _, sources, target = split_name(task)
+        times = [number(v, 3) for v in (cell.seconds, cell.cpu_seconds, cell.device_seconds)]
+        rows.append([label, "+".join(sources), target, *times, str(cell.total - cell.failed)])
+    return csv_text(SECONDS, rows)
+
+
 def problem(cell: Cell) -> str:
     """Why a cell has no number."""
     if cell.failed:
@@ -265,6 +284,8 @@ def facts(made: Report) -> list[str]:
         found.append("No interval stands beside methods with one seed per task: one run does not show how runs differ.")
     if any(r.mark for r in board.rows):
         found.append("Methods marked with † see target labels and are no competitors of those that do not.")
+    if made.time.note:
+        found.append(made.time.note + made.origins.load())
     planned = made.plan.get("runs")
     if isinstance(planned, int) and planned > len(runs):
         found.append(f"Incomplete: {planned - len(runs)} of {planned} planned runs are missing.")
@@ -289,7 +310,7 @@ def markdown(made: Report) -> str:
     lines = [f"# {made.name}", ""]
     lines += [made.description, ""] if made.description else []
     lines += [rule_sentence(made), ""] + [f"- {fact}" for fact in facts(made)] + [""]
-    head = ["method", "family", made.unit, "95 % interval", "mean rank", "s per run", "selected by", "sees"]
+    head = ["method", "family", made.unit, "95 % interval", "mean rank", made.time.head, "selected by", "sees"]
     lines += md_table(head, [_md_row(made, row) for row in board.rows])
     lines += ["", "## Per task", "", f"Mean of {made.unit} over seeds, ± standard deviation.", ""]
     short = [t.partition("/")[2] for t in board.tasks]
@@ -305,7 +326,7 @@ def markdown(made: Report) -> str:
 
 def _md_row(made: Report, row: Row) -> list[str]:
     interval = f"{made.show(row.low)} to {made.show(row.high)}" if not math.isnan(row.low) else row.no_interval
-    numbers = [row.problem or made.show(row.mean), interval, number(row.rank, 2), number(row.seconds, 2)]
+    numbers = [row.problem or made.show(row.mean), interval, number(row.rank, 2), made.time.show(row)]
     return [_name(row), row.family, *numbers, row.selected_by, row.mark or "no target labels"]
 
 

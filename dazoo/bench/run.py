@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import sys
-import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -19,6 +18,7 @@ from typing import Any
 
 import torch
 
+from dazoo.bench.clock import Stopwatch, load
 from dazoo.bench.keep import Keeper
 from dazoo.bench.plan import Protocol, RunSpec
 from dazoo.bench.represent import feature_map, represented
@@ -47,7 +47,7 @@ class Place:
 
     ``out`` is the result folder, ``method_files`` are Python files whose methods must be loaded first, ``keep`` is the
     number of bytes of outputs that may be kept in the folder. ``stack`` is the largest number of runs that train as one
-    batched model; None is 64 on CUDA and 1 on a CPU, where it gains nothing.
+    batched model; None is 64 on CUDA and 1 on a CPU, where it gains nothing. ``jobs`` is the number of workers.
     """
 
     out: str
@@ -56,6 +56,7 @@ class Place:
     method_files: tuple[str, ...] = ()
     keep: int = size_of(BUDGET)
     stack: int | None = None
+    jobs: int = 1
 
     @property
     def group(self) -> int:
@@ -88,9 +89,9 @@ class Runner:
 
     def run(self, spec: RunSpec, memo: Memo) -> tuple[str, dict[str, Any]]:
         """The status and record of one run; a run that fails is recorded with its error."""
-        record = opening(spec)
+        record = opening(spec, self.place)
         reset_peak(self.place.device)
-        began = time.perf_counter()
+        watch = Stopwatch(self.place.device)
         notes: list[dict[str, Any]] = []
         keeper = self.keeper(spec)
         try:
@@ -103,15 +104,16 @@ class Runner:
             record["error"] = describe_error(error)
             keeper.discard()
         record["checkpoints"] = notes
-        record.setdefault("seconds", time.perf_counter() - began)
-        return status, record | {"peak_memory_mb": peak_memory(self.place.device)} | machine(self.place.device)
+        return status, watch.spent().to_json() | record | {"peak_memory_mb": peak_memory(self.place.device)} | machine(
+            self.place.device
+        )
 
     def _fit(self, spec: RunSpec, memo: Memo, notes: list[dict[str, Any]], keeper: Keeper) -> dict[str, Any]:
         sitting = self.sit(spec, notes, keeper)
         if spec.protocol.recipe is not None:
             warm_up()
         state = Path(self.place.out) / "state" / f"{spec.key}.pt"
-        began = time.perf_counter()
+        watch = Stopwatch(self.place.device)
         result = fit(
             sitting.method,
             sitting.seen,
@@ -122,14 +124,15 @@ class Runner:
             state=state,
             notes=notes,
         )
-        seconds = time.perf_counter() - began - sitting.looking - sitting.keeping
+        spent = watch.spent() - sitting.looking - sitting.keeping
         state.unlink(missing_ok=True)
-        return sitting.close(result, seconds)
+        return sitting.close(result, spent)
 
     def sit(self, spec: RunSpec, notes: list[dict[str, Any]], keeper: Keeper) -> Sitting:
         """The data and the method of a run, and what looks at its checkpoints."""
         task = self.task(spec)
-        return Sitting(spec, task, task.seen(), configure(METHODS.get(spec.method), spec.hparams), notes, keeper)
+        method = configure(METHODS.get(spec.method), spec.hparams)
+        return Sitting(spec, task, task.seen(), method, notes, keeper, device=self.place.device)
 
     def keeper(self, spec: RunSpec) -> Keeper:
         """What keeps a run's outputs; the model of a method loaded from a file is not kept, since the file may go."""
@@ -213,15 +216,15 @@ def record_death(spec: RunSpec, place: Place) -> None:
     writer.append(
         spec.key,
         "failed",
-        opening(spec) | {"error": error, "checkpoints": [], "seconds": None} | machine(place.device),
+        opening(spec, place) | {"error": error, "checkpoints": [], "seconds": None} | machine(place.device),
     )
     writer.close()
 
 
-def opening(spec: RunSpec) -> dict[str, Any]:
-    """How a record begins."""
+def opening(spec: RunSpec, place: Place) -> dict[str, Any]:
+    """How a record begins; ``load`` is that of the machine at this moment."""
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return {"variant": spec.variant, "started": started, "spec": spec.to_json()}
+    return {"variant": spec.variant, "started": started, "load": load(place.jobs), "spec": spec.to_json()}
 
 
 def describe_error(error: BaseException) -> dict[str, str]:

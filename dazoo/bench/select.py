@@ -6,6 +6,7 @@ labels and is always labelled so).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,8 @@ class Run:
     predicted: np.ndarray
     idle: tuple[str, ...]
     flags: tuple[tuple[str, str, str], ...] = ()
+    cpu_seconds: float = math.nan
+    device_seconds: float = math.nan
     chosen: np.ndarray = field(init=False, repr=False)
     tops: np.ndarray = field(init=False, repr=False)
 
@@ -151,7 +154,14 @@ def _run(record: dict[str, Any], names: dict[tuple[str, ...], tuple[str, ...]]) 
         predicted=_table([{"predicted": p.get("predicted") or {}} for p in points], "predicted", ("target", "source")),
         idle=idle_terms(record),
         flags=engine_flags(record),
+        cpu_seconds=_seconds(record.get("cpu_seconds")),
+        device_seconds=_seconds(record.get("device_seconds")),
     )
+
+
+def _seconds(value: Any) -> float:
+    """NaN for what older records lack, and on a CPU for what only a device spends."""
+    return math.nan if value is None else float(value)
 
 
 def idle_terms(record: dict[str, Any]) -> tuple[str, ...]:
@@ -193,6 +203,7 @@ class Cell:
         trial: the selected trial. seeds: in the order of ``values``. picks: selected checkpoint per seed.
         failed, total: runs of this cell that failed, and all of them. errors: their messages, each once.
         selected_by: the rule that really chose.
+        seconds, cpu_seconds, device_seconds: of a run on average; NaN where no record tells.
     """
 
     label: str
@@ -209,6 +220,8 @@ class Cell:
     errors: tuple[str, ...]
     seconds: float
     selected_by: str
+    cpu_seconds: float = math.nan
+    device_seconds: float = math.nan
 
     @property
     def mean(self) -> float:
@@ -266,9 +279,17 @@ def _select_cell(group: list[Run], rule: str, metric: str) -> Cell:
         failed=len(failures),
         total=len(group),
         errors=tuple(dict.fromkeys(r.error for r in failures)),
-        seconds=float(np.mean([r.seconds for r in good])) if good else float("nan"),
+        seconds=mean_of([r.seconds for r in good]),
+        cpu_seconds=mean_of([r.cpu_seconds for r in good]),
+        device_seconds=mean_of([r.device_seconds for r in good]),
         selected_by=rule_label(rule, [bool(defined) for _, _, defined in chosen]),
     )
+
+
+def mean_of(values: Sequence[float]) -> float:
+    """The mean of the values that are no NaN; NaN where there are none."""
+    known = [v for v in values if not math.isnan(v)]
+    return float(np.mean(known)) if known else math.nan
 
 
 def _pick(run: Run, rule: str, metric: str) -> tuple[int, float]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from dazoo.bench.clock import Spent, Stopwatch
 from dazoo.bench.evaluate import evaluate
 from dazoo.bench.findings import noted
 from dazoo.bench.keep import Keeper
@@ -29,7 +29,7 @@ class Sitting:
 
     Attributes:
         notes: a row for every checkpoint, filled by ``look``.
-        looking, keeping: seconds spent on scores and metrics, and on keeping outputs.
+        device: where the run trains. looking, keeping: spent on scores and metrics, and on keeping outputs.
     """
 
     spec: RunSpec
@@ -39,12 +39,13 @@ class Sitting:
     notes: list[dict[str, Any]]
     keeper: Keeper
     warnings: list[str] = field(default_factory=list)
-    looking: float = 0.0
-    keeping: float = 0.0
+    device: str = "cpu"
+    looking: Spent = field(default_factory=Spent)
+    keeping: Spent = field(default_factory=Spent)
 
     def look(self, point: Checkpoint) -> None:
         """Score a checkpoint and keep what it predicts."""
-        began = time.perf_counter()
+        watch = Stopwatch(self.device)
         evidence = Evidence(point.predictor, self.seen)
         target = evaluate(self.task, point.predictor, (self.seen.target.x, evidence.target), strict=False)
         scores, problems = score_all(self.spec.protocol.validators, evidence)
@@ -52,16 +53,16 @@ class Sitting:
         self.warnings.extend(p for p in problems if p not in self.warnings)
         note = {"step": point.step, "fraction": point.fraction, "scores": scores, "target": target}
         self.notes.append(note | {"predicted": predicted_classes(evidence)})
-        self.looking += time.perf_counter() - began
-        began = time.perf_counter()
+        self.looking += watch.spent()
+        watch = Stopwatch(self.device)
         self.keeper.add(len(self.notes) - 1, point.step, point.fraction, evidence, point.predictor)
-        self.keeping += time.perf_counter() - began
+        self.keeping += watch.spent()
 
-    def close(self, result: FitResult, seconds: float) -> dict[str, Any]:
-        """What the run's record says of a fit that took ``seconds`` beside all looking and keeping."""
-        began = time.perf_counter()
+    def close(self, result: FitResult, spent: Spent) -> dict[str, Any]:
+        """What the run's record says of a fit that took ``spent`` beside all looking and keeping."""
+        watch = Stopwatch()
         kept = self.keeper.finish(len(self.notes), Evidence(result.predictor, self.seen))
-        self.keeping += time.perf_counter() - began
+        self.keeping += watch.spent()
         problem = [self.keeper.problem] if self.keeper.problem else []
         # losses are single precision: more digits would only fill the records
         curves = {name: [(step, float(f"{v:.7g}")) for step, v in curve] for name, curve in result.curves.items()}
@@ -74,9 +75,9 @@ class Sitting:
                 "findings": noted(measured | {"checkpoints": self.notes}),
                 "warnings": [*result.warnings, *self.warnings, *problem],
                 "kept": kept,
-                "seconds": seconds,
-                "seconds_evaluation": self.looking,
-                "seconds_keeping": self.keeping,
+                **spent.to_json(),
+                "seconds_evaluation": self.looking.wall,
+                "seconds_keeping": self.keeping.wall,
             }
         )
 

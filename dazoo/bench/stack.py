@@ -7,13 +7,13 @@ bad member costs time and nothing else; one that does not fit into a device's me
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
+from dazoo.bench.clock import Spent, Stopwatch
 from dazoo.bench.plan import RunSpec
 from dazoo.core import hparam
 from dazoo.engine.fit import fit_group
@@ -97,13 +97,13 @@ def _together(runner: Runner, specs: list[RunSpec], memos: Memos) -> list[Outcom
     device = runner.place.device
     warm_up()
     reset_peak(device)
-    opened = [opening(s) for s in specs]
+    opened = [opening(s, runner.place) for s in specs]
     keepers = [runner.keeper(s) for s in specs]
     name = hashlib.sha256("".join(s.key for s in specs).encode()).hexdigest()[:32]
     state = Path(runner.place.out) / "state" / f"{name}.pt"
     try:
         sittings = [runner.sit(s, [], keeper) for s, keeper in zip(specs, keepers)]
-        began = time.perf_counter()
+        watch = Stopwatch(device)
         results = fit_group(
             [cast(GradientMethod, s.method) for s in sittings],
             [s.seen for s in sittings],
@@ -114,7 +114,8 @@ def _together(runner: Runner, specs: list[RunSpec], memos: Memos) -> list[Outcom
             state=state,
             notes=[s.notes for s in sittings],
         )
-        spent = time.perf_counter() - began - sum(s.looking + s.keeping for s in sittings)
+        looks = sum((s.looking + s.keeping for s in sittings), Spent())
+        spent = (watch.spent() - looks).share(len(specs))
     except BaseException as error:
         if isinstance(error, Exception):  # not where the process is told to stop: then the group goes on from its state
             state.unlink(missing_ok=True)
@@ -124,8 +125,7 @@ def _together(runner: Runner, specs: list[RunSpec], memos: Memos) -> list[Outcom
     state.unlink(missing_ok=True)
     rest = {"peak_memory_mb": peak_memory(device)} | machine(device)
     return [
-        ("ok", opened[i] | s.close(results[i], spent / len(specs)) | {"checkpoints": s.notes} | rest)
-        for i, s in enumerate(sittings)
+        ("ok", opened[i] | s.close(results[i], spent) | {"checkpoints": s.notes} | rest) for i, s in enumerate(sittings)
     ]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from dazoo.bench.metrics import HIGHER_IS_BETTER
-from dazoo.bench.select import Cell, Run, default_metric, select
+from dazoo.bench.select import Cell, Run, default_metric, mean_of, select
 from dazoo.bench.statistics import bootstrap_interval, mean_ranks
 from dazoo.core.setting import FEW_LABELS, ORACLE
 
@@ -21,7 +22,7 @@ class Row:
 
     ``mean``, ``low``, ``high`` and ``rank`` are NaN where the method lacks a number on some task; ``problem`` says why.
     ``low`` and ``high`` are NaN for a method with one seed per task, too: ``seeds`` is the largest number of any task.
-    ``mark`` is empty for methods that see no target label.
+    ``mark`` is empty for methods that see no target label. ``seconds`` are those of the clock on the wall.
     """
 
     label: str
@@ -37,6 +38,13 @@ class Row:
     problem: str
     mark: str
     seeds: int = 0
+    cpu_seconds: float = math.nan
+    device_seconds: float = math.nan
+
+    @property
+    def cost(self) -> float:
+        """Seconds of a run that hardly depend on other work: of the device, else of processors, else NaN."""
+        return self.cpu_seconds if math.isnan(self.device_seconds) else self.device_seconds
 
     @property
     def no_interval(self) -> str:
@@ -100,7 +108,6 @@ def _row(label: str, cells: list[Cell], n_tasks: int, intervals: bool) -> Row:
         if intervals and max(map(len, values)) > 1:
             low, high = bootstrap_interval(values)
     marks = sorted({MARKS.get(c.setting, "") for c in cells} - {""})
-    times = [c.seconds for c in cells if not np.isnan(c.seconds)]
     return Row(
         label=label,
         method=first.method,
@@ -110,7 +117,9 @@ def _row(label: str, cells: list[Cell], n_tasks: int, intervals: bool) -> Row:
         low=low,
         high=high,
         rank=float("nan"),
-        seconds=float(np.mean(times)) if times else float("nan"),
+        seconds=mean_of([c.seconds for c in cells]),
+        cpu_seconds=mean_of([c.cpu_seconds for c in cells]),
+        device_seconds=mean_of([c.device_seconds for c in cells]),
         selected_by=_joined([c.selected_by for c in good] or [c.selected_by for c in cells]),
         problem=problem,
         mark=", ".join(marks),

@@ -38,7 +38,12 @@
       const row = get(part);
       if (row) found.push([head, data.names[row[0]].map((n, i) => `${n} ${plain(row[i + 1])}`).join(", ") || "none"]);
     }
-    found.push(["started", get("started")], ["seconds", plain(get("seconds"))]);
+    found.push(["started", get("started")], ["wall seconds", plain(get("seconds"))]);
+    for (const kind of ["cpu", "device"]) if (get(kind) !== null) found.push([`${kind} seconds`, String(get(kind))]);
+    if (get("load")) {
+      const [busy, jobs, cpus] = get("load");
+      found.push(["load at the start", `${plain(busy)} processes on ${cpus} processors, ${jobs} ${jobs === 1 ? "job" : "jobs"} of this suite`]);
+    }
     if (get("memory") !== null) found.push(["peak memory", `${get("memory")} MB`]);
     found.push(["run key", get("key")]);
     const notes = data.notes[get("notes")] || [];
