@@ -104,10 +104,10 @@ class Origins:
         known = [o.load for o in self.runs.values() if o.load is not None and o.load[0] is not None]
         if not known:
             return ""
-        low, high = min(x[0] for x in known), max(x[0] for x in known)
+        busy = [x[0] for x in known if x[0] is not None]
         jobs, cpus = sorted({x[1] for x in known}), sorted({x[2] for x in known})
         return (
-            f" Load when they began: {low:.1f} to {high:.1f} processes, {_range(jobs)} of them ours, "
+            f" Load when they began: {min(busy):.1f} to {max(busy):.1f} processes, {_range(jobs)} of them ours, "
             f"on {_range(cpus)} processors."
         )
 
