@@ -30,6 +30,7 @@ class BSP(GradientMethod):
     paper = Paper(
         "Transferability vs. Discriminability: Batch Spectral Penalization for Adversarial Domain Adaptation",
         "Chen, Wang, Long, Wang", 2019, "https://proceedings.mlr.press/v97/chen19i.html", "ICML",
+        deviations="the base is the one here, without batch normalisation in its discriminator",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     partner = {"base": "none", "trade_off": 0.0, "disc_width": 32}

@@ -33,7 +33,9 @@ class CDAN(GradientMethod):
     paper = Paper(
         "Conditional Adversarial Domain Adaptation", "Long, Cao, Wang, Jordan", 2018,
         "https://arxiv.org/abs/1705.10667", "NeurIPS",
-        deviations="the discriminator has no batch normalisation",
+        deviations="the discriminator has no batch normalisation; certainty weights (CDAN+E) are constants scaled over "
+        "both batches together, in the authors' program each domain's are scaled by themselves and carry a reversed "
+        "gradient",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
 

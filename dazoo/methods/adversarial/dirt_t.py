@@ -35,7 +35,8 @@ class DirtT(GradientMethod):
     paper = Paper(
         "A DIRT-T Approach to Unsupervised Domain Adaptation", "Shu, Bui, Narui, Ermon", 2018,
         "https://arxiv.org/abs/1802.08735", "ICLR",
-        deviations="the teacher is renewed a fixed number of times; the radius is relative, as in vada",
+        deviations="the teacher is renewed a fixed number of times; the radius is relative, as in vada; no average of "
+        "the weights",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     start = "vada"

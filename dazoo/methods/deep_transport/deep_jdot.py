@@ -33,6 +33,8 @@ class DeepJDOT(GradientMethod):
         "DeepJDOT: Deep Joint Distribution Optimal Transport for Unsupervised Domain Adaptation",
         "Damodaran, Kellenberger, Flamary, Tuia, Courty", 2018,
         "https://arxiv.org/abs/1803.10081", "ECCV",
+        deviations="source batches are drawn at random, in the authors' program with equally many samples of every "
+        "class; training does not start from a source model",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     stackable: ClassVar[bool] = False  # plans are found one at a time

@@ -29,7 +29,9 @@ class JAN(GradientMethod):
     paper = Paper(
         "Deep Transfer Learning with Joint Adaptation Networks", "Long, Zhu, Wang, Jordan", 2017,
         "https://arxiv.org/abs/1605.06636", "ICML",
-        deviations="without the adversarial variant JAN-A; the quadratic estimator is the default",
+        deviations="without the adversarial variant JAN-A; the quadratic estimator is the default; five bandwidths "
+        "around the mean squared distance on features and one of 0.92 on probabilities, in the paper one at the median "
+        "for every layer",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
 

@@ -37,8 +37,9 @@ class MFSAN(GradientMethod):
         "Aligning Domain-Specific Distribution and Classifier for Cross-Domain Classification from Multiple Sources",
         "Zhu, Zhuang, Wang", 2019,
         "https://arxiv.org/abs/2201.01003", "AAAI",
-        deviations="the domain-specific feature maps are single layers; the MMD is the unbiased "
-        "estimate, divided by the number of sources",
+        deviations="the domain-specific feature maps are single layers; the MMD is the unbiased estimate, divided by "
+        "the number of sources; the bandwidth is a mean over all pairs of rows, in the authors' program over pairs of "
+        "different rows",
     )  # fmt: skip
     settings = frozenset({MULTI_SOURCE})
 

@@ -36,7 +36,8 @@ class MRAN(GradientMethod):
         "https://arxiv.org/abs/2201.01002", "Journal: Neural Networks",
         deviations="the branches are perceptrons on the features instead of convolutions on the last feature map; the "
         "mean over representations instead of their sum; the weight ends at 0.1 instead of 1, at which the biased "
-        "estimate shrinks a network trained from scratch until it no longer fits the source",
+        "estimate shrinks a network trained from scratch until it no longer fits the source; the bandwidth is a mean "
+        "over all pairs of rows, in the authors' program over pairs of different rows",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
 

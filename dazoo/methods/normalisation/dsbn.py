@@ -34,7 +34,8 @@ class DSBN(MSTN):
         "Domain-Specific Batch Normalization for Unsupervised Domain Adaptation", "Chang, You, Seo, Kwak, Han", 2019,
         "https://arxiv.org/abs/1906.03950", "CVPR",
         deviations="the first of the paper's two stages; the second, training on its pseudo-labels, is left out; "
-        "features are matched to the source's moments where there is no batch normalisation",
+        "features are matched to the source's moments where there is no batch normalisation; averages of mstn, whose "
+        "as_program has those of its program",
     )  # fmt: skip
 
     def setup(self, net: Net) -> None:

@@ -25,6 +25,8 @@ class BNM(GradientMethod):
     paper = Paper(
         "Towards Discriminability and Diversity: Batch Nuclear-norm Maximization under Label Insufficient Situations",
         "Cui, Wang, Zhuo, Li, Huang, Tian", 2020, "https://arxiv.org/abs/2003.12237", "CVPR",
+        deviations="the nuclear norm is divided by the batch size as in the paper, in the authors' program by the "
+        "number min(b, C) of singular values",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
 

@@ -25,7 +25,8 @@ class FastBNM(GradientMethod):
     paper = Paper(
         "Fast Batch Nuclear-norm Maximization and Minimization for Robust Domain Adaptation",
         "Cui, Wang, Zhuo, Li, Huang, Tian", 2021, "https://arxiv.org/abs/2107.06154", "arXiv",
-        deviations="maximisation on the target only; the minimisation on the source is left out",
+        deviations="maximisation on the target only; the minimisation on the source is left out; divided by the batch "
+        "size, in the authors' program by min(b, C)",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
 

@@ -31,6 +31,8 @@ class MME(GradientMethod):
     paper = Paper(
         "Semi-supervised Domain Adaptation via Minimax Entropy", "Saito, Kim, Sclaroff, Darrell, Saenko", 2019,
         "https://arxiv.org/abs/1904.06487", "ICCV",
+        deviations="labelled and unlabelled terms in one step of the optimiser, in the authors' program in two after "
+        "each other, with twice as many unlabelled samples",
     )  # fmt: skip
     settings = frozenset({FEW_LABELS})
 
