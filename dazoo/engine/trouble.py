@@ -14,12 +14,18 @@ from dazoo.core.types import Seen
 # a network computes in single precision, and so do the squares of its input: a little inside of what that can hold
 LARGEST, SMALLEST = 1e37, 1e-37
 _ONE_ROW = "Expected more than 1 value per channel"
+_NOT_FINITE = (
+    "must not contain infs or NaNs",
+    "contains infinity",
+    "contains NaN",
+    "values inf, nan",
+)  # numpy, sklearn
 
 
 @contextmanager
 def explained(method: str, seen: Seen) -> Iterator[None]:
-    """Turn the two ways in which sound code fails on unsound data into a ``DazooError``: a decomposition that does not
-    exist (overflow, no rank, values that are not finite), and statistics of a batch of one sample."""
+    """Turn the ways in which sound code fails on unsound data into a ``DazooError``: a decomposition that does not exist
+    (no rank, values that are not finite), an overflow that a library finds, and statistics of a batch of one sample."""
     try:
         with np.errstate(all="ignore"):  # what overflows is found in the outcome
             yield
@@ -29,6 +35,11 @@ def explained(method: str, seen: Seen) -> Iterator[None]:
             f"{_reach(seen):.3g} in size; standardise them (the transform zscore), and remove outliers and copies"
         ) from error
     except ValueError as error:
+        if any(text in str(error) for text in _NOT_FINITE):
+            raise NonFiniteError(
+                f"method {method!r}: its arithmetic overflowed ({_first_line(error)}). The features reach "
+                f"{_reach(seen):.3g} in size; standardise them (the transform zscore)"
+            ) from error
         if _ONE_ROW not in str(error):
             raise
         raise DazooError(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dazoo.ops.blas import cholesky, eigh, product, solve_lower
+from dazoo.ops.blas import all_finite, cholesky, eigh, product, solve_lower
 from dazoo.ops.linear import fix_signs, second_moment, symmetrise
 
 LANCZOS_SIZE, LANCZOS_SHARE = 400, 10
@@ -22,13 +22,15 @@ def leading_eigenvectors(a: Tensor, k: int, largest: bool = True) -> tuple[Tenso
     d = len(a)
     k = min(k, d)
     a = symmetrise(a)
+    if not all_finite(a):
+        raise torch.linalg.LinAlgError("the matrix holds NaN or infinite values")
     if a.device.type == "cpu" and k < d:
         found = _lanczos(a, k) if largest and d >= LANCZOS_SIZE and LANCZOS_SHARE * k <= d else None
         if found is None:
             from scipy.linalg import eigh as some_pairs
 
             subset = (d - k, d - 1) if largest else (0, k - 1)
-            found = some_pairs(a.numpy(), subset_by_index=subset, check_finite=True)
+            found = some_pairs(a.numpy(), subset_by_index=subset, check_finite=False)
         values, vectors = (torch.from_numpy(v) for v in found)
     else:
         values, vectors = eigh(a)
