@@ -15,10 +15,12 @@ from dazoo.engine.device import require_device
 from dazoo.engine.fit import Options, fit
 from dazoo.engine.recipe import Recipe
 from dazoo.engine.train import _split
+from dazoo.engine.trouble import explained
 from dazoo.methods.base import METHODS, Batch
 from dazoo.methods.classifiers import classifier
 from dazoo.ops.blas import cholesky, cholesky_solve
 from dazoo.ops.linear import RidgeFit, fix_signs
+from dazoo.ops.spectral import leading_eigenvectors
 
 GRADIENT = [name for name in METHODS.names() if is_gradient(METHODS.get(name))]
 
@@ -135,6 +137,21 @@ def test_a_decomposition_that_fails_names_the_method_and_the_scale():
     data = arrays().both(lambda x: x * 1e150)
     with pytest.raises(DazooError, match=r"'ot_linear'.*reach .*e\+150"):
         fit(configure(METHODS.get("ot_linear"), {}), awkward_task(data).seen())
+
+
+@pytest.mark.parametrize("d", [3, 40])
+def test_eigenvectors_of_a_matrix_that_is_not_finite_are_an_error_that_is_understood(d):
+    a = torch.eye(d, dtype=torch.float64)
+    a[0, 1] = a[1, 0] = float("inf")
+    with pytest.raises(torch.linalg.LinAlgError, match="NaN or infinite"):
+        leading_eigenvectors(a, 2)
+    with pytest.raises(DazooError, match="'mine'.*standardise"), explained("mine", awkward_task(arrays()).seen()):
+        leading_eigenvectors(a, 2)
+
+
+def test_other_errors_of_a_method_stay_what_they_are():
+    with pytest.raises(ValueError, match="a mistake of the author"), explained("x", awkward_task(arrays()).seen()):
+        raise ValueError("a mistake of the author")
 
 
 @pytest.mark.parametrize("which", ["svm", "dasvm"])

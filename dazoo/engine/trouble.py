@@ -14,18 +14,14 @@ from dazoo.core.types import Seen
 # a network computes in single precision, and so do the squares of its input: a little inside of what that can hold
 LARGEST, SMALLEST = 1e37, 1e-37
 _ONE_ROW = "Expected more than 1 value per channel"
-_NOT_FINITE = (
-    "must not contain infs or NaNs",
-    "contains infinity",
-    "contains NaN",
-    "values inf, nan",
-)  # numpy, sklearn
+# what scipy, scikit-learn and scipy's programmes say of values that are not finite
+_NOT_FINITE = ("must not contain infs or NaNs", "contains infinity", "contains NaN", "values inf, nan")
 
 
 @contextmanager
 def explained(method: str, seen: Seen) -> Iterator[None]:
-    """Turn the ways in which sound code fails on unsound data into a ``DazooError``: a decomposition that does not exist
-    (no rank, values that are not finite), an overflow that a library finds, and statistics of a batch of one sample."""
+    """Turn the ways in which sound code fails on unsound data into a ``DazooError``: a decomposition that does not
+    exist (no rank, values that are not finite), an overflow that a library finds, statistics of a batch of one."""
     try:
         with np.errstate(all="ignore"):  # what overflows is found in the outcome
             yield
