@@ -145,7 +145,7 @@ def test_eigenvectors_of_a_matrix_that_is_not_finite_are_an_error_that_is_unders
     a[0, 1] = a[1, 0] = float("inf")
     with pytest.raises(torch.linalg.LinAlgError, match="NaN or infinite"):
         leading_eigenvectors(a, 2)
-    with pytest.raises(DazooError, match="'mine'.*standardise"), explained("mine", awkward_task(arrays()).seen()):
+    with pytest.raises(DazooError, match=r"'mine'.*standardise"), explained("mine", awkward_task(arrays()).seen()):
         leading_eigenvectors(a, 2)
 
 
