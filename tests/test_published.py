@@ -207,3 +207,14 @@ def test_the_command_writes_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not stop.value.code
     assert "toy M: 55.00, published 55.0: within 1.0" in capsys.readouterr().out
     assert "| M | made_up | none | row_sum then zscore; 1nn k=1 | last | 55.0 | 55.00 | +0.00 |" in page.read_text()
+
+
+def test_rows_inferred_from_the_published_numbers_do_not_count(published: Path) -> None:
+    lines = make_ledger([RESULTS], published, DECLARATION)
+    counted = [x for x in lines if not x.declared.inferred]
+    close = sum(x.verdict.startswith("within") for x in counted)
+    assert {x.declared.method for x in lines if x.declared.inferred} == {"PCA", "SVM"}
+    assert f"{close} of {len(counted)} rows are reproduced" in markdown(lines)
+    (row,) = [x for x in lines if (x.declared.representation, x.declared.method) == ("msda", "DANN")]
+    assert row.bound is not None and row.ours is not None and row.bound > row.ours + 1 and len(row.path) == 3
+    assert all(x.bound is None for x in lines if x.declared.select_by == "last")

@@ -44,6 +44,8 @@ class Declared(_Strict):
         within: how many points the averages may differ.
         average, reported_in: the published average and where it stands, for rows that the table lacks.
         origin: where the hyper-parameters come from.
+        inferred: whether one of them was chosen to meet the published numbers; such a row shows that a setting exists
+            which gives them, and does not count as reproduced.
         remark: what is known about the difference.
     """
 
@@ -56,6 +58,7 @@ class Declared(_Strict):
     average: float | None = None
     reported_in: str = ""
     origin: str = ""
+    inferred: bool = False
     remark: str = ""
 
     @field_validator("select_by")
