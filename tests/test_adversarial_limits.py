@@ -193,6 +193,20 @@ def test_vada_looks_where_predictions_change_most():
     assert smoothness(g.net, x, T, 0.0, "vat target").item() == pytest.approx(0.0, abs=1e-12)
 
 
+def test_dirt_t_teacher_answers_in_evaluation_mode_and_keeps_its_statistics(monkeypatch):
+    """With batch normalisation: what the loss compares with is the teacher as it would predict."""
+    monkeypatch.setattr(METHODS.get("dirt_t"), "after_step", lambda *arguments: None)  # no renewal
+    recipe = Recipe.named("frozen", steps=6, batch=16, bottleneck=8)
+    drifted = {}
+    for still in (True, False):
+        state = fit_toy("dirt_t", recipe=recipe, still_teacher=still).predictor.state
+        before = fit_toy("vada", recipe=recipe).predictor.state
+        drifted[still] = not torch.equal(
+            state["teacher_body.bottleneck.1.running_mean"], before["body.bottleneck.1.running_mean"]
+        )
+    assert drifted == {True: False, False: True}
+
+
 def test_dirt_t_starts_as_vada_and_renews_its_teacher_at_its_times():
     task = task_for(METHODS.get("dirt_t"))
     start = fit_toy("vada", task).predictor

@@ -35,8 +35,8 @@ class DirtT(GradientMethod):
     paper = Paper(
         "A DIRT-T Approach to Unsupervised Domain Adaptation", "Shu, Bui, Narui, Ermon", 2018,
         "https://arxiv.org/abs/1802.08735", "ICLR",
-        deviations="the teacher is renewed a fixed number of times; the radius is relative, as in vada; no average of "
-        "the weights",
+        deviations="the teacher is renewed a fixed number of times; the radius is relative, as in vada; the teacher is "
+        "a copy of the network, in the authors' program of a moving average of its weights, which also predicts",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     start = "vada"
@@ -49,6 +49,12 @@ class DirtT(GradientMethod):
     teacher_weight: float = hp(0.01, 0.001, 1.0, log=True, help="weight of the distance to the teacher")
     refreshes: int = hp(5, 2, 10, help="how often the model becomes its own teacher")
     radius: float = hp(0.1, 0.02, 0.5, log=True, help="length of the perturbation relative to a sample's mean norm")
+
+    still_teacher: bool = hp(True, help="the teacher answers in evaluation mode, as in the authors' program")
+
+    def part_lr(self) -> dict[str, float]:
+        # fixed parts are in evaluation mode: no dropout, and statistics that are the model's of that moment
+        return {"teacher_body": 0.0, "teacher_head": 0.0} if self.still_teacher else {}
 
     def setup(self, net: Net) -> None:
         for part in ("body", "head"):

@@ -33,7 +33,8 @@ class PCT(GradientMethod):
         "A Prototype-Oriented Framework for Unsupervised Domain Adaptation",
         "Tanwisuth, Fan, Zheng, Zhang, Zhang, Chen, Zhou", 2021, "https://arxiv.org/abs/2110.12024", "NeurIPS",
         deviations="as many target as source samples per batch (the authors' program: 96 to 32); the rate of the "
-        "proportions is constant; predictions are the classifier's, without the log proportions",
+        "proportions is constant; predictions are the classifier's with its bias, in the authors' program inner "
+        "products with its rows plus the log proportions",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
 

@@ -33,7 +33,7 @@ class TSA(GradientMethod):
         "Transferable Semantic Augmentation for Domain Adaptation", "Li, Xie, Gong, Liu, Wang, Li", 2021,
         "https://arxiv.org/abs/2103.12562", "CVPR",
         deviations="class statistics are taken of all samples before every epoch instead of a memory that each batch "
-        "updates",
+        "updates; in the program this memory holds features of training batches",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
 
