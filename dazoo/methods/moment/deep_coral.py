@@ -26,7 +26,8 @@ class DeepCoral(GradientMethod):
     paper = Paper(
         "Deep CORAL: Correlation Alignment for Deep Domain Adaptation", "Sun, Saenko", 2016,
         "https://arxiv.org/abs/1607.01719", "ECCV Workshops",
-        deviations="aligns the features by default; layer='scores' aligns the last layer as the paper does",
+        deviations="aligns the features by default; layer='scores' aligns the last layer as the paper does; the weight "
+        "is ours, where the paper sets it so that both losses end alike",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     targets = frozenset({"classes", "values"})

@@ -9,7 +9,7 @@ As TCA, but the means of every class are brought together too, with the current 
 uses M_0 alone. A class that the target labels do not contain is left out of that round.
 
 Source: https://doi.org/10.1109/ICCV.2013.274. Deviations: unit-norm samples, eigenvectors and projected samples, and
-the scaled M, as in the authors' code.
+the scaled M, as in the authors' code, which beside this weighs M_0 by the number of classes; the paper does not.
 
 Evidence: tests/test_subspace.py::test_jda_solves_its_pencil (scipy.linalg.eigh on the dense pencil),
 test_surf_averages.
@@ -41,7 +41,8 @@ class Jda(FeatureMap):
         2013,
         "https://doi.org/10.1109/ICCV.2013.274",
         "ICCV",
-        "unit-norm samples, eigenvectors and projected samples; M scaled to Frobenius norm 1",
+        "unit-norm samples, eigenvectors and projected samples; M scaled to Frobenius norm 1; the means of the domains "
+        "weigh as much as those of a class, in the authors' program as much as all classes",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     dim: int = hp(20, 5, 100, log=True, help="dimensions of the common space")

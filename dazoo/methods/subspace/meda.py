@@ -13,7 +13,7 @@ The balance b = 1 - d_0 / (d_0 + sum_c d_c) compares the proxy A-distances 2 (1 
 each class (d_c), the error being that of a linear classifier told to separate source from target.
 
 Source: https://arxiv.org/abs/1807.07258. Deviations: the domain classifiers are ridge regressions tested on the half of
-the samples they were not fitted on.
+the samples they were not fitted on; the authors' code weighs M_0 by the number of classes.
 
 Evidence: tests/test_subspace.py::test_meda_is_a_stationary_point_of_its_objective,
 test_surf_averages_of_methods_with_their_own_classifier.
@@ -50,7 +50,8 @@ class Meda(ShallowMethod):
         2018,
         "https://arxiv.org/abs/1807.07258",
         "ACM Multimedia",
-        "the balance is estimated with ridge regressions on held-out halves",
+        "the balance is estimated with ridge regressions on held-out halves; the authors' program weighs the means of the "
+        "domains by the number of classes",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     knob_needs: ClassVar[dict[str, dict[str, bool]]] = {"balance": {"adaptive": False}}
