@@ -12,8 +12,8 @@ X M X' of JDA with the current target labels. W holds the leading generalised ei
 C + 1) change between rounds and the numerator has rank n_t + C at most, one factorisation serves all rounds (Woodbury).
 
 Source: https://arxiv.org/abs/1705.05498. Deviations: the target is first labelled by the classifier on the raw samples;
-samples are scaled to unit norm, so that lam and mu do not depend on the features' scale; the authors' code weighs M_0 by
-the number of classes.
+samples are scaled to unit norm, so that lam and mu do not depend on the features' scale; the authors' code weighs M_0
+by the number of classes.
 
 Evidence: tests/test_subspace_pencils.py::test_jgsa_solves_its_pencil (scipy.linalg.eigh on the dense pencil),
 test_more_surf_averages.
@@ -49,8 +49,8 @@ class Jgsa(FeatureMap):
         2017,
         "https://arxiv.org/abs/1705.05498",
         "CVPR",
-        "the target is first labelled by the classifier on the raw samples; unit-norm samples; the authors' program weighs "
-        "the means of the domains by the number of classes",
+        "the target is first labelled by the classifier on the raw samples; unit-norm samples; the authors' program "
+        "weighs the means of the domains by the number of classes",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     dim: int = hp(30, 4, 100, log=True, help="dimensions of the common space")

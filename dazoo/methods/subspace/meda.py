@@ -50,8 +50,8 @@ class Meda(ShallowMethod):
         2018,
         "https://arxiv.org/abs/1807.07258",
         "ACM Multimedia",
-        "the balance is estimated with ridge regressions on held-out halves; the authors' program weighs the means of the "
-        "domains by the number of classes",
+        "the balance is estimated with ridge regressions on held-out halves; the authors' program weighs the means of "
+        "the domains by the number of classes",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     knob_needs: ClassVar[dict[str, dict[str, bool]]] = {"balance": {"adaptive": False}}
