@@ -53,7 +53,8 @@ def test_the_committed_page_is_what_the_committed_records_say(published: Path) -
 def test_rows_that_are_claimed_are_close_and_the_others_say_why(published: Path) -> None:
     for line in make_ledger([RESULTS], published, DECLARATION):
         if line.difference is not None and abs(line.difference) <= line.declared.within:
-            assert line.verdict == f"within {line.declared.within:.1f}"
+            inferred = "inferred, " if line.declared.inferred else ""
+            assert line.verdict == f"{inferred}within {line.declared.within:.1f}"
         elif line.difference is not None:
             assert line.verdict == "not reproduced"
             assert line.declared.remark, f"{line.declared.method} differs and the declaration does not say why"

@@ -111,7 +111,7 @@ def _line(row: Declared, published: Published, results: dict[str, Results]) -> L
     good = {(s[0], t): c for (s, t), c in cells.items() if len(s) == 1 and len(c.values)}
     wanted = set(published.pairs) or set(good)
     chosen = [specs[keys[c.task, c.trial, s]] for p, c in sorted(good.items()) if p in wanted for s in c.seeds]
-    shown = {
+    shown: dict[str, Any] = {
         "methods": _counted([s["method"] for s in chosen]),
         "hparams": _hparams([s["hparams"] for s in chosen]),
         "protocol": _protocol([s["protocol"] for s in chosen]),
