@@ -93,8 +93,8 @@ class Recipe:
             raise DazooError(f"recipe {self.name!r}: epochs must not be negative, and stair lie in (0, 1]")
         for field in ("lr", "backbone_lr", "weight_decay", "grad_clip", "bottleneck", "few_steps", "gamma", "power"):
             value = getattr(self, field)
-            if not (math.isfinite(value) and value >= 0) or (field == "lr" and value == 0):
-                raise DazooError(f"recipe {self.name!r}: {field} must not be negative (lr: above 0), not {value!r}")
+            if not (math.isfinite(value) and value >= 0):
+                raise DazooError(f"recipe {self.name!r}: {field} must not be negative, not {value!r}")
         for field, value in [
             ("momentum", self.momentum),
             ("dropout", self.dropout),

@@ -53,10 +53,10 @@ def diverged(name: str, step: int, last: dict[str, list[float]]) -> Diverged:
             "logarithm of 0 or divides by 0; clamp what is inside, and check the scale of the samples"
         )
     shown = {k: [round(x, 6) for x in v] for k, v in last.items()}
-    first = " (after one step already: is a gradient infinite, such as that of a root or a norm at 0?)"
+    first = "; after one step already: is a gradient infinite, such as that of a root or a norm at 0?"
     return Diverged(
-        f"training became non-finite at step {step} in the term {name!r}{first if step == 1 else ''}; last finite "
-        f"values: {shown}; lower the learning rate or clip gradients"
+        f"training became non-finite at step {step} in the term {name!r}; last finite values: {shown}; lower the "
+        f"learning rate or clip gradients{first if step == 1 else ''}"
     )
 
 
