@@ -52,9 +52,9 @@ def test_source_only_is_plain_sgd():
         create_method("source_only"),
         task.seen(),
         0,
-        options,
         engine.net_spec(task.seen(), recipe, options),
         engine.Memo(),
+        None,
     )
     rows = Sampler(len(task.seen().source), 16, engine.part_seed(0, "sample source"))()
     x, y = task.seen().source.x[rows], task.seen().source.y[rows]
