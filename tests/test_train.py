@@ -69,7 +69,7 @@ def test_source_only_is_plain_sgd():
 
 def test_gradient_clipping_bounds_the_step():
     recipe = dataclasses.replace(TINY, optimizer="sgd", momentum=0.0, nesterov=False, lr=1.0, steps=1, grad_clip=1e-3)
-    start = fit_toy("source_only", recipe=dataclasses.replace(recipe, lr=0.0)).predictor.state
+    start = fit_toy("source_only", recipe=dataclasses.replace(recipe, lr=1e-30)).predictor.state
     moved = fit_toy("source_only", recipe=recipe).predictor.state
     distance = sum(float((moved[k] - start[k]).square().sum()) for k in start) ** 0.5
     assert 0.9e-3 < distance <= 1.001e-3
@@ -77,7 +77,7 @@ def test_gradient_clipping_bounds_the_step():
 
 def test_a_diverging_run_says_where(monkeypatch):
     recipe = dataclasses.replace(TINY, optimizer="sgd", lr=1e30, steps=20)
-    with pytest.raises(Diverged, match=r"step \d+ in the term 'cls'; last finite values"):
+    with pytest.raises(Diverged, match=r"step \d+ in the term 'cls'.*last finite values"):
         fit_toy("source_only", recipe=recipe)
 
 
