@@ -101,7 +101,9 @@ def _with_progress(job: Job, log: Console) -> Report:
     )
     with Progress(*columns, console=log, disable=not job.missing) as bar:
         shown = bar.add_task("runs", total=len(job.missing))
-        return carry_out(job, lambda n: bar.advance(shown, n))
+        return carry_out(
+            job, lambda n: bar.advance(shown, n), lambda text: log.print(text, markup=False, soft_wrap=True)
+        )
 
 
 def show(made: Report) -> None:

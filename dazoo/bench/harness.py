@@ -21,7 +21,7 @@ from dazoo.bench.report import Report, report, write
 from dazoo.bench.rescore import rescore
 from dazoo.bench.run import Place, machine
 from dazoo.bench.size import size_of
-from dazoo.bench.store import Damage, stored
+from dazoo.bench.store import Damage, Follower, stored
 from dazoo.bench.suite import Suite
 from dazoo.core.errors import DazooError
 from dazoo.engine.device import require_device
@@ -34,7 +34,7 @@ class Job:
     """A suite that is ready to run: its plan, what is missing, and where.
 
     ``failed`` counts stored runs that failed and are not tried again. ``narrowed`` tells whether only a part of the
-    suite was asked for.
+    suite was asked for. ``since``: sizes of the shards at that time.
     """
 
     suite: Suite
@@ -45,6 +45,7 @@ class Job:
     failed: int = 0
     narrowed: bool = False
     damage: Damage = field(default_factory=Damage)
+    since: dict[str, int] = field(default_factory=dict)
 
 
 def prepare(
@@ -98,6 +99,7 @@ def prepare(
     folder = Path(out) if out is not None else Path("results") / whole.name
     if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
         raise DazooError(f"{folder} is a file or a broken link, and no folder for results; name another with --out")
+    since = Follower(folder).at  # before reading: what is appended from now on counts as done meanwhile
     known, damage = stored(folder)
     done = [k for k, status in known.items() if status == "ok" or not retry_failed]
     missing = plan.missing(done)
@@ -111,11 +113,11 @@ def prepare(
         jobs,
     )
     failed = sum(known.get(s.key) == "failed" for s in plan.specs) if not retry_failed else 0
-    return Job(whole, plan, missing, place, jobs, failed, chosen.to_json() != whole.to_json(), damage)
+    return Job(whole, plan, missing, place, jobs, failed, chosen.to_json() != whole.to_json(), damage, since)
 
 
-def carry_out(job: Job, tick: Callable[[int], None] | None = None) -> Report:
-    """Execute what is missing, then rebuild the report."""
+def carry_out(job: Job, tick: Callable[[int], None] | None = None, tell: Callable[[str], None] | None = None) -> Report:
+    """Execute what is missing, or wait for another process that is at it, then rebuild the report."""
     folder = Path(job.place.out)
     folder.mkdir(parents=True, exist_ok=True)
     _copy_suite(job.suite, folder / "suite.yaml")
@@ -126,7 +128,7 @@ def carry_out(job: Job, tick: Callable[[int], None] | None = None) -> Report:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         environment = {"started": now, "jobs": job.jobs, **machine(job.place.device)}
         write(folder / "environment.json", json.dumps(environment, indent=1) + "\n")
-    execute(job.missing, job.place, job.jobs, tick)
+    execute(job.missing, job.place, job.jobs, tick, since=job.since, tell=tell)
     of_groups = [
         n for n in (job.plan.specs[0].protocol.validators if job.plan.specs else ()) if VALIDATORS.get(n).of_group
     ]

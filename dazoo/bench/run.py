@@ -6,8 +6,9 @@ import os
 import platform
 import re
 import sys
+import time
 import traceback
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any
 
 import torch
 
+from dazoo.bench.claims import Claims
 from dazoo.bench.clock import Stopwatch, load
 from dazoo.bench.keep import Keeper
 from dazoo.bench.plan import Protocol, RunSpec
@@ -25,7 +27,7 @@ from dazoo.bench.represent import feature_map, represented
 from dazoo.bench.sitting import Sitting
 from dazoo.bench.size import BUDGET, size_of
 from dazoo.bench.stack import Memos, grouped, run_group
-from dazoo.bench.store import Writer
+from dazoo.bench.store import Follower, Writer
 from dazoo.core.hparam import configure
 from dazoo.core.setting import Setting
 from dazoo.data.domain import Domain
@@ -37,6 +39,7 @@ from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import METHODS, GradientMethod, Memo
 from dazoo.methods.classifiers import classifier
 
+CLAIMED = 0.5
 KEPT_TASKS = 2
 KEPT_BYTES = 64 << 20  # of small domains more are kept, since what is computed of them serves all of their pairs
 
@@ -67,25 +70,69 @@ class Place:
 class Runner:
     """Executes runs in this process and appends their records. Keeps the data of the last tasks."""
 
-    def __init__(self, place: Place):
+    def __init__(self, place: Place, since: dict[str, int] | None = None):
+        """``since``: sizes of the shards when the runs were planned, see ``store.Follower``."""
         self.place = place
         self.writer = Writer(place.out)
+        self.claims = Claims(place.out)
+        self.follower = Follower(place.out, since)
+        self.recorded: set[str] = set()
         for path in place.method_files:
             METHODS.load_file(path)
         self._domains: OrderedDict[str, dict[str, Domain]] = OrderedDict()
         self._representation: tuple[tuple[Any, ...], Task] | None = None
 
-    def __call__(self, specs: Iterable[RunSpec], done: Callable[[RunSpec, str], None] | None = None) -> None:
-        """Run all of ``specs``; those on the same data follow each other and share a memo."""
+    def __call__(self, specs: Iterable[RunSpec], done: Callable[[RunSpec], None] | None = None) -> list[RunSpec]:
+        """Run those of ``specs`` that no other process is at; those on the same data follow each other and share memos.
+
+        Runs are claimed before they start, at first one group, then as many as fill about ``CLAIMED`` seconds, and
+        released when their records are on disk.
+
+        Args:
+            done: called for every run that has a record now, made here or by another process.
+
+        Returns:
+            The runs that other processes are at.
+        """
         memos, shared = Memos(), None
-        for group in grouped(in_order(specs), self.place.group):
-            if group[0].data_key != shared:
-                memos.leave(None if self.place.group == 1 else group[0].task)
-                shared = group[0].data_key
-            for spec, (status, body) in zip(group, run_group(self, group, memos)):
-                self.writer.append(spec.key, status, body)
-                if done is not None:
-                    done(spec, status)
+        waiting, left, size = deque(grouped(in_order(specs), self.place.group)), [], 1
+        while waiting:
+            chunk = [waiting.popleft() for _ in range(min(size, len(waiting)))]
+            mine, others = self._claim([s for group in chunk for s in group], done)
+            left += others
+            began = time.perf_counter()
+            try:
+                for group in ([s for s in group if s.key in mine] for group in chunk):
+                    if not group:
+                        continue
+                    if group[0].data_key != shared:
+                        memos.leave(None if self.place.group == 1 else group[0].task)
+                        shared = group[0].data_key
+                    for spec, (status, body) in zip(group, run_group(self, group, memos)):
+                        self.writer.append(spec.key, status, body)
+                        if done is not None:
+                            done(spec)
+                self.writer.sync()
+            finally:
+                self.claims.release(mine)
+            spent = (time.perf_counter() - began) / len(chunk)
+            size = int(min(64, 2 * size, max(1.0, CLAIMED / max(spent, 1e-3))))
+        return left
+
+    def _claim(self, specs: list[RunSpec], done: Callable[[RunSpec], None] | None) -> tuple[set[str], list[RunSpec]]:
+        """The keys of ``specs`` to run here, and the runs that others are at; what has a record by now is neither."""
+        mine = self.claims.take(s.key for s in specs)
+        self.recorded |= set(self.follower.new_keys())  # after claiming: what was released before is on disk
+        self.claims.release(mine & self.recorded)
+        for spec in specs:
+            if spec.key in self.recorded and done is not None:
+                done(spec)
+        return mine - self.recorded, [s for s in specs if s.key not in mine and s.key not in self.recorded]
+
+    def close(self) -> None:
+        """Flush the records and release all claims."""
+        self.writer.close()
+        self.claims.close()
 
     def run(self, spec: RunSpec, memo: Memo) -> tuple[str, dict[str, Any]]:
         """The status and record of one run; a run that fails is recorded with its error."""
