@@ -291,6 +291,26 @@ def test_an_unknown_setting_is_refused_with_the_nearest_names(setting: Any):
         dataclasses.replace(task().seen(), setting=setting)
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"few_per_class": "3"}, "few_per_class must be a whole number"),
+        ({"few_per_class": 2.5}, "few_per_class must be a whole number"),
+        ({"few_per_class": 0}, "at least 1"),
+        ({"seed": -1}, "seed must be a whole number, at least 0"),
+        ({"source_holdout": "0.2"}, "source_holdout must lie"),
+        ({"target_holdout": float("nan")}, "target_holdout must lie"),
+        ({"few_per_clas": 3}, "did you mean 'few_per_class'"),
+        ({"settings": "oracle"}, "did you mean 'setting'"),
+    ],
+)
+def test_other_fields_of_a_task_are_checked_at_the_door_too(options: dict[str, Any], says: str):
+    for make in (lambda: task(Y, Y, **options), lambda: task(Y, Y).change(**options)):
+        with pytest.raises(DazooError, match=says):
+            make()
+    assert task(Y, Y, few_per_class=np.int64(2), seed=np.int64(1), source_holdout=np.float32(0.5)).seed == 1
+
+
 # -- predictions --------------------------------------------------------------------------------------------------
 
 

@@ -96,6 +96,11 @@ class Domain:
         if y.ndim != 1:
             raise DazooError(f"domain {self.name!r}: labels must be (n,), not {tuple(y.shape)}; flatten them")
         if y.is_floating_point():
+            if self.classes:
+                raise DazooError(
+                    f"domain {self.name!r} names classes, but its labels are floats; make them int64 indices, or leave "
+                    "classes empty for regression targets"
+                )
             if not bool(torch.isfinite(y).all()):
                 raise DazooError(f"domain {self.name!r}: the targets hold NaN or infinite values; remove these samples")
         elif y.dtype != torch.int64:

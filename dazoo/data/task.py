@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dazoo.core.errors import DazooError
+from dazoo.core.errors import DazooError, UnknownName, nearest
 from dazoo.core.setting import FEW_LABELS, ORACLE, UNSUPERVISED, Setting
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.data.domain import Domain
@@ -91,10 +93,13 @@ class Task:
 
     def _check_shares(self) -> None:
         for field in ("source_holdout", "target_holdout"):
-            if not 0 <= getattr(self, field) < 1:
-                raise DazooError(f"task {self.name!r}: {field} must lie in [0, 1), not {getattr(self, field)!r}")
-        if self.few_per_class < 1:
-            raise DazooError(f"task {self.name!r}: few_per_class must be at least 1, not {self.few_per_class!r}")
+            value = getattr(self, field)
+            if not isinstance(value, Real) or not 0 <= value < 1:
+                raise DazooError(f"task {self.name!r}: {field} must lie in [0, 1), not {value!r}")
+        for field, least in (("few_per_class", 1), ("seed", 0)):
+            value = getattr(self, field)
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+                raise DazooError(f"task {self.name!r}: {field} must be a whole number, at least {least}, not {value!r}")
 
     def _check_classes(self) -> None:
         """Classification needs two classes in the sources, and a closed set has no class in the target alone."""
@@ -149,6 +154,7 @@ class Task:
             unlabelled: a value, or a list of values, that means "no label", e.g. -1.
             options: further fields of ``Task``.
         """
+        _known_fields(options)
         several = _several(xs, ys)
         xs, ys = (xs, ys) if several else ([xs], [ys])
         if len(xs) != len(ys):
@@ -183,6 +189,7 @@ class Task:
 
     def change(self, **fields: Any) -> Task:
         """A copy with other fields, e.g. ``task.change(setting=FEW_LABELS, seed=1)``."""
+        _known_fields(fields)
         return replace(self, **fields)
 
     # -- what is visible --------------------------------------------------------------------------------------
@@ -325,6 +332,13 @@ def _domain(name: str, x: Tensor, schema: Schema, y: Labels | None, classes: tup
     coded = None if y is None else y.coded(classes) if classes else y.numbers()
     known = None if y is None else torch.from_numpy(y.known)
     return Domain(name, x, coded, classes, schema.kind, known=known, schema=schema)
+
+
+def _known_fields(options: dict[str, Any]) -> None:
+    known = [f.name for f in dataclasses.fields(Task)]
+    for option in options:
+        if option not in known:
+            raise UnknownName(f"a task has no field {option!r}: {nearest(option, known)}")
 
 
 def _several(xs: Any, ys: Any) -> bool:
