@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from dazoo.core.errors import UnknownName
 from dazoo.methods.base import Progress, create_method
 from tests.moments import FixedLook, close, cross_entropy, five_gaussians, mmd_unbiased, sq_distances, weighted_mmd
 from tests.stage import stage
@@ -268,7 +269,13 @@ def test_can_keeps_statistics_of_each_domain():
         net.eval()
         both = [p(net, b.xt).scores for p in (method.predict, method.predict_source)]
         assert torch.equal(*both) is not own
-    assert not hasattr(small_net(create_method("can")), "target_norms")
+    assert not hasattr(small_net(create_method("can", domain_norms=True)), "target_norms")  # no norms to double
+    for name in ("dann+can", "can+mcc"):  # put together it predicts as others do
+        assert not any(field.endswith("domain_norms") for field in vars(create_method(name)))
+        member = next(m for m in create_method(name).methods if m.name == "can")
+        assert member.domain_norms is False
+    with pytest.raises(UnknownName, match="domain_norms"):
+        create_method("can+mcc", **{"can.domain_norms": True})
 
 
 def test_can_clusters_from_source_means():

@@ -262,6 +262,8 @@ class GradientMethod(Method):
             even where a recipe keeps them as pretrained.
         neutral: hyper-parameters that, with all weights at 0, make the method exactly source-only (for most methods
             none beside the weights); None where the algorithm never reduces to it.
+        alone: values that hyper-parameters take wherever the method is put together with another, since other values
+            change how it predicts; there they cannot be set.
         discriminators: parts that, where there are such, give one logit per sample for "source", called on the rows of
             the source batch followed by those of the target batch (or on shares of these rows, one per class); the
             engine watches whether they work.
@@ -279,6 +281,7 @@ class GradientMethod(Method):
     own_norms: ClassVar[bool] = False
     neutral: ClassVar[dict[str, Any] | None] = {}
     partner: ClassVar[dict[str, Any]] = {}
+    alone: ClassVar[dict[str, Any]] = {}
     discriminators: ClassVar[tuple[str, ...]] = ("disc",)
 
     def build(self, width: int, n_classes: int) -> dict[str, nn.Module]:

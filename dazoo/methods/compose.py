@@ -7,7 +7,7 @@ terms of its main phase (all but ``cls``) to the leader's main phase, and its ot
 phase is the first that moves the body. A further method's parts are built under ``<name>_``, its hooks run after the
 leader's, and the leader's terms that its phase calls ``smooth`` become so. Body, features and head are computed once
 per input and shared. Hyper-parameters are addressed as ``mcc.trade_off``; a method may hold some of them at fixed
-values where it is added to another (``GradientMethod.partner``).
+values where it is added to another (``GradientMethod.partner``) or put together at all (``GradientMethod.alone``).
 
 Composed classes are made when asked for, looked up like any other method, and not listed. Evidence:
 tests/test_compose.py (``cdan+mcc`` with one weight 0 is the other method alone, bit for bit).
@@ -80,13 +80,18 @@ def _made(name: str) -> type[Method]:
     annotations: dict[str, Any] = {}
     for cls in classes:
         for f in dataclasses.fields(cls):  # type: ignore[arg-type]
-            if cls in rest and f.name in cls.partner:
+            if f.name in _held(cls, cls in rest):
                 continue
             annotations[f"{cls.name}.{f.name}"] = f.type
             body[f"{cls.name}.{f.name}"] = dataclasses.field(default=f.default, metadata=f.metadata)
     body["__annotations__"] = annotations
     made = type("".join(c.__name__ for c in classes), (Composition,), body)
     return dataclasses.dataclass(init=False, repr=False, eq=False)(made)
+
+
+def _held(cls: type[GradientMethod], further: bool) -> dict[str, Any]:
+    """Hyper-parameters that a member of a composition does not leave open, with their values."""
+    return {**cls.alone, **(cls.partner if further else {})}
 
 
 def _check(name: str, classes: list[type[GradientMethod]]) -> None:
@@ -99,7 +104,7 @@ def _check(name: str, classes: list[type[GradientMethod]]) -> None:
     for cls in rest:
         if cls.start is not None and cls.start != lead.start:
             raise refuse(f"{cls.name!r} starts from a fitted {cls.start!r} and has to stand first")
-    own = [c.name for c in classes if c.predict is not GradientMethod.predict]
+    own = [c.name for c in classes if c.predict is not GradientMethod.predict and not c.alone]
     if own:
         raise refuse(f"{own[0]!r} predicts in a way of its own, which the others' terms would not know")
     for what in ("settings", "targets"):
@@ -125,7 +130,7 @@ def _neutral(classes: list[type[GradientMethod]]) -> dict[str, Any] | None:
     for c in classes:
         if c.neutral is None:
             return None
-        merged |= {f"{c.name}.{k}": v for k, v in c.neutral.items() if c is classes[0] or k not in c.partner}
+        merged |= {f"{c.name}.{k}": v for k, v in c.neutral.items() if k not in _held(c, c is not classes[0])}
     return merged
 
 
@@ -148,7 +153,7 @@ class Composition(GradientMethod):
         made = []
         for i, cls in enumerate(self.members):
             own = {n.split(".", 1)[1]: getattr(self, n) for n in fields if n.split(".", 1)[0] == cls.name}
-            made.append(cls(**own, **(cls.partner if i else {})))
+            made.append(cls(**own, **_held(cls, i > 0)))
         object.__setattr__(self, "methods", tuple(made))
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -8,14 +8,16 @@ over the layers l: features f = F(x) (b, width) and, with ``layers = "both"``, p
 target's classes are clusters: before every epoch spherical k-means, started at the source's class means, labels the
 target. A sample is left out where (1 - cos) / 2 to its centre exceeds ``max_distance``, a class where fewer than
 ``min_samples`` remain. The kernel is a sum of five Gaussians around the mean squared distance of the batches, or with
-``as_program`` of the rows of c and c'. Batch normalisations of the body keep parameters and statistics for each domain,
-unless ``domain_norms`` is off.
+``as_program`` of the rows of c and c'. With ``domain_norms`` batch normalisations of the body have parameters and
+statistics for each domain.
 
 Evidence: tests/test_moment.py (test_can_contrasts_classes, test_can_clusters_from_source_means,
 test_spherical_k_means_improves_every_round).
 """
 
 from __future__ import annotations
+
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -39,15 +41,17 @@ class CAN(GradientMethod):
         "https://arxiv.org/abs/1901.00976", "CVPR",
         deviations="batches are drawn at random, not class by class, and one source batch serves both terms; a class "
         "pair enters when the batch holds it; one bandwidth for all class pairs, in the authors' program one for each "
-        "(as_program); training does not stop when labels settle",
+        "(as_program); training does not stop when labels settle; the domains share batch normalisations, in the paper "
+        "each has its own (domain_norms)",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    alone: ClassVar[dict[str, Any]] = {"domain_norms": False}
 
     trade_off: float = hp(0.3, 0.03, 3.0, log=True, help="weight of the contrastive discrepancy")
     layers: str = hp("both", choices=("features", "both"), help="which layers are compared")
     max_distance: float = hp(0.05, help="largest cosine distance of a target sample from its centre")
     min_samples: int = hp(3, help="smallest number of target samples of a class that is used")
-    domain_norms: bool = hp(True, help="batch normalisations of their own for each domain")
+    domain_norms: bool = hp(False, help="batch normalisations of their own for each domain, as in the paper")
     as_program: bool = hp(False, help="a bandwidth for every pair of classes, as in the authors' program")
 
     def setup(self, net: Net) -> None:
