@@ -187,6 +187,25 @@ def test_the_order_within_a_batch_plays_no_part(name: str, monkeypatch: pytest.M
         torch.testing.assert_close(found[key], value, rtol=1e-3, atol=1e-4, msg=lambda m, k=key: f"{k}: {m}")
 
 
+@pytest.mark.parametrize("name", [n for n in BY_GRADIENT if METHODS.get(n).after_step is not GradientMethod.after_step])
+def test_what_comes_after_a_step_moves_no_batch_statistics(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cls, calls = METHODS.get(name), []
+    plain = cls.after_step
+
+    def watched(self, net, b, t) -> None:
+        before = {k: v.clone() for k, v in net.body.named_buffers()}
+        plain(self, net, b, t)
+        calls.append(tensor_difference(before, dict(net.body.named_buffers())))
+        modes.append(net.body.training)
+
+    modes: list[bool] = []
+    monkeypatch.setattr(cls, "after_step", watched)
+    result = toys.fit_toy(cls, recipe=dataclasses.replace(toys.TINY, norm="batch", steps=4))
+    assert calls == [""] * 4 and not any(modes)
+    state = result.predictor.state  # type: ignore[attr-defined]
+    assert int(state["body.bottleneck.1.num_batches_tracked"]) > 0  # the steps themselves do
+
+
 # -- schedules --------------------------------------------------------------------------------------------------------
 
 

@@ -130,8 +130,10 @@ class Loop:
         if isinstance(self.learner, Alone):
             member = self.members[0]
             if type(member.method).after_step is not GradientMethod.after_step:
+                member.net.eval()  # a look at the net must not move its batch statistics
                 with torch.no_grad():
                     member.method.after_step(member.net, batch, t)
+                self._modes()
 
     def _advance(self, phase: Phase, moving: list[str], batch: Batch, t: Progress, look: bool = False) -> Terms:
         """One optimiser step; on CUDA running out of memory splits the batch further and tries again."""

@@ -308,7 +308,10 @@ class GradientMethod(Method):
         return {}
 
     def after_step(self, net: Any, b: Batch, t: Progress) -> None:
-        """After each iteration, without gradients: moving averages, banks. Sets ``stackable = False`` if defined."""
+        """After each iteration, without gradients and in evaluation mode: moving averages, banks.
+
+        Sets ``stackable = False`` if defined.
+        """
 
     def finish(self, net: Any, look: Look) -> None:
         """Before each checkpoint's evaluation model is taken, on a copy of ``net``: weight averaging, statistics."""
