@@ -135,7 +135,13 @@ def _charts(made: Report, c: Learned) -> list[tuple[str, Curve]]:
     if rule not in (LAST, ORACLE_RULE) and rule in c.run.validators:
         charts.append((f"{rule} (no labels)", list(zip(map(float, c.steps), map(float, c.run.score(rule))))))
     target = [float(v) for v in c.run.metric(made.board.metric)]
-    return [*charts, (f"{made.board.metric} (target labels)", list(zip(map(float, c.steps), target)))]
+    return [
+        *charts,
+        (
+            made.board.metric + ("" if made.board.label_free else " (target labels)"),
+            list(zip(map(float, c.steps), target)),
+        ),
+    ]
 
 
 def _chart(

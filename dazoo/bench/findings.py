@@ -34,12 +34,15 @@ class Finding:
     text: str
 
 
-def findings(runs: Sequence[Run], cells: Mapping[tuple[str, str], Cell], higher: bool, share: bool) -> list[Finding]:
+def findings(
+    runs: Sequence[Run], cells: Mapping[tuple[str, str], Cell], higher: bool, share: bool, measured: bool = True
+) -> list[Finding]:
     """All findings about the selected models, sorted.
 
     Args:
         cells: selected cells by (label, task).
         higher: whether higher values of the metric are better. share: whether it is a share in [0, 1].
+        measured: whether it was computed with target labels; a label-free score shows no negative transfer.
     """
     models = {(r.label, r.task, r.trial, r.seed): r for r in runs if r.ok}
     chosen = {
@@ -51,7 +54,7 @@ def findings(runs: Sequence[Run], cells: Mapping[tuple[str, str], Cell], higher:
         for key, picks in chosen.items()
         for f in (*_collapse(key, picks), *_inert(key, picks), *_discriminators(key, picks))
     ]
-    worse = _negative(cells, higher)
+    worse = _negative(cells, higher) if measured else []
     if share:
         worse += [*_below_baseline(cells, higher, {f.label for f in worse if not f.task}), *_unstable(cells)]
     return sorted([*found, *worse])

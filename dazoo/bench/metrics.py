@@ -12,7 +12,14 @@ HIGHER_IS_BETTER = {
     "mae": False,
     "rmse": False,
 }
+SCORE = "score of "
+"""How the name of a metric begins that is a validator's score, where the target has no labels; higher is better."""
 SHARES = frozenset({"accuracy", "balanced_accuracy", "macro_f1"})
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether higher values of a metric, or of a validator's score, are better."""
+    return metric.startswith(SCORE) or HIGHER_IS_BETTER[metric]
 
 
 def class_metrics(predicted: np.ndarray, true: np.ndarray, n_classes: int) -> dict[str, float]:

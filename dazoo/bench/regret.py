@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dazoo.bench.metrics import HIGHER_IS_BETTER
+from dazoo.bench.metrics import higher_is_better
 from dazoo.bench.select import Cell, Run
 from dazoo.bench.suite import LAST, ORACLE_RULE
 
@@ -77,7 +77,7 @@ def _regret(
     models: Mapping[tuple[str, str, int, int], Run],
     metric: str,
 ) -> Regret:
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    sign = 1.0 if higher_is_better(metric) else -1.0
     both = [(cells[k], c) for k, c in best.items() if k in cells and len(cells[k].values)]
     picks = [
         models[c.label, c.task, c.trial, seed].predicted[point]
@@ -101,7 +101,7 @@ def _regret(
 
 def _correlations(groups: Mapping[tuple[str, str], list[Run]], metric: str) -> dict[str, list[float]]:
     """Spearman's correlations by validator, one per cell in which score and metric both vary."""
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    sign = 1.0 if higher_is_better(metric) else -1.0
     found: dict[str, list[float]] = {}
     for group in groups.values():
         target = sign * np.concatenate([r.metric(metric) for r in group])

@@ -14,11 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dazoo.bench.metrics import SHARES
+from dazoo.bench.metrics import SCORE, SHARES
 from dazoo.bench.provenance import Origins
 from dazoo.bench.select import ORACLE_LABEL, Cell, Runs, read_runs
 from dazoo.bench.store import FOLDER
-from dazoo.bench.suite import LAST, ORACLE_RULE, Suite
+from dazoo.bench.suite import DEFAULT_RULE, LAST, ORACLE_RULE, Suite
 from dazoo.bench.table import Leaderboard, Row, leaderboard
 from dazoo.bench.timing import Time
 from dazoo.core.errors import DazooError, nearest
@@ -106,7 +106,7 @@ def load_report(folder: str | Path, select_by: str | None = None, metric: str | 
         raise DazooError(f"{folder} holds no usable record ({runs.damage.summary() or 'the shards are empty'})")
     copy = folder / "suite.yaml"
     suite = Suite.load(copy) if copy.is_file() else None
-    rule = select_by or (suite.select_by if suite else "info_max")
+    rule = select_by or (suite.select_by if suite else DEFAULT_RULE)
     validators = sorted({v for r in runs.runs for v in r.validators})
     metrics = sorted({m for r in runs.runs for m in r.metrics})
     if rule not in (LAST, ORACLE_RULE) and select_by and validators and rule not in validators:
@@ -257,6 +257,13 @@ def number(value: float, digits: int = 6) -> str:
 def rule_sentence(made: Report) -> str:
     """How trial and checkpoint were chosen, in one sentence."""
     rule = made.board.rule
+    if made.board.label_free:
+        by = made.board.metric.removeprefix(SCORE)
+        chose = "the last checkpoint" if rule == LAST else "trial and checkpoint of highest score"
+        return (
+            f"No target label is known: methods are ranked by the label-free validator `{by}`, each by {chose}. "
+            "A score is no accuracy, and the best score need not belong to the best method."
+        )
     if rule == LAST:
         return "No selection: every number is the last checkpoint of the default hyper-parameters."
     if rule == ORACLE_RULE:
@@ -286,6 +293,8 @@ def facts(made: Report) -> list[str]:
         found.append("Methods marked with † see target labels and are no competitors of those that do not.")
     if made.time.note:
         found.append(made.time.note + made.origins.load())
+    if board.unlabelled:
+        found.append(f"Left out, since their target has no labels: {', '.join(board.unlabelled)}.")
     planned = made.plan.get("runs")
     if isinstance(planned, int) and planned > len(runs):
         found.append(f"Incomplete: {planned - len(runs)} of {planned} planned runs are missing.")

@@ -25,12 +25,14 @@ class Sections:
 
     def __init__(self, made: Report):
         runs, metric = made.runs.runs, made.board.metric
-        rules = [*sorted({v for r in runs for v in r.validators}), LAST, ORACLE_RULE]
+        # without target labels there is nothing to compare rules by
+        rules = [] if made.board.label_free else [*sorted({v for r in runs for v in r.validators}), LAST, ORACLE_RULE]
         self.made = made
         self.boards: dict[str, Leaderboard] = {n: leaderboard(runs, n, metric, intervals=False) for n in rules}
         cells = {n: b.cells for n, b in self.boards.items()}
-        self.regrets: list[Regret] = regrets(runs, cells, metric, hidden=tuple(MARKS))
-        self.findings: list[Finding] = findings(runs, made.board.cells, made.board.higher_is_better, made.percent)
+        self.regrets: list[Regret] = regrets(runs, cells, metric, hidden=tuple(MARKS)) if rules else []
+        higher, measured = made.board.higher_is_better, not made.board.label_free
+        self.findings: list[Finding] = findings(runs, made.board.cells, higher, made.percent, measured)
 
     def rule_rows(self) -> list[tuple[str, str, list[float]]]:
         """``(label, mark, means by rule)`` of every method with a number, best first."""
@@ -52,14 +54,18 @@ class Sections:
     def markdown(self) -> list[str]:
         """Lines to follow the leaderboard."""
         made = self.made
+        if not self.boards:
+            return self._found()
         lines = ["", "## Selection rules", "", f"Mean of {made.unit} under every rule. {SENTENCE}", ""]
         body = [[label + (" †" if mark else ""), *map(made.show, row)] for label, mark, row in self.rule_rows()]
         lines += md_table(["method", *self.rule_names()], body)
         lines += ["", WORDS, ""]
         head = ["rule", made.unit, "regret", "rank correlation", "collapsed (%)", "cells", "undefined"]
         lines += md_table(head, [self.words(r) for r in self.regrets])
-        lines += ["", "## Findings", ""]
-        return lines + ([f"- {text}" for text in told(self.findings)] or ["No finding."])
+        return lines + self._found()
+
+    def _found(self) -> list[str]:
+        return ["", "## Findings", ""] + ([f"- {text}" for text in told(self.findings)] or ["No finding."])
 
     def words(self, r: Regret) -> list[str]:
         """A row of the table of regrets for reading."""

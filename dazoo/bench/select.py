@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from dazoo.bench.metrics import HIGHER_IS_BETTER
+from dazoo.bench.metrics import SCORE, higher_is_better
 from dazoo.bench.shape import fault
 from dazoo.bench.store import Damage, records
 from dazoo.bench.suite import LAST, ORACLE_RULE
@@ -69,7 +69,9 @@ class Run:
         return _column(self.scores, self.validators, validator)
 
     def metric(self, name: str) -> np.ndarray:
-        """Values (checkpoints,) of one target metric."""
+        """Values (checkpoints,) of one target metric, or of a validator's score where the name says so."""
+        if name.startswith(SCORE):
+            return self.score(name.removeprefix(SCORE))
         return _column(self.target, self.metrics, name)
 
 
@@ -262,7 +264,7 @@ def _select_cell(group: list[Run], rule: str, metric: str) -> Cell:
             best = (quality, trial)
             chosen = [(run, point, np.isfinite(score)) for run, point, score in picks]
     values = np.array([run.metric(metric)[point] for run, point, _ in chosen])
-    if np.isnan(values).any():  # the target has no labels
+    if np.isnan(values).any():  # the target has no labels, or the validator no score
         values, chosen = np.empty(0), []
     first, good = group[0], [r for r in group if r.ok]
     failures = [r for r in group if not r.ok]
@@ -301,7 +303,7 @@ def _pick(run: Run, rule: str, metric: str) -> tuple[int, float]:
         i = run.validators.index(rule) if rule in run.validators else -1
         top = float(run.tops[i]) if i >= 0 else -np.inf
         return (int(run.chosen[i]), top) if top != -np.inf else (last, top)
-    scores = run.metric(metric) if HIGHER_IS_BETTER[metric] else -run.metric(metric)
+    scores = run.metric(metric) if higher_is_better(metric) else -run.metric(metric)
     if np.isnan(scores).all():
         return last, -np.inf
     point = int(np.nanargmax(scores))

@@ -15,6 +15,7 @@ from dazoo.bench.yamlfile import Origin, Where, read_yaml
 from dazoo.core.errors import DazooError, nearest
 
 LAST, ORACLE_RULE = "last", "oracle"
+DEFAULT_RULE = "info_max"
 RESERVED = ("name", "as", "solver")
 MOST_SEEDS, MOST_TRIALS, MOST_CHECKPOINTS, MOST_RUNS = 10_000, 10_000, 10_000, 1_000_000
 """What a suite may ask for at most; more is a slip of the finger, and would fill the memory before the first run."""
@@ -162,7 +163,7 @@ class Suite(_Frozen):
     target_holdout: Share = 0.0
     checkpoints: Annotated[Count, Field(le=MOST_CHECKPOINTS)] = 5
     validators: Names = ("source_validation", "entropy", "info_max")
-    select_by: str = "info_max"
+    select_by: str = DEFAULT_RULE
     keep: Annotated[str, BeforeValidator(_size)] = BUDGET
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "mae", "rmse", "r2"] | None = None
 

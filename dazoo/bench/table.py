@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dazoo.bench.metrics import HIGHER_IS_BETTER
+from dazoo.bench.metrics import SCORE, higher_is_better
 from dazoo.bench.select import Cell, Run, default_metric, mean_of, select
 from dazoo.bench.statistics import bootstrap_interval, mean_ranks
+from dazoo.bench.suite import DEFAULT_RULE, ORACLE_RULE
 from dazoo.core.setting import FEW_LABELS, ORACLE
 
 MARKS = {FEW_LABELS.value: "few target labels", ORACLE.value: "target labels (upper bound)"}
@@ -54,29 +55,46 @@ class Row:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """``rows`` best first; ``cells`` by (label, task); ``tasks`` sorted; all values of ``metric`` under ``rule``."""
+    """``rows`` best first; ``cells`` by (label, task); ``tasks`` sorted; all values of ``metric`` under ``rule``.
+
+    ``unlabelled`` are tasks left out because their target has no labels. Where no target has any, none is left out, and
+    ``metric`` is the score of a validator.
+    """
 
     rule: str
     metric: str
     tasks: tuple[str, ...]
     rows: tuple[Row, ...]
     cells: dict[tuple[str, str], Cell]
+    unlabelled: tuple[str, ...] = ()
 
     @property
     def higher_is_better(self) -> bool:
-        return HIGHER_IS_BETTER[self.metric]
+        return higher_is_better(self.metric)
+
+    @property
+    def label_free(self) -> bool:
+        """Whether methods are ranked by a validator, since no target has labels."""
+        return self.metric.startswith(SCORE)
 
 
 def leaderboard(runs: Sequence[Run], rule: str, metric: str | None = None, intervals: bool = True) -> Leaderboard:
     """Select by ``rule`` and summarise ``metric`` (by default accuracy, for regression rmse).
 
+    Targets without labels have no metric. Where some have labels, the others are left out; where none has, methods are
+    ranked by the score of the validator ``rule``, or of another that was recorded where the rule is none.
+
     Without ``intervals``, the ends of the bootstrap intervals stay NaN.
     """
     metric = metric or default_metric(runs)
-    cells = {(c.label, c.task): c for c in select(runs, rule, metric)}
+    bare = unlabelled(runs)
+    if bare and bare == {r.task for r in runs}:
+        by = label_free_rule(runs, rule)
+        rule, metric, bare = by if rule == ORACLE_RULE else rule, SCORE + by, set()
+    cells = {(c.label, c.task): c for c in select([r for r in runs if r.task not in bare], rule, metric)}
     tasks = tuple(sorted({c.task for c in cells.values()}))
     labels = sorted({c.label for c in cells.values()})
-    higher = HIGHER_IS_BETTER[metric]
+    higher = higher_is_better(metric)
     grid = np.array([[cells[m, t].mean if (m, t) in cells else np.nan for t in tasks] for m in labels])
     rows = [
         _row(label, [cells[label, t] for t in tasks if (label, t) in cells], len(tasks), intervals) for label in labels
@@ -88,7 +106,19 @@ def leaderboard(runs: Sequence[Run], rule: str, metric: str | None = None, inter
         ranks[members] = mean_ranks(grid[members], higher)
     ranked = [Row(**{**vars(r), "rank": float(k)}) for r, k in zip(rows, ranks)]
     ranked.sort(key=lambda r: (np.isnan(r.mean), -r.mean if higher else r.mean, r.label))
-    return Leaderboard(rule, metric, tasks, tuple(ranked), cells)
+    return Leaderboard(rule, metric, tasks, tuple(ranked), cells, tuple(sorted(bare)))
+
+
+def unlabelled(runs: Sequence[Run]) -> set[str]:
+    """Tasks whose target has no labels: some run succeeded, and none has a number."""
+    done = {r.task for r in runs if r.ok}
+    return done - {r.task for r in runs if r.ok and np.isfinite(r.target).any()}
+
+
+def label_free_rule(runs: Sequence[Run], rule: str) -> str:
+    """The validator that ranks methods without target labels: ``rule``, else the default, else any recorded one."""
+    known = sorted({v for r in runs for v in r.validators})
+    return next((v for v in (rule, DEFAULT_RULE) if v in known), known[0] if known else rule)
 
 
 def _row(label: str, cells: list[Cell], n_tasks: int, intervals: bool) -> Row:
