@@ -106,7 +106,7 @@ def test_views_of_squashed_images_show_the_whole_picture() -> None:
 def test_tllib_squashes_photographs_and_takes_the_centre_of_the_square(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Recipe.named("tllib").test_view == "squashed_centre"
     photo = dataclasses.replace(get_backbone("cnn"), crop=0.875, mean=(0.0,) * 3, std=(1.0,) * 3)
-    monkeypatch.setattr("dazoo.engine.prepare.get_backbone", lambda name: photo)
+    monkeypatch.setattr("dazoo.nets.net.get_backbone", lambda name: photo)
     ramp = torch.arange(64, dtype=torch.uint8).mul(4).view(1, 1, 64, 1).repeat(2, 32, 1, 3)
     spec = NetSpec("cnn", (32, 64, 3), "image", 2, 8, pretrained=False, image_size=28)
     make = preparer.__wrapped__  # not the cached one: the backbone is not what its name says
