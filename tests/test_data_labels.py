@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 import dazoo
-from dazoo.core.errors import DazooError, UnknownName
+from dazoo.core.errors import DazooError, DazooWarning, UnknownName
 from dazoo.core.setting import FEW_LABELS, ORACLE, UNSUPERVISED, Setting
 from dazoo.core.types import Prediction
 from dazoo.data.labels import read
@@ -86,6 +87,24 @@ def test_targets_decide_whether_numbers_are_classes_or_values():
         Task.from_arrays([X, X], [NAMES, Y / 7], X)
     with pytest.raises(DazooError, match="auto, classes, values"):
         task(targets="numbers")
+
+
+def test_many_different_whole_floats_are_doubted():
+    x, y = RNG.standard_normal((60, 3)), np.arange(60) * 10.0
+    with pytest.warns(DazooWarning, match=r"60 different whole numbers in 60 samples.*targets='values'"):
+        assert Task.from_arrays(x, y, x).n_classes == 60
+    for given, targets in ((y, "values"), (y, "classes"), (y.astype(int), "auto"), (y % 30, "auto"), (y / 7, "auto")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            Task.from_arrays(x, given, x, targets=targets)
+
+
+def test_a_model_of_other_classes_cannot_be_evaluated():
+    model = dazoo.fit("coral", task())
+    with pytest.raises(DazooError, match=r"the model scores 3 classes, but task .* has 2"):
+        dazoo.evaluate(model, task(Y % 2, Y % 2))
+    with pytest.raises(DazooError, match="no values"):
+        dazoo.evaluate(model, task(Y / 7, Y / 7))
 
 
 @pytest.mark.parametrize(

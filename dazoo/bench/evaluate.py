@@ -32,6 +32,11 @@ def evaluate(
         out = known[1]
     else:
         out = predictor.predict(hidden.x)
+    if not task.regression and out.scores.shape[1] != task.n_classes:
+        raise DazooError(
+            f"the model scores {out.scores.shape[1]} classes, but task {task.name!r} has {task.n_classes}; "
+            "evaluate it on a task with the classes it was fitted on"
+        )
     y = hidden.y.detach().cpu().numpy()
     if task.regression:
         return value_metrics(out.values.detach().double().cpu().numpy(), y.astype("float64"))

@@ -9,6 +9,7 @@ have it.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -21,9 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dazoo.core.errors import DazooError
+from dazoo.core.errors import DazooError, DazooWarning
 
 TARGETS = ("auto", "classes", "values")
+MANY = 20  # so many different whole-number floats, most of them once, make one doubt that they are classes
 MISSING = frozenset({"", "nan", "NaN", "None", "<NA>", "NaT"})
 _NUMBERS = (int, float, np.number, np.bool_, Decimal, Fraction)
 
@@ -161,7 +163,25 @@ def are_classes(parts: Iterable[Labels], targets: str, whose: str) -> bool:
                 f"{whose} are text in one part and fractions in another; use one kind, or targets: classes"
             )
         return False
+    if targets == "auto":
+        _doubt(parts, whose)
     return targets != "values"
+
+
+def _doubt(parts: list[Labels], whose: str) -> None:
+    """Warn where whole-number floats are nearly as many classes as samples: counts and prices look like that."""
+    found = [p.values[p.known] for p in parts if p.values.dtype != object]
+    if not found or not any(np.issubdtype(v.dtype, np.floating) for v in found):
+        return
+    numbers = np.concatenate(found)
+    classes = len(np.unique(numbers))
+    if classes > MANY and 2 * classes > len(numbers):
+        warnings.warn(
+            f"{whose} are {classes} different whole numbers in {len(numbers)} samples and are taken as classes; say "
+            "targets='values' if they are regression targets, or 'classes' if not",
+            DazooWarning,
+            stacklevel=4,
+        )
 
 
 def with_few(few: Any, yt: Labels | None, n: int, unlabelled: Any = None) -> tuple[Tensor, Labels]:

@@ -94,7 +94,7 @@ class Task:
     def _check_shares(self) -> None:
         for field in ("source_holdout", "target_holdout"):
             value = getattr(self, field)
-            if not isinstance(value, Real) or not 0 <= value < 1:
+            if not isinstance(value, Real) or not 0 <= float(value) < 1:
                 raise DazooError(f"task {self.name!r}: {field} must lie in [0, 1), not {value!r}")
         for field, least in (("few_per_class", 1), ("seed", 0)):
             value = getattr(self, field)
