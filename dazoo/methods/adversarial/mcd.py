@@ -31,7 +31,8 @@ class MCD(GradientMethod):
     paper = Paper(
         "Maximum Classifier Discrepancy for Unsupervised Domain Adaptation", "Saito, Watanabe, Ushiku, Harada", 2018,
         "https://arxiv.org/abs/1712.02560", "CVPR",
-        deviations="the classifiers are linear on the common bottleneck, not perceptrons of their own",
+        deviations="the classifiers are linear on the common bottleneck, not perceptrons of their own; without the "
+        "class balance (weight 0.01) that the authors' program adds on VisDA",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     neutral = None

@@ -35,7 +35,8 @@ class Jumbot(GradientMethod):
         "Fatras, Sejourne, Flamary, Courty", 2021,
         "https://arxiv.org/abs/2103.03606", "ICML",
         deviations="batches are not balanced by class; the plan is that of at most 100 Sinkhorn iterations; the "
-        "weights are the paper's for Office-Home (for digits it has 0.1, 0.1, 0.1 and 1)",
+        "weights are the paper's for Office-Home (for digits it has 0.1, 0.1, 0.1 and 1); the plan's entropy is "
+        "relative to a b', in the POT release of the authors' program it was not",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     stackable: ClassVar[bool] = False  # plans are found one at a time
