@@ -90,7 +90,8 @@ class Runs:
 
 
 def read_runs(folder: str | Path, look: Callable[[Mapping[str, Any]], None] | None = None) -> Runs:
-    """Runs of a result folder: one per key, and for every label only its newest variant.
+    """Runs of a result folder: one per key, for every label only its newest variant, and of runs that differ in nothing
+    but hyper-parameters, as after a change of a default, only the newest.
 
     Args:
         look: called with every record that counts when it is read; of several with one key, the last call counts.
@@ -115,7 +116,13 @@ def read_runs(folder: str | Path, look: Callable[[Mapping[str, Any]], None] | No
     newest: dict[str, tuple[str, str]] = {}
     for run in best.values():
         newest[run.label] = max(newest.get(run.label, ("", "")), (run.started, run.variant))
-    out.runs = [r for r in best.values() if r.variant == newest[r.label][1]]
+    # where a default has changed, the same trial with the same seed has a run at the old and one at the new value
+    kept: dict[tuple[str, str, str, int, int], Run] = {}
+    for run in best.values():
+        place = (run.label, run.task, run.setting, run.seed, run.trial)
+        if run.variant == newest[run.label][1] and (place not in kept or run.started > kept[place].started):
+            kept[place] = run
+    out.runs = list(kept.values())
     out.superseded = len(best) - len(out.runs)
     out.runs.sort(key=lambda r: (r.label, r.task, r.trial, r.seed))
     return out

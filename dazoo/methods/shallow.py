@@ -22,6 +22,7 @@ from dazoo.ops.linear import Inner, covariance, inner, second_moment, squared_di
 from dazoo.ops.spectral import principal_components
 
 T = TypeVar("T")
+EFFECTIVE = 0.1
 
 
 def source_of(seen: Seen) -> Labeled:
@@ -156,7 +157,8 @@ class FeatureMap(ShallowMethod):
                 f"{self.name}: the mapped source holds NaN or infinite values; check the features' scale"
             )
         z, y = labelled(seen, aligned.zs, lambda x: run_steps(aligned.target_steps, x))
-        head = fit_classifier(seen, ctx, z, y, aligned.weights, aligned.known)
+        weights = None if aligned.weights is None else usable(self.name, seen, ctx, aligned.weights)
+        head = fit_classifier(seen, ctx, z, y, weights, aligned.known)
         return Pipeline(aligned.target_steps, aligned.source_steps, head)
 
 
@@ -173,8 +175,33 @@ class Reweighting(ShallowMethod):
         weights = self.weights(seen, ctx)
         if not all_finite(weights):
             raise NonFiniteError(f"{self.name}: the weights hold NaN or infinite values; check the features' scale")
+        weights = usable(self.name, seen, ctx, weights)
         z, y = labelled(seen, xs, lambda x: run_steps((), x))
         return Pipeline((), None, fit_classifier(seen, ctx, z, y, weights, lambda: inner_of(seen, ctx)))
+
+
+def usable(name: str, seen: Seen, ctx: Context, weights: Tensor) -> Tensor:
+    """``weights`` (n_s,) of source samples, or equal ones where they leave nothing to learn from; warnings say so, and
+    where the effective sample size (sum w)^2 / sum w^2 is below ``EFFECTIVE`` of all samples.
+    """
+    source, n = source_of(seen), len(weights)
+    left = source.y[weights > 0]
+    kinds = left if seen.few is None else torch.cat([left, seen.few.y.to(left)])
+    if len(left) == 0 or (not seen.regression and len(torch.unique(kinds)) < 2):
+        ctx.warn(
+            f"{name}: its weights leave {'no sample' if len(left) == 0 else 'a single class'}, so the source is left as "
+            "it is; the assumption behind them (the same classes, overlapping domains) does not hold here"
+        )
+        return torch.ones_like(weights)
+    scaled = weights / weights.max()
+    size = float(scaled.sum().square() / scaled.square().sum())
+    if size < EFFECTIVE * n:
+        ctx.warn(
+            f"{name}: {n} source samples weigh no more than {size:.1f} equal ones (effective sample size below "
+            f"{EFFECTIVE:.0%}), so a few decide; the domains overlap too little for weights: use fewer features "
+            "(principal components), or a method that moves features"
+        )
+    return weights
 
 
 def fit_classifier(

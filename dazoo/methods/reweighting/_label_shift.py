@@ -15,6 +15,10 @@ from dazoo.methods.steps import Head, run_steps
 from dazoo.ops.linear import one_hot
 
 
+LOST = 0.1
+UNEXPLAINED = 0.1
+
+
 class LabelShift(Reweighting):
     """A method whose weights depend on the class alone."""
 
@@ -24,12 +28,32 @@ class LabelShift(Reweighting):
 
     def weights(self, seen: Seen, ctx: Context) -> Tensor:
         """The weight of each sample's class."""
-        found = self.class_weights(seen, ctx)
-        weights = found[source_of(seen).y]
-        if not bool((weights > 0).any()):
-            ctx.warn(f"{self.name}: all class weights are 0; the source is left as it is")
-            return torch.ones_like(weights)
-        return weights
+        found, y = self.class_weights(seen, ctx), source_of(seen).y
+        note_lost(self.name, found, one_hot(y, seen.n_classes).to(found).mean(0), ctx)
+        return found[y]
+
+
+def note_lost(name: str, ratio: Tensor, share: Tensor, ctx: Context) -> None:
+    """Warn of classes that estimates ``ratio`` (C,) of p_t(c) / p_s(c) all but remove; ``share`` (C,) is p_s."""
+    lost = torch.nonzero((share > 0) & (ratio < LOST))[:, 0].tolist()
+    if lost:
+        ctx.warn(
+            f"{name}: {len(lost)} of {int((share > 0).sum())} classes are estimated to be at most {LOST:.0%} as frequent "
+            "in the target as in the source. Unless they are missing there, p(x|y) has changed too, which class weights "
+            "cannot undo and make worse: compare with source_only, or use a method that moves features"
+        )
+
+
+def note_unexplained(name: str, c: Confusion, ratio: Tensor, ctx: Context) -> None:
+    """Warn where class proportions in the ``ratio`` (C,) do not explain how often the target is predicted as which."""
+    total = (c.share * ratio).sum()
+    if bool(total > 0):
+        gap = float((c.joint @ (ratio / total) - c.target).abs().sum() / 2)
+        if gap > UNEXPLAINED:
+            ctx.warn(
+                f"{name}: no class proportions explain the predictions on the target ({gap:.0%} of them are left over), "
+                "so it is not the proportions alone that changed; compare with source_only"
+            )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ w is solved for, clipped at 0, and the classifier is trained anew on the source 
 f(x) = i by the predicted probability of i.
 
 Source: https://proceedings.mlr.press/v80/lipton18a.html. Deviations: C comes from cross-validation instead of one split
-into halves; where C is numerically singular the minimum-norm least-squares solution is taken and a warning recorded.
+into halves; where C is numerically singular the minimum-norm least-squares solution is taken and a warning recorded; so is one where
+no proportions explain the target's predictions, and where one class alone is left the source stays as it is.
 
 Evidence: tests/test_label_shift.py::test_bbse_recovers_priors_from_exact_confusions, test_label_shift_is_recovered,
 test_beats_source_only_under_label_shift.
@@ -24,7 +25,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
-from dazoo.methods.reweighting._label_shift import Confusion, LabelShift, confusion
+from dazoo.methods.reweighting._label_shift import Confusion, LabelShift, confusion, note_unexplained
 
 SINGULAR = 1e-8
 
@@ -61,4 +62,5 @@ def solve_bbse(c: Confusion, ctx: Context) -> Tensor:
     w = right[keep].T @ ((left[:, keep].T @ c.target) / values[keep])
     weights = torch.zeros_like(c.share)
     weights[present] = w.clamp(min=0)
+    note_unexplained("bbse", c, weights, ctx)
     return weights

@@ -8,8 +8,10 @@ samples and the target's priors q_c are found together:
 Every iteration raises the likelihood  sum_j log sum_c (q_c / p_c) p(c|x_j). Target samples are then scored by
 log p(c|x) + log q_c - log p_c; the classifier is trained once and not again.
 
-Source: https://doi.org/10.1162/089976602753284446. Deviations: none. Needs a classifier with calibrated probabilities,
-such as logistic regression.
+Source: https://doi.org/10.1162/089976602753284446. Deviations: none. Needs a classifier whose probabilities are
+calibrated on the target, as those of logistic regression are where p(x|y) is the same in both domains. Where it is not,
+the iteration gives the classes that are predicted too often ever more weight until others vanish, also on data of equal
+class proportions; a warning counts the classes it all but removes.
 
 Evidence: tests/test_label_shift.py::test_em_raises_the_likelihood_to_its_maximum,
 test_em_finds_the_priors_of_a_calibrated_classifier, test_beats_source_only_under_label_shift.
@@ -24,7 +26,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
-from dazoo.methods.reweighting._label_shift import PriorCorrected
+from dazoo.methods.reweighting._label_shift import PriorCorrected, note_lost
 from dazoo.methods.shallow import fit_classifier, labelled, pair
 from dazoo.methods.steps import run_steps
 from dazoo.ops.linear import one_hot
@@ -44,6 +46,7 @@ class EmPrior(ShallowMethod):
         2002,
         "https://doi.org/10.1162/089976602753284446",
         "Neural Computation (Journal)",
+        "assumes that p(x|y) is the same in both domains; elsewhere it removes classes, and warns",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
 
@@ -56,6 +59,7 @@ class EmPrior(ShallowMethod):
         if len(trace) == ITERATIONS:
             ctx.warn(f"em_prior: the priors still moved after {ITERATIONS} iterations")
         ratio = torch.where(prior > 0, found.clamp(min=FLOOR) / prior.clamp(min=FLOOR), torch.full_like(prior, FLOOR))
+        note_lost("em_prior", ratio, prior, ctx)
         return PriorCorrected(head, ratio.log())
 
 

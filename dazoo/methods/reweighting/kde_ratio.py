@@ -41,7 +41,8 @@ class KdeRatio(Reweighting):
         2000,
         "https://doi.org/10.1016/S0378-3758(00)00115-4",
         "Journal of Statistical Planning and Inference",
-        "Gaussian product kernels with Scott's rule",
+        "Gaussian product kernels with Scott's rule; in many dimensions a few samples decide: it warns, and is for few "
+        "features",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

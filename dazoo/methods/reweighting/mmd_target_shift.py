@@ -26,6 +26,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
+from dazoo.methods.reweighting._label_shift import note_lost
 from dazoo.methods.reweighting._means import embed
 from dazoo.methods.reweighting._qp import Quadratic, solve_qp
 from dazoo.methods.shallow import Reweighting, source_of
@@ -52,7 +53,9 @@ class MmdTargetShift(Reweighting):
 
     def weights(self, seen: Seen, ctx: Context) -> Tensor:
         """The weight of each sample's class."""
-        return self.class_weights(seen, ctx)[source_of(seen).y]
+        found, y = self.class_weights(seen, ctx), source_of(seen).y
+        note_lost(self.name, found, one_hot(y, seen.n_classes).to(found).mean(0), ctx)
+        return found[y]
 
     def class_weights(self, seen: Seen, ctx: Context) -> Tensor:
         """b (C,); 0 for classes without source samples."""

@@ -28,7 +28,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
-from dazoo.methods.reweighting._label_shift import LabelShift, confusion
+from dazoo.methods.reweighting._label_shift import LabelShift, confusion, note_unexplained
 from dazoo.methods.shallow import source_of
 
 DELTA = 0.05
@@ -62,6 +62,8 @@ class Rlls(LabelShift):
         if not converged:
             ctx.warn("rlls: the solver stopped before it converged")
         weights = torch.zeros_like(c.share)
+        weights[present] = 1 + theta
+        note_unexplained("rlls", c, weights, ctx)
         weights[present] = 1 + self.gamma * theta
         return weights
 

@@ -26,6 +26,8 @@ from dazoo.ops.blas import product
 GIB = 1 << 30
 PAIR_BYTES = 48
 EMD_ITERATIONS = 5_000_000
+KEPT = 0.05
+GAP = 0.05
 FLAT = 200.0
 
 
@@ -145,6 +147,15 @@ def _log(x: Any) -> Any:
     return x.clamp(min=tiny).log() if isinstance(x, Tensor) else np.log(np.maximum(x, tiny))
 
 
+def note_gap(name: str, gap: float, value: float, ctx: Context) -> None:
+    """Warn where a Frank-Wolfe iteration ended with a duality gap of more than ``GAP`` of its objective ``value``."""
+    if gap > GAP * abs(value):
+        ctx.warn(
+            f"{name} stopped with a duality gap of {gap / max(abs(value), 1e-300):.0%} of its objective; "
+            "raise rounds and lower tolerance, or lower the weight of the regulariser"
+        )
+
+
 def barycentric(plan: Tensor, xt: Tensor) -> Tensor:
     """sum_j P_ij x_t,j / sum_j P_ij (n_s, d); rows without mass give the mean of ``xt``."""
     return _mean(_carried(plan, xt), plan.sum(dim=1), xt)
@@ -196,6 +207,12 @@ class MovedByPlan(FeatureMap):
         """Move the source."""
         xs, _ = pair(seen)
         zs, _ = self.move(seen, ctx)
+        kept = float(zs.var(0).sum() / pair(seen)[1].var(0).sum().clamp(min=1e-300))
+        if len(zs) > 1 and kept < KEPT:
+            ctx.warn(
+                f"{self.name}: the plan is nearly uniform: moved source samples keep {kept:.1%} of the target's variance, "
+                "so one far sample may set the scale of the costs; lower reg, or standardise the features"
+            )
         return Aligned(zs, (), (NearestShift(xs, zs - xs),))
 
     def move(self, seen: Seen, ctx: Context) -> tuple[Tensor, Tensor]:

@@ -32,7 +32,7 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import costs, pair
-from dazoo.methods.transport._plan import EMD_ITERATIONS, MovedByPlan, back, emd_plan, marginals, top_cost
+from dazoo.methods.transport._plan import EMD_ITERATIONS, MovedByPlan, back, emd_plan, marginals, note_gap, top_cost
 from dazoo.ops.blas import product
 
 
@@ -85,12 +85,15 @@ class OtLaplace(MovedByPlan):
             return (p * slope(p)).sum() / 2
 
         def search(_: Any, p: Tensor, step: Tensor, gradient: Tensor, value: Any, at: Tensor, **__: Any) -> Any:
+            nonlocal gap
+            gap = -float((gradient * step).sum())
             turn = slope(p + step) - at  # slope is linear, and at = slope(p)
             curve, fall = float((step * turn).sum()) / 2, float((gradient * step).sum())
             alpha = 1.0 if curve <= 0 else min(max(-fall / (2 * curve), 0.0), 1.0)
             return alpha, 1, value + alpha * fall + alpha**2 * curve, at + alpha * turn
 
         a, b = marginals(cost)
+        gap = 0.0
         first = ctx.memo("emd", lambda: emd_plan(costs(seen, ctx), ctx))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -100,6 +103,7 @@ class OtLaplace(MovedByPlan):
             )  # fmt: skip
         if len(log["loss"]) > self.rounds > 0:
             ctx.warn(f"ot_laplace stopped after {self.rounds} rounds before the objective settled")
+        note_gap("ot_laplace", gap, float(log["loss"][-1]), ctx)
         return back(plan, cost)
 
 
