@@ -135,6 +135,11 @@ def test_several_sources_beat_the_pooled_source(name):
     assert max(found.values()) > 0, found
 
 
+def test_methods_that_do_not_win_say_so_themselves():
+    for name in NOT_BETTER:
+        assert "no gain at the defaults" in METHODS.get(name).paper.deviations, name
+
+
 def test_few_label_setting_sees_what_the_margin_is_measured_on():
     task = task_of("concept").change(setting=FEW_LABELS, few_per_class=10)
     assert len(task.seen().few) == 20

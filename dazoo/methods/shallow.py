@@ -189,8 +189,8 @@ def usable(name: str, seen: Seen, ctx: Context, weights: Tensor) -> Tensor:
     kinds = left if seen.few is None else torch.cat([left, seen.few.y.to(left)])
     if len(left) == 0 or (not seen.regression and len(torch.unique(kinds)) < 2):
         ctx.warn(
-            f"{name}: its weights leave {'no sample' if len(left) == 0 else 'a single class'}, so the source is left as "
-            "it is; the assumption behind them (the same classes, overlapping domains) does not hold here"
+            f"{name}: its weights leave {'no sample' if len(left) == 0 else 'a single class'}, so the source is left "
+            "as it is; the assumption behind them (the same classes, overlapping domains) does not hold here"
         )
         return torch.ones_like(weights)
     scaled = weights / weights.max()

@@ -34,8 +34,9 @@ class SWD(GradientMethod):
     paper = Paper(
         "Sliced Wasserstein Discrepancy for Unsupervised Domain Adaptation", "Lee, Batra, Baig, Ulbricht", 2019,
         "https://arxiv.org/abs/1903.04064", "CVPR",
-        deviations="classifiers are single layers, as for every method here, and disagree little; the discrepancy is a mean "
-        "over the batch and of the order of 1 / classes, so that at the paper's weight it moves little with many classes",
+        deviations="classifiers are single layers, as for every method here, and disagree little; the discrepancy is a "
+        "mean over the batch and of the order of 1 / classes, so that at the paper's weight it moves little with many "
+        "classes",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     phases: ClassVar[tuple[Phase, ...]] = (

@@ -14,7 +14,6 @@ from dazoo.methods.shallow import Reweighting, pair, source_of
 from dazoo.methods.steps import Head, run_steps
 from dazoo.ops.linear import one_hot
 
-
 LOST = 0.1
 UNEXPLAINED = 0.1
 
@@ -38,9 +37,9 @@ def note_lost(name: str, ratio: Tensor, share: Tensor, ctx: Context) -> None:
     lost = torch.nonzero((share > 0) & (ratio < LOST))[:, 0].tolist()
     if lost:
         ctx.warn(
-            f"{name}: {len(lost)} of {int((share > 0).sum())} classes are estimated to be at most {LOST:.0%} as frequent "
-            "in the target as in the source. Unless they are missing there, p(x|y) has changed too, which class weights "
-            "cannot undo and make worse: compare with source_only, or use a method that moves features"
+            f"{name}: {len(lost)} of {int((share > 0).sum())} classes are estimated to be at most {LOST:.0%} as "
+            "frequent in the target as in the source. Unless they are missing there, p(x|y) has changed too, which "
+            "class weights cannot undo and make worse: compare with source_only, or use a method that moves features"
         )
 
 
@@ -51,8 +50,8 @@ def note_unexplained(name: str, c: Confusion, ratio: Tensor, ctx: Context) -> No
         gap = float((c.joint @ (ratio / total) - c.target).abs().sum() / 2)
         if gap > UNEXPLAINED:
             ctx.warn(
-                f"{name}: no class proportions explain the predictions on the target ({gap:.0%} of them are left over), "
-                "so it is not the proportions alone that changed; compare with source_only"
+                f"{name}: no class proportions explain the predictions on the target ({gap:.0%} of them are left "
+                "over), so it is not the proportions alone that changed; compare with source_only"
             )
 
 

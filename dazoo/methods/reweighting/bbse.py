@@ -8,8 +8,8 @@ w is solved for, clipped at 0, and the classifier is trained anew on the source 
 f(x) = i by the predicted probability of i.
 
 Source: https://proceedings.mlr.press/v80/lipton18a.html. Deviations: C comes from cross-validation instead of one split
-into halves; where C is numerically singular the minimum-norm least-squares solution is taken and a warning recorded; so is one where
-no proportions explain the target's predictions, and where one class alone is left the source stays as it is.
+into halves; where C is numerically singular the minimum-norm least-squares solution is taken and a warning recorded;
+so is one where no proportions explain the target's predictions. Where one class is left, the source stays as it is.
 
 Evidence: tests/test_label_shift.py::test_bbse_recovers_priors_from_exact_confusions, test_label_shift_is_recovered,
 test_beats_source_only_under_label_shift.

@@ -35,8 +35,8 @@ class GaussianRatio(Reweighting):
         2000,
         "https://doi.org/10.1016/S0378-3758(00)00115-4",
         "Journal of Statistical Planning and Inference",
-        "regularised covariances; in many dimensions the ratio of two densities is that of their tails, so a few samples "
-        "decide: it warns, and is for few features",
+        "regularised covariances; in many dimensions the ratio of two densities is that of their tails, so a few "
+        "samples decide: it warns, and is for few features",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

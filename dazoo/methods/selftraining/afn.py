@@ -29,7 +29,7 @@ class AFN(GradientMethod):
         "Xu, Li, Yang, Lin", 2019, "https://arxiv.org/abs/1811.07456", "ICCV",
         deviations="the recipe's bottleneck in place of the paper's 1000-wide one with its rescaled dropout; without "
         "the optional entropy term; in a network without normalisation or weight decay nothing bounds the norms, and "
-        "Adam lets them run away (prefer a recipe with norm='batch')",
+        "Adam lets them run away: no gain at the defaults there (prefer a recipe with norm='batch')",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     targets = frozenset({"classes", "values"})

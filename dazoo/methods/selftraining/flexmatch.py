@@ -7,9 +7,10 @@
 
 n_c counts the target samples whose latest prediction is c with a confidence of at least ``threshold``, n_none those
 without such a prediction (0 without ``warm_up``). With ``warm_up`` thresholds start at 0: the paper's million steps
-outlive the noisy labels of the first thousands, a run of some hundred learns them. ramp(p) = exp(-5 (1 - min(1, 2 p))^2)
-over the fraction p of training lets the source speak first; ``ramp=False`` is the paper's constant weight. Counts come from a full pass per epoch; after each step the batch's
-samples are renewed.
+outlive the noisy labels of the first thousands, a run of some hundred learns them. The ramp, of mean teachers,
+exp(-5 (1 - min(1, 2 p))^2) over the fraction p of training, lets the source speak first; ``ramp=False`` is the paper.
+
+Counts come from a full pass per epoch; after each step the batch's samples are renewed.
 
 Evidence: tests/test_selftraining.py (thresholds and loss equal a transcription in loops; the latest predictions).
 """
@@ -36,9 +37,9 @@ class FlexMatch(GradientMethod):
     paper = Paper(
         "FlexMatch: Boosting Semi-Supervised Learning with Curriculum Pseudo Labeling",
         "Zhang, Wang, Hou, Wu, Wang, Okumura, Shinozaki", 2021, "https://arxiv.org/abs/2110.08263", "NeurIPS",
-        deviations="pseudo-labels gain weight over the first half of training, since thresholds start at 0 and runs are "
-        "short (the paper: constant); as many target as source samples per batch (the paper: 7 to 1); no average of the weights; a full "
-        "pass per epoch renews the counts",
+        deviations="pseudo-labels gain weight over the first half of training, since thresholds start at 0 and runs "
+        "are short (the paper: constant); as many target as source samples per batch (the paper: 7 to 1); no average "
+        "of the weights; a full pass per epoch renews the counts",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     strong_views = True

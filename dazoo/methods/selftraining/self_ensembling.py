@@ -33,9 +33,9 @@ class SelfEnsembling(GradientMethod):
     paper = Paper(
         "Self-ensembling for visual domain adaptation", "French, Mackiewicz, Fisher", 2018,
         "https://arxiv.org/abs/1706.05208", "ICLR",
-        deviations="the student sees strong and the teacher weak views; the paper draws both alike and trains for hundreds "
-        "of epochs: in a run of some hundred steps the teacher seldom reaches the paper's threshold, and little happens; "
-        "lower threshold, or use mean_teacher, which has none",
+        deviations="the student sees strong and the teacher weak views; the paper draws both alike and trains for "
+        "hundreds of epochs: in a run of some hundred steps the teacher seldom reaches the paper's threshold, and "
+        "little happens; lower threshold, or use mean_teacher, which has none",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     strong_views = True

@@ -5,8 +5,8 @@ The source is whitened with its own covariance and coloured with the target's:
     C_s = cov(X_s) + reg I,   C_t = cov(X_t) + reg I        (d, d)
     z_s = (x_s - mean_s) C_s^(-1/2) C_t^(1/2) + mean_t,      z_t = x_t
 
-Source: https://arxiv.org/abs/1511.05547. Deviations: the paper standardises each domain beforehand, with no means left to
-align; ``align_means=False`` is its x_s C_s^(-1/2) C_t^(1/2), which on features that are not centred turns the
+Source: https://arxiv.org/abs/1511.05547. Deviations: the paper standardises each domain beforehand, which leaves no
+means to align; ``align_means=False`` is its x_s C_s^(-1/2) C_t^(1/2), which on features that are not centred turns the
 source's mean away from the target's.
 
 Evidence: tests/test_subspace.py::test_coral_gives_the_source_the_targets_covariance,
@@ -38,8 +38,8 @@ class Coral(FeatureMap):
         2016,
         "https://arxiv.org/abs/1511.05547",
         "AAAI",
-        "aligns the means too, which standardised features share; moments depend on class proportions, so it loses where "
-        "these differ",
+        "aligns the means too, which the paper's standardised features share; moments depend on class proportions, so "
+        "it loses where these differ",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

@@ -43,7 +43,8 @@ class Dasvm(ShallowMethod):
         2010,
         "https://doi.org/10.1109/TPAMI.2009.57",
         "IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
-        "linear kernel; a fixed number of rounds instead of stopping thresholds",
+        "linear kernel; a fixed number of rounds instead of stopping thresholds; no gain at the defaults where the "
+        "source's model is wrong about half of the target, whose labels it then learns",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     C: float = hp(1.0, 1e-3, 1e2, log=True, help="cost of the source's errors", positive=True)

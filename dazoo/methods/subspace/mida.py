@@ -66,9 +66,9 @@ class Mida(FeatureMap):
         d = xs.shape[1]
         spread = torch.cat([xs, xt]).var(0, correction=0)
         size = spread.mean().sqrt() if self.augment else spread.new_zeros(())
-        both = [torch.cat([x, size * one_hot(torch.full((len(x),), k), 2).to(x)], 1) for k, x in enumerate((xs, xt))]
-        w = components_of_independence(*both, labels, self.mu, self.gamma, self.dim)
-        reached = (torch.cat(both) @ w).var(0, correction=0).sum()
+        us, ut = (torch.cat([x, size * one_hot(torch.full((len(x),), k), 2).to(x)], 1) for k, x in enumerate((xs, xt)))
+        w = components_of_independence(us, ut, labels, self.mu, self.gamma, self.dim)
+        reached = (torch.cat([us, ut]) @ w).var(0, correction=0).sum()
         if bool(reached > 0):
             w = w * (spread.sum() / reached).sqrt()
         source, target = (Affine(w[:d], size * w[d + k]) for k in range(2))

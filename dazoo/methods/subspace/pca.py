@@ -32,6 +32,7 @@ class Pca(FeatureMap):
         2016,
         "https://doi.org/10.1098/rsta.2015.0202",
         "Philosophical Transactions of the Royal Society A (Journal)",
+        "no gain at the defaults: a common subspace without adaptation, the baseline of subspace methods",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

@@ -210,8 +210,8 @@ class MovedByPlan(FeatureMap):
         kept = float(zs.var(0).sum() / pair(seen)[1].var(0).sum().clamp(min=1e-300))
         if len(zs) > 1 and kept < KEPT:
             ctx.warn(
-                f"{self.name}: the plan is nearly uniform: moved source samples keep {kept:.1%} of the target's variance, "
-                "so one far sample may set the scale of the costs; lower reg, or standardise the features"
+                f"{self.name}: the plan is nearly uniform: moved source samples keep {kept:.1%} of the target's "
+                "variance, so one far sample may set the scale of the costs; lower reg, or standardise the features"
             )
         return Aligned(zs, (), (NearestShift(xs, zs - xs),))
 

@@ -84,6 +84,8 @@ class OtLaplace(MovedByPlan):
         def energy(p: Tensor) -> Tensor:
             return (p * slope(p)).sum() / 2
 
+        gap = 0.0
+
         def search(_: Any, p: Tensor, step: Tensor, gradient: Tensor, value: Any, at: Tensor, **__: Any) -> Any:
             nonlocal gap
             gap = -float((gradient * step).sum())
@@ -93,7 +95,6 @@ class OtLaplace(MovedByPlan):
             return alpha, 1, value + alpha * fall + alpha**2 * curve, at + alpha * turn
 
         a, b = marginals(cost)
-        gap = 0.0
         first = ctx.memo("emd", lambda: emd_plan(costs(seen, ctx), ctx))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

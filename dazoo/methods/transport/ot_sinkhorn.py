@@ -42,8 +42,8 @@ class OtSinkhorn(MovedByPlan):
         2017,
         "https://arxiv.org/abs/1507.00504",
         "IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
-        "cost divided by its largest entry, which a few far samples set: on raw features reg then flattens the plan, and "
-        "a warning says so; every sample is sent, so it loses where class proportions differ",
+        "cost divided by its largest entry, which a few far samples set: on raw features reg then flattens the plan, "
+        "and a warning says so; every sample is sent, so it loses where class proportions differ",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
