@@ -65,6 +65,7 @@ def register(cls: type[M]) -> type[M]:
         raise DazooError(f"method {made.name!r} has no paper; give the class a Paper(...) with a link")
     if not (sys.modules[cls.__module__].__doc__ or cls.__doc__):
         raise DazooError(f"method {made.name!r} has no docstring; state its formula there")
+    made.settings = frozenset(Setting.of(s) for s in made.settings)  # authors may write them as text
     METHODS.add(made.name, made)
     return made
 
