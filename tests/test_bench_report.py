@@ -64,7 +64,7 @@ def test_markdown_says_the_rule_marks_and_failures(folder: Path) -> None:
     text = (folder / "leaderboard.md").read_text()
     assert "chosen by the label-free validator `info_max`" in text
     assert "| few † |" in text and "| few target labels |" in text
-    assert "<bad> on toy/b+c->a: failed 1 of 2 runs: ValueError: it broke" in text
+    assert "&lt;bad> on toy/b+c->a: failed 1 of 2 runs: ValueError: it broke" in text
     assert "| failed 1 of 4 runs |" in text
 
 
@@ -247,3 +247,13 @@ def test_ten_thousand_runs_report_in_little_memory(tmp_path: Path) -> None:
     runs, megabytes = map(float, done.stdout.split())
     assert runs == 10_000
     assert megabytes < 1000
+
+
+def test_names_of_others_are_text_and_no_markup(tmp_path: Path) -> None:
+    for label in ("<img src=x onerror=alert(1)>", "[a](javascript:b)", "*x*`y`", "=1+1", "@sum"):
+        write_run(Writer(tmp_path), label, T, target=accuracies(0.5))
+    report(tmp_path, "last")
+    text, table = (tmp_path / "leaderboard.md").read_text(), (tmp_path / "leaderboard.csv").read_text()
+    assert "<img" not in text and "[a](" not in text and "*x*" not in text.replace("\\*", "")
+    assert "<img" not in (tmp_path / "leaderboard.html").read_text()
+    assert {r["method"] for r in rows(tmp_path / "leaderboard.csv")} >= {"'=1+1", "'@sum"} and "\n=" not in table

@@ -6,8 +6,7 @@ import csv
 import io
 import json
 import math
-import os
-import tempfile
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,6 +21,7 @@ from dazoo.bench.suite import DEFAULT_RULE, LAST, ORACLE_RULE, Suite
 from dazoo.bench.table import Leaderboard, Row, leaderboard
 from dazoo.bench.timing import Time
 from dazoo.core.errors import DazooError, nearest
+from dazoo.core.files import write_text
 from dazoo.data.registry import split_name
 
 if TYPE_CHECKING:
@@ -171,24 +171,15 @@ def report(
 
 
 def write(path: Path, text: str) -> None:
-    """Put a whole file in place at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Put a whole file in place at once, flushed to disk."""
+    write_text(path, text)
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found
-    except (OSError, ValueError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+    except (OSError, ValueError, RecursionError):
         return {}
 
 
@@ -242,8 +233,19 @@ def csv_text(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows([_no_formula(cell) for cell in row] for row in rows)
     return out.getvalue()
+
+
+def _no_formula(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{cell}" if cell[:1] in ("=", "+", "@", "\t", "\r") or re.match(r"-(?![\d.])", cell) else cell
+
+
+def md(text: str) -> str:
+    """Text of others as Markdown shows it: no element, link, emphasis, code or new line comes of it."""
+    plain = re.sub(r"([\\`*\[\]])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"&(?=#?\w+;)", "&amp;", plain).replace("<", "&lt;")
 
 
 def number(value: float, digits: int = 6) -> str:
@@ -316,9 +318,9 @@ def skipped(rows: Iterable[dict[str, Any]]) -> list[tuple[str, list[str]]]:
 def markdown(made: Report) -> str:
     """The leaderboard and the table per task; depends on the records' results and times only."""
     board = made.board
-    lines = [f"# {made.name}", ""]
-    lines += [made.description, ""] if made.description else []
-    lines += [rule_sentence(made), ""] + [f"- {fact}" for fact in facts(made)] + [""]
+    lines = [f"# {md(made.name)}", ""]
+    lines += [md(made.description), ""] if made.description else []
+    lines += [rule_sentence(made), ""] + [f"- {md(fact)}" for fact in facts(made)] + [""]
     head = ["method", "family", made.unit, "95 % interval", "mean rank", made.time.head, "selected by", "sees"]
     lines += md_table(head, [_md_row(made, row) for row in board.rows])
     lines += ["", "## Per task", "", f"Mean of {made.unit} over seeds, ± standard deviation.", ""]
@@ -329,7 +331,7 @@ def markdown(made: Report) -> str:
         lines += ["", "## Failures", ""]
         for cell, error in made.failures:
             where = f"{cell.label} on {cell.task}: failed {cell.failed} of {cell.total} runs"
-            lines.append(f"- {where}: {' '.join(error.split())[:300]}")
+            lines.append(f"- {md(f'{where}: {error[:300]}')}")
     return "\n".join(lines) + "\n"
 
 
@@ -361,6 +363,6 @@ def md_table(head: list[str], rows: list[list[str]]) -> list[str]:
     """Lines of a Markdown table."""
 
     def line(cells: list[str]) -> str:
-        return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
+        return "| " + " | ".join(md(c).replace("|", "\\|") for c in cells) + " |"
 
     return [line(head), line(["---"] * len(head)), *(line(r) for r in rows)]

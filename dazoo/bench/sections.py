@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from dazoo.bench.findings import Finding, findings
 from dazoo.bench.regret import Regret, regrets
-from dazoo.bench.report import Report, csv_text, md_table, number
+from dazoo.bench.report import Report, csv_text, md, md_table, number
 from dazoo.bench.select import ORACLE_LABEL
 from dazoo.bench.suite import LAST, ORACLE_RULE
 from dazoo.bench.table import MARKS, Leaderboard, leaderboard
@@ -65,7 +65,7 @@ class Sections:
         return lines + self._found()
 
     def _found(self) -> list[str]:
-        return ["", "## Findings", ""] + ([f"- {text}" for text in told(self.findings)] or ["No finding."])
+        return ["", "## Findings", ""] + ([f"- {md(text)}" for text in told(self.findings)] or ["No finding."])
 
     def words(self, r: Regret) -> list[str]:
         """A row of the table of regrets for reading."""

@@ -28,6 +28,8 @@ from dazoo.data.registry import cache_root
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
 FITS = ("crop", "squash")
 FORMAT = 1
+MOST_PIXELS = 89_000_000
+"""Of one image; more is refused before memory is taken for it."""
 _QUIET_SECONDS = 2.0
 _BLOCK = 128
 _verified: set[tuple[str, int, int]] = set()
@@ -92,6 +94,8 @@ def read_image(path: Path, size: int, fit: str) -> np.ndarray:
 
     try:
         with Image.open(path) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                raise ValueError(f"it claims {opened.width} x {opened.height} pixels, over {MOST_PIXELS:,}")
             opened.draft("RGB", (size, size))
             image = ImageOps.exif_transpose(opened).convert("RGB")
         width, height = image.size
@@ -99,7 +103,7 @@ def read_image(path: Path, size: int, fit: str) -> np.ndarray:
         left, top = (width - side) / 2, (height - side) / 2
         box = (left, top, left + side, top + side) if fit == "crop" else (0, 0, width, height)
         return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # decoders raise many kinds on damaged files
         raise DazooError(f"cannot read the image {path} ({error}); replace the file or remove it") from error
 
 
