@@ -1,31 +1,72 @@
-"""Named vector transforms that look at one domain at a time, without labels.
+"""Named vector transforms without labels: of one domain by itself, or of all domains by one common map.
 
-``apply(domain, ["row_sum", "zscore"])`` transforms a domain and its test part. Statistics always come from the
-domain's own (training) part, never from its test part and never from another domain.
+``apply(domain, ["row_sum", "zscore"])`` transforms a domain and its test part. Statistics come from the domain's own
+(training) part, never from its test part and never from another domain. ``apply_to_task`` also knows the transforms
+that look at both domains, ``zscore_source``, ``zscore_pooled`` and ``zscore_within``, with statistics of what the task
+shows. A fitted transform is a ``Map``, a dataclass of tensors that a model carries along.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError, UnknownName, nearest
+from dazoo.core.portable import Portable
 from dazoo.data.domain import Domain
 
-Map = Callable[[Tensor], Tensor]
+if TYPE_CHECKING:
+    from dazoo.data.task import Task
+
+
+@dataclass(frozen=True)
+class Map(Portable):
+    """A fitted transform of rows (n, d): ``(x - shift) * factor``, or what ``name`` does to every row by itself."""
+
+    name: str
+    shift: Tensor | None = None
+    factor: Tensor | None = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.shift is None or self.factor is None:
+            return _ROWWISE[self.name](x)
+        moved = (x - self.shift.to(x.device)) * self.factor.to(x.device)
+        return moved.clamp(0.0, 1.0) if self.name == "scale" else moved
+
+
+# -- row by row -------------------------------------------------------------------------------------------------------
+
+
+def _row_sum(x: Tensor) -> Tensor:
+    if bool((x < 0).any()):
+        raise DazooError("the transform row_sum needs counts, but some values are negative; leave it out")
+    return x / _or_one(x.sum(1, keepdim=True))
+
+
+def _unit_norm(x: Tensor) -> Tensor:
+    return x / _or_one(x.norm(dim=1, keepdim=True))
+
+
+def _log1p(x: Tensor) -> Tensor:
+    if bool((x < 0).any()):
+        raise DazooError("the transform log1p needs non-negative values; leave it out or shift the features first")
+    return torch.log1p(x)
+
+
+_ROWWISE: dict[str, Callable[[Tensor], Tensor]] = {"row_sum": _row_sum, "unit_norm": _unit_norm, "log1p": _log1p}
+
+
+# -- of one domain ----------------------------------------------------------------------------------------------------
 
 
 def row_sum(train: Tensor) -> Map:
     """Histograms to proportions: x_ij / sum_j x_ij for non-negative rows (n, d); rows of zeros stay zero."""
-
-    def map_rows(x: Tensor) -> Tensor:
-        if bool((x < 0).any()):
-            raise DazooError("the transform row_sum needs counts, but some values are negative; leave it out")
-        return x / _or_one(x.sum(1, keepdim=True))
-
-    return map_rows
+    return Map("row_sum")
 
 
 def zscore(train: Tensor) -> Map:
@@ -35,26 +76,18 @@ def zscore(train: Tensor) -> Map:
     row.
     """
     mean = train.mean(0)
-    varies = _varies(train)
     std = train.std(0) if len(train) > 1 else torch.zeros_like(mean)
-    factor = torch.where(varies, 1 / torch.where(varies, std, 1.0), 0.0)
-    return lambda x: (x - mean) * factor
+    return Map("zscore", mean, _inverse(std, _varies(train)))
 
 
 def unit_norm(train: Tensor) -> Map:
     """x_i / ||x_i||_2 row by row (n, d); rows of zeros stay zero."""
-    return lambda x: x / _or_one(x.norm(dim=1, keepdim=True))
+    return Map("unit_norm")
 
 
 def log1p(train: Tensor) -> Map:
     """log(1 + x) for counts."""
-
-    def map_values(x: Tensor) -> Tensor:
-        if bool((x < 0).any()):
-            raise DazooError("the transform log1p needs non-negative values; leave it out or shift the features first")
-        return torch.log1p(x)
-
-    return map_values
+    return Map("log1p")
 
 
 def scale(train: Tensor) -> Map:
@@ -63,60 +96,209 @@ def scale(train: Tensor) -> Map:
     Features that are constant in ``train`` become 0.
     """
     low = train.amin(0)
-    varies = _varies(train)
-    factor = torch.where(varies, 1 / torch.where(varies, train.amax(0) - low, 1.0), 0.0)
-    return lambda x: ((x - low) * factor).clamp(0.0, 1.0)
+    return Map("scale", low, _inverse(train.amax(0) - low, _varies(train)))
 
 
-TRANSFORMS: dict[str, Callable[[Tensor], Map]] = {
+# -- of both domains --------------------------------------------------------------------------------------------------
+
+
+def zscore_source(source: Tensor, target: Tensor) -> Map:
+    """(x - m) / s with mean and n-1 standard deviation of the source, for both domains: what differs stays visible.
+
+    Features that are constant in the source become 0.
+    """
+    x = source.to(torch.float64)
+    size = _size(x)
+    spread = (x / size).std(0) * size if len(x) > 1 else torch.zeros_like(size)
+    return Map("zscore_source", _mean(x, size), _inverse(spread, _varies(x)))
+
+
+def zscore_pooled(source: Tensor, target: Tensor) -> Map:
+    """(x - m) / s with mean and n-1 standard deviation of all rows of both domains.
+
+    Features that are constant in both become 0. Where a domain lies far away, what varies within the domains shrinks.
+    """
+    x = torch.cat([source, target]).to(torch.float64)
+    size = _size(x)
+    return Map("zscore_pooled", _mean(x, size), _inverse((x / size).std(0) * size, _varies(x)))
+
+
+def zscore_within(source: Tensor, target: Tensor) -> Map:
+    """(x - m) / s with the source's mean m and s^2 the mean of the variances within the source and within the target.
+
+    A change of units and nothing else. Unlike ``zscore_pooled`` it does not shrink what varies within the domains where
+    the target lies far away; unlike ``zscore_source`` it stays moderate where a feature hardly varies in the source.
+    Features that are constant within both domains become 0.
+    """
+    parts = [part.to(torch.float64) for part in (source, target) if len(part) > 1]
+    shift = _mean(source.to(torch.float64), _size(source.to(torch.float64)))
+    if not parts:
+        return Map("zscore_within", shift, torch.zeros_like(shift))
+    size = _size(torch.cat(parts))
+    variance = torch.stack([(p / size).var(0) * _varies(p) for p in parts]).mean(0)
+    varies = torch.stack([_varies(p) for p in parts]).any(0)
+    return Map("zscore_within", shift, _inverse(variance.sqrt() * size, varies))
+
+
+OF_DOMAIN: dict[str, Callable[[Tensor], Map]] = {
     "row_sum": row_sum,
     "zscore": zscore,
     "unit_norm": unit_norm,
     "log1p": log1p,
     "scale": scale,
 }
+OF_TASK: dict[str, Callable[[Tensor, Tensor], Map]] = {
+    "zscore_source": zscore_source,
+    "zscore_pooled": zscore_pooled,
+    "zscore_within": zscore_within,
+}
+TRANSFORMS = (*OF_DOMAIN, *OF_TASK)
 
 
-def apply(domain: Domain, names: Sequence[str]) -> Domain:
-    """``domain`` under the named transforms, in order.
+def check_names(names: str | Sequence[str] | None) -> list[str]:
+    """Names of transforms as a list.
+
+    Raises:
+        UnknownName: no transform of that name.
+    """
+    listed = [] if names is None else [names] if isinstance(names, str) else list(names)
+    for name in listed:
+        if name not in TRANSFORMS:
+            raise UnknownName(f"unknown transform {name!r}: {nearest(str(name), TRANSFORMS)}")
+    return listed
+
+
+def leading(names: Sequence[str]) -> list[str]:
+    """The transforms before the first that looks at both domains; each domain can take them by itself."""
+    return list(takewhile(lambda name: name in OF_DOMAIN, names))
+
+
+def apply(domain: Domain, names: str | Sequence[str]) -> Domain:
+    """``domain`` under the named transforms of one domain, in order.
 
     Args:
-        domain: vectors (n, d); integers become float32, floats keep their precision.
-        names: keys of ``TRANSFORMS``.
+        domain: vectors (n, d); integers become floating point, floats keep their precision.
+        names: keys of ``OF_DOMAIN``.
 
     Raises:
         UnknownName: no transform of that name.
         DazooError: the domain does not hold vectors, or a transform does not suit its values.
     """
-    if isinstance(names, str):
-        names = [names]
-    for name in names:
-        if name not in TRANSFORMS:
-            raise UnknownName(f"unknown transform {name!r}: {nearest(name, TRANSFORMS)}")
-    if not names:
-        return domain
+    listed = check_names(names)
+    joint = [name for name in listed if name in OF_TASK]
+    if joint:
+        raise DazooError(f"the transform {joint[0]!r} looks at both domains, so it needs a task, not one domain")
+    for name in listed:
+        domain, _ = _fitted(domain, name)
+    return domain
+
+
+@dataclass(frozen=True)
+class Preprocessing(Portable):
+    """Fitted transforms of a task.
+
+    Attributes:
+        names: of the transforms, in order.
+        target: maps of target samples. sources: maps of the samples of every source.
+    """
+
+    names: tuple[str, ...] = ()
+    target: tuple[Map, ...] = ()
+    sources: tuple[tuple[Map, ...], ...] = ()
+
+    def of_target(self, x: Tensor) -> Tensor:
+        """Target samples (n, d) as a model sees them."""
+        return _run(self.target, x)
+
+    def of_source(self, x: Tensor, source: int = 0) -> Tensor:
+        """Samples (n, d) of a source, counted from 0, as a model sees them."""
+        return _run(self.sources[source], x) if self.sources else x
+
+
+def apply_to_task(task: Task, names: str | Sequence[str] | None) -> tuple[Task, Preprocessing]:
+    """``task`` under the named transforms, in order, and the fitted transforms.
+
+    Raises:
+        UnknownName: no transform of that name.
+        DazooError: the samples are no vectors, or a transform does not suit their values.
+    """
+    listed = check_names(names)
+    done: list[list[Map]] = [[] for _ in (*task.sources, task.target)]
+    for name in listed:
+        domains, maps = [], []
+        joint = _joint(task, name) if name in OF_TASK else None
+        for domain in (*task.sources, task.target):
+            moved, fitted = _fitted(domain, name, joint)
+            domains.append(moved)
+            maps.append(fitted)
+        task = task.change(sources=tuple(domains[:-1]), target=domains[-1])
+        for chain, fitted in zip(done, maps):
+            chain.append(fitted)
+    if not listed:
+        return task, Preprocessing()
+    return task, Preprocessing(tuple(listed), tuple(done[-1]), tuple(tuple(chain) for chain in done[:-1]))
+
+
+def _joint(task: Task, name: str) -> Map:
+    """A map of both domains, fitted to what the task shows."""
+    for domain in (*task.sources, task.target):
+        _need_vectors(domain)
+    seen = task.seen()
+    rows = [seen.target.x, *([] if seen.few is None else [seen.few.x])]
+    target = torch.cat(rows)
+    source = target if seen.source is None else seen.source.x
+    return OF_TASK[name](_floats(source), _floats(target))
+
+
+def _fitted(domain: Domain, name: str, joint: Map | None = None) -> tuple[Domain, Map]:
+    _need_vectors(domain)
+    x = _floats(domain.x)
+    fitted = OF_DOMAIN[name](x) if joint is None else joint
+    try:
+        moved = fitted(x).to(x.dtype)
+        test = domain.test
+        part = None if test is None else test.with_x(fitted(_floats(test.x)).to(x.dtype))
+    except DazooError as error:
+        raise DazooError(f"domain {domain.name!r}: {error}") from None
+    return domain.with_x(moved, test=part), fitted
+
+
+def _need_vectors(domain: Domain) -> None:
     if domain.kind != "vector" or domain.x.ndim != 2:
         raise DazooError(
             f"domain {domain.name!r} holds {domain.kind} samples; transforms work on vectors, so take frozen features "
             "first or leave the transforms out"
         )
-    x, test = _floats(domain.x), None if domain.test is None else _floats(domain.test.x)
-    for name in names:
-        fitted = TRANSFORMS[name](x)
-        try:
-            x, test = fitted(x), None if test is None else fitted(test)
-        except DazooError as error:
-            raise DazooError(f"domain {domain.name!r}: {error}") from None
-    part = None if domain.test is None or test is None else domain.test.with_x(test)
-    return domain.with_x(x, test=part)
+
+
+def _run(maps: Sequence[Map], x: Tensor) -> Tensor:
+    for fitted in maps:
+        x = fitted(x).to(x.dtype)
+    return x
 
 
 def _floats(x: Tensor) -> Tensor:
-    return x if x.is_floating_point() else x.to(torch.float32)
+    return (
+        x if x.is_floating_point() else x.to(torch.float64 if x.dtype in (torch.int32, torch.int64) else torch.float32)
+    )
 
 
 def _or_one(x: Tensor) -> Tensor:
     return torch.where(x == 0, 1.0, x)
+
+
+def _size(x: Tensor) -> Tensor:
+    """Largest absolute value per feature, by which squares are kept within range."""
+    return _or_one(x.abs().amax(0))
+
+
+def _mean(x: Tensor, size: Tensor) -> Tensor:
+    return (x / size).mean(0) * size
+
+
+def _inverse(spread: Tensor, varies: Tensor) -> Tensor:
+    """1 / spread per feature, 0 where nothing varies."""
+    return torch.where(varies, 1 / torch.where(varies, spread, 1.0), 0.0)
 
 
 def _varies(train: Tensor) -> Tensor:

@@ -1,0 +1,125 @@
+"""Whether the features of a task have comparable units, judged without labels.
+
+Most methods compare features by distances, inner products or weights under one penalty and one learning rate, so a
+column of scale 1e6, or one far from 0, decides everything. Deep features, pixels and counts differ by a factor of less
+than 15 on the data sets that come with dazoo, columns of raw tables by hundreds; the limit lies between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dazoo.core.types import Seen
+
+RATIO = 30.0  # of the largest scale to the smallest
+OFFSET = 30.0  # of the largest mean to the middle scale
+APART = 10.0  # of the distance of the domains' means to the spread within them
+
+
+@dataclass(frozen=True)
+class Scales:
+    """What stands out in the features of a task; empty where they are comparable.
+
+    Attributes:
+        units: sentences about columns whose scales differ, or whose means lie far from 0. One common change of units
+            mends both (``zscore_within``).
+        apart: sentences about columns whose means lie far apart in source and target.
+    """
+
+    units: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every sentence."""
+        return self.units + self.apart
+
+
+def scales_of(seen: Seen, names: Sequence[str] = ()) -> Scales:
+    """Judge the features of what a task shows; nothing is said of samples other than vectors.
+
+    Args:
+        names: of the features, for the sentences; columns are counted from 0 without them.
+    """
+    if (
+        seen.kind != "vector"
+        or seen.target.x.ndim != 2
+        or seen.source is None
+        or min(len(seen.source), len(seen.target)) < 2
+    ):
+        return Scales()
+    xs, xt = seen.source.x.to(torch.float64), seen.target.x.to(torch.float64)
+    return judge(xs, xt, names)
+
+
+def judge(xs: Tensor, xt: Tensor, names: Sequence[str] = ()) -> Scales:
+    """Judge rows xs (n, d) and xt (m, d) in double precision.
+
+    The scale of a column is its standard deviation within the domains, and of a column that is mostly 0 (counts, 0/1
+    codes) the root mean square of its other values. A column that hardly varies beside its own mean is no small scale.
+    """
+    both = torch.cat([xs, xt])
+    size = both.abs().amax(0)
+    unit = torch.where(size > 0, size, 1.0)
+    variance = ((xs / unit).var(0) + (xt / unit).var(0)) / 2
+    spread = variance.sqrt() * unit
+    present = (both != 0).to(torch.float64).mean(0)
+    whole = ((both / unit).square().mean(0) / present.clamp(min=1e-300)).sqrt() * unit
+    scale = torch.where(present >= 0.5, spread, whole)
+    mean = (both / unit).mean(0).abs() * unit
+    varies = spread > 1e-12 * unit
+    if not bool(varies.any()):
+        return Scales()
+    largest, middle = scale[varies].max(), scale[varies].median()
+    own = varies & ((mean <= OFFSET / 3 * spread) | (present < 0.5))
+    called = [names[i] if i < len(names) else f"column {i}" for i in range(len(scale))]
+    units: list[str] = []
+    smaller = torch.sort(torch.where(own, scale, torch.inf))
+    least = int(0.05 * int(own.sum()))  # a few dead units among many features are no other units
+    if bool(own.any()) and float(largest / smaller.values[least]) > RATIO:
+        big, small = int(torch.where(varies, scale, 0).argmax()), int(smaller.indices[least])
+        units.append(
+            f"columns differ in scale: from {float(scale[small]):.3g} ({called[small]}) to {float(scale[big]):.3g} "
+            f"({called[big]})"
+        )
+    far = varies & (mean > OFFSET * middle) & (mean > OFFSET / 3 * spread)
+    if bool(far.any()):
+        worst = int(torch.where(far, mean, 0).argmax())
+        units.append(
+            f"columns lie far from 0: the mean of {called[worst]} is {float(mean[worst] / spread[worst]):.3g} times "
+            "its spread"
+        )
+    apart = [*_apart(xs / unit, xt / unit, variance.sqrt(), varies, called)]
+    return Scales(tuple(units), tuple(apart))
+
+
+def _apart(xs: Tensor, xt: Tensor, spread: Tensor, varies: Tensor, called: list[str]) -> Iterator[str]:
+    """What says that the same column has other units in the other domain."""
+    advice = "other units, or transform='zscore' for each domain by itself?"
+    gap = (xs.mean(0) - xt.mean(0)).abs()
+    distant = torch.nonzero(varies & (gap > APART * spread))[:, 0].tolist()
+    if distant:
+        worst = max(distant, key=lambda i: float(gap[i] / spread[i]))
+        yield (
+            f"the means of source and target lie {float(gap[worst] / spread[worst]):.3g} standard deviations apart in "
+            f"{called[worst]}{_more(distant)}; {advice}"
+        )
+    one, other = xs.std(0), xt.std(0)
+    ratio = torch.maximum(one, other) / torch.minimum(one, other).clamp(min=1e-300)
+    # a column that one of the domains hardly has is no matter of units
+    frequent = torch.minimum((xs != 0).to(xs).mean(0), (xt != 0).to(xt).mean(0)) >= 0.5
+    unlike = torch.nonzero(varies & frequent & (one > 1e-12) & (other > 1e-12) & (ratio > RATIO))[:, 0].tolist()
+    if unlike:
+        worst = max(unlike, key=lambda i: float(ratio[i]))
+        yield (
+            f"source and target differ {float(ratio[worst]):.3g} times in the spread of {called[worst]}{_more(unlike)}"
+            f"; {advice}"
+        )
+
+
+def _more(columns: list[int]) -> str:
+    return "" if len(columns) == 1 else f" and much in {len(columns) - 1} more"
