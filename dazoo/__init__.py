@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dazoo.api import (
         DazooError,
+        DazooWarning,
         Task,
         create_method,
         diagnose,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0.dev0"
 __all__ = [
     "DazooError",
+    "DazooWarning",
     "Task",
     "create_method",
     "diagnose",

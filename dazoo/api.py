@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dazoo.core.errors import DazooError, UnknownName
+import torch
+
+from dazoo.core import hparam
+from dazoo.core.errors import DazooError, DazooWarning, UnknownName
 from dazoo.core.portable import load, save
-from dazoo.core.types import Predictor
+from dazoo.core.setting import MULTI_SOURCE, Setting
+from dazoo.core.types import Predictor, Seen
 from dazoo.data.registry import DATASETS, load_task
+from dazoo.data.samples import Schema
+from dazoo.data.scales import prepared
 from dazoo.data.task import Task
 from dazoo.engine.device import require_device
-from dazoo.engine.fit import Options, check_fit, solver_of
+from dazoo.engine.fit import Checkpoint, Options, check_fit, solver_of
 from dazoo.engine.fit import fit as fit_method
+from dazoo.engine.model import Model, plain, shown_rows, versions
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import METHODS, GradientMethod, Method, ShallowMethod, create_method
 
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DazooError",
+    "DazooWarning",
     "Task",
     "UnknownName",
     "create_method",
@@ -58,13 +68,15 @@ def fit(
     device: str = "auto",
     select_by: str | None = None,
     checkpoints: int = 5,
+    transform: str | Sequence[str] | None = "auto",
     **hparams: Any,
-) -> Predictor:
+) -> Model:
     """Fit a method by name and return the fitted model, ready for ``predict``, ``evaluate`` and ``save``.
 
     Args:
         task: from ``load_task`` or ``Task.from_arrays``. A method that needs labelled target samples gets the task in
-            that setting (``few_per_class`` labels per class, which must be there).
+            that setting (``few_per_class`` labels per class, which must be there); a warning says how many it was
+            shown, and ``evaluate`` leaves them out.
         recipe: how gradient methods are trained; by default what suits the kind of data.
         backbone: first layers of the network; by default none for vectors, a small CNN for small images and
             EfficientNet-Lite0 for photographs. Or a ``torch.nn.Module``, which is copied.
@@ -72,15 +84,26 @@ def fit(
             scikit-learn estimator.
         device: ``cpu``, ``cuda`` or ``cuda:1``; ``auto`` takes CUDA where it is there.
         select_by: a label-free validator that picks among ``checkpoints`` models of the run; None keeps the last.
+        transform: of vectors before the method sees them, and later before it predicts: a name or names as in a
+            suite's ``transform``, or None. ``auto`` is ``zscore_within`` where columns differ in scale or lie far from
+            0, else nothing; a warning says so.
         hparams: the method's hyper-parameters; ``dazoo info METHOD`` lists them.
+
+    Warns:
+        DazooWarning: everything the method warned about; it also stands in ``model.report``.
 
     Raises:
         DazooError: unknown names, values out of place, or data that the method cannot take.
     """
     made = create_method(method, **hparams)
     cls = type(made)
-    if task.setting not in cls.settings:
-        task = task.change(setting=sorted(cls.settings, key=lambda s: s.value)[0])
+    warned: list[str] = []
+    given, task = task, _in_setting(task, cls)
+    raw = task.seen()
+    if task.setting is not given.setting:
+        warned.append(_about_setting(cls.name, given, raw))
+    task, preprocessing, about = prepared(task, transform)
+    warned.extend(about)
     seen = task.seen()
     default_recipe, default_backbone = _defaults(tuple(task.target.x.shape[1:]), task.regression)
     chosen = recipe if isinstance(recipe, Recipe) else Recipe.named(recipe or default_recipe)
@@ -94,27 +117,51 @@ def fit(
     )
     check_fit(cls, seen)
     solver_of(cls, options.recipe)
-    if select_by is None:
-        return fit_method(made, seen, seed=seed, options=options).predictor
-    from dazoo.validators.base import VALIDATORS, Evidence
-
-    validator = VALIDATORS.get(select_by)
     best: list[tuple[float, Predictor]] = []
-
-    def watch(checkpoint: Any) -> None:
-        score = validator(Evidence(checkpoint.predictor, seen))
-        if score is not None and score == score and (not best or score > best[0][0]):
-            best[:] = [(score, checkpoint.predictor)]
-
-    last = fit_method(made, seen, seed=seed, options=options, on_checkpoint=watch).predictor
-    return best[0][1] if best else last
+    watch = None if select_by is None else _keep_best(select_by, seen, best)
+    result = fit_method(made, seen, seed=seed, options=options, on_checkpoint=watch)
+    warned.extend(w for w in result.warnings if w not in warned)
+    chosen_classifier = options.classifier
+    settings = {
+        "method": cls.name,
+        "hparams": hparam.values(made),
+        "seed": seed,
+        "setting": task.setting.value,
+        "recipe": options.recipe.to_json() if options.recipe and result.info.get("solver") == "gradient" else None,
+        "classifier": chosen_classifier.describe() if hasattr(chosen_classifier, "describe") else chosen_classifier,
+        "backbone": options.backbone,
+        "transform": list(preprocessing.names),
+        "select_by": select_by,
+        "device": options.device,
+        "task": task.name,
+    }
+    report = {
+        "settings": settings,
+        "warnings": warned,
+        "curves": result.curves,
+        "findings": result.info.get("findings", []),
+        "info": {k: v for k, v in result.info.items() if k != "findings"},
+        "versions": versions(),
+    }
+    for text in warned:
+        warnings.warn(text, DazooWarning, stacklevel=2)
+    return Model(
+        best[0][1] if best else result.predictor,
+        given.sources[0].schema or Schema(given.target.kind, tuple(given.target.x.shape[1:])),
+        task.classes,
+        preprocessing,
+        shown_rows(raw),
+        plain(report),
+    )
 
 
 def evaluate(model: Predictor, task: Task) -> dict[str, float]:
     """Metrics of a fitted model on the task's hidden target labels: accuracy and the like, or errors for regression.
 
+    Target samples whose labels the model was shown are left out, and so are their copies.
+
     Raises:
-        DazooError: the target has no labels to compare with.
+        DazooError: the target has no labels to compare with, or none that were not shown.
     """
     from dazoo.bench.evaluate import evaluate as metrics_of
 
@@ -161,6 +208,41 @@ def report(folder: str | Path) -> Path:
     from dazoo.bench.report import report as write
 
     return write(folder).folder / "leaderboard.html"
+
+
+def _in_setting(task: Task, cls: type[Method]) -> Task:
+    """The task in a setting that a method runs in; of several that which shows the fewest target labels."""
+    if task.setting in cls.settings:
+        return task
+    order = [MULTI_SOURCE, *Setting] if len(task.sources) > 1 else list(Setting)
+    return task.change(setting=next(s for s in order if s in cls.settings))
+
+
+def _about_setting(method: str, given: Task, seen: Seen) -> str:
+    """What it means that a method runs in another setting than the task's."""
+    start = f"{method!r} does not run in the setting {given.setting.value!r}; it was fitted in {seen.setting.value!r}"
+    if seen.few is None:
+        return f"{start}, where no target label is shown"
+    number = f"{len(seen.few)} target labels"
+    if not seen.regression:
+        counts = torch.bincount(seen.few.y)
+        low, high = int(counts[counts > 0].min()), int(counts.max())
+        number += f", {high} per class," if low == high else f", {low} to {high} per class,"
+    return f"{start}: it was shown {number} which evaluate leaves out"
+
+
+def _keep_best(select_by: str, seen: Seen, best: list[tuple[float, Predictor]]) -> Callable[[Checkpoint], None]:
+    """Keeps in ``best`` the checkpoint with the highest label-free score."""
+    from dazoo.validators.base import VALIDATORS, Evidence
+
+    validator = VALIDATORS.get(select_by)
+
+    def watch(checkpoint: Checkpoint) -> None:
+        score = validator(Evidence(checkpoint.predictor, seen))
+        if score is not None and score == score and (not best or score > best[0][0]):
+            best[:] = [(score, checkpoint.predictor)]
+
+    return watch
 
 
 def _defaults(shape: tuple[int, ...], regression: bool) -> tuple[str, str]:

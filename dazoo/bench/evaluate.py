@@ -8,7 +8,8 @@ from torch import Tensor
 from dazoo.bench.metrics import class_metrics, value_metrics
 from dazoo.core.errors import DazooError
 from dazoo.core.types import Prediction, Predictor
-from dazoo.data.task import Task
+from dazoo.data.task import Hidden, Task
+from dazoo.engine.model import Model
 
 
 def evaluate(
@@ -20,10 +21,12 @@ def evaluate(
         known: samples and the prediction on them, reused when the test part is the same samples.
         strict: whether a target without labels is an error; otherwise the result is empty.
 
+    A ``Model`` is never tested on target samples whose labels it was shown.
+
     Returns:
         ``accuracy``, ``balanced_accuracy`` and ``macro_f1`` in [0, 1]; for regression ``mae``, ``rmse`` and ``r2``.
     """
-    hidden = task.hidden()
+    hidden = _unseen(task.hidden(), predictor)
     if hidden.y is None:
         if strict:
             raise DazooError(f"task {task.name!r} has no target labels to evaluate on; give it labels or a test part")
@@ -41,6 +44,19 @@ def evaluate(
     if task.regression:
         return value_metrics(out.values.detach().double().cpu().numpy(), y.astype("float64"))
     return class_metrics(out.labels.detach().cpu().numpy(), y, task.n_classes)
+
+
+def _unseen(hidden: Hidden, predictor: Predictor) -> Hidden:
+    """The test part without the samples whose labels ``predictor`` was shown, and without their copies."""
+    if not isinstance(predictor, Model) or hidden.y is None or not predictor.shown:
+        return hidden
+    fresh = ~predictor.seen_with_label(hidden.x)
+    if not bool(fresh.any()):
+        raise DazooError(
+            "the model was shown the label of every target sample that has one, so that nothing is left to test on; "
+            "give the target samples with labels that were not shown, e.g. xt_test and yt_test"
+        )
+    return Hidden(hidden.x[fresh], hidden.y[fresh])
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib
 import json
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,11 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
+from dazoo.core.files import replacing
 
-FORMAT = "dazoo-1"
+FORMAT = "dazoo-2"
+READABLE = ("dazoo-1", FORMAT)  # 1: without checksum and ``json``
+MOVED: dict[str, str] = {}  # "module:Class" as older files name it, to where it is now
 
 
 class Portable:
@@ -28,25 +30,30 @@ class Portable:
 
 
 def save(obj: Portable, path: str | Path) -> None:
-    """Write ``obj`` to ``path``, atomically."""
+    """Write ``obj`` to ``path``, atomically, and to the disk.
+
+    Raises:
+        DazooError: something in ``obj`` cannot be saved, or the file cannot be written.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    if not isinstance(obj, Portable):
+        raise DazooError(f"save takes a fitted model, not {type(obj).__name__}")
     tensors: dict[str, Tensor] = {}
-    spec = _encode(obj, tensors)
+    spec = json.dumps(_encode(obj, tensors))
+    meta = {"format": FORMAT, "spec": spec, "sha256": _checksum(spec, tensors)}
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    os.close(handle)
     try:
-        save_file(tensors, temporary, metadata={"format": FORMAT, "spec": json.dumps(spec)})
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, metadata=meta)
+    except (OSError, SafetensorError) as error:
+        raise DazooError(f"cannot write the model file {path} ({error}); choose a folder with space") from error
 
 
 def load(path: str | Path) -> Any:
-    """Read what ``save`` wrote; nothing in the file is executed.
+    """Read what ``save`` wrote, in this format or an older one; nothing in the file is executed.
 
     Raises:
         DazooError: the file is missing, damaged or of another format.
@@ -60,11 +67,13 @@ def load(path: str | Path) -> Any:
         with safe_open(str(path), "pt") as file:
             meta = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, RuntimeError, ValueError, TypeError) as error:
         raise DazooError(f"{path} is damaged or not a model file ({error}); fit and save it again") from error
-    if meta.get("format") != FORMAT:
-        raise DazooError(f"{path} is not a dazoo model (format {meta.get('format')!r}, expected {FORMAT!r})")
-    return _decode(json.loads(meta["spec"]), tensors)
+    _check_format(meta.get("format"), str(path))
+    spec = meta.get("spec", "")
+    if meta.get("format") != "dazoo-1" and meta.get("sha256") != _checksum(spec, tensors):
+        raise DazooError(f"{path} is damaged (its checksum does not match); copy it again, or fit and save it again")
+    return _object(spec, tensors, str(path))
 
 
 def dump(obj: Portable) -> bytes:
@@ -93,9 +102,46 @@ def parse(data: bytes) -> Any:
         meta = json.loads(header.get("__metadata__", {}).get("model", "{}"))
     except (SafetensorError, ValueError) as error:
         raise DazooError(f"the model is damaged ({error})") from error
-    if meta.get("format") != FORMAT:
-        raise DazooError(f"this is no dazoo model (format {meta.get('format')!r}, expected {FORMAT!r})")
-    return _decode(meta["spec"], tensors)
+    if not isinstance(meta, dict):
+        raise DazooError("the model is damaged (no description)")
+    _check_format(meta.get("format"), "the model")
+    return _object(meta.get("spec"), tensors, "the model")
+
+
+def _check_format(found: object, whose: str) -> None:
+    if found in READABLE:
+        return
+    number = str(found).removeprefix("dazoo-")
+    if str(found).startswith("dazoo-") and number.isdigit() and int(number) > int(FORMAT.removeprefix("dazoo-")):
+        raise DazooError(
+            f"{whose} has the format {found!r}, which is newer than this version of dazoo reads (up to {FORMAT!r}); "
+            "update dazoo"
+        )
+    raise DazooError(f"{whose} is not a dazoo model (format {found!r}, expected {FORMAT!r})")
+
+
+def _checksum(spec: str, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(spec.encode())
+    for key in sorted(tensors):
+        tensor = tensors[key].contiguous()
+        digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _object(spec: Any, tensors: dict[str, Tensor], whose: str) -> Portable:
+    """The object that a description and tensors make; whatever is wrong with them ends in one clear error."""
+    try:
+        made = _decode(json.loads(spec) if isinstance(spec, str) else spec, tensors)
+    except DazooError as error:
+        raise DazooError(f"{whose}: {error}") from error
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, ImportError, RecursionError) as error:
+        raise DazooError(
+            f"{whose} is damaged ({type(error).__name__}: {str(error)[:200]}); copy it again, or fit and save it again"
+        ) from error
+    if not isinstance(made, Portable):
+        raise DazooError(f"{whose} holds a {type(made).__name__} and no model; fit and save it again")
+    return made
 
 
 def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
@@ -112,6 +158,8 @@ def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
         return {"tuple": [_encode(v, tensors) for v in value]}
     if isinstance(value, list):
         return {"list": [_encode(v, tensors) for v in value]}
+    if isinstance(value, dict) and _is_json(value):
+        return {"json": value}
     if isinstance(value, dict):
         return {"dict": {str(k): _encode(v, tensors) for k, v in value.items()}}
     if isinstance(value, torch.dtype):
@@ -127,7 +175,11 @@ def _decode(spec: Any, tensors: dict[str, Tensor]) -> Any:
         return tensors[body]
     if kind == "class":
         fields = {k: _decode(v, tensors) for k, v in spec["fields"].items()}
-        return _find_class(body)(**fields)
+        cls = _find_class(MOVED.get(body, body))
+        unknown = sorted(set(fields) - {f.name for f in dataclasses.fields(cls)})  # type: ignore[arg-type]
+        if unknown:
+            raise DazooError(f"{cls.__name__} has no field {unknown[0]!r}; the file is damaged or of a newer version")
+        return cls(**fields)
     if kind == "tuple":
         return tuple(_decode(v, tensors) for v in body)
     if kind == "list":
@@ -135,17 +187,34 @@ def _decode(spec: Any, tensors: dict[str, Tensor]) -> Any:
     if kind == "dict":
         return {k: _decode(v, tensors) for k, v in body.items()}
     if kind == "dtype":
-        return getattr(torch, body)
+        found = getattr(torch, str(body), None)
+        if not isinstance(found, torch.dtype):
+            raise DazooError(f"there is no type {body!r} of numbers; the file is damaged")
+        return found
+    if kind not in ("value", "json"):
+        raise DazooError(f"the file holds something of the kind {kind!r}; it is damaged or of a newer version")
     return body
+
+
+def _is_json(value: Any) -> bool:
+    """Whether JSON gives ``value`` back as it is: no tuples, tensors or keys other than text."""
+    if isinstance(value, dict):
+        return all(isinstance(k, str) and _is_json(v) for k, v in value.items())
+    if isinstance(value, list):
+        return all(map(_is_json, value))
+    return value is None or type(value) in (bool, int, float, str)
 
 
 def _find_class(path: str) -> type:
     module, _, name = path.partition(":")
     if module not in sys.modules and not module.startswith("dazoo."):
         raise DazooError(f"the model needs {path}; import that package before loading")
-    found: Any = importlib.import_module(module)
+    try:
+        found: Any = importlib.import_module(module)
+    except ImportError as error:
+        raise DazooError(f"the model needs {path}, which this version of dazoo does not have ({error})") from error
     for part in name.split("."):
         found = getattr(found, part, None)
-    if not (isinstance(found, type) and issubclass(found, Portable)):
+    if not (isinstance(found, type) and issubclass(found, Portable) and dataclasses.is_dataclass(found)):
         raise DazooError(f"the model file names {path}, which is not a loadable class")
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -71,12 +72,26 @@ class Prediction:
 
     Attributes:
         features: (n, d), the representation the scores were computed from, where there is one.
+        classes: names of the classes, where they are known.
         regression: whether ``scores`` are values; None tells it by their one column, since classes are at least two.
     """
 
     scores: Tensor
     features: Tensor | None = None
     regression: bool | None = None
+    classes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> np.ndarray:
+        """Names of the predicted classes (n,), text.
+
+        Raises:
+            DazooError: the model predicts regression values, or does not know the names of its classes.
+        """
+        self._need_classes("names")
+        if not self.classes:
+            raise DazooError("this model knows no names of classes; take .labels, or fit it again with this version")
+        return np.array(self.classes)[self.labels.detach().cpu().numpy()]
 
     @property
     def of_values(self) -> bool:

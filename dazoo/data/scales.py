@@ -14,6 +14,10 @@ import torch
 from torch import Tensor
 
 from dazoo.core.types import Seen
+from dazoo.data.task import Task
+from dazoo.data.transform import Preprocessing, apply_to_task
+
+AUTO = "zscore_within"
 
 RATIO = 30.0  # of the largest scale to the smallest
 OFFSET = 30.0  # of the largest mean to the middle scale
@@ -95,6 +99,27 @@ def judge(xs: Tensor, xt: Tensor, names: Sequence[str] = ()) -> Scales:
         )
     apart = [*_apart(xs / unit, xt / unit, variance.sqrt(), varies, called)]
     return Scales(tuple(units), tuple(apart))
+
+
+def prepared(task: Task, transform: str | Sequence[str] | None) -> tuple[Task, Preprocessing, list[str]]:
+    """A task under transforms, the fitted transforms, and what is to be said of its features.
+
+    ``auto`` standardises vectors (``zscore_within``) where their units differ, and leaves all others as they are.
+
+    Raises:
+        DazooError: unknown transforms, or such that do not suit the samples.
+    """
+    schema = task.sources[0].schema
+    names = schema.names if schema is not None else ()
+    if transform != "auto":
+        done, fitted = apply_to_task(task, transform)
+        return done, fitted, list(scales_of(done.seen(), names).all)
+    found = scales_of(task.seen(), names)
+    if not found.units:
+        return task, Preprocessing(), list(found.apart)
+    done, fitted = apply_to_task(task, AUTO)
+    said = [f"{u}; features were standardised (transform={AUTO!r}, None leaves them)" for u in found.units[:1]]
+    return done, fitted, [*said, *found.units[1:], *found.apart]
 
 
 def _apart(xs: Tensor, xt: Tensor, spread: Tensor, varies: Tensor, called: list[str]) -> Iterator[str]:

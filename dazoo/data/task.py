@@ -27,7 +27,7 @@ class Hidden:
     y: Tensor | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Task:
     """A question with one right way to look at the data.
 
@@ -186,6 +186,15 @@ class Task:
         test = None if xt_test is None else _domain("target", *samples[-1], tested, names)
         target = _domain("target", *samples[len(xs)], known, names)
         return Task(name, sources, replace(target, test=test, few=rows), **options)
+
+    def __repr__(self) -> str:
+        n = " + ".join(str(len(s)) for s in self.sources)
+        what = "regression" if self.regression else f"{self.n_classes} classes"
+        shape = "x".join(str(k) for k in self.target.x.shape[1:])
+        return (
+            f"<task {self.name}: {n} labelled source and {len(self.target)} target samples, {self.target.kind} "
+            f"({shape}), {what}, {self.setting.value}>"
+        )
 
     def change(self, **fields: Any) -> Task:
         """A copy with other fields, e.g. ``task.change(setting=FEW_LABELS, seed=1)``."""

@@ -86,7 +86,10 @@ class NetPredictor(Predictor):
             spec = NetSpec.from_json(self.spec, getattr(self, "_own", None))
             net = build_net(spec, 0, method.build, pretrained=False)
             method.setup(net)
-            net.load_state_dict(self.state)
+            try:
+                net.load_state_dict(self.state)
+            except RuntimeError as error:
+                raise DazooError(f"the model does not fit its network ({error}); fit and save it again") from error
             prepare = preparer(spec, "none", True, self.recipe.get("test_view", "centre"))
             object.__setattr__(self, "_live", (method, net.eval(), prepare))
         live: tuple[GradientMethod, Net, Preparer] = self._live  # type: ignore[attr-defined]

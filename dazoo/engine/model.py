@@ -1,0 +1,132 @@
+"""What ``dazoo.fit`` returns: a predictor with everything that it takes to use it on new data and to judge it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dazoo.core.types import Prediction, Predictor, Seen
+from dazoo.data.samples import Schema, content
+from dazoo.data.transform import Preprocessing
+
+
+class Report(dict[str, Any]):
+    """Plain values by name, also as attributes: ``report.warnings`` is ``report["warnings"]``."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"a report has no {name!r}; it has {', '.join(self)}") from None
+
+
+@dataclass(frozen=True, repr=False)
+class Model(Predictor):
+    """A fitted model that knows what it was fitted on. Saved and loaded whole.
+
+    Attributes:
+        inner: predicts from samples as the method saw them.
+        schema: how samples look; ``predict`` takes them in any form that ``Task.from_arrays`` takes.
+        classes: names of the classes in the order of the scores; empty for regression.
+        preprocessing: transforms of the features.
+        shown: content of the labelled target samples that the method saw (``data.samples.content``), by precision;
+            ``evaluate`` leaves them out.
+        report: ``settings``, ``warnings``, ``curves``, ``findings``, ``info`` and ``versions`` of the fit.
+    """
+
+    inner: Predictor
+    schema: Schema
+    classes: tuple[str, ...] = ()
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    shown: tuple[str, ...] = ()
+    report: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "report", Report(self.report))
+
+    def predict(self, x: Any) -> Prediction:
+        """Predict target samples.
+
+        Raises:
+            DazooError: samples unlike those of the fit; the message names the remedy.
+        """
+        return self._named(self.inner.predict(self.preprocessing.of_target(self.schema.read(x))))
+
+    def predict_source(self, x: Any, source: int = 0) -> Prediction:
+        """Predict samples of a source, counted from 0."""
+        return self._named(self.inner.predict_source(self.preprocessing.of_source(self.schema.read(x), source)))
+
+    def _named(self, out: Prediction) -> Prediction:
+        return dataclasses.replace(out, classes=self.classes)
+
+    @property
+    def net(self) -> Any:
+        """The network of a method trained by gradients."""
+        return self.inner.net  # type: ignore[attr-defined]
+
+    def check_savable(self) -> None:
+        self.inner.check_savable()
+
+    def seen_with_label(self, x: Tensor) -> Tensor:
+        """Which samples (n,) bool are copies of target samples that were shown with their labels."""
+        if not self.shown:
+            return torch.zeros(len(x), dtype=torch.bool)
+        known = set(self.shown)
+        return torch.tensor([row in known for row in contents(x, self.shown[0].startswith("double:"))])
+
+    def __repr__(self) -> str:
+        settings = self.report.get("settings", {})
+        what = f"{len(self.classes)} classes" if self.classes else "regression values"
+        features = f"{self.schema.shape[0]} features" if len(self.schema.shape) == 1 else f"shape {self.schema.shape}"
+        steps = ", after " + " and ".join(self.preprocessing.names) if self.preprocessing.names else ""
+        return (
+            f"<model {settings.get('method', '?')} of {what} from {self.schema.kind} samples of {features}{steps}; "
+            f"{len(self.shown)} target labels shown>"
+        )
+
+
+def shown_rows(seen: Seen) -> tuple[str, ...]:
+    """What a model remembers of the labelled target samples that were shown.
+
+    Single precision, so that copies in another type are recognised, unless that would make different samples one.
+    """
+    if seen.few is None:
+        return ()
+    x = seen.few.x
+    every = torch.cat([x, seen.target.x])
+    fine = x.dtype is torch.float64 and len(set(content(every))) < len(set(content(every, double=True)))
+    return tuple(sorted(set(contents(x, fine))))
+
+
+def contents(x: Tensor, double: bool) -> list[str]:
+    """``content`` with a word about its precision before it."""
+    return [f"{'double' if double else 'single'}:{row}" for row in content(x, double)]
+
+
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Versions of what a fit is computed with."""
+    found = {}
+    for package in ("dazoo", "torch", "numpy", "scipy", "scikit-learn", "POT", "timm"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON knows it."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else str(value)
