@@ -165,6 +165,22 @@ def compare(
     show_compare(folder, a, b, select_by, metric)
 
 
+@app.command(name="export-model")
+def export_model(
+    folder: Annotated[Path, typer.Argument(help="A result folder.")],
+    out: Annotated[Path, typer.Option(help="File of the model, for dazoo.load.")] = Path("model.safetensors"),
+    method: Annotated[str | None, typer.Option(help="A method of the leaderboard instead of the best.")] = None,
+    task: Annotated[str | None, typer.Option(help="A task; needed where there are several.")] = None,
+    seed: Annotated[int | None, typer.Option(help="A seed instead of the first.")] = None,
+    select_by: Annotated[str | None, typer.Option(help="A selection rule instead of the suite's.")] = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Write the selected model of the best method, from kept outputs or by fitting it again, for dazoo.load."""
+    from dazoo.cli_stats import show_export
+
+    show_export(folder, out, method=method, task=task, seed=seed, select_by=select_by, data_root=data_root)
+
+
 @app.command()
 def cite(folder: Annotated[Path, typer.Argument(help="A result folder.")]) -> None:
     """Print a method-section fragment and the BibTeX of all methods of a result folder."""

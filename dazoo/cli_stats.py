@@ -1,10 +1,10 @@
-"""The commands that read result folders: ``compare``, ``cite`` and ``diff``."""
+"""The commands that read result folders: ``compare``, ``cite``, ``diff`` and ``export-model``."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dazoo.bench.report import Report
@@ -47,3 +47,14 @@ def show_diff(old: Path, new: Path, select_by: str | None, metric: str | None) -
     from dazoo.bench.diff import told
 
     print("\n".join(told(_read(old, select_by, metric), _read(new, select_by, metric))))
+
+
+def show_export(folder: Path, out: Path, **options: Any) -> None:
+    """Write the selected model of a folder and say what it is."""
+    from dazoo.bench.export import export_model
+
+    made = export_model(folder, out, **options)
+    how = "fitted again" if made.again else "as it was kept"
+    print(f"{made.path}: {made.label} on {made.task}, seed {made.seed}, step {made.step}, {how}")
+    if made.prepared:
+        print(f"it expects samples as the suite prepared them: {made.prepared}")

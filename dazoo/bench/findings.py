@@ -127,16 +127,17 @@ def _negative(cells: Mapping[tuple[str, str], Cell], higher: bool) -> list[Findi
     """Methods below a label-free baseline: on average, as the tasks tell, and on single tasks, as their seeds tell.
 
     The tests of averages, against every baseline, are one family for Holm's correction and those of single tasks
-    another, each at half of ``LEVEL``: in a suite without a worse method anybody is accused with a probability of at
-    most ``LEVEL``.
+    another, each at half of ``LEVEL`` where there are both: in a suite without a worse method anybody is accused with a
+    probability of at most ``LEVEL``.
     """
     against = _against_baselines(cells, higher)
     overall = [(name, label, "", _by_tasks(of.values())) for (name, label), of in against.items()]
     single = [(name, label, t, _by_seeds([of[t]])) for (name, label), of in against.items() for t in sorted(of)]
+    level = LEVEL / max(sum(any(not math.isnan(p) for *_, p in family) for family in (overall, single)), 1)
     found = []
     for family, basis in ((overall, "tasks"), (single, "seeds")):
         for (name, label, task, _), p in zip(family, holm([p for *_, p in family])):
-            if p < LEVEL / 2:
+            if p < level:
                 of = against[name, label]
                 mean = abs(float(np.mean([d.mean() for t, d in of.items() if task in ("", t)])))
                 over = "" if task else f" on average over {len(of)} tasks"
