@@ -55,7 +55,7 @@ def load(
     """The task as the options of the command show it."""
     from dazoo.core.setting import Setting
     from dazoo.data.registry import load_task
-    from dazoo.data.transform import apply
+    from dazoo.data.transform import apply_to_task
     from dazoo.diagnosis.diagnose import with_features
     from dazoo.engine.device import require_device
 
@@ -66,9 +66,7 @@ def load(
     if backbone is not None:
         task = with_features(task, backbone, image_size=image_size, device=require_device(device))
     names = [t.strip() for t in (transform or "").split(",") if t.strip()]
-    if not names:
-        return task
-    return task.change(sources=tuple(apply(d, names) for d in task.sources), target=apply(task.target, names))
+    return apply_to_task(task, names)[0]
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -30,10 +30,12 @@ from dazoo.bench.stack import Memos, grouped, run_group
 from dazoo.bench.store import Follower, Writer
 from dazoo.core.hparam import configure
 from dazoo.core.setting import Setting
+from dazoo.core.types import Seen
 from dazoo.data.domain import Domain
 from dazoo.data.registry import load_domain, split_name
+from dazoo.data.scales import scales_of
 from dazoo.data.task import Task
-from dazoo.data.transform import apply
+from dazoo.data.transform import apply, apply_to_task, leading
 from dazoo.engine.fit import Options, fit
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import METHODS, GradientMethod, Memo
@@ -81,6 +83,7 @@ class Runner:
             METHODS.load_file(path)
         self._domains: OrderedDict[str, dict[str, Domain]] = OrderedDict()
         self._representation: tuple[tuple[Any, ...], Task] | None = None
+        self._scales: tuple[tuple[Any, ...], tuple[str, ...]] | None = None
 
     def __call__(self, specs: Iterable[RunSpec], done: Callable[[RunSpec], None] | None = None) -> list[RunSpec]:
         """Run those of ``specs`` that no other process is at; those on the same data follow each other and share memos.
@@ -179,7 +182,15 @@ class Runner:
         """The data and the method of a run, and what looks at its checkpoints."""
         task = self.task(spec)
         method = configure(METHODS.get(spec.method), spec.hparams)
-        return Sitting(spec, task, task.seen(), method, notes, keeper, device=self.place.device)
+        seen = task.seen()
+        said = list(self._said(spec, seen))
+        return Sitting(spec, task, seen, method, notes, keeper, device=self.place.device, warnings=said)
+
+    def _said(self, spec: RunSpec, seen: Seen) -> tuple[str, ...]:
+        """What is to be said of the features, judged once for the runs on the same data."""
+        if self._scales is None or self._scales[0] != spec.data_key:
+            self._scales = (spec.data_key, scales_of(seen).all)
+        return self._scales[1]
 
     def keeper(self, spec: RunSpec) -> Keeper:
         """What keeps a run's outputs; the model of a method loaded from a file is not kept, since the file may go."""
@@ -221,7 +232,8 @@ class Runner:
             target_holdout=protocol.target_holdout,
             seed=spec.seed,
         )
-        return task if protocol.represent is None else self._represented(task, spec)
+        alone = len(leading(protocol.transform)) == len(protocol.transform)
+        return task if protocol.represent is None and alone else self._represented(task, spec)
 
     def _held(self) -> int:
         """Bytes of the samples of all domains that are kept."""
@@ -229,22 +241,26 @@ class Runner:
         return sum(kept.values())
 
     def _represented(self, task: Task, spec: RunSpec) -> Task:
-        """``task`` over the suite's learned representation, learned once for the runs on the same data."""
+        """``task`` under transforms of both domains and over the suite's learned representation, where it has such;
+        learned once for the runs on the same data."""
         if self._representation is None or self._representation[0] != spec.data_key:
             self._representation = None  # the old one goes before the new one comes
+            names = spec.protocol.transform
+            made, _ = apply_to_task(task, names[len(leading(names)) :])
             chosen = dict(spec.protocol.represent or {})
-            made = represented(task, feature_map(chosen.pop("name"), **chosen), spec.seed)
+            if chosen:
+                made = represented(made, feature_map(chosen.pop("name"), **chosen), spec.seed)
             self._representation = (spec.data_key, made)
         return self._representation[1]
 
     def load(self, protocol: Protocol, name: str) -> Domain:
-        """A domain as the protocol shows it: loaded, turned into frozen features, transformed."""
+        """A domain as the protocol shows it by itself: loaded, turned into frozen features, transformed."""
         domain = load_domain(protocol.dataset, name, self.place.data_root, **protocol.options)
         if protocol.frozen:
             from dazoo.nets.frozen import frozen
 
             domain = frozen(domain, protocol.backbone, image_size=protocol.image_size, device=self.place.device)
-        return apply(domain, protocol.transform)
+        return apply(domain, leading(protocol.transform))
 
 
 def in_order(specs: Iterable[RunSpec]) -> list[RunSpec]:

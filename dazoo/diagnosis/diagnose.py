@@ -16,6 +16,7 @@ from torch import Tensor
 from dazoo.core.errors import DazooError
 from dazoo.core.types import Labeled, Seen
 from dazoo.data.domain import Domain
+from dazoo.data.scales import scales_of
 from dazoo.data.task import Task
 from dazoo.diagnosis.advice import THRESHOLDS, Advice, Facts, advise, kind_of
 from dazoo.diagnosis.classes import ClassReport, LabelShift, judge, label_shift, separability, skill_of
@@ -99,7 +100,7 @@ def diagnose(task: Task, *, limit: int = LIMIT, seed: int = 0) -> Diagnosis:
     if not xs.shape[1]:
         raise DazooError(f"task {task.name!r}: no feature varies, there is nothing to diagnose")
     domains = domain_shift(xs, xt, rng)
-    notes: list[str] = []
+    notes = list(scales_of(seen, () if task.sources[0].schema is None else task.sources[0].schema.names).all)
     shorten = _shortener(xs, xt, seed, notes)
     labels: LabelShift | None = None
     classes: tuple[ClassReport, ...] = ()
