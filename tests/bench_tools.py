@@ -36,8 +36,9 @@ def write_run(
     curves: dict[str, list[tuple[int, float]]] | None = None,
     flags: list[dict[str, str]] | None = None,
     more: dict[str, Any] | None = None,
+    at: str = "",
 ) -> None:
-    """Append a record with the given scores and target metrics per checkpoint."""
+    """Append a record with the given scores and target metrics per checkpoint; ``at`` stands for its settings."""
     target = target or []
     scores = scores or [{} for _ in target]
     points = [
@@ -61,7 +62,7 @@ def write_run(
     body |= more or {}
     if status != "ok":
         body |= {"error": {"type": "ValueError", "message": "it broke", "traceback": ""}, "checkpoints": []}
-    key = hashlib.sha256(repr((label, task, seed, trial, variant)).encode()).hexdigest()[:32]
+    key = hashlib.sha256((repr((label, task, seed, trial, variant)) + at).encode()).hexdigest()[:32]
     writer.append(key, status, body)
 
 

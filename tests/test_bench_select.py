@@ -119,6 +119,17 @@ def test_only_the_newest_variant_of_a_label_counts(tmp_path: Path) -> None:
     assert [r.variant for r in runs.runs] == ["new"] and runs.superseded == 3
 
 
+def test_a_run_at_a_former_default_gives_way_to_the_one_at_the_new_default(tmp_path: Path) -> None:
+    """A changed default changes keys and not the variant, which holds what the suite itself sets."""
+    w = Writer(tmp_path)
+    for when, value in (("2024-01-02", 0.7), ("2024-01-01", 0.1)):
+        for seed in range(2):
+            write_run(w, "m", T, seed, target=accuracies(value), started=when, at=str(value))
+    runs = read_runs(tmp_path)
+    assert [r.target[0, 0] for r in runs.runs] == [0.7, 0.7] and runs.superseded == 2
+    assert cell(tmp_path, "last").values.tolist() == [0.7, 0.7]
+
+
 def test_class_metrics_agree_with_scikit_learn() -> None:
     from sklearn.metrics import balanced_accuracy_score, f1_score
 

@@ -449,7 +449,8 @@ def test_draws_belong_to_the_step():
 # -- curricula, source-free, few labels ---------------------------------------------------------------------------
 
 
-def test_flexmatch_matches_loops():
+@pytest.mark.parametrize("mapping", ["paper", "half"])
+def test_flexmatch_matches_loops(mapping):
     latest = torch.tensor([0, 0, 0, 0, 1, 1, -1, -1, -1, 2, -1, -1])
     learned = [4 / 5, 2 / 5, 1 / 5]
     shares = [v / (2 - v) for v in learned]
@@ -458,7 +459,8 @@ def test_flexmatch_matches_loops():
     torch.testing.assert_close(most, torch.tensor([1.0, (1 / 3) / (2 - 1 / 3)]))
     cold = ops.flexible_thresholds(torch.tensor([0, 1, 1, -1, -1, -1]), 2, warm_up=False)
     torch.testing.assert_close(cold, torch.tensor([0.5 / 1.5, 1.0]))
-    method = create_method("flexmatch", trade_off=2.0, threshold=0.7)
+    method = create_method("flexmatch", trade_off=2.0, threshold=0.7, mapping=mapping)
+    shares = shares if mapping == "paper" else [1 / (2 - v) for v in learned]
     net, b = small_net(method), small_batch(memory={"latest": latest})
     out = method.losses(net, b, at(0.5))["pseudo"].item()
     weak, strong = probs(net, b.xt), probs(net, b.xt_strong)
@@ -544,3 +546,19 @@ def test_mme_terms_and_opposite_gradients():
     torch.testing.assert_close(got[0], -0.1 * true[0])
     torch.testing.assert_close(got[1], 0.1 * true[1])
     torch.testing.assert_close(method.predict(net, b.xt).probs, p)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_flexmatch_does_not_learn_the_guesses_of_an_untrained_network(seed):
+    """Thresholds are 0 at the start; in a short run the source must speak first."""
+    from dazoo.data.registry import load_task
+    from dazoo.engine.fit import Options, fit
+    from dazoo.engine.recipe import Recipe
+
+    task = load_task("digits/upright->blurred")
+    options = Options(recipe=Recipe.named("digits", steps=60, bottleneck=32), backbone="mlp")
+    hidden, right = task.hidden(), {}
+    for name in ("source_only", "flexmatch"):
+        model = fit(create_method(name), task.seen(), seed=seed, options=options).predictor
+        right[name] = float((model.predict(hidden.x).labels == hidden.y).double().mean())
+    assert right["flexmatch"] > right["source_only"] - 0.1, right

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import ot
@@ -380,3 +381,21 @@ def test_mapping_recovers_an_affine_map():
     step = create_method("ot_mapping", eta=1e-6).align(seen, context()).source_steps[0]
     new = torch.from_numpy(rng.standard_normal((10, 3)))
     assert torch.allclose(step(new), new @ a + 4.0, atol=1e-3)
+
+
+def test_a_plan_that_one_far_sample_flattens_is_said():
+    """The largest cost sets the scale of reg: far from all others, one sample makes the plan nearly uniform."""
+    seen = toy(60, 50, d=4, move=0.0)
+    far = seen.source.x.clone()
+    far[0] = 100.0
+    for x, said in ((seen.source.x, False), (far, True)):
+        ctx = context("logistic")
+        create_method("ot_sinkhorn").fit(replace(seen, source=replace(seen.source, x=x)), ctx)
+        assert any("nearly uniform" in w for w in ctx.warnings) is said
+
+
+def test_frank_wolfe_says_how_far_it_stopped_from_the_optimum():
+    for rounds, said in ((1, True), (2000, False)):
+        ctx = context("logistic")
+        create_method("ot_laplace", lap_weight=10.0, rounds=rounds, tolerance=1e-12).plan(toy(30, 25), ctx)
+        assert any("duality gap" in w for w in ctx.warnings) is said

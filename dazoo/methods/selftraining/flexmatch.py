@@ -1,14 +1,14 @@
 """FlexMatch: FixMatch with a threshold per class that follows what has been learned. Zhang et al., NeurIPS 2021.
 
     min_{F,C}  CE(C(F(x_s)), y_s)
-               + trade_off * ramp(p) * 1/b sum_i 1[max q_i >= T(argmax q_i)] CE(C(F(strong(x_t,i))), argmax q_i)
-    q_i = stop(softmax(C(F(x_t,i)))) (C,),   T(c) = threshold * B(c) / (2 - B(c)),
+               + trade_off * 1/b sum_i 1[max q_i >= T(argmax q_i)] CE(C(F(strong(x_t,i))), argmax q_i)
+    q_i = stop(softmax(C(F(x_t,i)))) (C,),   T(c) = threshold / (2 - B(c)),
     B(c) = n_c / max(max_k n_k, n_none)
 
 n_c counts the target samples whose latest prediction is c with a confidence of at least ``threshold``, n_none those
-without such a prediction (0 without ``warm_up``). With ``warm_up`` thresholds start at 0: the paper's million steps
-outlive the noisy labels of the first thousands, a run of some hundred learns them. The ramp, of mean teachers,
-exp(-5 (1 - min(1, 2 p))^2) over the fraction p of training, lets the source speak first; ``ramp=False`` is the paper.
+without such a prediction (0 without ``warm_up``). The paper's T(c) = threshold * B(c) / (2 - B(c)), which is
+``mapping="paper"``, starts at 0, where every guess of the untrained network is a label: its million steps outlive that,
+a run of some hundred does not. 1 / (2 - B), the mean of 1 and B / (2 - B), starts at one half.
 
 Counts come from a full pass per epoch; after each step the batch's samples are renewed.
 
@@ -27,7 +27,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
-from dazoo.ops.selftraining import flexible_thresholds, hard_cross_entropy, sigmoid_ramp
+from dazoo.ops.selftraining import flexible_thresholds, hard_cross_entropy
 
 
 @register
@@ -37,9 +37,8 @@ class FlexMatch(GradientMethod):
     paper = Paper(
         "FlexMatch: Boosting Semi-Supervised Learning with Curriculum Pseudo Labeling",
         "Zhang, Wang, Hou, Wu, Wang, Okumura, Shinozaki", 2021, "https://arxiv.org/abs/2110.08263", "NeurIPS",
-        deviations="pseudo-labels gain weight over the first half of training, since thresholds start at 0 and runs "
-        "are short (the paper: constant); as many target as source samples per batch (the paper: 7 to 1); no average "
-        "of the weights; a full pass per epoch renews the counts",
+        deviations="thresholds start at one half, since runs are short (the paper: at 0); as many target as source "
+        "samples per batch (the paper: 7 to 1); no average of the weights; a full pass per epoch renews the counts",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     strong_views = True
@@ -49,7 +48,9 @@ class FlexMatch(GradientMethod):
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the pseudo-labelled strong views")
     threshold: float = hp(0.95, 0.5, 0.99, help="least confidence of a pseudo-label of the best learned class")
-    ramp: bool = hp(True, choices=(False, True), help="pseudo-labels gain weight over the first half of training")
+    mapping: str = hp(
+        "half", choices=("half", "paper"), help="thresholds start at one half of threshold, or as in the paper at 0"
+    )
     warm_up: bool = hp(True, choices=(False, True), help="samples without a confident prediction lower the thresholds")
 
     def refresh(self, net: Net, look: Look) -> dict[str, Tensor]:
@@ -60,12 +61,12 @@ class FlexMatch(GradientMethod):
         fs, ft = net.features(b.xs, torch.cat([b.xt, b.xt_strong]))
         weak, strong = net.head(ft).chunk(2)
         top, y = weak.detach().softmax(-1).max(-1)
-        least = self.threshold * flexible_thresholds(b.memory["latest"], weak.shape[-1], self.warm_up)
-        weight = self.trade_off * (sigmoid_ramp(t.fraction, 0.5) if self.ramp else 1.0)
+        share = flexible_thresholds(b.memory["latest"], weak.shape[-1], self.warm_up)
+        least = self.threshold * (share if self.mapping == "paper" else (1 + share) / 2)
         mask = (top >= least.to(top)[y]).to(top.dtype)
         return {
             "cls": net.criterion(net.head(fs), b.ys),
-            "pseudo": weight * hard_cross_entropy(strong, y, mask),
+            "pseudo": self.trade_off * hard_cross_entropy(strong, y, mask),
         }
 
     def after_step(self, net: Net, b: Batch, t: Progress) -> None:

@@ -1,6 +1,6 @@
 """EasyTL: easy transfer learning. Wang, Chen, Yu, Huang and Yang, ICME 2019.
 
-The source is aligned by CORAL, its mean included; then a linear programme assigns the target samples to the class
+The source is aligned by CORAL, means included; then a linear programme assigns the target samples to the class
 centres h_c of the source so that no class stays empty:
 
     min_M  sum_cj D_cj M_cj,    D_cj = ||x_t,j - h_c||      (C, n_t)
@@ -9,7 +9,8 @@ centres h_c of the source so that no class stays empty:
 With the multipliers v_c >= 0 of the last constraints an optimal M puts sample j into argmin_c (D_cj - v_c), which is
 also the rule for new samples; the scores are v_c - D_c(x). The programme has no parameters.
 
-Source: https://arxiv.org/abs/1904.01376. Deviations: solved through its multipliers; with fewer target samples than
+Source: https://arxiv.org/abs/1904.01376. Deviations: the paper's features are standardised,
+which leaves no means to align (``align="coral"``); solved through its multipliers; with fewer target samples than
 classes the last constraints are dropped, with a warning.
 
 Evidence: tests/test_subspace.py::test_easytl_labels_solve_the_linear_programme (scipy.optimize.linprog),
@@ -44,18 +45,23 @@ class Easytl(ShallowMethod):
         2019,
         "https://arxiv.org/abs/1904.01376",
         "ICME",
+        "aligns the means too (align='coral' does not, as the paper); "
         "the programme is solved through its multipliers, which also label new samples",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
-    align: str = hp("coral", choices=("coral", "none"), help="alignment before the programme")
+    align: str = hp(
+        "moments",
+        choices=("moments", "coral", "none"),
+        help="alignment before the programme; coral leaves means",
+    )
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Align, find the centres, solve the programme."""
         xs, xt = pair(seen)
         steps: tuple[Step, ...] = ()
-        if self.align == "coral":
+        if self.align != "none":
             a = coral_map(seen, ctx, 1.0)
-            steps = (Affine(a, xt.mean(0) - xs.mean(0) @ a),)
+            steps = (Affine(a, xt.mean(0) - xs.mean(0) @ a if self.align == "moments" else None),)
         z, y = labelled(seen, run_steps(steps, xs), lambda x: run_steps((), x))
         shares = one_hot(y, seen.n_classes)
         counts = shares.sum(0)
