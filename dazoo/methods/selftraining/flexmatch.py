@@ -44,7 +44,7 @@ class FlexMatch(GradientMethod):
     strong_views = True
     stackable = False
     toy_hparams: ClassVar[dict[str, Any]] = {"threshold": 0.42}
-    knob_needs: ClassVar[dict[str, dict[str, Any]]] = {"threshold": {"warm_up": False}}
+    knob_needs: ClassVar[dict[str, dict[str, Any]]] = {"threshold": {"warm_up": False}, "mapping": {"threshold": 0.9}}
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the pseudo-labelled strong views")
     threshold: float = hp(0.95, 0.5, 0.99, help="least confidence of a pseudo-label of the best learned class")
