@@ -159,6 +159,7 @@ def rewrite(folder: Path, recipe: str, hold: float) -> None:
     for record in found:
         lr = {"digits": 0.1, "frozen": 0.2}[recipe]
         protocol = {"recipe": {"name": recipe, "lr": lr}, "source_holdout": hold}
+        record.pop("crc", None)  # as an older version wrote it
         record["spec"] |= {"protocol": protocol, "hparams": {"weight": 1.0 + hold}}
     shard.write_text("".join(json.dumps(r, separators=(",", ":")) + "\n" for r in found))
 
