@@ -74,6 +74,7 @@ class RunSpec:
         hparams: all hyper-parameters, defaults included. overrides: those the suite sets itself.
         seed, trial: numbers; trial 0 is the defaults.
         code: hash of the file a method was loaded from by path; None for installed methods.
+        revision: of the method (``Method.revision``).
     """
 
     protocol: Protocol
@@ -87,21 +88,27 @@ class RunSpec:
     seed: int
     trial: int
     code: str | None = None
+    revision: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain data."""
         own = {k: getattr(self, k) for k in _OWN}
-        return {**own, "protocol": self.protocol.plain}
+        return {**own, **self._revised, "protocol": self.protocol.plain}
+
+    @property
+    def _revised(self) -> dict[str, int]:
+        """The revision where there was one, so that the keys of all other runs stay what they were."""
+        return {"revision": self.revision} if self.revision else {}
 
     @cached_property
     def key(self) -> str:
         """Hash of everything that determines the result."""
-        return _hash({**{k: getattr(self, k) for k in _KEYED}, "protocol": self.protocol.hash})
+        return _hash({**{k: getattr(self, k) for k in _KEYED}, **self._revised, "protocol": self.protocol.hash})
 
     @cached_property
     def variant(self) -> str:
         """Hash of what must be equal for runs of one label to stand in one row of a table."""
-        return _hash([self.protocol.hash, self.method, self.overrides, self.code])
+        return _hash([self.protocol.hash, self.method, self.overrides, self.code, *self._revised.values()])
 
     @property
     def data_key(self) -> tuple[Any, ...]:
@@ -179,7 +186,7 @@ def make_plan(suite: Suite, root: str | Path | None = None, sources: dict[str, s
                 plan.specs.extend(
                     RunSpec(
                         shared, task, cls.name, shown, cls.family, setting.value, hparams, entry.options, seed,
-                        trial, code,
+                        trial, code, cls.revision,
                     )
                     for trial, hparams in enumerate(tried[label])
                     for seed in seeds

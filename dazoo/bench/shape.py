@@ -64,6 +64,7 @@ class _Spec(_Part):
     hparams: dict[str, Any] | None = None
     overrides: dict[str, Any] | None = None
     code: str | None = None
+    revision: Whole = 0
     protocol: _Protocol | None = None
 
 

@@ -42,6 +42,8 @@ class Method:
         settings: the settings it runs in.
         targets: ``"classes"``, ``"values"`` (regression), or both.
         start: name of a method whose fitted model this one starts from (a warm start), or None.
+        revision: raised by one whenever what the method computes changes under the same hyper-parameters, so that runs
+            of before and after never share a key.
     """
 
     name: ClassVar[str] = ""
@@ -50,6 +52,7 @@ class Method:
     settings: ClassVar[frozenset[Setting]] = frozenset({UNSUPERVISED})
     targets: ClassVar[frozenset[str]] = frozenset({"classes"})
     start: ClassVar[str | None] = None
+    revision: ClassVar[int] = 0
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(hp,))

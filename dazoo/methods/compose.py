@@ -56,6 +56,7 @@ def _made(name: str) -> type[Method]:
         "__module__": __name__,
         "name": name,
         "family": lead.family,
+        "revision": sum(c.revision for c in classes),
         "members": tuple(classes),
         "paper": _paper(classes),
         "settings": frozenset.intersection(*(c.settings for c in classes)),

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
+
+
+@contextmanager
+def still_norms(body: nn.Module) -> Iterator[None]:
+    """Batch statistics normalise inside the block, and the running ones do not move: for passes beside the one that
+    the losses are about (perturbed samples, a second look at a batch)."""
+    found = [m for m in body.modules() if isinstance(m, _BatchNorm)]
+    before = [m.momentum for m in found]
+    for m in found:
+        m.momentum = 0.0
+    try:
+        yield
+    finally:
+        for m, momentum in zip(found, before):
+            m.momentum = momentum
 
 
 def norms_of(body: nn.Module) -> dict[str, _BatchNorm]:

@@ -30,7 +30,12 @@ class StochNorm(_BatchNorm):
         moving = F.batch_norm(x, self.running_mean.clone(), self.running_var.clone(), training=False, eps=self.eps)
         drawn = (torch.rand(self.num_features, device=x.device) >= 1.0 - self.p).to(x.dtype).view(shape)
         plain = F.batch_norm(
-            x, self.running_mean, self.running_var, training=True, momentum=self.momentum or 0.1, eps=self.eps
+            x,
+            self.running_mean,
+            self.running_var,
+            training=True,
+            momentum=0.1 if self.momentum is None else self.momentum,
+            eps=self.eps,
         )
         out = (1.0 - drawn) * moving + drawn * plain
         if self.affine:

@@ -21,6 +21,7 @@ from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts import mlp
+from dazoo.nets.parts_domain_norm import still_norms
 from dazoo.ops.adversarial import domain_bce
 from dazoo.ops.draws import normal
 from dazoo.ops.entropy import entropy_of_logits
@@ -39,6 +40,7 @@ class VADA(GradientMethod):
         "gradient reversal instead of alternating steps; no instance normalisation and no averaging of weights",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    revision = 1
 
     trade_off: float = hp(0.01, 0.001, 1.0, log=True, help="weight of the reversed gradient")
     source_vat_weight: float = hp(1.0, 0.1, 10.0, log=True, help="weight of V on the source")
@@ -66,4 +68,5 @@ def smoothness(net: Net, x: Tensor, t: Progress, radius: float, what: str) -> Te
     """V(x) of the network's predictions, with the perturbation's length relative to the mean norm of ``x``."""
     noise = normal(tuple(x.shape), t.step, x, what)
     length = radius * x.flatten(1).norm(dim=1).mean()
-    return vat(lambda z: net.head(net.body(z)), x, noise, length)
+    with still_norms(net.body):
+        return vat(lambda z: net.head(net.body(z)), x, noise, length)

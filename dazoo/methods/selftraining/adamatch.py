@@ -22,6 +22,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
+from dazoo.nets.parts_domain_norm import still_norms
 from dazoo.ops.selftraining import adamatch, cosine_ramp, step_draws
 
 
@@ -37,6 +38,7 @@ class AdaMatch(GradientMethod):
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     strong_views = True
+    revision = 1
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the target term")
     strong_weight: float = hp(1.0, 0.1, 2.0, help="weight of the source's strong views")
@@ -47,7 +49,8 @@ class AdaMatch(GradientMethod):
         n = len(b.xs)
         if any(isinstance(m, _BatchNorm) for m in net.body.modules()):
             both = net.head(net.body(torch.cat([b.xs, b.xs_strong, b.xt, b.xt_strong])))
-            alone = net.head(net.body(torch.cat([b.xs, b.xs_strong])))
+            with still_norms(net.body):
+                alone = net.head(net.body(torch.cat([b.xs, b.xs_strong])))
             share = torch.as_tensor(step_draws(t.step, 2106).random(alone.shape)).to(alone)
             weak, strong = (share * both[: 2 * n] + (1 - share) * alone).chunk(2)
             weak_t, strong_t = both[2 * n :].chunk(2)
