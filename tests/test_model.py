@@ -193,3 +193,59 @@ def test_every_changed_byte_is_noticed(tmp_path: Path) -> None:
         assert isinstance(found, Portable) and torch.isfinite(found.predict(xt).scores).all()
     with pytest.raises(DazooError, match="cannot write"):
         dazoo.save(dazoo.fit("coral", Task.from_arrays(xs, y, xt)), path / "inside")
+
+
+def pictures() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    y = np.arange(24) % 2
+    x = rng.integers(0, 60, (24, 8, 8, 3)).astype(np.uint8)
+    x[y == 1, :4] += 150
+    return x, y
+
+
+def as_given(x: np.ndarray, how: str) -> Any:
+    floats = {"unit": (x / 255).astype(np.float32), "double": x / 255, "255": x.astype(float), "int": x.astype(int)}
+    first = np.moveaxis(x, -1, 1)
+    more = {"bytes": x, "first": first, "first unit": first / 255, "tensor": torch.from_numpy(x) / 255}
+    return (floats | more)[how]
+
+
+@pytest.mark.parametrize("how", ["unit", "double", "255", "int", "first", "first unit", "tensor"])
+def test_pictures_are_the_same_in_every_form(how: str) -> None:
+    x, y = pictures()
+    recipe = Recipe.named("digits", steps=3)
+    given = as_given(x, how)
+    model = dazoo.fit("source_only", Task.from_arrays(given, y, given), recipe=recipe, backbone="cnn")
+    wanted = dazoo.fit("source_only", Task.from_arrays(x, y, x), recipe=recipe, backbone="cnn").predict(x).scores
+    for later in (given, x, as_given(x, "unit"), as_given(x, "255"), as_given(x, "first")):
+        assert torch.equal(model.predict(later).scores, wanted)
+
+
+def test_grey_pictures_and_pictures_that_are_none() -> None:
+    x, y = pictures()
+    grey = Task.from_arrays(x[..., 0] / 255, y, x[..., 0] / 255, kind="image")
+    assert grey.target.kind == "image" and torch.equal(grey.target.x[..., 0], torch.from_numpy(x[..., 0].copy()))
+    for wrong, says in ((x / 127.5 - 1, "before any normalisation"), (np.zeros((24, 3, 9, 3)), "first or last")):
+        with pytest.raises(DazooError, match=says):
+            Task.from_arrays(wrong, y, wrong)
+
+
+def test_whole_numbers_of_all_sizes_keep_their_precision(tmp_path: Path) -> None:
+    x = (1_700_000_000 + np.arange(60) * 10).reshape(-1, 1)
+    y = np.repeat(np.arange(6), 10)
+    np.savez(tmp_path / "a.npz", a_x=x, a_y=y, b_x=x, b_y=y)
+    for task in (Task.from_arrays(x, y, x), dazoo.load_task("npz/a->b", path=str(tmp_path / "a.npz"))):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DazooWarning)
+            for transform in ("auto", None):
+                model = dazoo.fit("source_only", task, classifier="1nn", transform=transform)
+                assert (model.predict(x).labels.numpy() == y).all()
+
+
+def test_a_table_knows_its_columns(tmp_path: Path) -> None:
+    xs, y, xt = data()
+    frame = pd.DataFrame(np.concatenate([xs, xt]), columns=list("abcd"))
+    frame.assign(label=np.tile(y, 2), domain=np.repeat(["s", "t"], 60)).to_csv(tmp_path / "t.csv", index=False)
+    model = dazoo.fit("coral", dazoo.load_task("table/s->t", path=str(tmp_path / "t.csv")))
+    a = model.predict(frame[list("dcba")]).scores
+    assert torch.equal(a, model.predict(frame).scores)

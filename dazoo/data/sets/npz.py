@@ -4,8 +4,8 @@ Per domain: ``<domain>_x`` (n, ...), ``<domain>_y`` (n,), and where there is an 
 and ``<domain>_y_test``. Or all together: ``x`` (n, ...), ``y`` (n,) and ``domain`` (n,) with the names of the domains.
 A domain without ``_y``, or whose labels are all NaN or empty text, is unlabelled; where only some are, it is a target
 that was labelled in part, and methods that learn from few target labels see exactly those. ``<domain>_few`` (rows or a
-mask) says which they see where more labels are known. uint8 arrays (n, height, width, channels) are images, other
-arrays (n, d) vectors and (n, channels, length) series.
+mask) says which they see where more labels are known. Arrays (n, d) are vectors, (n, channels, length) series and 4-D
+arrays pictures, channels last or first, bytes or floats.
 
     load_task("npz/old->new", path="sensors.npz")
 """
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from dazoo.core.errors import DazooError
+from dazoo.data import samples
 from dazoo.data.domain import Domain
 from dazoo.data.generic import class_names, coded, content_of, domain_names, locate
 from dazoo.data.labels import Labels, are_classes, few_rows, need_all, read
@@ -52,7 +53,8 @@ def load(
     classes: str = "same",
     unlabelled: object = None,
 ) -> Domain:
-    """The samples of one domain, as they stand in the file; integers other than images become float32.
+    """The samples of one domain, as they stand in the file; pictures of any range and layout become uint8, integers
+    floating point that holds them.
 
     Args:
         domain: name of the domain.
@@ -118,8 +120,8 @@ def _part(arrays: dict[str, np.ndarray], name: str, suffix: str, place: Path, un
         x, y = arrays["x"][rows], arrays["y"][rows]
     else:
         x, y = arrays[f"{name}_x{suffix}"], arrays.get(f"{name}_y{suffix}")
-    if x.ndim < 2 or not (np.issubdtype(x.dtype, np.number) or x.dtype == bool):
-        raise DazooError(f"{place}: the samples of {name!r} must be numbers (n, ...), not {x.dtype} of shape {x.shape}")
+    if x.ndim == 0:
+        raise DazooError(f"{place}: the samples of {name!r} must be numbers (n, ...), not a single value")
     if y is not None and y.shape != (len(x),):
         raise DazooError(f"{place}: {name!r} has {len(x)} samples, but its labels have the shape {y.shape}")
     labels = None if y is None else read(y, f"{place}: the labels of {name!r}", unlabelled)
@@ -128,15 +130,13 @@ def _part(arrays: dict[str, np.ndarray], name: str, suffix: str, place: Path, un
 
 def _domain(name: str, part: Part, classes: tuple[str, ...] | None, few: np.ndarray | None = None) -> Domain:
     x, y = part
-    kind = "vector" if x.ndim == 2 else "image" if x.dtype == np.uint8 and x.ndim == 4 else "series"
-    if kind != "image" and x.dtype not in (np.float32, np.float64):
-        x = x.astype(np.float32)
+    data, schema = samples.read(x, f"the array of {name!r} samples")
     shown = None if few is None else few_rows(few, len(x))[0]
     rows, labels = coded(y, classes)
     if rows is not None:
-        x, shown = x[rows], None if shown is None else np.flatnonzero(np.isin(rows, shown))
-    data = torch.from_numpy(np.ascontiguousarray(x))
-    return Domain(name, data, kind=kind, few=None if shown is None else torch.from_numpy(shown), **labels)
+        data, shown = data[torch.from_numpy(rows)], None if shown is None else np.flatnonzero(np.isin(rows, shown))
+    chosen = None if shown is None else torch.from_numpy(shown)
+    return Domain(name, data, kind=schema.kind, few=chosen, schema=schema, **labels)
 
 
 register_dataset(

@@ -24,6 +24,7 @@ from dazoo.data.domain import Domain
 from dazoo.data.generic import check_choice, class_names, coded, content_of, domain_names, locate
 from dazoo.data.labels import Labels, are_classes, need_all, read
 from dazoo.data.registry import Dataset, register_dataset
+from dazoo.data.samples import Schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,14 +99,15 @@ def load(
     left_out += [few_column] if few_column is not None and few_column not in left_out else []
     for column in left_out:
         _need(table, column, place)
-    features = _features(table.drop(columns=[domain_column, *left_out]), text, place)
+    features, columns = _features(table.drop(columns=[domain_column, *left_out]), text, place)
     labels = _labels(table[label_column], which, place, unlabelled)
     as_classes = _as_classes(labels, targets, place)
     present = {d: None if y is None else y.present for d, y in labels.items()}
     rows, fields = coded(labels[domain], class_names(present, domain, classes) if as_classes else None)
     kept = np.flatnonzero(which == domain) if rows is None else np.flatnonzero(which == domain)[rows]
     few = None if few_column is None else _few(table[few_column].iloc[kept], place)
-    return Domain(domain, torch.from_numpy(features[kept]), few=few, **fields)
+    schema = Schema("vector", (len(columns),), columns)
+    return Domain(domain, torch.from_numpy(features[kept]), few=few, schema=schema, **fields)
 
 
 def _read(place: Path) -> pd.DataFrame:
@@ -166,7 +168,8 @@ def _few(column: pd.Series, place: Path) -> torch.Tensor | None:
     return torch.from_numpy(rows) if len(rows) else None
 
 
-def _features(table: pd.DataFrame, text: str, place: Path) -> np.ndarray:
+def _features(table: pd.DataFrame, text: str, place: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Features (n, d) float64 and their names."""
     import pandas as pd
 
     if table.shape[1] == 0:
@@ -180,11 +183,12 @@ def _features(table: pd.DataFrame, text: str, place: Path) -> np.ndarray:
             f"{place}: not numeric: {_some([str(c) for c in words])}; leave them out with the option drop, or "
             "code them with text: one_hot"
         )
-    x = pd.get_dummies(table, columns=words).to_numpy(dtype=np.float64) if words else table.to_numpy(dtype=np.float64)
+    coded_table = pd.get_dummies(table, columns=words) if words else table
+    x = coded_table.to_numpy(dtype=np.float64)
     infinite = [str(c) for c in table.columns if c not in words and not np.isfinite(table[c].to_numpy(float)).all()]
     if infinite:
         raise DazooError(f"{place}: values are infinite in {_some(infinite)}; correct or drop these columns")
-    return np.ascontiguousarray(x)
+    return np.ascontiguousarray(x), tuple(str(c) for c in coded_table.columns)
 
 
 def _some(columns: list[str]) -> str:
