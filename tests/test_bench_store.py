@@ -78,3 +78,14 @@ def test_following_reports_whole_new_lines_once(tmp_path: Path) -> None:
         assert follower.new_keys() == []
         file.write(b"}\n")
     assert follower.new_keys() == [KEYS[3]]
+
+
+def test_a_full_shard_is_followed_by_another(tmp_path, monkeypatch):
+    monkeypatch.setattr("dazoo.bench.store.SHARD", 500)
+    writer = Writer(tmp_path)
+    for i in range(6):
+        writer.append(f"{i:032x}", "failed", {"error": {"type": "X", "message": "m" * 150, "traceback": ""}})
+    writer.close()
+    shards = sorted((tmp_path / "records").glob("*.jsonl"))
+    assert 1 < len(shards) < 6 and all(p.stat().st_size < 900 for p in shards)
+    assert sum(len(p.read_text().splitlines()) for p in shards) == 6

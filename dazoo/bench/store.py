@@ -38,6 +38,8 @@ HEAD = re.compile(rb'^\{"format":(\d{1,9}),"key":"([0-9a-f]+)","status":"(\w+)"'
 TAIL = re.compile(rb',"crc":"([0-9a-f]{8})"\}\n$')
 TAIL_BYTES = 19
 SYNC = 0.1
+SHARD = 800_000
+"""Bytes from which on a shard is full and the next record opens another one: small files merge and travel well."""
 
 
 class NotStored(DazooError):
@@ -73,6 +75,8 @@ class Writer:
                 raise NotStored(_unwritten(self.folder, "No space left on device"))
             if time.monotonic() - self._synced > SYNC:
                 self.sync()
+            if start + len(line) > SHARD:
+                self.close()
         except OSError as error:
             self.close()
             raise NotStored(_unwritten(self.folder, error.strerror or str(error))) from error
