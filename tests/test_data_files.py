@@ -131,7 +131,7 @@ def test_npz_all_together(tmp_path: Path):
     x = np.arange(24, dtype=np.int64).reshape(8, 3)
     path = npz(tmp_path / "a.npz", x=x, y=np.array(list("abababab")), domain=np.array([0] * 4 + [1] * 4))
     one = load_domain("npz", "1", path=path)
-    assert one.x.tolist() == x[4:].tolist() and one.x.dtype == torch.float32 and one.classes == ("a", "b")
+    assert one.x.tolist() == x[4:].tolist() and one.x.dtype == torch.float64 and one.classes == ("a", "b")
 
 
 def test_npz_kinds_and_targets(tmp_path: Path):

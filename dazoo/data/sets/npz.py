@@ -79,9 +79,9 @@ def load(
         extra = tests[name][1] if name in tests else None
         present[name] = None if y is None else y.present | (set() if extra is None else extra.present)
     chosen = class_names(present, domain, classes) if as_classes else None
-    made = _domain(domain, parts[domain], chosen, arrays.get(f"{domain}_few"))
+    made = _domain(domain, parts[domain], chosen, place, arrays.get(f"{domain}_few"))
     if domain in tests:
-        made = replace(made, test=_domain(domain, tests[domain], chosen))
+        made = replace(made, test=_domain(domain, tests[domain], chosen, place))
     return made
 
 
@@ -128,9 +128,14 @@ def _part(arrays: dict[str, np.ndarray], name: str, suffix: str, place: Path, un
     return x, labels if labels is not None and labels.known.any() else None
 
 
-def _domain(name: str, part: Part, classes: tuple[str, ...] | None, few: np.ndarray | None = None) -> Domain:
+def _domain(
+    name: str, part: Part, classes: tuple[str, ...] | None, place: Path, few: np.ndarray | None = None
+) -> Domain:
     x, y = part
-    data, schema = samples.read(x, f"the array of {name!r} samples")
+    try:
+        data, schema = samples.read(x, f"the array of {name!r} samples")
+    except DazooError as error:
+        raise DazooError(f"{place}: samples must be numbers (n, ...): {error}") from error
     shown = None if few is None else few_rows(few, len(x))[0]
     rows, labels = coded(y, classes)
     if rows is not None:
