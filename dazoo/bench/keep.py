@@ -39,7 +39,7 @@ from torch import Tensor
 
 from dazoo.bench.size import size_text
 from dazoo.core import portable
-from dazoo.core.errors import DazooError
+from dazoo.core.archive import read_archive
 from dazoo.core.types import Prediction, Predictor
 from dazoo.validators.base import Evidence
 
@@ -146,7 +146,7 @@ class Keeper:
         handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=self.key, suffix=".tmp")
         try:
             with os.fdopen(handle, "wb") as raw, _archive(raw) as archive:
-                meta = _merge(archive, [self._held] if self._held else map(_read, files), self.key)
+                meta = _merge(archive, [self._held] if self._held else map(read_archive, files), self.key)
                 for part in PARTS[1:]:
                     labels = getattr(evidence, f"{part}_labels")
                     if labels is not None:
@@ -169,8 +169,8 @@ class Keeper:
         """A run whose outputs cannot be kept is still a good run."""
         try:
             yield
-        except (DazooError, OSError, RuntimeError, ValueError, ArithmeticError) as error:
-            self.problem = f"outputs not kept: {type(error).__name__}: {str(error).splitlines()[0][:200]}"
+        except Exception as error:  # zipfile, zlib and numpy raise many kinds on damaged parts and full disks
+            self.problem = f"outputs not kept: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
             self.discard()
 
     def discard(self) -> None:
@@ -248,11 +248,6 @@ def _small(labels: Tensor) -> np.ndarray:
     if np.issubdtype(values.dtype, np.integer):
         return values.astype(np.min_scalar_type(int(values.max(initial=0))))
     return values
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as part:
-        return {name: part[name] for name in part.files}
 
 
 def _merge(archive: zipfile.ZipFile, parts: Iterable[dict[str, np.ndarray]], key: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dazoo.bench.keep import FORMAT, path_of
 from dazoo.core import portable
+from dazoo.core.archive import Archive
 from dazoo.core.errors import DazooError
 from dazoo.core.types import Prediction, Predictor, Seen
 from dazoo.validators.base import Evidence
@@ -29,10 +30,9 @@ class Kept:
     def __init__(self, folder: str | Path, key: str):
         self.key, self.path = key, path_of(folder, key)
         try:
-            self._file = np.load(self.path, allow_pickle=False)
+            self._file = Archive(self.path)
             self._meta: dict[str, Any] = json.loads(self._file["meta"].tobytes())
-            if self._meta["format"] != FORMAT or self._meta["key"] != key:
-                raise DazooError(f"{self.path} is of another run or format; delete it")
+            ours = (self._meta["format"], self._meta["key"]) == (FORMAT, key)
             self.what = str(self._meta["what"])
             self.steps: list[int] = list(self._meta["steps"])
             self.fractions: list[float] = list(self._meta["fractions"])
@@ -40,11 +40,11 @@ class Kept:
             self._exponents = {str(k): int(v) for k, v in self._meta["exponents"].items()}
         except FileNotFoundError:
             raise DazooError(f"the outputs of run {key} were not kept") from None
-        except DazooError:
-            raise
         except Exception as error:  # numpy, zipfile and zlib raise many kinds on a damaged file
             raise self._damaged(error) from error
-        self._names = set(self._file.files)
+        if not ours:
+            raise DazooError(f"{self.path} is of another run or format; delete it")
+        self._names = set(self._file.names)
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -91,7 +91,8 @@ class Kept:
             raise self._damaged(error) from error
 
     def _damaged(self, error: Exception) -> DazooError:
-        return DazooError(f"{self.path} is damaged ({type(error).__name__}: {error}); delete it")
+        why = str(error) if isinstance(error, DazooError) else f"{type(error).__name__}: {error}"
+        return DazooError(f"{self.path} is damaged ({why.removeprefix(f'{self.path}: ')}); delete it")
 
     def close(self) -> None:
         self._file.close()

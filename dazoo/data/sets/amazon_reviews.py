@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dazoo.core.archive import check_gzip, check_unpacked
 from dazoo.core.errors import DazooError
 from dazoo.data.domain import Domain
 from dazoo.data.registry import Dataset, register_dataset
@@ -37,7 +38,11 @@ def _part(domain: str, path: Path) -> Domain:
     if not path.is_file():
         raise DazooError(f"amazon_reviews needs {path}; put the files there or name the data root by DAZOO_DATA")
     try:
+        check_gzip(path)
         x, y = load_svmlight_file(str(path), n_features=WIDTH, dtype=np.float32)[:2]
+        check_unpacked(path, 4 * WIDTH * x.shape[0], "its matrix")
+    except DazooError:
+        raise
     except Exception as error:
         raise DazooError(f"{path} is damaged or no svmlight file ({error}); copy it again") from error
     labels = torch.from_numpy((y > 0).astype(np.int64))

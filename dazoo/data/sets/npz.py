@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dazoo.core.archive import read_archive
 from dazoo.core.errors import DazooError
 from dazoo.data import samples
 from dazoo.data.domain import Domain
@@ -89,9 +90,10 @@ def _read(place: Path) -> dict[str, np.ndarray]:
     if place.is_dir():
         raise DazooError(f"the dataset 'npz' needs a file, but {place} is a folder; use the dataset folder")
     try:
-        with np.load(place, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except Exception as error:
+        return read_archive(place)
+    except DazooError:
+        raise
+    except Exception as error:  # numpy, zipfile and zlib raise many kinds on a damaged file
         raise DazooError(
             f"{place} is damaged or no .npz file of plain arrays ({error}); write it with numpy.savez"
         ) from error

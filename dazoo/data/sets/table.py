@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from dazoo.core.archive import check_gzip, check_unpacked
 from dazoo.core.errors import DazooError, UnknownName, nearest
 from dazoo.data.domain import Domain
 from dazoo.data.generic import check_choice, class_names, coded, content_of, domain_names, locate
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".gz": ","}
 TEXT = ("refuse", "one_hot")
+CELL = 8  # bytes
 
 
 def names(
@@ -123,10 +125,18 @@ def _parse(place: Path, size: int, changed: int) -> pd.DataFrame:
 
     try:
         if place.suffix.lower() in (".parquet", ".pq"):
+            import pyarrow.parquet as parquet
+
+            shape = parquet.read_metadata(place)
+            check_unpacked(place, CELL * shape.num_rows * shape.num_columns, "the table")
             return pd.read_parquet(place)
         if place.suffix.lower() in SEPARATORS:
+            if place.suffix.lower() == ".gz":
+                check_gzip(place)
             separator = "\t" if place.name.lower().endswith(".tsv.gz") else SEPARATORS[place.suffix.lower()]
             return pd.read_csv(place, sep=separator)
+    except DazooError:
+        raise
     except ImportError as error:
         raise DazooError(f"reading {place} needs pyarrow; install it with: pip install 'dazoo[parquet]'") from error
     except Exception as error:
@@ -183,6 +193,10 @@ def _features(table: pd.DataFrame, text: str, place: Path) -> tuple[np.ndarray, 
             f"{place}: not numeric: {_some([str(c) for c in words])}; leave them out with the option drop, or "
             "code them with text: one_hot"
         )
+    if words:
+        width = sum(int(table[c].nunique()) for c in words)
+        made = f"the {width:,} columns that text: one_hot makes of {_some([str(c) for c in words])}"
+        check_unpacked(place, CELL * width * len(table), made, "leave columns of many values out with the option drop")
     coded_table = pd.get_dummies(table, columns=words) if words else table
     x = coded_table.to_numpy(dtype=np.float64)
     infinite = [str(c) for c in table.columns if c not in words and not np.isfinite(table[c].to_numpy(float)).all()]
