@@ -11,6 +11,7 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from dazoo.bench.harness import run_suite
 from dazoo.bench.plan import make_plan
 from dazoo.bench.report import report
 from dazoo.bench.statistics import bootstrap_interval
@@ -108,6 +109,18 @@ def test_intervals_of_a_leaderboard(benchmark: BenchmarkFixture) -> None:
     rows = [list(rng.normal(0.6, 0.02, (12, 5)) + rng.normal(0, 0.1, (12, 1))) for _ in range(60)]
     benchmark.group = "report"
     assert len(benchmark(lambda: [bootstrap_interval(r) for r in rows])) == 60
+
+
+def test_watching_costs_little(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    """The share of a run's time that its checkpoints take."""
+    suite = {"name": "watched", "dataset": "digits", "methods": ["dann", "coral"], "tasks": "upright->noisy",
+             "seeds": 1, "backbone": "mlp", "recipe": "digits", "classifier": "logistic"}  # fmt: skip
+    benchmark.group = "harness"
+    benchmark.pedantic(lambda: run_suite(suite, out=tmp_path, device="cpu"), rounds=1)
+    for record in records(tmp_path):
+        share = record["seconds_evaluation"] / (record["seconds"] + record["seconds_evaluation"])
+        benchmark.extra_info[record["spec"]["label"]] = round(share, 3)
+        assert share <= 0.15, f"{record['spec']['label']}: {share:.2f}"
 
 
 def test_help(benchmark: BenchmarkFixture) -> None:

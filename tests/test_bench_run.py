@@ -240,15 +240,6 @@ def test_a_prediction_on_the_same_samples_is_reused() -> None:
     assert Fixed.calls == 4, "a held-out test part needs a prediction of its own"
 
 
-def test_watching_costs_little(tmp_path: Path) -> None:
-    suite = {**SMALL, "methods": ["dann", "coral"], "tasks": "upright->noisy", "seeds": 1, "backbone": "mlp",
-             "recipe": "digits", "classifier": "logistic"}  # fmt: skip
-    run_suite(suite, out=tmp_path, device="cpu")
-    for record in records(tmp_path):
-        share = record["seconds_evaluation"] / (record["seconds"] + record["seconds_evaluation"])
-        assert share <= 0.15, f"{record['spec']['label']}: {share:.2f}"
-
-
 def test_hidden_labels_are_opened_in_one_module_only() -> None:
     package = Path(__file__).parent.parent / "dazoo"
     users = set()

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from dazoo.contracts.failure import ContractFailure, difference, require, tensor_difference
-from dazoo.contracts.toys import TINY, fit_toy, is_gradient, options_for, task_for
+from dazoo.contracts.toys import TINY, default_fit, fit_toy, is_gradient, options_for, task_for
 from dazoo.core.hparam import configure, space
 from dazoo.core.setting import UNSUPERVISED
 from dazoo.engine import fit as engine
@@ -44,7 +44,8 @@ def check_weight_zero(cls: type[Method]) -> None:
     assert issubclass(cls, GradientMethod)
     task = task_for(cls)
     zero: dict[str, Any] = {k: 0.0 for k in space(cls) if k == "trade_off" or k.endswith("_weight")}
-    reference = _state(fit_toy(METHODS.get(BASELINE), task))
+    baseline = METHODS.get(BASELINE)
+    reference = _state(fit_toy(baseline, task) if task.regression else default_fit(baseline))
     shared = [k for k in reference if k.startswith(("body.", "head.")) and "num_batches" not in k]
     only = {k: reference[k] for k in shared}
     if cls.start is None and cls.neutral is not None:
@@ -60,7 +61,7 @@ def check_weight_zero(cls: type[Method]) -> None:
             "trains body or head; if the algorithm never reduces to it, say neutral = None, and if other "
             "hyper-parameters must be off too, neutral = {name: value}",
         )
-    on = _state(fit_toy(cls, task))
+    on = _state(default_fit(cls))
     require(
         bool(tensor_difference(only, {k: on[k] for k in shared})),
         f"with its defaults {cls.name} gives exactly {BASELINE}'s body and head: the adaptation moves nothing. Are its "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dazoo.contracts.failure import ContractFailure, difference, require
-from dazoo.contracts.toys import fit_toy, task_for
+from dazoo.contracts.toys import default_fit, fit_toy, task_for
 from dazoo.core.hparam import sample, space
 from dazoo.methods.base import Method
 
@@ -20,7 +20,7 @@ def check_knob(cls: type[Method], knob: str) -> None:
     if isinstance(meta.default, int) and meta.choices is None:
         others = [round(v) for v in others if v is not None]
     needs = dict(getattr(cls, "knob_needs", {}).get(knob, {}))
-    base = fit_toy(cls, **needs).predictor
+    base = (fit_toy(cls, **needs) if needs else default_fit(cls)).predictor
     require(
         any(difference(base, fit_toy(cls, **{**needs, knob: v}).predictor) for v in others),
         f"turning {knob} from {meta.default!r} to {' or '.join(map(repr, others))} leaves the model as it is, bit for "
