@@ -13,9 +13,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from dazoo.bench.harness import run_suite
 from dazoo.bench.plan import make_plan
+from dazoo.bench.records.store import Writer, records, stored
 from dazoo.bench.report import report
 from dazoo.bench.statistics import bootstrap_interval
-from dazoo.bench.store import Writer, records, stored
 from dazoo.bench.suite import Suite
 
 torch.set_num_threads(1)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.peers.measure import Machine, one_thread
-from dazoo.bench.store import records
+from dazoo.bench.records.store import records
 from dazoo.data.registry import data_root, load_domain
 from dazoo.data.sets.office_caltech10 import CLASSES
 from dazoo.data.task import Task

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from dazoo.bench.harness import Job, carry_out, prepare, unkept
+from dazoo.bench.records.size import size_text
 from dazoo.bench.report import Report, report, rule_sentence, skipped, write
-from dazoo.bench.size import size_text
 from dazoo.cli_list import suite_files
 from dazoo.core.errors import DazooError, nearest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from dazoo.bench.store import Writer
+from dazoo.bench.records.store import Writer
 
 SMALL: dict[str, Any] = {
     "name": "small",

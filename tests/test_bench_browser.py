@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from dazoo.bench.records.store import Writer
 from dazoo.bench.report import load_report, report
 from dazoo.bench.scatter import FILE, FORMAT, choose
-from dazoo.bench.store import Writer
 from tests.bench_tools import accuracies, write_run
 from tests.browser_tools import CHROMIUM, Browser
 

@@ -10,17 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from dazoo.bench.claims import EXPIRE, Claims
 from dazoo.bench.executor import execute, waiting_for
 from dazoo.bench.harness import prepare
+from dazoo.bench.records.claims import EXPIRE, Claims
+from dazoo.bench.records.store import records, stored
 from dazoo.bench.run import Runner
-from dazoo.bench.store import records, stored
 from tests.bench_tools import SMALL
 
 KEYS = ["0a", "0b", "0c"]
-DIES = (
-    "import os, sys; from dazoo.bench.claims import Claims; print(Claims(sys.argv[1]).take(['0a', '0b'])); os._exit(9)"
-)
+DIES = "import os, sys; from dazoo.bench.records.claims import Claims; print(Claims(sys.argv[1]).take(['0a', '0b'])); os._exit(9)"
 
 
 def die_at(folder: Path, wait: bool = True) -> subprocess.Popen[bytes]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from dazoo.bench.clock import Spent, Stopwatch
 from dazoo.bench.figures import figures
 from dazoo.bench.harness import run_suite
+from dazoo.bench.records.store import Writer, records
 from dazoo.bench.report import report
-from dazoo.bench.store import Writer, records
 from tests.bench_tools import SMALL, accuracies, write_run
 
 

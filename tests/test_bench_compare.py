@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from dazoo.bench.compare import Comparison, compare, seed_spread, sentence
+from dazoo.bench.records.store import Writer
 from dazoo.bench.report import Report, load_report
-from dazoo.bench.store import Writer
 from dazoo.core.errors import DazooError
 from tests.bench_tools import accuracies, write_run
 

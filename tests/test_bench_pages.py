@@ -16,8 +16,8 @@ from dazoo.bench import scatter as features
 from dazoo.bench.figures import Mark
 from dazoo.bench.harness import run_suite
 from dazoo.bench.page import page
+from dazoo.bench.records.store import Writer
 from dazoo.bench.report import Report, load_report, report
-from dazoo.bench.store import Writer
 from dazoo.core.errors import DazooError
 from tests.bench_tools import SMALL, accuracies, scored, write_run
 

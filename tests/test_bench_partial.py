@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dazoo.bench.harness import prepare, run_suite
-from dazoo.bench.store import records
+from dazoo.bench.records.store import records
 from dazoo.core.errors import DazooError
 
 RNG = np.random.default_rng(0)

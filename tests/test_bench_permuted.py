@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from dazoo.bench.harness import run_suite
+from dazoo.bench.records.store import records
 from dazoo.bench.report import Report, load_report
-from dazoo.bench.store import records
 from dazoo.data import registry
 from dazoo.data.domain import Domain
 

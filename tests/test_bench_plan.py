@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dazoo.bench.plan import make_plan
-from dazoo.bench.store import Writer, stored
+from dazoo.bench.records.store import Writer, stored
 from dazoo.bench.suite import Suite
 from dazoo.core.errors import DazooError
 from dazoo.core.hparam import hp

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from dazoo.bench.curves import curves_of
+from dazoo.bench.records.store import Writer
 from dazoo.bench.report import OVERALL, PER_TASK, load_report, report
-from dazoo.bench.store import Writer
 from dazoo.core.errors import DazooError
 from tests.bench_tools import accuracies, scored, write_run
 

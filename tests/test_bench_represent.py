@@ -9,8 +9,8 @@ import torch
 
 from dazoo.bench.harness import run_suite
 from dazoo.bench.plan import make_plan
+from dazoo.bench.records.store import records
 from dazoo.bench.represent import feature_map, represented
-from dazoo.bench.store import records
 from dazoo.bench.suite import Suite
 from dazoo.core.errors import DazooError
 from dazoo.core.setting import FEW_LABELS

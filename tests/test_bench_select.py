@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from dazoo.bench.metrics import class_metrics, value_metrics
+from dazoo.bench.records.store import Writer
 from dazoo.bench.select import Cell, read_runs, select
 from dazoo.bench.statistics import bootstrap_interval, mean_ranks
-from dazoo.bench.store import Writer
 from dazoo.bench.table import leaderboard
 from tests.bench_tools import accuracies, scored, write_run
 

@@ -6,7 +6,7 @@ import json
 import math
 from pathlib import Path
 
-from dazoo.bench.store import FORMAT, Damage, Follower, Writer, records, stored
+from dazoo.bench.records.store import FORMAT, Damage, Follower, Writer, records, stored
 
 KEYS = ["0" * 31 + c for c in "abcdef"]
 
@@ -81,7 +81,7 @@ def test_following_reports_whole_new_lines_once(tmp_path: Path) -> None:
 
 
 def test_a_full_shard_is_followed_by_another(tmp_path, monkeypatch):
-    monkeypatch.setattr("dazoo.bench.store.SHARD", 500)
+    monkeypatch.setattr("dazoo.bench.records.store.SHARD", 500)
     writer = Writer(tmp_path)
     for i in range(6):
         writer.append(f"{i:032x}", "failed", {"error": {"type": "X", "message": "m" * 150, "traceback": ""}})

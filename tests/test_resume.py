@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
+from dazoo.bench.records.store import Follower, records
 from dazoo.bench.report import report
-from dazoo.bench.store import Follower, records
 
 SUITE: dict[str, Any] = {
     "name": "resume",

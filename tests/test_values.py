@@ -11,8 +11,8 @@ import torch
 
 import dazoo
 from dazoo.bench.evaluate import evaluate
-from dazoo.bench.keep import Keeper
-from dazoo.bench.kept import Kept
+from dazoo.bench.records.keep import Keeper
+from dazoo.bench.records.kept import Kept
 from dazoo.contracts import toys
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Labeled, Seen

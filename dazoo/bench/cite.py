@@ -47,7 +47,7 @@ def papers_of(made: Report) -> tuple[dict[str, Paper], list[str]]:
 
 def protocol_of(made: Report) -> dict[str, Any]:
     """The protocol of the newest record."""
-    from dazoo.bench.store import records
+    from dazoo.bench.records.store import records
 
     usable = {r.key for r in made.runs.runs}
     newest = max((r for r in records(made.folder) if r["key"] in usable), key=lambda r: str(r["started"]), default={})

@@ -18,8 +18,8 @@ import numpy as np
 
 from dazoo.bench.figures import Dot, Figure, Line, Word
 from dazoo.bench.provenance import Pool, short
+from dazoo.bench.records.store import Damage, lines
 from dazoo.bench.select import UNREADABLE, Run
-from dazoo.bench.store import Damage, lines
 from dazoo.bench.suite import LAST, ORACLE_RULE
 
 if TYPE_CHECKING:

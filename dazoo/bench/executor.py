@@ -86,7 +86,7 @@ def _execute_here(specs: Sequence[RunSpec], place: Place, tick: Tick, since: dic
 
 def waiting_for(specs: Sequence[RunSpec], place: Place) -> str:
     """Who is at the last runs, in a sentence."""
-    from dazoo.bench.claims import Claims
+    from dazoo.bench.records.claims import Claims
 
     claims = Claims(place.out)
     holders = sorted({claims.holder(s.key) for s in specs} - {""})
@@ -98,7 +98,7 @@ def waiting_for(specs: Sequence[RunSpec], place: Place) -> str:
 def _execute_in_workers(
     specs: Sequence[RunSpec], place: Place, jobs: int, tick: Tick, since: dict[str, int] | None, tell: Tell
 ) -> None:
-    from dazoo.bench.store import Follower
+    from dazoo.bench.records.store import Follower
 
     waiting = deque(units(specs, jobs))
     since = since if since is not None else Follower(place.out).at
@@ -164,9 +164,9 @@ def _share_features(
 
 def _bury(unit: list[RunSpec], place: Place, deaths: Counter[str], since: dict[str, int]) -> list[RunSpec]:
     """What is left of a dead worker's unit; a run that killed its worker twice is recorded as failed."""
-    from dazoo.bench.claims import Claims
+    from dazoo.bench.records.claims import Claims
+    from dazoo.bench.records.store import Follower
     from dazoo.bench.run import in_order, record_death
-    from dazoo.bench.store import Follower
 
     known = set(Follower(place.out, since).new_keys())
     rest = [s for s in in_order(unit) if s.key not in known]
@@ -185,7 +185,7 @@ class _Watch:
     """Reports how many of the wanted runs are on disk, by following the shards' growth."""
 
     def __init__(self, place: Place, wanted: set[str], tick: Tick, since: dict[str, int]):
-        from dazoo.bench.store import Follower
+        from dazoo.bench.records.store import Follower
 
         self.wanted, self.tick = wanted, tick
         self.follower = Follower(place.out, since)

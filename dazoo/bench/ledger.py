@@ -19,8 +19,8 @@ from dazoo.bench.published import (
     read_declaration,
     read_published,
 )
+from dazoo.bench.records.store import FOLDER, records
 from dazoo.bench.select import Run, read_runs, select
-from dazoo.bench.store import FOLDER, records
 from dazoo.bench.suite import LAST, ORACLE_RULE, Suite
 from dazoo.core.errors import DazooError, nearest
 from dazoo.data.registry import split_name

@@ -21,7 +21,7 @@ import numpy as np
 
 from dazoo.bench.figures import PALETTE, Figure, Line, Mark, Word
 from dazoo.bench.findings import BASELINES
-from dazoo.bench.keep import path_of
+from dazoo.bench.records.keep import path_of
 from dazoo.bench.select import Run
 from dazoo.core.errors import DazooError, nearest
 
@@ -125,8 +125,8 @@ def project(folder: Path, wanted: Wanted, way: str) -> dict[str, Any]:
     """
     if not path_of(folder, wanted.run.key).is_file():
         raise DazooError("outputs that are not kept here")
+    from dazoo.bench.records.store import Damage, lines
     from dazoo.bench.rescore import evidence_of
-    from dazoo.bench.store import Damage, lines
 
     found = (line for key, status, line in lines(folder, Damage()) if (key, status) == (wanted.run.key, "ok"))
     record = json.loads(next(found))

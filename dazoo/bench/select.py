@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from dazoo.bench.metrics import SCORE, higher_is_better
-from dazoo.bench.shape import fault
-from dazoo.bench.store import Damage, records
+from dazoo.bench.records.shape import fault
+from dazoo.bench.records.store import Damage, records
 from dazoo.bench.suite import LAST, ORACLE_RULE
 
 ORACLE_LABEL = "oracle (target labels)"

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
-from dazoo.bench.size import BUDGET, size_of
+from dazoo.bench.records.size import BUDGET, size_of
 from dazoo.bench.yamlfile import Origin, Where, read_yaml
 from dazoo.core.errors import DazooError, nearest
 

@@ -37,7 +37,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dazoo.bench.size import size_text
+from dazoo.bench.records.size import size_text
 from dazoo.core import portable
 from dazoo.core.archive import read_archive
 from dazoo.core.types import Prediction, Predictor

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dazoo.bench.shape import fault_of_line
+from dazoo.bench.records.shape import fault_of_line
 from dazoo.core.errors import DazooError
 from dazoo.core.files import sync_folder
 
