@@ -119,7 +119,7 @@ def list_validators() -> list[Row]:
 
 
 def list_suites() -> list[Row]:
-    from dazoo.bench.yamlfile import read_yaml
+    from dazoo.bench.plan.yamlfile import read_yaml
 
     rows = []
     for name, path in sorted(suite_files().items()):

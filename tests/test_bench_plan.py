@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from dazoo.bench.plan import make_plan
+from dazoo.bench.plan.plan import make_plan
+from dazoo.bench.plan.suite import Suite
 from dazoo.bench.records.store import Writer, stored
-from dazoo.bench.suite import Suite
 from dazoo.core.errors import DazooError
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dazoo.bench.harness import run_suite
-from dazoo.bench.plan import make_plan
-from dazoo.bench.suite import Suite
+from dazoo.bench.plan.plan import make_plan
+from dazoo.bench.plan.suite import Suite
 from dazoo.core.errors import DazooError
 
 SHORT = [

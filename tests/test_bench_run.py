@@ -15,10 +15,10 @@ from dazoo.bench import run, sitting
 from dazoo.bench.evaluate import evaluate
 from dazoo.bench.executor import execute, units
 from dazoo.bench.harness import prepare, run_suite
-from dazoo.bench.plan import make_plan
+from dazoo.bench.plan.plan import make_plan
+from dazoo.bench.plan.suite import Suite
 from dazoo.bench.records.store import records
 from dazoo.bench.run import Place, Runner, in_order
-from dazoo.bench.suite import Suite
 from dazoo.core.types import Prediction, Predictor
 from dazoo.data.registry import load_task
 from dazoo.engine.fit import Options

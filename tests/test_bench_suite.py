@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dazoo.bench.plan import make_plan
-from dazoo.bench.suite import Suite
+from dazoo.bench.plan.plan import make_plan
+from dazoo.bench.plan.suite import Suite
 from dazoo.core.errors import DazooError
 from tests.bench_tools import SMALL
 

@@ -7,7 +7,7 @@ from dataclasses import make_dataclass
 import numpy as np
 import pytest
 
-from dazoo.bench.trials import SAMPLERS, positions, settings
+from dazoo.bench.plan.trials import SAMPLERS, positions, settings
 from dazoo.core.hparam import hp
 
 NARROW = make_dataclass("Narrow", [("rate", float, hp(0.1, 1e-3, 1.0, log=True))])

@@ -11,10 +11,10 @@ import pytest
 
 from dazoo.bench.harness import run_suite
 from dazoo.bench.ledger import Line, ledger, make_ledger, markdown, read_results
+from dazoo.bench.plan.suite import Suite
 from dazoo.bench.published import Declared, default_published, read_declaration, read_published
 from dazoo.bench.records.store import Writer
 from dazoo.bench.select import read_runs, select
-from dazoo.bench.suite import Suite
 from dazoo.cli import main
 from dazoo.core.errors import DazooError
 from tests.bench_tools import accuracies, scored

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dazoo.bench.plan import make_plan
-from dazoo.bench.suite import Suite
+from dazoo.bench.plan.plan import make_plan
+from dazoo.bench.plan.suite import Suite
 from dazoo.methods.base import METHODS, Batch, Progress, create_method
 from dazoo.nets.net import NetSpec, build_net
 from dazoo.nets.parts_domain_norm import norms_of, still_norms

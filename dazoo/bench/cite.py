@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from dazoo.bench.latex import escape
-from dazoo.bench.suite import LAST, ORACLE_RULE
+from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.core.paper import Paper
 
 if TYPE_CHECKING:

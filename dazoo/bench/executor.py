@@ -17,7 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # a spawned worker imports this module before it may import numpy or torch
-    from dazoo.bench.plan import Protocol, RunSpec
+    from dazoo.bench.plan.plan import Protocol, RunSpec
     from dazoo.bench.run import Place
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

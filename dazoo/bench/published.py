@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from dazoo.bench.suite import LAST, ORACLE_RULE
-from dazoo.bench.yamlfile import read_yaml
+from dazoo.bench.plan.suite import LAST, ORACLE_RULE
+from dazoo.bench.plan.yamlfile import read_yaml
 from dazoo.core.errors import DazooError
 from dazoo.data.registry import data_root
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dazoo.bench.metrics import higher_is_better
+from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.bench.select import Cell, Run
-from dazoo.bench.suite import LAST, ORACLE_RULE
 
 COLLAPSED = 1 / 3
 

@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from dazoo.bench.plan import Protocol, RunSpec
+from dazoo.bench.plan.plan import Protocol, RunSpec
 from dazoo.bench.records.keep import kept_keys
 from dazoo.bench.records.kept import Kept, KeptEvidence
 from dazoo.bench.records.shape import fault

@@ -9,7 +9,7 @@ from dazoo.bench.clock import Spent, Stopwatch
 from dazoo.bench.evaluate import evaluate
 from dazoo.bench.findings import noted
 from dazoo.bench.metrics import effective_classes
-from dazoo.bench.plan import RunSpec
+from dazoo.bench.plan.plan import RunSpec
 from dazoo.bench.records.keep import Keeper
 from dazoo.core.types import Seen
 from dazoo.data.task import Task

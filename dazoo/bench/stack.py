@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from dazoo.bench.clock import Spent, Stopwatch
-from dazoo.bench.plan import RunSpec
+from dazoo.bench.plan.plan import RunSpec
 from dazoo.core import hparam
 from dazoo.engine.fit import fit_group
 from dazoo.methods.base import METHODS, Domains, GradientMethod, Memo

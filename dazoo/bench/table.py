@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dazoo.bench.metrics import SCORE, higher_is_better
+from dazoo.bench.plan.suite import DEFAULT_RULE, ORACLE_RULE
 from dazoo.bench.select import Cell, Run, default_metric, mean_of, select
 from dazoo.bench.statistics import bootstrap_interval, mean_ranks
-from dazoo.bench.suite import DEFAULT_RULE, ORACLE_RULE
 from dazoo.core.setting import FEW_LABELS, ORACLE
 
 MARKS = {FEW_LABELS.value: "few target labels", ORACLE.value: "target labels (upper bound)"}

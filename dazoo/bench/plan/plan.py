@@ -10,11 +10,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dazoo.bench.represent import feature_map
-from dazoo.bench.suite import LAST, MOST_RUNS, ORACLE_RULE, Entry, Suite
-from dazoo.bench.suite import entry as make_entry
-from dazoo.bench.trials import settings
-from dazoo.bench.yamlfile import Where
+from dazoo.bench.plan.represent import feature_map
+from dazoo.bench.plan.suite import LAST, MOST_RUNS, ORACLE_RULE, Entry, Suite
+from dazoo.bench.plan.suite import entry as make_entry
+from dazoo.bench.plan.trials import settings
+from dazoo.bench.plan.yamlfile import Where
 from dazoo.core import hparam
 from dazoo.core.errors import DazooError, UnknownName, nearest
 from dazoo.core.setting import FEW_LABELS, MULTI_SOURCE, ORACLE, UNSUPERVISED, Setting

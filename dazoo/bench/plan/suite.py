@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
+from dazoo.bench.plan.yamlfile import Origin, Where, read_yaml
 from dazoo.bench.records.size import BUDGET, size_of
-from dazoo.bench.yamlfile import Origin, Where, read_yaml
 from dazoo.core.errors import DazooError, nearest
 
 LAST, ORACLE_RULE = "last", "oracle"

@@ -1,0 +1,1 @@
+"""What a suite means: its file, its runs, trials and representations."""
