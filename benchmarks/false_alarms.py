@@ -19,10 +19,10 @@ import torch
 from scipy.stats import beta
 from torch import Tensor, nn
 
-from dazoo.bench.findings import findings
+from dazoo.bench.analysis.findings import findings
+from dazoo.bench.analysis.select import Cell
 from dazoo.bench.report import write
 from dazoo.bench.run import machine
-from dazoo.bench.select import Cell
 from dazoo.core.paper import Paper
 from dazoo.data.task import Task
 from dazoo.diagnosis import Diagnosis, diagnose

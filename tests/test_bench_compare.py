@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dazoo.bench.compare import Comparison, compare, seed_spread, sentence
+from dazoo.bench.analysis.compare import Comparison, compare, seed_spread, sentence
 from dazoo.bench.records.store import Writer
 from dazoo.bench.report import Report, load_report
 from dazoo.core.errors import DazooError
@@ -113,7 +113,7 @@ def test_the_number_of_seeds_it_names_is_enough() -> None:
 
 
 def compare_groups(groups: list[np.ndarray]) -> int | None:
-    from dazoo.bench.compare import more_seeds
+    from dazoo.bench.analysis.compare import more_seeds
 
     return more_seeds(seed_spread(groups), len(groups), min(map(len, groups)))
 

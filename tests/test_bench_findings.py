@@ -11,13 +11,13 @@ import pytest
 import yaml
 from scipy.stats import binom
 
-from dazoo.bench.findings import check_run, findings
+from dazoo.bench.analysis.findings import check_run, findings
+from dazoo.bench.analysis.metrics import effective_classes
+from dazoo.bench.analysis.regret import collapsed
+from dazoo.bench.analysis.select import Cell
 from dazoo.bench.harness import run_suite
-from dazoo.bench.metrics import effective_classes
 from dazoo.bench.records.store import Damage, Writer, records
-from dazoo.bench.regret import collapsed
 from dazoo.bench.report import Report, load_report, report
-from dazoo.bench.select import Cell
 from dazoo.cli_run import show
 from tests.bench_tools import SMALL, accuracies, write_run
 

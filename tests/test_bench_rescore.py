@@ -13,12 +13,12 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from dazoo.bench import rescore as module
+from dazoo.bench.analysis.select import read_runs
 from dazoo.bench.harness import run_suite
 from dazoo.bench.records.kept import Kept
 from dazoo.bench.records.store import SCORES, Damage, Writer, records
 from dazoo.bench.report import load_report
 from dazoo.bench.rescore import carry_out, chosen, prepare, rescore
-from dazoo.bench.select import read_runs
 from dazoo.cli import app
 from dazoo.core.errors import DazooError
 from dazoo.validators.base import VALIDATORS, Validator

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dazoo.bench.metrics import class_metrics, value_metrics
+from dazoo.bench.analysis.metrics import class_metrics, value_metrics
+from dazoo.bench.analysis.select import Cell, read_runs, select
+from dazoo.bench.analysis.statistics import bootstrap_interval, mean_ranks
+from dazoo.bench.analysis.table import leaderboard
 from dazoo.bench.records.store import Writer
-from dazoo.bench.select import Cell, read_runs, select
-from dazoo.bench.statistics import bootstrap_interval, mean_ranks
-from dazoo.bench.table import leaderboard
 from tests.bench_tools import accuracies, scored, write_run
 
 T, U = "toy/a->b", "toy/b->a"

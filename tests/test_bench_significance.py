@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dazoo.bench.significance import (
+from dazoo.bench.analysis.significance import (
     bayesian_signed_rank,
     cliques,
     critical_difference,

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dazoo.bench.analysis.select import UNREADABLE, Run
 from dazoo.bench.figures import Dot, Figure, Line, Word
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.bench.provenance import Pool, short
 from dazoo.bench.records.store import Damage, lines
-from dazoo.bench.select import UNREADABLE, Run
 
 if TYPE_CHECKING:
     from dazoo.bench.report import Report

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dazoo.bench.compare import paired, seed_spread
-from dazoo.bench.select import Cell
-from dazoo.bench.significance import LEVEL, holm
+from dazoo.bench.analysis.compare import paired, seed_spread
+from dazoo.bench.analysis.select import Cell
+from dazoo.bench.analysis.significance import LEVEL, holm
 from dazoo.core.errors import DazooError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dazoo.bench.metrics import class_metrics, value_metrics
+from dazoo.bench.analysis.metrics import class_metrics, value_metrics
 from dazoo.core.errors import DazooError
 from dazoo.core.types import Prediction, Predictor
 from dazoo.data.task import Hidden, Task

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dazoo.bench.significance import cliques, critical_difference, friedman
+from dazoo.bench.analysis.significance import cliques, critical_difference, friedman
 
 if TYPE_CHECKING:
     from dazoo.bench.report import Report

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dazoo.bench.compare import compare
-from dazoo.bench.significance import LEVEL, holm, signed_ranks
+from dazoo.bench.analysis.compare import compare
+from dazoo.bench.analysis.significance import LEVEL, holm, signed_ranks
 from dazoo.data.registry import split_name
 
 if TYPE_CHECKING:
+    from dazoo.bench.analysis.select import Cell
+    from dazoo.bench.analysis.table import Row
     from dazoo.bench.report import Report
-    from dazoo.bench.select import Cell
-    from dazoo.bench.table import Row
 
 WIDE = 7
 SPECIAL = {

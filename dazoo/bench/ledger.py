@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dazoo.bench.analysis.select import Run, read_runs, select
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE, Suite
 from dazoo.bench.published import (
     Declared,
@@ -21,7 +22,6 @@ from dazoo.bench.published import (
     read_published,
 )
 from dazoo.bench.records.store import FOLDER, records
-from dazoo.bench.select import Run, read_runs, select
 from dazoo.core.errors import DazooError, nearest
 from dazoo.data.registry import split_name
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dazoo.bench import curves, provenance
+from dazoo.bench.analysis.select import ORACLE_LABEL, Run
 from dazoo.bench.curves import Curves
 from dazoo.bench.figures import PALETTE, figures
 from dazoo.bench.scatter import SAMPLES, Scatter
-from dazoo.bench.select import ORACLE_LABEL, Run
 from dazoo.data.registry import split_name
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dazoo.bench.select import Cell, Run
+from dazoo.bench.analysis.select import Cell, Run
 
 if TYPE_CHECKING:
     from dazoo.bench.report import Report

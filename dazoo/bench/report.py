@@ -13,13 +13,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dazoo.bench.metrics import SCORE, SHARES
+from dazoo.bench.analysis.metrics import SCORE, SHARES
+from dazoo.bench.analysis.select import ORACLE_LABEL, Cell, Runs, read_runs
+from dazoo.bench.analysis.table import Leaderboard, Row, leaderboard
+from dazoo.bench.analysis.timing import Time
 from dazoo.bench.plan.suite import DEFAULT_RULE, LAST, ORACLE_RULE, Suite
 from dazoo.bench.provenance import Origins
 from dazoo.bench.records.store import FOLDER
-from dazoo.bench.select import ORACLE_LABEL, Cell, Runs, read_runs
-from dazoo.bench.table import Leaderboard, Row, leaderboard
-from dazoo.bench.timing import Time
 from dazoo.core.errors import DazooError, nearest
 from dazoo.core.files import write_text
 from dazoo.data.registry import split_name

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dazoo.bench.analysis.findings import BASELINES
+from dazoo.bench.analysis.select import Run
 from dazoo.bench.figures import PALETTE, Figure, Line, Mark, Word
-from dazoo.bench.findings import BASELINES
 from dazoo.bench.records.keep import path_of
-from dazoo.bench.select import Run
 from dazoo.core.errors import DazooError, nearest
 
 if TYPE_CHECKING:

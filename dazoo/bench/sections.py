@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dazoo.bench.findings import Finding, findings
+from dazoo.bench.analysis.findings import Finding, findings
+from dazoo.bench.analysis.regret import Regret, regrets
+from dazoo.bench.analysis.select import ORACLE_LABEL
+from dazoo.bench.analysis.table import MARKS, Leaderboard, leaderboard
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
-from dazoo.bench.regret import Regret, regrets
 from dazoo.bench.report import Report, csv_text, md, md_table, number
-from dazoo.bench.select import ORACLE_LABEL
-from dazoo.bench.table import MARKS, Leaderboard, leaderboard
 
 VALIDATORS = ("rule", "mean", "oracle", "regret", "rank_correlation", "collapsed_share", "cells", "undefined")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from dazoo.bench.analysis.findings import noted
+from dazoo.bench.analysis.metrics import effective_classes
 from dazoo.bench.clock import Spent, Stopwatch
 from dazoo.bench.evaluate import evaluate
-from dazoo.bench.findings import noted
-from dazoo.bench.metrics import effective_classes
 from dazoo.bench.plan.plan import RunSpec
 from dazoo.bench.records.keep import Keeper
 from dazoo.core.types import Seen

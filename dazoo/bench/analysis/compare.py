@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dazoo.bench.select import Cell
-from dazoo.bench.significance import ENOUGH, LEVEL, Posterior, bayesian_signed_rank, signed_ranks, wilcoxon
+from dazoo.bench.analysis.select import Cell
+from dazoo.bench.analysis.significance import ENOUGH, LEVEL, Posterior, bayesian_signed_rank, signed_ranks, wilcoxon
 from dazoo.core.errors import DazooError, nearest
 
 if TYPE_CHECKING:

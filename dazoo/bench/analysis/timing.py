@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dazoo.bench.table import Row
+from dazoo.bench.analysis.table import Row
 
 WALL = "Seconds are wall time, which other work on the machine changes by several times; no CPU seconds were recorded."
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from dazoo.bench.metrics import SCORE, higher_is_better
+from dazoo.bench.analysis.metrics import SCORE, higher_is_better
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.bench.records.shape import fault
 from dazoo.bench.records.store import Damage, records

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dazoo.bench.metrics import SCORE, higher_is_better
+from dazoo.bench.analysis.metrics import SCORE, higher_is_better
+from dazoo.bench.analysis.select import Cell, Run, default_metric, mean_of, select
+from dazoo.bench.analysis.statistics import bootstrap_interval, mean_ranks
 from dazoo.bench.plan.suite import DEFAULT_RULE, ORACLE_RULE
-from dazoo.bench.select import Cell, Run, default_metric, mean_of, select
-from dazoo.bench.statistics import bootstrap_interval, mean_ranks
 from dazoo.core.setting import FEW_LABELS, ORACLE
 
 MARKS = {FEW_LABELS.value: "few target labels", ORACLE.value: "target labels (upper bound)"}

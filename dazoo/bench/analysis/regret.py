@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dazoo.bench.metrics import higher_is_better
+from dazoo.bench.analysis.metrics import higher_is_better
+from dazoo.bench.analysis.select import Cell, Run
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
-from dazoo.bench.select import Cell, Run
 
 COLLAPSED = 1 / 3
 

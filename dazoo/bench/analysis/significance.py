@@ -146,7 +146,7 @@ def friedman(scores: np.ndarray, higher_is_better: bool = True) -> Friedman:
     from scipy.stats import chi2 as chi2_law
     from scipy.stats import f as f_law
 
-    from dazoo.bench.statistics import mean_ranks
+    from dazoo.bench.analysis.statistics import mean_ranks
 
     k, n = scores.shape
     ranks = mean_ranks(scores, higher_is_better)

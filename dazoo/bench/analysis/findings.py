@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from dazoo.bench.compare import paired, seed_spread
-from dazoo.bench.regret import collapsed
-from dazoo.bench.select import Cell, Run, engine_flags, idle_terms
-from dazoo.bench.significance import ENOUGH, LEVEL, holm, signed_ranks, wilcoxon
-from dazoo.bench.table import MARKS
+from dazoo.bench.analysis.compare import paired, seed_spread
+from dazoo.bench.analysis.regret import collapsed
+from dazoo.bench.analysis.select import Cell, Run, engine_flags, idle_terms
+from dazoo.bench.analysis.significance import ENOUGH, LEVEL, holm, signed_ranks, wilcoxon
+from dazoo.bench.analysis.table import MARKS
 
 MARGIN = 0.01
 INERT = "inert term"

@@ -1,0 +1,1 @@
+"""From records to numbers: metrics, selection, tables, statistics, comparisons, findings."""
