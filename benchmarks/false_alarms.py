@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from dazoo.bench.analysis.findings import findings
 from dazoo.bench.analysis.select import Cell
+from dazoo.bench.execute.runner import machine
 from dazoo.bench.report import write
-from dazoo.bench.run import machine
 from dazoo.core.paper import Paper
 from dazoo.data.task import Task
 from dazoo.diagnosis import Diagnosis, diagnose

@@ -163,7 +163,7 @@ def evaluate(model: Predictor, task: Task) -> dict[str, float]:
     Raises:
         DazooError: the target has no labels to compare with, or none that were not shown.
     """
-    from dazoo.bench.evaluate import evaluate as metrics_of
+    from dazoo.bench.execute.evaluate import evaluate as metrics_of
 
     return metrics_of(task, model)
 

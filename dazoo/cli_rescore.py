@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from dazoo.bench.rescore import Job, carry_out, prepare
+from dazoo.bench.execute.rescore import Job, carry_out, prepare
 
 SHOWN = 5
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dazoo.bench.clock import Spent, Stopwatch
+from dazoo.bench.execute.clock import Spent, Stopwatch
 from dazoo.bench.figures import figures
 from dazoo.bench.harness import run_suite
 from dazoo.bench.records.store import Writer, records

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
-from dazoo.bench import rescore as module
 from dazoo.bench.analysis.select import read_runs
+from dazoo.bench.execute import rescore as module
+from dazoo.bench.execute.rescore import carry_out, chosen, prepare, rescore
 from dazoo.bench.harness import run_suite
 from dazoo.bench.records.kept import Kept
 from dazoo.bench.records.store import SCORES, Damage, Writer, records
 from dazoo.bench.report import load_report
-from dazoo.bench.rescore import carry_out, chosen, prepare, rescore
 from dazoo.cli import app
 from dazoo.core.errors import DazooError
 from dazoo.validators.base import VALIDATORS, Validator
@@ -59,7 +59,7 @@ def test_a_validator_added_later_selects_old_runs_without_training(
     before = {p: p.read_bytes() for p in (folder / "records").iterdir()}
     with pytest.raises(DazooError, match="no scores of a validator 'later': dazoo rescore"):
         load_report(folder, "later")
-    monkeypatch.setattr("dazoo.bench.run.fit", lambda *a, **k: pytest.fail("nothing is trained"))
+    monkeypatch.setattr("dazoo.bench.execute.runner.fit", lambda *a, **k: pytest.fail("nothing is trained"))
     assert rescore(folder, ["later"]) == []
     assert {p: p.read_bytes() for p in (folder / "records").iterdir()} == before
     for record in records(folder):
@@ -171,7 +171,7 @@ def test_data_that_are_gone_are_a_problem_of_those_runs_only(folder: Path, monke
         raise DazooError("the dataset is gone")
 
     module._runner.cache_clear()
-    monkeypatch.setattr("dazoo.bench.run.load_domain", gone)
+    monkeypatch.setattr("dazoo.bench.execute.runner.load_domain", gone)
     problems = rescore(folder, ["rank_me"])
     module._runner.cache_clear()
     assert len(problems) == 2 and all(p.startswith("sa on") and "the dataset is gone" in p for p in problems)

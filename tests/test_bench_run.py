@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from dazoo.bench import run, sitting
-from dazoo.bench.evaluate import evaluate
-from dazoo.bench.executor import execute, units
+from dazoo.bench.execute.evaluate import evaluate
+from dazoo.bench.execute.executor import execute, units
+from dazoo.bench.execute.runner import Place, Runner, in_order
 from dazoo.bench.harness import prepare, run_suite
 from dazoo.bench.plan.plan import make_plan
 from dazoo.bench.plan.suite import Suite
 from dazoo.bench.records.store import records
-from dazoo.bench.run import Place, Runner, in_order
 from dazoo.core.types import Prediction, Predictor
 from dazoo.data.registry import load_task
 from dazoo.engine.fit import Options
@@ -136,7 +136,7 @@ def test_a_failing_method_is_recorded_and_the_others_go_on(tmp_path: Path) -> No
     assert len(bad) == 2 and bad[0]["error"]["type"] == "ValueError"
     assert bad[0]["error"]["message"] == "every second time" and "in fit" in bad[0]["error"]["traceback"]
     told = bad[0]["error"]["traceback"]
-    assert 'File "dazoo/bench/run.py"' in told or 'File "dazoo/engine/fit.py"' in told
+    assert 'File "dazoo/bench/execute/runner.py"' in told or 'File "dazoo/engine/fit.py"' in told
     assert str(tmp_path) not in told and 'File "/' not in told, "records are published: no path of this machine"
     again = prepare(SMALL, out=tmp_path / "out", device="cpu", methods=["coral", path])
     assert not again.missing and again.failed == 2
@@ -248,7 +248,7 @@ def test_hidden_labels_are_opened_in_one_module_only() -> None:
             called = node.func if isinstance(node, ast.Call) and not node.args else None
             if isinstance(called, ast.Attribute) and called.attr == "hidden":
                 users.add(path.relative_to(package).as_posix())
-    assert users == {"bench/evaluate.py"}
+    assert users == {"bench/execute/evaluate.py"}
 
 
 def test_progress_counts_every_run(tmp_path: Path) -> None:

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from dazoo.bench import stack
-from dazoo.bench.executor import execute
+from dazoo.bench.execute import grouping as stack
+from dazoo.bench.execute.executor import execute
+from dazoo.bench.execute.grouping import grouped
+from dazoo.bench.execute.observer import Sitting
+from dazoo.bench.execute.runner import Place, Runner
 from dazoo.bench.harness import prepare, run_suite
 from dazoo.bench.plan.plan import RunSpec, make_plan
 from dazoo.bench.plan.suite import Suite
 from dazoo.bench.records.store import records
-from dazoo.bench.run import Place, Runner
-from dazoo.bench.sitting import Sitting
-from dazoo.bench.stack import grouped
 from dazoo.core.errors import DazooError
 
 DANN = {"name": "dann", "disc_width": 16}

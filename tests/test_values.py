@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import dazoo
-from dazoo.bench.evaluate import evaluate
+from dazoo.bench.execute.evaluate import evaluate
 from dazoo.bench.records.keep import Keeper
 from dazoo.bench.records.kept import Kept
 from dazoo.contracts import toys

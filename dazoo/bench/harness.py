@@ -14,15 +14,15 @@ from typing import Any
 
 import yaml
 
-from dazoo.bench.executor import execute
+from dazoo.bench.execute.executor import execute
+from dazoo.bench.execute.rescore import rescore
+from dazoo.bench.execute.runner import Place, machine
 from dazoo.bench.plan.plan import Plan, make_plan
 from dazoo.bench.plan.suite import Suite
 from dazoo.bench.records.keep import kept_keys
 from dazoo.bench.records.size import size_of
 from dazoo.bench.records.store import Damage, Follower, stored
 from dazoo.bench.report import Report, report, write
-from dazoo.bench.rescore import rescore
-from dazoo.bench.run import Place, machine
 from dazoo.core.errors import DazooError
 from dazoo.engine.device import require_device
 from dazoo.methods.base import METHODS

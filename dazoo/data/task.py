@@ -21,7 +21,7 @@ from dazoo.data.samples import Schema, read_all
 
 @dataclass(frozen=True)
 class Hidden:
-    """The test part: samples and their labels. Opened by ``dazoo.bench.evaluate`` only."""
+    """The test part: samples and their labels. Opened by ``dazoo.bench.execute.evaluate`` only."""
 
     x: Tensor
     y: Tensor | None
@@ -254,7 +254,7 @@ class Task:
         )
 
     def hidden(self) -> Hidden:
-        """The test part, for ``dazoo.bench.evaluate`` alone."""
+        """The test part, for ``dazoo.bench.execute.evaluate`` alone."""
         part, test = self.target, self.target.test
         rows = self._target_rows()[2]
         if test is not None:

@@ -19,15 +19,15 @@ from typing import Any
 
 import torch
 
-from dazoo.bench.clock import Stopwatch, load
+from dazoo.bench.execute.clock import Stopwatch, load
+from dazoo.bench.execute.grouping import Memos, grouped, run_group
+from dazoo.bench.execute.observer import Sitting
 from dazoo.bench.plan.plan import Protocol, RunSpec
 from dazoo.bench.plan.represent import feature_map, represented
 from dazoo.bench.records.claims import Claims
 from dazoo.bench.records.keep import Keeper
 from dazoo.bench.records.size import BUDGET, size_of
 from dazoo.bench.records.store import Follower, Writer
-from dazoo.bench.sitting import Sitting
-from dazoo.bench.stack import Memos, grouped, run_group
 from dazoo.core.hparam import configure
 from dazoo.core.setting import Setting
 from dazoo.core.types import Seen

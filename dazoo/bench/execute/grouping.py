@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from dazoo.bench.clock import Spent, Stopwatch
+from dazoo.bench.execute.clock import Spent, Stopwatch
 from dazoo.bench.plan.plan import RunSpec
 from dazoo.core import hparam
 from dazoo.engine.fit import fit_group
 from dazoo.methods.base import METHODS, Domains, GradientMethod, Memo
 
 if TYPE_CHECKING:
-    from dazoo.bench.run import Runner
+    from dazoo.bench.execute.runner import Runner
 
 Outcome = tuple[str, dict[str, Any]]
 
@@ -92,7 +92,7 @@ def run_group(runner: Runner, specs: list[RunSpec], memos: Memos) -> list[Outcom
 
 
 def _together(runner: Runner, specs: list[RunSpec], memos: Memos) -> list[Outcome]:
-    from dazoo.bench.run import machine, opening, peak_memory, reset_peak, warm_up
+    from dazoo.bench.execute.runner import machine, opening, peak_memory, reset_peak, warm_up
 
     device = runner.place.device
     warm_up()

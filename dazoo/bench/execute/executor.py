@@ -17,8 +17,8 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # a spawned worker imports this module before it may import numpy or torch
+    from dazoo.bench.execute.runner import Place
     from dazoo.bench.plan.plan import Protocol, RunSpec
-    from dazoo.bench.run import Place
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 TRIES = 2
@@ -66,7 +66,7 @@ def _execute_here(specs: Sequence[RunSpec], place: Place, tick: Tick, since: dic
     import torch
     from threadpoolctl import threadpool_limits
 
-    from dazoo.bench.run import Runner
+    from dazoo.bench.execute.runner import Runner
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -164,9 +164,9 @@ def _share_features(
 
 def _bury(unit: list[RunSpec], place: Place, deaths: Counter[str], since: dict[str, int]) -> list[RunSpec]:
     """What is left of a dead worker's unit; a run that killed its worker twice is recorded as failed."""
+    from dazoo.bench.execute.runner import in_order, record_death
     from dazoo.bench.records.claims import Claims
     from dazoo.bench.records.store import Follower
-    from dazoo.bench.run import in_order, record_death
 
     known = set(Follower(place.out, since).new_keys())
     rest = [s for s in in_order(unit) if s.key not in known]
@@ -231,7 +231,7 @@ def _start(place: Place, ear: Any, since: dict[str, int]) -> None:
     _end_when_told(ear)
     import torch
 
-    from dazoo.bench.run import Runner
+    from dazoo.bench.execute.runner import Runner
 
     torch.set_num_threads(1)
     global _runner

@@ -12,12 +12,12 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from dazoo.bench.execute.runner import Place, Runner
 from dazoo.bench.plan.plan import Protocol, RunSpec
 from dazoo.bench.records.keep import kept_keys
 from dazoo.bench.records.kept import Kept, KeptEvidence
 from dazoo.bench.records.shape import fault
 from dazoo.bench.records.store import FOLDER, SCORES, Damage, NotStored, Writer, records
-from dazoo.bench.run import Place, Runner
 from dazoo.core.errors import DazooError, UnknownName, nearest
 from dazoo.validators.base import VALIDATORS, Candidate, score_all
 

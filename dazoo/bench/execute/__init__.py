@@ -1,0 +1,1 @@
+"""Running: tasks, one run, groups of runs, worker processes, scores added later."""
