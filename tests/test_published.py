@@ -11,9 +11,9 @@ import pytest
 
 from dazoo.bench.analysis.select import read_runs, select
 from dazoo.bench.harness import run_suite
-from dazoo.bench.ledger import Line, ledger, make_ledger, markdown, read_results
 from dazoo.bench.plan.suite import Suite
-from dazoo.bench.published import Declared, default_published, read_declaration, read_published
+from dazoo.bench.published.ledger import Line, ledger, make_ledger, markdown, read_results
+from dazoo.bench.published.tables import Declared, default_published, read_declaration, read_published
 from dazoo.bench.records.store import Writer
 from dazoo.cli import main
 from dazoo.core.errors import DazooError

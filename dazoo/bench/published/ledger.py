@@ -13,7 +13,7 @@ import numpy as np
 
 from dazoo.bench.analysis.select import Run, read_runs, select
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE, Suite
-from dazoo.bench.published import (
+from dazoo.bench.published.tables import (
     Declared,
     Published,
     default_published,

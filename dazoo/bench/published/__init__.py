@@ -1,0 +1,1 @@
+"""Published tables, and how far ours are from them."""
