@@ -16,7 +16,7 @@ from dazoo.bench.harness import run_suite
 from dazoo.bench.plan.plan import make_plan
 from dazoo.bench.plan.suite import Suite
 from dazoo.bench.records.store import Writer, records, stored
-from dazoo.bench.report import report
+from dazoo.bench.report.build import report
 
 torch.set_num_threads(1)
 RUNS = 1000

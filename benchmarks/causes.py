@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 from dazoo.bench.execute.runner import machine
-from dazoo.bench.report import write
+from dazoo.bench.report.build import write
 from dazoo.data.domain import Domain
 from dazoo.data.registry import data_root, load_domain
 from dazoo.data.task import Task

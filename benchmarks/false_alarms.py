@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from dazoo.bench.analysis.findings import findings
 from dazoo.bench.analysis.select import Cell
 from dazoo.bench.execute.runner import machine
-from dazoo.bench.report import write
+from dazoo.bench.report.build import write
 from dazoo.core.paper import Paper
 from dazoo.data.task import Task
 from dazoo.diagnosis import Diagnosis, diagnose

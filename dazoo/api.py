@@ -205,7 +205,7 @@ def run_suite(path: str | Path, **options: Any) -> Path:
 
 def report(folder: str | Path) -> Path:
     """Rebuild leaderboard and tables of a results folder from its records alone; returns the HTML page's path."""
-    from dazoo.bench.report import report as write
+    from dazoo.bench.report.build import report as write
 
     return write(folder).folder / "leaderboard.html"
 

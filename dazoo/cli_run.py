@@ -15,7 +15,7 @@ from rich.table import Table
 
 from dazoo.bench.harness import Job, carry_out, prepare, unkept
 from dazoo.bench.records.size import size_text
-from dazoo.bench.report import Report, report, rule_sentence, skipped, write
+from dazoo.bench.report.build import Report, report, rule_sentence, skipped, write
 from dazoo.cli_list import suite_files
 from dazoo.core.errors import DazooError, nearest
 
@@ -140,7 +140,7 @@ def show(made: Report) -> None:
 
 def _findings(made: Report, console: Console) -> None:
     """What went wrong in runs that did not fail: each finding where there are few, else how many of each kind."""
-    from dazoo.bench.sections import told
+    from dazoo.bench.report.sections import told
 
     found = made.sections.findings
     if 0 < len(found) <= FEW_FINDINGS:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dazoo.bench.report import Report
+    from dazoo.bench.report.build import Report
 
 
 def _read(folder: Path, select_by: str | None = None, metric: str | None = None) -> Report:
     """The report of a folder; records that cannot be used are named on standard error."""
-    from dazoo.bench.report import load_report
+    from dazoo.bench.report.build import load_report
 
     made = load_report(folder, select_by, metric)
     if len(made.runs.damage):
@@ -30,7 +30,7 @@ def show_compare(folder: Path, a: str, b: str, select_by: str | None, metric: st
 
 def show_cite(folder: Path) -> None:
     """Print a method-section fragment and the BibTeX of all methods of a folder."""
-    from dazoo.bench.cite import bibtex, fragment, papers_of, protocol_of
+    from dazoo.bench.report.cite import bibtex, fragment, papers_of, protocol_of
 
     made = _read(folder)
     papers, unknown = papers_of(made)
@@ -44,7 +44,7 @@ def show_cite(folder: Path) -> None:
 
 def show_diff(old: Path, new: Path, select_by: str | None, metric: str | None) -> None:
     """Print what moved between two result folders."""
-    from dazoo.bench.diff import told
+    from dazoo.bench.report.diff import told
 
     print("\n".join(told(_read(old, select_by, metric), _read(new, select_by, metric))))
 

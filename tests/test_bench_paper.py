@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from dazoo.bench.cite import bibtex, fragment, keys
-from dazoo.bench.diff import diff, told
-from dazoo.bench.latex import escape, latex
 from dazoo.bench.records.store import Writer
-from dazoo.bench.report import load_report, report
+from dazoo.bench.report.build import load_report, report
+from dazoo.bench.report.cite import bibtex, fragment, keys
+from dazoo.bench.report.diff import diff, told
+from dazoo.bench.report.latex import escape, latex
 from dazoo.cli import app
 from dazoo.core.errors import DazooError
 from dazoo.core.paper import Paper

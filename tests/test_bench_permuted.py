@@ -13,7 +13,7 @@ import torch
 
 from dazoo.bench.harness import run_suite
 from dazoo.bench.records.store import records
-from dazoo.bench.report import Report, load_report
+from dazoo.bench.report.build import Report, load_report
 from dazoo.data import registry
 from dazoo.data.domain import Domain
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from dazoo.bench.curves import curves_of
 from dazoo.bench.records.store import Writer
-from dazoo.bench.report import OVERALL, PER_TASK, load_report, report
+from dazoo.bench.report.build import OVERALL, PER_TASK, load_report, report
+from dazoo.bench.report.curves import curves_of
 from dazoo.core.errors import DazooError
 from tests.bench_tools import accuracies, scored, write_run
 
@@ -222,7 +222,7 @@ def test_regression_reports_errors_not_percent(tmp_path: Path) -> None:
 MANY = """
 import resource, sys
 from pathlib import Path
-from dazoo.bench.report import report
+from dazoo.bench.report.build import report
 made = report(sys.argv[1])
 status = Path("/proc/self/status")
 lines = status.read_text().splitlines() if status.is_file() else []

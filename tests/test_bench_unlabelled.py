@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dazoo.bench.records.store import Writer
-from dazoo.bench.report import load_report, report
+from dazoo.bench.report.build import load_report, report
 from dazoo.cli_run import show
 from tests.bench_tools import accuracies, scored, write_run
 

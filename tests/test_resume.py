@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from dazoo.bench.records.store import Follower, records
-from dazoo.bench.report import report
+from dazoo.bench.report.build import report
 
 SUITE: dict[str, Any] = {
     "name": "resume",

@@ -22,7 +22,7 @@ from dazoo.bench.plan.suite import Suite
 from dazoo.bench.records.keep import kept_keys
 from dazoo.bench.records.size import size_of
 from dazoo.bench.records.store import Damage, Follower, stored
-from dazoo.bench.report import Report, report, write
+from dazoo.bench.report.build import Report, report, write
 from dazoo.core.errors import DazooError
 from dazoo.engine.device import require_device
 from dazoo.methods.base import METHODS

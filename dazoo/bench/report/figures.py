@@ -19,7 +19,7 @@ import numpy as np
 from dazoo.bench.analysis.significance import cliques, critical_difference, friedman
 
 if TYPE_CHECKING:
-    from dazoo.bench.report import Report
+    from dazoo.bench.report.build import Report
 
 ANCHORS = {"start": "left", "middle": "center", "end": "right"}
 STYLES = {"axis": ("black", 1.0), "thin": ("gray", 0.8), "strong": ("black", 3.0), "data": ("#0b5cad", 1.6)}

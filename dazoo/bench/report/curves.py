@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dazoo.bench.analysis.select import UNREADABLE, Run
-from dazoo.bench.figures import Dot, Figure, Line, Word
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
-from dazoo.bench.provenance import Pool, short
 from dazoo.bench.records.store import Damage, lines
+from dazoo.bench.report.figures import Dot, Figure, Line, Word
+from dazoo.bench.report.provenance import Pool, short
 
 if TYPE_CHECKING:
-    from dazoo.bench.report import Report
+    from dazoo.bench.report.build import Report
 
 LIMIT = 400
 POINTS = 40

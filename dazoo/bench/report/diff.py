@@ -16,7 +16,7 @@ from dazoo.bench.analysis.significance import LEVEL, holm
 from dazoo.core.errors import DazooError
 
 if TYPE_CHECKING:
-    from dazoo.bench.report import Report
+    from dazoo.bench.report.build import Report
 
 NOTHING = "no method and task has a number in both folders, so nothing can be compared"
 CODE = "code"

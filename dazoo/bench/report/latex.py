@@ -16,7 +16,7 @@ from dazoo.data.registry import split_name
 if TYPE_CHECKING:
     from dazoo.bench.analysis.select import Cell
     from dazoo.bench.analysis.table import Row
-    from dazoo.bench.report import Report
+    from dazoo.bench.report.build import Report
 
 WIDE = 7
 SPECIAL = {
@@ -70,7 +70,7 @@ def latex(made: Report, digits: int = 1) -> str:
 
 
 def _caption(made: Report, worse: bool) -> str:
-    from dazoo.bench.sections import shown
+    from dazoo.bench.report.sections import shown
 
     seeds = sorted({len(c.values) for c in made.board.cells.values() if len(c.values)})
     note = " Best in bold, second underlined."

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dazoo.bench import curves, provenance
 from dazoo.bench.analysis.select import ORACLE_LABEL, Run
-from dazoo.bench.curves import Curves
-from dazoo.bench.figures import PALETTE, figures
-from dazoo.bench.scatter import SAMPLES, Scatter
+from dazoo.bench.report import curves, provenance
+from dazoo.bench.report.curves import Curves
+from dazoo.bench.report.figures import PALETTE, figures
+from dazoo.bench.report.scatter import SAMPLES, Scatter
 from dazoo.data.registry import split_name
 
 if TYPE_CHECKING:
-    from dazoo.bench.report import Report
+    from dazoo.bench.report.build import Report
 
 
 ICONS = {
@@ -30,10 +30,13 @@ def page(made: Report, learned: Curves, points: Scatter) -> str:
     import jinja2
     from markupsafe import Markup
 
-    from dazoo.bench import report as words
+    from dazoo.bench.report import build as words
 
     env = jinja2.Environment(
-        loader=jinja2.PackageLoader("dazoo.bench", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("dazoo.bench.report", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     board = made.board
     return env.get_template("leaderboard.html").render(

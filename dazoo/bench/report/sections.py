@@ -10,7 +10,7 @@ from dazoo.bench.analysis.regret import Regret, regrets
 from dazoo.bench.analysis.select import ORACLE_LABEL
 from dazoo.bench.analysis.table import MARKS, Leaderboard, leaderboard
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
-from dazoo.bench.report import Report, csv_text, md, md_table, number
+from dazoo.bench.report.build import Report, csv_text, md, md_table, number
 
 VALIDATORS = ("rule", "mean", "oracle", "regret", "rank_correlation", "collapsed_share", "cells", "undefined")
 

@@ -21,12 +21,12 @@ import numpy as np
 
 from dazoo.bench.analysis.findings import BASELINES
 from dazoo.bench.analysis.select import Run
-from dazoo.bench.figures import PALETTE, Figure, Line, Mark, Word
 from dazoo.bench.records.keep import path_of
+from dazoo.bench.report.figures import PALETTE, Figure, Line, Mark, Word
 from dazoo.core.errors import DazooError, nearest
 
 if TYPE_CHECKING:
-    from dazoo.bench.report import Report
+    from dazoo.bench.report.build import Report
 
 FILE = "scatter.json"
 FORMAT = 1
@@ -180,7 +180,7 @@ def _held(path: Path) -> dict[str, Any]:
 
 
 def _store(path: Path, panels: dict[str, Any]) -> None:
-    from dazoo.bench.report import write
+    from dazoo.bench.report.build import write
 
     body = {"format": FORMAT, "panels": dict(list(panels.items())[:HELD])}
     write(path, json.dumps(body, separators=(",", ":")) + "\n")

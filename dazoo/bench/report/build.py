@@ -18,14 +18,14 @@ from dazoo.bench.analysis.select import ORACLE_LABEL, Cell, Runs, read_runs
 from dazoo.bench.analysis.table import Leaderboard, Row, leaderboard
 from dazoo.bench.analysis.timing import Time
 from dazoo.bench.plan.suite import DEFAULT_RULE, LAST, ORACLE_RULE, Suite
-from dazoo.bench.provenance import Origins
 from dazoo.bench.records.store import FOLDER
+from dazoo.bench.report.provenance import Origins
 from dazoo.core.errors import DazooError, nearest
 from dazoo.core.files import write_text
 from dazoo.data.registry import split_name
 
 if TYPE_CHECKING:
-    from dazoo.bench.sections import Sections
+    from dazoo.bench.report.sections import Sections
 
 PER_TASK = ("method", "source", "target", "metric", "mean", "std", "n_seeds", "selected_by")
 OVERALL = ("method", "family", "mean", "ci_low", "ci_high", "mean_rank", "seconds", "selected_by")
@@ -66,7 +66,7 @@ class Report:
     @cached_property
     def sections(self) -> Sections:
         """Selection rules side by side, and findings."""
-        from dazoo.bench.sections import Sections
+        from dazoo.bench.report.sections import Sections
 
         return Sections(self)
 
@@ -148,11 +148,11 @@ def report(
         scatter: ``pca`` or ``tsne``. scatter_methods: whose features are shown, instead of a choice by the numbers.
     """
     made = load_report(folder, select_by, metric)
-    from dazoo.bench import curves
-    from dazoo.bench import scatter as features
-    from dazoo.bench.figures import figures
-    from dazoo.bench.latex import latex
-    from dazoo.bench.page import page
+    from dazoo.bench.report import curves
+    from dazoo.bench.report import scatter as features
+    from dazoo.bench.report.figures import figures
+    from dazoo.bench.report.latex import latex
+    from dazoo.bench.report.page import page
 
     learned = curves.curves_of(made)
     points = features.scatter(made, scatter, scatter_methods)

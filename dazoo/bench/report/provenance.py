@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dazoo.bench.analysis.select import Cell, Run
 
 if TYPE_CHECKING:
-    from dazoo.bench.report import Report
+    from dazoo.bench.report.build import Report
 
 SETUP = ("dataset", "options", "transform", "backbone", "frozen", "image_size", "represent", "classifier")
 SPLITS = ("few_labels", "source_holdout", "target_holdout")
