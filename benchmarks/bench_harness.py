@@ -12,11 +12,11 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from dazoo.bench.analysis.statistics import bootstrap_interval
-from dazoo.bench.harness import run_suite
 from dazoo.bench.plan.plan import make_plan
 from dazoo.bench.plan.suite import Suite
 from dazoo.bench.records.store import Writer, records, stored
 from dazoo.bench.report.build import report
+from dazoo.bench.suite_run import run_suite
 
 torch.set_num_threads(1)
 RUNS = 1000

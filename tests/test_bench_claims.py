@@ -12,9 +12,9 @@ import pytest
 
 from dazoo.bench.execute.executor import execute, waiting_for
 from dazoo.bench.execute.runner import Runner
-from dazoo.bench.harness import prepare
 from dazoo.bench.records.claims import EXPIRE, Claims
 from dazoo.bench.records.store import records, stored
+from dazoo.bench.suite_run import prepare
 from tests.bench_tools import SMALL
 
 KEYS = ["0a", "0b", "0c"]

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 from dazoo.bench.execute.clock import Spent, Stopwatch
-from dazoo.bench.harness import run_suite
 from dazoo.bench.records.store import Writer, records
 from dazoo.bench.report.build import report
 from dazoo.bench.report.figures import figures
+from dazoo.bench.suite_run import run_suite
 from tests.bench_tools import SMALL, accuracies, write_run
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import dazoo
 from dazoo.bench.export import export_model
-from dazoo.bench.harness import run_suite
+from dazoo.bench.suite_run import run_suite
 from dazoo.core.errors import DazooError
 from dazoo.data.registry import load_task
 from tests.bench_tools import SMALL

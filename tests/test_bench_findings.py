@@ -15,9 +15,9 @@ from dazoo.bench.analysis.findings import check_run, findings
 from dazoo.bench.analysis.metrics import effective_classes
 from dazoo.bench.analysis.regret import collapsed
 from dazoo.bench.analysis.select import Cell
-from dazoo.bench.harness import run_suite
 from dazoo.bench.records.store import Damage, Writer, records
 from dazoo.bench.report.build import Report, load_report, report
+from dazoo.bench.suite_run import run_suite
 from dazoo.cli_run import show
 from tests.bench_tools import SMALL, accuracies, write_run
 

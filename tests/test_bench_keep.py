@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 from dazoo.bench import run, sitting
 from dazoo.bench.execute.executor import execute
 from dazoo.bench.execute.runner import Runner
-from dazoo.bench.harness import prepare
 from dazoo.bench.records.keep import Keeper, half, kept_keys, used
 from dazoo.bench.records.kept import Kept, KeptEvidence
 from dazoo.bench.records.size import size_of
 from dazoo.bench.records.store import records
+from dazoo.bench.suite_run import prepare
 from dazoo.cli import app
 from dazoo.core.errors import DazooError
 from dazoo.engine.fit import Options

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from dazoo.bench import curves, provenance
-from dazoo.bench.harness import run_suite
 from dazoo.bench.records.store import Writer
 from dazoo.bench.report import scatter as features
 from dazoo.bench.report.build import Report, load_report, report
 from dazoo.bench.report.figures import Mark
 from dazoo.bench.report.page import page
+from dazoo.bench.suite_run import run_suite
 from dazoo.core.errors import DazooError
 from tests.bench_tools import SMALL, accuracies, scored, write_run
 

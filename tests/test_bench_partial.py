@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dazoo.bench.harness import prepare, run_suite
 from dazoo.bench.records.store import records
+from dazoo.bench.suite_run import prepare, run_suite
 from dazoo.core.errors import DazooError
 
 RNG = np.random.default_rng(0)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from dazoo.bench.harness import run_suite
 from dazoo.bench.records.store import records
 from dazoo.bench.report.build import Report, load_report
+from dazoo.bench.suite_run import run_suite
 from dazoo.data import registry
 from dazoo.data.domain import Domain
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dazoo.bench.harness import run_suite
 from dazoo.bench.plan.plan import make_plan
 from dazoo.bench.plan.suite import Suite
+from dazoo.bench.suite_run import run_suite
 from dazoo.core.errors import DazooError
 
 SHORT = [

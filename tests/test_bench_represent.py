@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from dazoo.bench.harness import run_suite
 from dazoo.bench.plan.plan import make_plan
 from dazoo.bench.plan.represent import feature_map, represented
 from dazoo.bench.plan.suite import Suite
 from dazoo.bench.records.store import records
+from dazoo.bench.suite_run import run_suite
 from dazoo.core.errors import DazooError
 from dazoo.core.setting import FEW_LABELS
 from dazoo.data.registry import load_task

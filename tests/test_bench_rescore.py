@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from dazoo.bench.analysis.select import read_runs
 from dazoo.bench.execute import rescore as module
 from dazoo.bench.execute.rescore import carry_out, chosen, prepare, rescore
-from dazoo.bench.harness import run_suite
 from dazoo.bench.records.kept import Kept
 from dazoo.bench.records.store import SCORES, Damage, Writer, records
 from dazoo.bench.report.build import load_report
+from dazoo.bench.suite_run import run_suite
 from dazoo.cli import app
 from dazoo.core.errors import DazooError
 from dazoo.validators.base import VALIDATORS, Validator

@@ -15,10 +15,10 @@ from dazoo.bench import run, sitting
 from dazoo.bench.execute.evaluate import evaluate
 from dazoo.bench.execute.executor import execute, units
 from dazoo.bench.execute.runner import Place, Runner, in_order
-from dazoo.bench.harness import prepare, run_suite
 from dazoo.bench.plan.plan import make_plan
 from dazoo.bench.plan.suite import Suite
 from dazoo.bench.records.store import records
+from dazoo.bench.suite_run import prepare, run_suite
 from dazoo.core.types import Prediction, Predictor
 from dazoo.data.registry import load_task
 from dazoo.engine.fit import Options

@@ -14,10 +14,10 @@ from dazoo.bench.execute.executor import execute
 from dazoo.bench.execute.grouping import grouped
 from dazoo.bench.execute.observer import Sitting
 from dazoo.bench.execute.runner import Place, Runner
-from dazoo.bench.harness import prepare, run_suite
 from dazoo.bench.plan.plan import RunSpec, make_plan
 from dazoo.bench.plan.suite import Suite
 from dazoo.bench.records.store import records
+from dazoo.bench.suite_run import prepare, run_suite
 from dazoo.core.errors import DazooError
 
 DANN = {"name": "dann", "disc_width": 16}

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from dazoo.bench.analysis.select import read_runs, select
-from dazoo.bench.harness import run_suite
 from dazoo.bench.plan.suite import Suite
 from dazoo.bench.published.ledger import Line, ledger, make_ledger, markdown, read_results
 from dazoo.bench.published.tables import Declared, default_published, read_declaration, read_published
 from dazoo.bench.records.store import Writer
+from dazoo.bench.suite_run import run_suite
 from dazoo.cli import main
 from dazoo.core.errors import DazooError
 from tests.bench_tools import accuracies, scored
