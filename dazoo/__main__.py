@@ -1,6 +1,6 @@
 """``python -m dazoo`` is the command ``dazoo``."""
 
-from dazoo.cli import main
+from dazoo.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -18,7 +18,7 @@ from dazoo.bench.analysis.select import Cell
 from dazoo.bench.records.store import Damage, Writer, records
 from dazoo.bench.report.build import Report, load_report, report
 from dazoo.bench.suite_run import run_suite
-from dazoo.cli_run import show
+from dazoo.cli.run import show
 from tests.bench_tools import SMALL, accuracies, write_run
 
 WELL, FLAT = {"target": 9.5, "source": 10.0}, {"target": 1.2, "source": 10.0}

@@ -122,7 +122,7 @@ def test_a_record_that_is_none_is_named_by_every_command_and_changes_nothing(
     folder: Path, capsys: pytest.CaptureFixture[str], what: str
 ) -> None:
     from dazoo.bench.execute.rescore import prepare
-    from dazoo.cli_stats import show_cite, show_compare, show_diff
+    from dazoo.cli.statistics import show_cite, show_compare, show_diff
 
     before = load_report(folder)
     (shard,) = (folder / "records").glob("*.jsonl")

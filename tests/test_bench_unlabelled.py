@@ -9,7 +9,7 @@ import pytest
 
 from dazoo.bench.records.store import Writer
 from dazoo.bench.report.build import load_report, report
-from dazoo.cli_run import show
+from dazoo.cli.run import show
 from tests.bench_tools import accuracies, scored, write_run
 
 T, U = "toy/a->b", "toy/a->c"

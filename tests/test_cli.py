@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dazoo import cli_cache
-from dazoo.cli import main
-from dazoo.cli_cache import remembered
+from dazoo.cli import cache as cli_cache
+from dazoo.cli.cache import remembered
+from dazoo.cli.main import main
 from tests.bench_tools import SMALL
 
 HEAVY = ("torch", "numpy", "pydantic", "sklearn", "pandas", "timm", "ot", "jinja2")
@@ -53,7 +53,7 @@ def suite(tmp_path: Path) -> Path:
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom dazoo.cli import app\nfrom typer.testing import CliRunner\n"
+        "import sys\nfrom dazoo.cli.main import app\nfrom typer.testing import CliRunner\n"
         "out = CliRunner().invoke(app, ['--help'])\nassert out.exit_code == 0 and 'report' in out.output\n"
         f"print([m for m in {HEAVY!r} if m in sys.modules])"
     )
@@ -131,7 +131,7 @@ def test_a_mistake_in_a_suite_names_the_line(suite: Path) -> None:
 
 
 def test_a_mistake_ends_the_process_with_code_2_and_no_traceback() -> None:
-    command = [sys.executable, "-m", "dazoo.cli", "report", "nowhere"]
+    command = [sys.executable, "-m", "dazoo.cli.main", "report", "nowhere"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr == "error: there is no folder nowhere; 'dazoo run SUITE --out nowhere' makes it\n"
@@ -176,7 +176,7 @@ def test_listings_are_kept_until_a_file_changes(tmp_path: Path, monkeypatch: pyt
 def test_a_second_listing_does_not_import_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAZOO_CACHE", str(tmp_path))
     dazoo("list", "methods")
-    call = "import sys; from dazoo.cli_list import show_list; show_list('methods', '*', None, False)"
+    call = "import sys; from dazoo.cli.listing import show_list; show_list('methods', '*', None, False)"
     command = [sys.executable, "-c", f"{call}; assert 'torch' not in sys.modules"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and "dann" in done.stdout, done.stderr
@@ -200,16 +200,14 @@ def test_info_shows_paper_formula_and_hyper_parameters() -> None:
 def test_version_and_module() -> None:
     import dazoo as package
 
-    for command in (["-m", "dazoo"], ["-m", "dazoo.cli"]):
+    for command in (["-m", "dazoo"], ["-m", "dazoo.cli.main"]):
         done = subprocess.run([sys.executable, *command, "--version"], capture_output=True, text=True, check=True)
         assert done.stdout == f"dazoo {package.__version__}\n"
 
 
 def test_info_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second call loads no torch, also for names that no list shows."""
-    code = (
-        "import sys; from dazoo.cli import app; app(sys.argv[1:], standalone_mode=False); print('torch' in sys.modules)"
-    )
+    code = "import sys; from dazoo.cli.main import app; app(sys.argv[1:], standalone_mode=False); print('torch' in sys.modules)"
     monkeypatch.setenv("DAZOO_CACHE", str(tmp_path))
     for name in ("mcd", "dann+mcc"):
         ends = []

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dazoo.cli_check import find_class
-from dazoo.cli_new import class_name, new_method
+from dazoo.cli.check import find_class
+from dazoo.cli.new_method import class_name, new_method
 from dazoo.contracts import CONTRACTS, check_method
 from dazoo.contracts.runner import _try
 from dazoo.core.errors import DazooError, UnknownName

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dazoo.cli_cache import remembered
+from dazoo.cli.cache import remembered
 from dazoo.core.errors import DazooError, UnknownName, nearest
 
 Row = dict[str, Any]

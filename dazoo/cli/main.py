@@ -83,7 +83,7 @@ def run(
 
     A run that was stopped in any way goes on where it was.
     """
-    from dazoo.cli_run import run_suite
+    from dazoo.cli.run import run_suite
 
     run_suite(
         suite,
@@ -113,7 +113,7 @@ def report(
     ] = None,
 ) -> None:
     """Rebuild leaderboard and tables of a result folder from its records alone."""
-    from dazoo.cli_run import show_report
+    from dazoo.cli.run import show_report
 
     chosen = [m.strip() for m in (scatter_methods or "").split(",") if m.strip()]
     show_report(folder, select_by, metric, scatter, chosen)
@@ -129,7 +129,7 @@ def rescore(
     again: Annotated[bool, typer.Option("--again", help="Compute scores that are there already, too.")] = False,
 ) -> None:
     """Score the kept outputs of finished runs by more validators, without training anything again."""
-    from dazoo.cli_rescore import rescore
+    from dazoo.cli.rescore import rescore
 
     rescore(folder, [v.strip() for v in (validators or "").split(",") if v.strip()], data_root, again)
 
@@ -146,7 +146,7 @@ def ledger(
     out: Annotated[Path | None, typer.Option(help="Write the page here instead of printing it.")] = None,
 ) -> None:
     """Compare published averages with ours, computed from the records of result folders."""
-    from dazoo.cli_run import show_ledger
+    from dazoo.cli.run import show_ledger
 
     show_ledger(folders or [Path("results")], published, rows, out)
 
@@ -160,7 +160,7 @@ def compare(
     metric: Annotated[str | None, typer.Option(help="A target metric instead of the suite's.")] = None,
 ) -> None:
     """Say in one sentence whether A is better than B, by how much, and how many more seeds would settle it."""
-    from dazoo.cli_stats import show_compare
+    from dazoo.cli.statistics import show_compare
 
     show_compare(folder, a, b, select_by, metric)
 
@@ -176,7 +176,7 @@ def export_model(
     data_root: DataRoot = None,
 ) -> None:
     """Write the selected model of the best method, from kept outputs or by fitting it again, for dazoo.load."""
-    from dazoo.cli_stats import show_export
+    from dazoo.cli.statistics import show_export
 
     show_export(folder, out, method=method, task=task, seed=seed, select_by=select_by, data_root=data_root)
 
@@ -184,7 +184,7 @@ def export_model(
 @app.command()
 def cite(folder: Annotated[Path, typer.Argument(help="A result folder.")]) -> None:
     """Print a method-section fragment and the BibTeX of all methods of a result folder."""
-    from dazoo.cli_stats import show_cite
+    from dazoo.cli.statistics import show_cite
 
     show_cite(folder)
 
@@ -197,7 +197,7 @@ def diff(
     metric: Annotated[str | None, typer.Option(help="A target metric instead of the suites'.")] = None,
 ) -> None:
     """Show which results moved between two result folders, and which moves are more than chance."""
-    from dazoo.cli_stats import show_diff
+    from dazoo.cli.statistics import show_diff
 
     show_diff(old, new, select_by, metric)
 
@@ -226,7 +226,7 @@ def diagnose(
 
     Target labels play no part in any number.
     """
-    from dazoo.cli_diagnose import show_diagnosis
+    from dazoo.cli.diagnose import show_diagnosis
 
     show_diagnosis(
         task,
@@ -251,7 +251,7 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
     """List methods, datasets, backbones, suites, recipes or validators."""
-    from dazoo.cli_list import show_list
+    from dazoo.cli.listing import show_list
 
     show_list(kind.value, pattern, family, as_json)
 
@@ -262,7 +262,7 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
     """Show what something is: paper, formula, hyper-parameters, settings, deviations; domains; options."""
-    from dazoo.cli_list import show_info
+    from dazoo.cli.listing import show_info
 
     show_info(name, as_json)
 
@@ -275,7 +275,7 @@ def new_method(
     out: Annotated[Path, typer.Option(help="Folder of the new file.")] = Path("."),
 ) -> None:
     """Write a small method that runs as it is, to be changed into yours; nothing is overwritten."""
-    from dazoo.cli_new import run_new_method
+    from dazoo.cli.new_method import run_new_method
 
     run_new_method(name, family, kind.value, out)
 
@@ -288,7 +288,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
     """Run all contract tests on a method and explain each failure; exit code 1 where one fails."""
-    from dazoo.cli_check import run_check
+    from dazoo.cli.check import run_check
 
     if not run_check(target, as_json):
         raise typer.Exit(1)

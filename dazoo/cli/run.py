@@ -16,7 +16,7 @@ from rich.table import Table
 from dazoo.bench.records.size import size_text
 from dazoo.bench.report.build import Report, report, rule_sentence, skipped, write
 from dazoo.bench.suite_run import Job, carry_out, prepare, unkept
-from dazoo.cli_list import suite_files
+from dazoo.cli.listing import suite_files
 from dazoo.core.errors import DazooError, nearest
 
 FEW_FINDINGS = 6
