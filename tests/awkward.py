@@ -18,7 +18,7 @@ from dazoo.core.hparam import configure
 from dazoo.engine.fit import Options, fit
 from dazoo.methods.base import METHODS
 from dazoo.methods.classifiers import FOR_CLASSES, FOR_VALUES, classifier
-from dazoo.ops.blas import all_finite
+from dazoo.ops.linalg.blas import all_finite
 
 SLOW = 5.0
 

@@ -18,9 +18,9 @@ from dazoo.engine.train import _split
 from dazoo.engine.trouble import explained
 from dazoo.methods.base import METHODS, Batch
 from dazoo.methods.classifiers import classifier
-from dazoo.ops.blas import cholesky, cholesky_solve
-from dazoo.ops.linear import RidgeFit, fix_signs
-from dazoo.ops.spectral import leading_eigenvectors
+from dazoo.ops.linalg.blas import cholesky, cholesky_solve
+from dazoo.ops.linalg.linear import RidgeFit, fix_signs
+from dazoo.ops.linalg.spectral import leading_eigenvectors
 
 GRADIENT = [name for name in METHODS.names() if is_gradient(METHODS.get(name))]
 

@@ -43,7 +43,7 @@ def test_rsd_gradients_are_finite_for_repeated_and_empty_rows():
 
 @pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5, 5)])
 def test_steady_svd_has_the_gradients_of_the_plain_one(shape):
-    from dazoo.ops.decompose import steady_svd
+    from dazoo.ops.linalg.decompose import steady_svd
 
     gen = torch.Generator().manual_seed(0)
     x = torch.randn(*shape, dtype=torch.float64, generator=gen).requires_grad_()

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from dazoo.methods.steps import nearest_rows
-from dazoo.ops import neighbours
-from dazoo.ops.neighbours import COLUMNS, ROWS, nearest
+from dazoo.ops.linalg import neighbours
+from dazoo.ops.linalg.neighbours import COLUMNS, ROWS, nearest
 
 
 def by_differences(x: Tensor, anchors: Tensor) -> Tensor:

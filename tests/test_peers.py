@@ -24,7 +24,7 @@ from dazoo.data.task import Task
 from dazoo.methods import shallow as methods
 from dazoo.methods.base import Domains, create_method
 from dazoo.methods.classifiers import classifier
-from dazoo.ops.linear import covariance
+from dazoo.ops.linalg.linear import covariance
 
 Y = np.array([0, 1, 1, 0])
 

@@ -14,7 +14,7 @@ from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.methods.base import create_method
 from dazoo.methods.transport._plan import barycentric, emd_plan, sinkhorn_plan
-from dazoo.ops.linear import RidgeFit, one_hot, squared_distances
+from dazoo.ops.linalg.linear import RidgeFit, one_hot, squared_distances
 from tests.test_subspace import arrays, context, toy
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dazoo.ops import spectral
-from dazoo.ops.linear import second_moment
-from dazoo.ops.spectral import leading_eigenvectors, principal_components
+from dazoo.ops.linalg import spectral
+from dazoo.ops.linalg.linear import second_moment
+from dazoo.ops.linalg.spectral import leading_eigenvectors, principal_components
 
 D = spectral.LANCZOS_SIZE + 20
 

@@ -16,7 +16,7 @@ from dazoo.methods.subspace.fmmd import discrepancy_weights
 from dazoo.methods.subspace.mmd_location_scale import location_scale
 from dazoo.methods.subspace.scl import shared_directions
 from dazoo.methods.subspace.sfa import clusters, mutual_information
-from dazoo.ops.linear import gram, median_gamma
+from dazoo.ops.linalg.linear import gram, median_gamma
 from tests.test_subspace import context, toy
 
 

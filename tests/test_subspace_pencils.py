@@ -18,7 +18,7 @@ from dazoo.methods.subspace._pencil import joint_indicators
 from dazoo.methods.subspace.jgsa import Coupled
 from dazoo.methods.subspace.mida import components_of_independence
 from dazoo.methods.subspace.msda import denoiser
-from dazoo.ops.linear import one_hot
+from dazoo.ops.linalg.linear import one_hot
 from tests import surf
 from tests.test_subspace import arrays, context, dense_joint, same_up_to_sign, toy
 

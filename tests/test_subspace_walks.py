@@ -14,7 +14,7 @@ from dazoo.methods.steps import run_steps
 from dazoo.methods.subspace._descent import ascend
 from dazoo.methods.subspace.itl import domain_information, target_information
 from dazoo.methods.subspace.tsl import divergence, orthonormal
-from dazoo.ops.linear import one_hot
+from dazoo.ops.linalg.linear import one_hot
 from tests.test_subspace import context, toy
 from tests.test_subspace_more import seen_of
 

@@ -16,7 +16,7 @@ from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.methods.base import create_method
 from dazoo.methods.transport._plan import check_size, entropic, sinkhorn_plan
-from dazoo.ops.linear import one_hot, squared_distances
+from dazoo.ops.linalg.linear import one_hot, squared_distances
 from tests.test_subspace import arrays, context, toy
 
 
@@ -359,7 +359,7 @@ def test_kernel_mapping_equals_pots_class():
     scale = squared_distances(seen.source.x, seen.target.x).max().sqrt()
     us, ut = seen.source.x / scale, seen.target.x / scale
     us, mean_t = us - us.mean(0), ut.mean(0)
-    from dazoo.ops.linear import median_gamma
+    from dazoo.ops.linalg.linear import median_gamma
 
     sigma = float((0.5 / median_gamma(us)).sqrt())
     theirs = ot.da.MappingTransport(kernel="gaussian", sigma=sigma, mu=1, eta=0.1, max_iter=20)

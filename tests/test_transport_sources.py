@@ -11,7 +11,7 @@ from dazoo.core.errors import DazooError
 from dazoo.core.setting import MULTI_SOURCE
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.methods.base import create_method
-from dazoo.ops.linear import one_hot, squared_distances
+from dazoo.ops.linalg.linear import one_hot, squared_distances
 from tests.test_subspace import context, toy
 
 CENTRES = np.array([[0.0, 0.0], [5.0, 0.0], [0.0, 5.0]])

@@ -83,7 +83,7 @@ def pair_of(seen: Seen) -> Pair:
 
     from dazoo.methods.base import Context
     from dazoo.methods.reweighting._ratio import median_sigma
-    from dazoo.ops.linear import squared_distances
+    from dazoo.ops.linalg.linear import squared_distances
 
     assert seen.source is not None
     few = seen.few

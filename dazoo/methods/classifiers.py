@@ -26,8 +26,8 @@ from torch import Tensor
 
 from dazoo.core.errors import DazooError, NonFiniteError, UnknownName, nearest
 from dazoo.methods.steps import Affine, Head, KernelMap, LinearScores, NearestNeighbors, PairwiseVotes, Step
-from dazoo.ops.blas import all_finite
-from dazoo.ops.linear import Inner, RidgeFit
+from dazoo.ops.linalg.blas import all_finite
+from dazoo.ops.linalg.linear import Inner, RidgeFit
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "1nn": {"k": 1},

@@ -17,9 +17,9 @@ from dazoo.core.types import Labeled, Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod
 from dazoo.methods.classifiers import Classifier
 from dazoo.methods.steps import Head, Pipeline, Step, run_steps
-from dazoo.ops.blas import all_finite, product
-from dazoo.ops.linear import Inner, covariance, inner, second_moment, squared_distances
-from dazoo.ops.spectral import principal_components
+from dazoo.ops.linalg.blas import all_finite, product
+from dazoo.ops.linalg.linear import Inner, covariance, inner, second_moment, squared_distances
+from dazoo.ops.linalg.spectral import principal_components
 
 T = TypeVar("T")
 EFFECTIVE = 0.1

@@ -14,9 +14,9 @@ from torch import Tensor
 from dazoo.core.errors import DazooError, NonFiniteError
 from dazoo.core.portable import Portable
 from dazoo.core.types import Prediction, Predictor
-from dazoo.ops.blas import all_finite, product
-from dazoo.ops.linear import gram, rows_per_block, squared_distances, unit_rows
-from dazoo.ops.neighbours import nearest, suited
+from dazoo.ops.linalg.blas import all_finite, product
+from dazoo.ops.linalg.linear import gram, rows_per_block, squared_distances, unit_rows
+from dazoo.ops.linalg.neighbours import nearest, suited
 
 EPS_VOTE = 1e-3
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dazoo.ops.decompose import steady_svd
+from dazoo.ops.linalg.decompose import steady_svd
 from dazoo.ops.moments import safe_norm
 
 

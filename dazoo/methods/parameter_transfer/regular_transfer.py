@@ -31,7 +31,7 @@ from dazoo.methods.classifiers import Classifier, classifier
 from dazoo.methods.parameter_transfer._few import few_of
 from dazoo.methods.shallow import pair, source_of
 from dazoo.methods.steps import LinearScores, Pipeline
-from dazoo.ops.linear import one_hot
+from dazoo.ops.linalg.linear import one_hot
 
 
 @register

@@ -11,7 +11,7 @@ from dazoo.core.errors import DazooError, NonFiniteError
 from dazoo.core.types import Seen
 from dazoo.methods.shallow import source_of, source_x
 from dazoo.methods.steps import EPS_VOTE, Head
-from dazoo.ops.linear import one_hot
+from dazoo.ops.linalg.linear import one_hot
 
 
 def both(seen: Seen) -> tuple[Tensor, Tensor, int]:

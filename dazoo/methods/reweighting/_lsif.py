@@ -13,7 +13,7 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context
 from dazoo.methods.reweighting._ratio import GRID, Bumps, centre_rows, median_sigma
 from dazoo.methods.shallow import pair
-from dazoo.ops.blas import cholesky, cholesky_solve, plain
+from dazoo.ops.linalg.blas import cholesky, cholesky_solve, plain
 
 LAMBDAS = tuple(10.0 ** (k / 2) for k in range(-6, 3))
 

@@ -12,8 +12,8 @@ from dazoo.methods.base import Context
 from dazoo.methods.reweighting._qp import Quadratic
 from dazoo.methods.reweighting._ratio import median_sigma
 from dazoo.methods.shallow import pair, source_inner
-from dazoo.ops.blas import eigh, product
-from dazoo.ops.linear import Inner, distances_within, rows_per_block, squared_distances
+from dazoo.ops.linalg.blas import eigh, product
+from dazoo.ops.linalg.linear import Inner, distances_within, rows_per_block, squared_distances
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import NonFiniteError
-from dazoo.ops.blas import cholesky, cholesky_solve, product
-from dazoo.ops.linear import second_moment
+from dazoo.ops.linalg.blas import cholesky, cholesky_solve, product
+from dazoo.ops.linalg.linear import second_moment
 
 Solver = Callable[[Tensor], Tensor]
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context
 from dazoo.methods.shallow import pair
-from dazoo.ops.linear import median_gamma, squared_distances
+from dazoo.ops.linalg.linear import median_gamma, squared_distances
 
 GRID = tuple(10.0 ** (k / 4) for k in range(-4, 5))
 SAMPLE = 1000

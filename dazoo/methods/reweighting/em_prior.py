@@ -29,7 +29,7 @@ from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.reweighting._label_shift import PriorCorrected, note_lost
 from dazoo.methods.shallow import fit_classifier, labelled, pair
 from dazoo.methods.steps import run_steps
-from dazoo.ops.linear import one_hot
+from dazoo.ops.linalg.linear import one_hot
 
 ITERATIONS = 2000
 CHANGE = 1e-8

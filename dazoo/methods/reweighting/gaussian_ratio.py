@@ -22,7 +22,7 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.reweighting._ratio import flattened
 from dazoo.methods.shallow import Reweighting, moments, source_x
-from dazoo.ops.linear import ridged
+from dazoo.ops.linalg.linear import ridged
 
 
 @register

@@ -26,7 +26,7 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.reweighting._ratio import flattened
 from dazoo.methods.shallow import Reweighting, pair
-from dazoo.ops.linear import rows_per_block, squared_distances
+from dazoo.ops.linalg.linear import rows_per_block, squared_distances
 
 FLOOR = 1e-3
 

@@ -34,7 +34,7 @@ from dazoo.methods.reweighting._active import solve_nonnegative
 from dazoo.methods.reweighting._means import embed
 from dazoo.methods.reweighting._qp import Quadratic, Solution, solve_qp
 from dazoo.methods.shallow import Reweighting
-from dazoo.ops.blas import plain
+from dazoo.ops.linalg.blas import plain
 
 
 @register

@@ -31,7 +31,7 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Reweighting, pair
 from dazoo.methods.steps import Standardise
-from dazoo.ops.spectral import principal_components
+from dazoo.ops.linalg.spectral import principal_components
 
 GAP = 1e-3
 STAGES = (0.1, 0.03, 0.01, 0.003, 0.001)

@@ -30,7 +30,7 @@ from dazoo.methods.reweighting._label_shift import note_lost
 from dazoo.methods.reweighting._means import embed
 from dazoo.methods.reweighting._qp import Quadratic, solve_qp
 from dazoo.methods.shallow import Reweighting, source_of
-from dazoo.ops.linear import one_hot
+from dazoo.ops.linalg.linear import one_hot
 
 
 @register

@@ -29,8 +29,8 @@ from dazoo.methods.base import Context, register
 from dazoo.methods.reweighting._lsif import LAMBDAS, Bases, bases, solve, solve_all
 from dazoo.methods.reweighting._ratio import folds
 from dazoo.methods.shallow import Reweighting
-from dazoo.ops.blas import product
-from dazoo.ops.linear import second_moment
+from dazoo.ops.linalg.blas import product
+from dazoo.ops.linalg.linear import second_moment
 
 FOLDS = 5
 

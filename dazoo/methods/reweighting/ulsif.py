@@ -28,8 +28,8 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.reweighting._lsif import LAMBDAS, bases, solve
 from dazoo.methods.shallow import Reweighting
-from dazoo.ops.blas import eigh, product
-from dazoo.ops.linear import second_moment
+from dazoo.ops.linalg.blas import eigh, product
+from dazoo.ops.linalg.linear import second_moment
 
 PAIRS = 5000
 

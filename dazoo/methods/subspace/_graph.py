@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
-from dazoo.ops.linear import rows_per_block, unit_rows
+from dazoo.ops.linalg.linear import rows_per_block, unit_rows
 
 DENSE_LIMIT = 20_000
 

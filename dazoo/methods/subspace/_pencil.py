@@ -13,9 +13,9 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context
 from dazoo.methods.shallow import Aligned, pair
 from dazoo.methods.steps import Affine, KernelMap, Step, UnitNorm, run_steps
-from dazoo.ops.blas import product
-from dazoo.ops.linear import gram, median_gamma, second_moment, unit_rows
-from dazoo.ops.spectral import span
+from dazoo.ops.linalg.blas import product
+from dazoo.ops.linalg.linear import gram, median_gamma, second_moment, unit_rows
+from dazoo.ops.linalg.spectral import span
 
 KERNEL_LIMIT = 20_000
 

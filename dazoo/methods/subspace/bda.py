@@ -22,7 +22,7 @@ from dazoo.core.paper import Paper
 from dazoo.methods.base import register
 from dazoo.methods.subspace._pencil import Problem, joint_factor
 from dazoo.methods.subspace.jda import Jda
-from dazoo.ops.spectral import low_rank_pencil, unit_columns
+from dazoo.ops.linalg.spectral import low_rank_pencil, unit_columns
 
 
 @register

@@ -24,8 +24,8 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, moments_of, pair
 from dazoo.methods.steps import Affine
-from dazoo.ops.blas import product
-from dazoo.ops.linear import Spectrum, ridge_powers, spectrum
+from dazoo.ops.linalg.blas import product
+from dazoo.ops.linalg.linear import Spectrum, ridge_powers, spectrum
 
 
 @register

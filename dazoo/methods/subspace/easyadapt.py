@@ -21,7 +21,7 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, inner_of, source_of, source_x
 from dazoo.methods.steps import Copies
-from dazoo.ops.linear import Inner
+from dazoo.ops.linalg.linear import Inner
 
 
 @register

@@ -31,8 +31,8 @@ from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import labelled, pair
 from dazoo.methods.steps import Affine, CentreScores, Pipeline, Step, run_steps
 from dazoo.methods.subspace.coral import coral_map
-from dazoo.ops.blas import all_finite
-from dazoo.ops.linear import one_hot, squared_distances
+from dazoo.ops.linalg.blas import all_finite
+from dazoo.ops.linalg.linear import one_hot, squared_distances
 
 
 @register

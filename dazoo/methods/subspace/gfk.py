@@ -30,7 +30,7 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_x
 from dazoo.methods.steps import Affine, Step, UnitNorm, run_steps
-from dazoo.ops.spectral import principal_components
+from dazoo.ops.linalg.spectral import principal_components
 
 
 @register

@@ -29,8 +29,8 @@ from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
 from dazoo.methods.steps import Affine
 from dazoo.methods.subspace._descent import ascend, thinned
-from dazoo.ops.linear import median_gamma, one_hot, squared_distances
-from dazoo.ops.spectral import principal_components
+from dazoo.ops.linalg.linear import median_gamma, one_hot, squared_distances
+from dazoo.ops.linalg.spectral import principal_components
 
 
 @register

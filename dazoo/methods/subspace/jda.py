@@ -28,7 +28,7 @@ from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, source_of
 from dazoo.methods.subspace._pencil import Problem, joint_factor, problem
 from dazoo.methods.subspace._rounds import alternate
-from dazoo.ops.spectral import low_rank_pencil, unit_columns
+from dazoo.ops.linalg.spectral import low_rank_pencil, unit_columns
 
 
 @register

@@ -35,8 +35,8 @@ from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
 from dazoo.methods.steps import Affine, Step, UnitNorm, run_steps
 from dazoo.methods.subspace._pencil import joint_indicators
 from dazoo.methods.subspace._rounds import alternate, label_target
-from dazoo.ops.linear import one_hot
-from dazoo.ops.spectral import leading_eigenvectors, span
+from dazoo.ops.linalg.linear import one_hot
+from dazoo.ops.linalg.spectral import leading_eigenvectors, span
 
 
 @register

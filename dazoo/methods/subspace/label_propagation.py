@@ -26,7 +26,7 @@ from dazoo.methods.classifiers import classifier
 from dazoo.methods.shallow import labelled, pair, target_x
 from dazoo.methods.steps import NearestScores, Pipeline, run_steps
 from dazoo.methods.subspace._graph import check_dense, cosine_graph, normalised
-from dazoo.ops.linear import one_hot
+from dazoo.ops.linalg.linear import one_hot
 
 
 @register

@@ -37,7 +37,7 @@ from dazoo.methods.steps import AsScores, KernelMap, Pipeline, UnitNorm, run_ste
 from dazoo.methods.subspace._graph import check_dense, cosine_graph, laplacian
 from dazoo.methods.subspace._pencil import joint_indicators
 from dazoo.methods.subspace.gfk import flow_steps
-from dazoo.ops.linear import RidgeFit, gram, one_hot
+from dazoo.ops.linalg.linear import RidgeFit, gram, one_hot
 
 
 @register

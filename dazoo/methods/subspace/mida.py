@@ -32,8 +32,8 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
 from dazoo.methods.steps import Affine
-from dazoo.ops.linear import one_hot
-from dazoo.ops.spectral import leading_eigenvectors
+from dazoo.ops.linalg.linear import one_hot
+from dazoo.ops.linalg.spectral import leading_eigenvectors
 
 
 @register

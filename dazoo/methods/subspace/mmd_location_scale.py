@@ -26,7 +26,7 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
 from dazoo.methods.steps import NearestShift
-from dazoo.ops.linear import gram, median_gamma
+from dazoo.ops.linalg.linear import gram, median_gamma
 
 
 @register

@@ -26,7 +26,7 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, source_of
 from dazoo.methods.subspace._pencil import class_scatter, problem
-from dazoo.ops.spectral import generalised_eigenvectors, unit_columns
+from dazoo.ops.linalg.spectral import generalised_eigenvectors, unit_columns
 
 
 @register

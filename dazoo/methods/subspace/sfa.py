@@ -28,7 +28,7 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair
 from dazoo.methods.steps import Affine, Append
-from dazoo.ops.linear import fix_signs
+from dazoo.ops.linalg.linear import fix_signs
 
 
 @register

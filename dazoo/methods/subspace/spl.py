@@ -39,8 +39,8 @@ from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import pair, source_of
 from dazoo.methods.steps import Affine, Head, Pipeline, Step, UnitNorm, run_steps
-from dazoo.ops.linear import one_hot, squared_distances, unit_rows
-from dazoo.ops.spectral import generalised_eigenvectors, principal_components
+from dazoo.ops.linalg.linear import one_hot, squared_distances, unit_rows
+from dazoo.ops.linalg.spectral import generalised_eigenvectors, principal_components
 
 
 @dataclass(frozen=True, eq=False)

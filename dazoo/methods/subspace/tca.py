@@ -27,7 +27,7 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap
 from dazoo.methods.subspace._pencil import Problem, mean_difference, problem
-from dazoo.ops.spectral import low_rank_pencil, low_rank_pencil_of_rows, unit_columns
+from dazoo.ops.linalg.spectral import low_rank_pencil, low_rank_pencil_of_rows, unit_columns
 
 
 @register

@@ -27,9 +27,9 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap
 from dazoo.methods.subspace._pencil import Problem, problem
-from dazoo.ops.blas import cholesky, eigh, product
-from dazoo.ops.linear import second_moment
-from dazoo.ops.spectral import leading_eigenvectors, unit_columns
+from dazoo.ops.linalg.blas import cholesky, eigh, product
+from dazoo.ops.linalg.linear import second_moment
+from dazoo.ops.linalg.spectral import leading_eigenvectors, unit_columns
 
 
 @register

@@ -32,8 +32,8 @@ from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
 from dazoo.methods.steps import Affine
 from dazoo.methods.subspace._descent import ascend, thinned
 from dazoo.methods.subspace._pencil import class_scatter
-from dazoo.ops.linear import gram, median_gamma
-from dazoo.ops.spectral import principal_components
+from dazoo.ops.linalg.linear import gram, median_gamma
+from dazoo.ops.linalg.spectral import principal_components
 
 
 @register

@@ -21,7 +21,7 @@ from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.methods.base import Context, Memo
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
 from dazoo.methods.steps import NearestShift
-from dazoo.ops.blas import product
+from dazoo.ops.linalg.blas import product
 
 GIB = 1 << 30
 PAIR_BYTES = 48

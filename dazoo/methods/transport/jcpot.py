@@ -38,7 +38,7 @@ from dazoo.methods.shallow import costs, fit_classifier, pair, source_of
 from dazoo.methods.steps import EPS_VOTE, NearestScores, NearestShift, Pipeline
 from dazoo.methods.transport._plan import barycentric, check_size, top_cost
 from dazoo.methods.transport._sources import rows_of_sources
-from dazoo.ops.linear import one_hot
+from dazoo.ops.linalg.linear import one_hot
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import costs, labelled, pair, target_x
 from dazoo.methods.steps import LinearScores, Pipeline
 from dazoo.methods.transport._plan import check_size, emd_plan
-from dazoo.ops.linear import RidgeFit, one_hot, squared_distances
+from dazoo.ops.linalg.linear import RidgeFit, one_hot, squared_distances
 
 
 @register

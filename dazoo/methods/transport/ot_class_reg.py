@@ -29,7 +29,7 @@ from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import costs, source_of
 from dazoo.methods.transport._classes import class_plan
 from dazoo.methods.transport._plan import MovedByPlan, top_cost
-from dazoo.ops.linear import one_hot
+from dazoo.ops.linalg.linear import one_hot
 
 
 @register

@@ -31,7 +31,7 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import costs, source_of
 from dazoo.methods.transport._plan import MovedByPlan, back, entropic, marginals, top_cost
-from dazoo.ops.linear import one_hot
+from dazoo.ops.linalg.linear import one_hot
 
 TINY = 1e-300
 

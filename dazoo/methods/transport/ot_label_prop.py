@@ -28,7 +28,7 @@ from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import costs, pair, source_of
 from dazoo.methods.steps import EPS_VOTE, NearestScores, Pipeline
 from dazoo.methods.transport._plan import check_size, emd_plan, sinkhorn_plan
-from dazoo.ops.linear import one_hot
+from dazoo.ops.linalg.linear import one_hot
 
 
 @register

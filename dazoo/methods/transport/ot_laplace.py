@@ -33,7 +33,7 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import costs, pair
 from dazoo.methods.transport._plan import EMD_ITERATIONS, MovedByPlan, back, emd_plan, marginals, note_gap, top_cost
-from dazoo.ops.blas import product
+from dazoo.ops.linalg.blas import product
 
 
 @register

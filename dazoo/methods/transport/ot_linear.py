@@ -25,9 +25,9 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, moments_of, pair
 from dazoo.methods.steps import Affine
-from dazoo.ops.blas import cholesky, product, solve_lower
-from dazoo.ops.linear import matrix_power, ridged, second_moment, symmetrise
-from dazoo.ops.spectral import span
+from dazoo.ops.linalg.blas import cholesky, product, solve_lower
+from dazoo.ops.linalg.linear import matrix_power, ridged, second_moment, symmetrise
+from dazoo.ops.linalg.spectral import span
 
 
 @register

@@ -34,7 +34,7 @@ from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, costs, pair
 from dazoo.methods.steps import Affine, KernelMap, Step
 from dazoo.methods.transport._plan import back, check_size, posed, top_cost
-from dazoo.ops.linear import median_gamma
+from dazoo.ops.linalg.linear import median_gamma
 
 
 @register

@@ -44,7 +44,7 @@ from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair
 from dazoo.methods.steps import NearestShift
 from dazoo.methods.transport._plan import barycentric, check_size, emd_plan
-from dazoo.ops.linear import squared_distances
+from dazoo.ops.linalg.linear import squared_distances
 
 
 @register

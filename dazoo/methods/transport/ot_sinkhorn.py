@@ -29,7 +29,7 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import costs, pair
 from dazoo.methods.transport._plan import MovedByPlan, barycentric, posed, sinkhorn_plan
-from dazoo.ops.linear import rows_per_block, squared_distances
+from dazoo.ops.linalg.linear import rows_per_block, squared_distances
 
 
 @register

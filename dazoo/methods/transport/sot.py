@@ -39,7 +39,7 @@ from dazoo.methods.shallow import fit_classifier, pair, source_of
 from dazoo.methods.steps import Head, Pipeline
 from dazoo.methods.transport._classes import class_plan
 from dazoo.methods.transport._plan import barycentric
-from dazoo.ops.linear import one_hot, squared_distances
+from dazoo.ops.linalg.linear import one_hot, squared_distances
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,7 @@ from dazoo.methods.shallow import fit_classifier, pair, source_of
 from dazoo.methods.steps import NearestShift, Pipeline
 from dazoo.methods.transport._plan import back, barycentric, check_size, emd_plan, posed, sinkhorn_plan
 from dazoo.methods.transport._sources import rows_of_sources
-from dazoo.ops.linear import squared_distances
+from dazoo.ops.linalg.linear import squared_distances
 
 
 @register

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dazoo.ops.blas import plain
+from dazoo.ops.linalg.blas import plain
 
 # tiles of the matrix of all pairs that stay in a processor's cache
 ROWS, COLUMNS = 1024, 2048

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dazoo.ops.blas import all_finite, cholesky, eigh, product, solve_lower
-from dazoo.ops.linear import fix_signs, second_moment, symmetrise
+from dazoo.ops.linalg.blas import all_finite, cholesky, eigh, product, solve_lower
+from dazoo.ops.linalg.linear import fix_signs, second_moment, symmetrise
 
 LANCZOS_SIZE, LANCZOS_SHARE = 400, 10
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dazoo.ops.blas import cholesky, cholesky_solve, eigh, plain, product
+from dazoo.ops.linalg.blas import cholesky, cholesky_solve, eigh, plain, product
 
 # 48 MiB of float64: above the size from which malloc maps and unmaps whole blocks
 BLOCK_ENTRIES = 6 << 20
