@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dazoo.nets.parts_shares import Shares
+from dazoo.nets.parts.shares import Shares
 from dazoo.ops.prototypes import posterior_shares, prototype_transport
 from tests.stage import stage
 

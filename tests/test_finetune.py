@@ -14,7 +14,7 @@ from dazoo.core.setting import FEW_LABELS
 from dazoo.engine.fit import fit
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import Memo, create_method
-from dazoo.nets.parts_stoch_norm import StochNorm, stochastic
+from dazoo.nets.parts.stoch_norm import StochNorm, stochastic
 from dazoo.ops import transfer as ops
 from tests.small import at, draw, small_batch, small_net
 from tests.toys import TINY, options_for, toy_task

@@ -12,7 +12,7 @@ from dazoo.bench.plan.plan import make_plan
 from dazoo.bench.plan.suite import Suite
 from dazoo.methods.base import METHODS, Batch, Progress, create_method
 from dazoo.nets.net import NetSpec, build_net
-from dazoo.nets.parts_domain_norm import norms_of, still_norms
+from dazoo.nets.parts.domain_norm import norms_of, still_norms
 
 SPEC = NetSpec(backbone="mlp", shape=(6,), kind="vector", n_classes=3, bottleneck=5, norm="batch")
 PASSES = {

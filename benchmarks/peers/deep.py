@@ -33,7 +33,7 @@ from dazoo.engine.fit import Options, fit
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import METHODS, create_method
 from dazoo.nets.frozen import frozen
-from dazoo.nets.parts import mlp
+from dazoo.nets.parts.common import mlp
 
 BACKBONE = "tf_efficientnet_lite0"
 WIDTHS, BATCH, RATE, STEPS = (64, 256), 32, 1e-3, 200

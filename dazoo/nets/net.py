@@ -16,7 +16,7 @@ from dazoo.core.errors import DazooError
 from dazoo.nets.backbone import Backbone, get_backbone
 from dazoo.nets.backbones.none import Flat
 from dazoo.nets.own import own_backbone
-from dazoo.nets.parts import bottleneck
+from dazoo.nets.parts.common import bottleneck
 
 
 @dataclass(frozen=True)

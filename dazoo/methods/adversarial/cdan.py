@@ -20,7 +20,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
-from dazoo.nets.parts import RandomProduct, mlp
+from dazoo.nets.parts.common import RandomProduct, mlp
 from dazoo.ops.adversarial import conditional_map, domain_bce_joint
 from dazoo.ops.entropy import entropy_weights
 from dazoo.ops.reversal import reverse_gradient

@@ -20,7 +20,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
-from dazoo.nets.parts import ParallelMLP, mlp
+from dazoo.nets.parts.common import ParallelMLP, mlp
 from dazoo.ops.adversarial import domain_bce
 from dazoo.ops.games import classwise_domain_bce, domain_error, dynamic_factor
 from dazoo.ops.reversal import reverse_gradient

@@ -19,7 +19,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
-from dazoo.nets.parts import ParallelMLP
+from dazoo.nets.parts.common import ParallelMLP
 from dazoo.ops.games import classwise_domain_bce
 from dazoo.ops.reversal import reverse_gradient
 

@@ -21,7 +21,7 @@ from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.adversarial.dann import DANN
 from dazoo.methods.base import Batch, Progress, register
 from dazoo.nets.net import Net
-from dazoo.nets.parts import mlp
+from dazoo.nets.parts.common import mlp
 from dazoo.ops.adversarial import domain_bce
 from dazoo.ops.games import positive_features
 from dazoo.ops.reversal import reverse_gradient

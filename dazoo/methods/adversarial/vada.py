@@ -20,8 +20,8 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
-from dazoo.nets.parts import mlp
-from dazoo.nets.parts_domain_norm import still_norms
+from dazoo.nets.parts.common import mlp
+from dazoo.nets.parts.domain_norm import still_norms
 from dazoo.ops.adversarial import domain_bce
 from dazoo.ops.draws import normal
 from dazoo.ops.entropy import entropy_of_logits

@@ -21,7 +21,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
-from dazoo.nets.parts_shares import Shares
+from dazoo.nets.parts.shares import Shares
 from dazoo.ops.prototypes import posterior_shares, prototype_transport
 
 

@@ -24,7 +24,7 @@ from dazoo.core.paper import Paper
 from dazoo.methods.base import Batch, Progress, register
 from dazoo.methods.finetune.fine_tune import FineTune
 from dazoo.nets.net import Net
-from dazoo.nets.parts_twin import Twin
+from dazoo.nets.parts.twin import Twin
 from dazoo.ops.transfer import categorical_contrast, class_contrast
 
 

@@ -20,7 +20,7 @@ from dazoo.core.paper import Paper
 from dazoo.methods.base import Batch, Look, Progress, register
 from dazoo.methods.finetune.fine_tune import FineTune
 from dazoo.nets.net import Net
-from dazoo.nets.parts_twin import Twin
+from dazoo.nets.parts.twin import Twin
 from dazoo.ops.perturb import soft_cross_entropy
 from dazoo.ops.transfer import label_relation
 

@@ -16,7 +16,7 @@ from dazoo.core.paper import Paper
 from dazoo.methods.base import register
 from dazoo.methods.finetune.fine_tune import FineTune
 from dazoo.nets.net import Net
-from dazoo.nets.parts_stoch_norm import stochastic
+from dazoo.nets.parts.stoch_norm import stochastic
 
 
 @register

@@ -18,7 +18,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import FEW_LABELS
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
-from dazoo.nets.parts_twin import Twin
+from dazoo.nets.parts.twin import Twin
 
 
 @register

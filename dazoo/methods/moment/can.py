@@ -27,7 +27,7 @@ from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
-from dazoo.nets.parts_domain_norm import TargetNorms, norms_of
+from dazoo.nets.parts.domain_norm import TargetNorms, norms_of
 from dazoo.ops.classwise import cdd, one_hot
 from dazoo.ops.clusters import class_directions, spherical_k_means
 

@@ -24,7 +24,7 @@ from dazoo.core.setting import MULTI_SOURCE
 from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
-from dazoo.nets.parts import mlp
+from dazoo.nets.parts.common import mlp
 from dazoo.ops.classwise import one_hot
 from dazoo.ops.sources import weighted_mmd
 

@@ -21,7 +21,7 @@ from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
-from dazoo.nets.parts import mlp
+from dazoo.nets.parts.common import mlp
 from dazoo.ops.entropy import entropy_of_logits
 from dazoo.ops.fused import fused_mmd
 

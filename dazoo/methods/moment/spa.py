@@ -24,7 +24,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
-from dazoo.nets.parts import mlp
+from dazoo.nets.parts.common import mlp
 from dazoo.ops.adversarial import domain_bce
 from dazoo.ops.graphs import neighbour_vote, spectral_gap
 from dazoo.ops.precision import full_precision, widened

@@ -21,7 +21,7 @@ from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, register
 from dazoo.methods.selftraining.mstn import MSTN
 from dazoo.nets.net import Net
-from dazoo.nets.parts_domain_norm import FeatureMatch, TargetNorms, norms_of
+from dazoo.nets.parts.domain_norm import FeatureMatch, TargetNorms, norms_of
 
 
 @register

@@ -22,7 +22,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
-from dazoo.nets.parts_domain_norm import still_norms
+from dazoo.nets.parts.domain_norm import still_norms
 from dazoo.ops.selftraining import adamatch, cosine_ramp, step_draws
 
 

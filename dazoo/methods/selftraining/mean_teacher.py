@@ -19,7 +19,7 @@ from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
-from dazoo.nets.parts_twin import Twin
+from dazoo.nets.parts.twin import Twin
 from dazoo.ops.selftraining import consistency, sigmoid_ramp
 
 
