@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dazoo.core.errors import DazooError, UnknownName
-from dazoo.nets.backbone import BACKBONES, get_backbone
+from dazoo.nets.backbones.base import BACKBONES, get_backbone
 from dazoo.nets.inplace import LeanReLU6, lean_activations
 
 EXAMPLES = {"vector": (7,), "series": (3, 32), "image": (40, 36, 3)}

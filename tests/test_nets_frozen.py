@@ -14,7 +14,7 @@ from dazoo.core.errors import DazooError
 from dazoo.data.domain import Domain
 from dazoo.nets import frozen as module
 from dazoo.nets.augment import eval_images
-from dazoo.nets.backbone import get_backbone
+from dazoo.nets.backbones.base import get_backbone
 from dazoo.nets.frozen import frozen, read, write
 
 pytestmark = pytest.mark.skipif(

@@ -10,7 +10,7 @@ from torch import nn
 from dazoo.engine.fit import Options, fit
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import create_method
-from dazoo.nets.backbone import BACKBONES, Backbone
+from dazoo.nets.backbones.base import BACKBONES, Backbone
 from dazoo.nets.parts.domain_norm import FeatureMatch, TargetNorms
 from tests.small import at, draw, small_batch, small_net
 from tests.toys import TINY, options_for, toy_task

@@ -19,7 +19,7 @@ from dazoo.core.errors import UnknownName
 from dazoo.core.registry import Registry
 from dazoo.data.registry import DATASETS
 from dazoo.methods.base import METHODS
-from dazoo.nets.backbone import BACKBONES
+from dazoo.nets.backbones.base import BACKBONES
 from dazoo.validators.base import VALIDATORS
 
 ROOT = Path(__file__).parent.parent

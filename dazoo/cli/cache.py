@@ -19,7 +19,7 @@ Row = dict[str, Any]
 REGISTRIES = {
     "methods": ("dazoo.methods.base", "METHODS"),
     "datasets": ("dazoo.data.registry", "DATASETS"),
-    "backbones": ("dazoo.nets.backbone", "BACKBONES"),
+    "backbones": ("dazoo.nets.backbones.base", "BACKBONES"),
     "validators": ("dazoo.validators.base", "VALIDATORS"),
 }
 

@@ -95,7 +95,7 @@ def list_datasets() -> list[Row]:
 
 
 def list_backbones() -> list[Row]:
-    from dazoo.nets.backbone import BACKBONES
+    from dazoo.nets.backbones.base import BACKBONES
 
     return [
         {"name": name, "takes": sorted(b.kinds), "pretrained": b.has_pretrained, "description": b.description}
@@ -239,7 +239,7 @@ def recipe_info(name: str) -> Row | None:
 
 
 def backbone_info(name: str) -> Row | None:
-    from dazoo.nets.backbone import get_backbone
+    from dazoo.nets.backbones.base import get_backbone
 
     try:
         entry = get_backbone(name)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dazoo.core.errors import DazooError
-from dazoo.nets.backbone import Backbone, get_backbone
+from dazoo.nets.backbones.base import Backbone, get_backbone
 from dazoo.nets.backbones.none import Flat
 from dazoo.nets.own import own_backbone
 from dazoo.nets.parts.common import bottleneck

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dazoo.core.errors import DazooError
-from dazoo.nets.backbone import Backbone
+from dazoo.nets.backbones.base import Backbone
 
 OWN = "own module"
 

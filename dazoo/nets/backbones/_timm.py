@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from torch import Tensor, nn
 
 from dazoo.core.errors import DazooError
-from dazoo.nets.backbone import Backbone
+from dazoo.nets.backbones.base import Backbone
 from dazoo.nets.inplace import lean_activations
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from dazoo.core.errors import DazooError
-from dazoo.nets.backbone import Backbone, register_backbone
+from dazoo.nets.backbones.base import Backbone, register_backbone
 
 
 class CNN1d(nn.Module):

