@@ -22,8 +22,8 @@ from dazoo.engine.prepare import preparer
 from dazoo.engine.recipe import Recipe
 from dazoo.engine.train import Loop, Member
 from dazoo.methods.base import METHODS, GradientMethod, Method, ShallowMethod, create_method
-from dazoo.methods.classifiers import classifier
 from dazoo.nets.net import build_net
+from dazoo.shallow.classifiers import classifier
 
 torch.set_num_threads(1)
 STEPS = 10  # per measurement; the reported time is that of all ten

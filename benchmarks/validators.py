@@ -95,7 +95,7 @@ def made(n: int, d: int, c: int, shift: float):  # type: ignore[no-untyped-def]
 
     from dazoo.core.setting import UNSUPERVISED
     from dazoo.core.types import Labeled, Prediction, Seen, Unlabeled
-    from dazoo.methods.steps import LinearScores, Pipeline
+    from dazoo.shallow.steps import LinearScores, Pipeline
     from dazoo.validators.base import Evidence
 
     g = torch.Generator().manual_seed(0)

@@ -17,8 +17,8 @@ from dazoo.core.errors import DazooError
 from dazoo.core.hparam import configure
 from dazoo.engine.fit import Options, fit
 from dazoo.methods.base import METHODS
-from dazoo.methods.classifiers import FOR_CLASSES, FOR_VALUES, classifier
 from dazoo.ops.linalg.blas import all_finite
+from dazoo.shallow.classifiers import FOR_CLASSES, FOR_VALUES, classifier
 
 SLOW = 5.0
 

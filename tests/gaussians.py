@@ -9,8 +9,8 @@ from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.engine.fit import Options, fit
 from dazoo.methods.base import Context, create_method
-from dazoo.methods.classifiers import classifier
 from dazoo.methods.reweighting._ratio import Bumps, centres
+from dazoo.shallow.classifiers import classifier
 
 SHIFT = 0.8
 

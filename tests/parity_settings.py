@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from dazoo.methods.base import Context
-from dazoo.methods.classifiers import classifier
 from dazoo.methods.reweighting._label_shift import Confusion
 from dazoo.methods.reweighting.bbse import solve_bbse
 from dazoo.methods.selftraining.mme import MME
 from dazoo.ops import entropy, moments, openset, selftraining, sources
 from dazoo.ops.classwise import one_hot
+from dazoo.shallow.classifiers import classifier
 
 
 def _shot_labels(f: Tensor, l: Tensor, threshold: Tensor, probe: Tensor) -> Tensor:  # noqa: E741

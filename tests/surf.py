@@ -14,7 +14,7 @@ import torch
 from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.methods.base import Context, Memo, create_method
-from dazoo.methods.classifiers import classifier
+from dazoo.shallow.classifiers import classifier
 
 DOMAINS = ("caltech10", "amazon", "webcam", "dslr")
 MEMOS: dict[tuple[str, str], Memo] = {}

@@ -12,7 +12,7 @@ from dazoo.data.task import Task
 from dazoo.data.transform import apply
 from dazoo.engine.fit import Options, fit
 from dazoo.methods.base import create_method
-from dazoo.methods.classifiers import classifier
+from dazoo.shallow.classifiers import classifier
 from tests.toys import toy_task
 
 PUBLISHED = [26.00, 29.83, 25.48, 23.70, 25.76, 25.48, 26.27, 28.50, 63.39, 19.86, 22.96, 59.24]

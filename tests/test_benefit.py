@@ -18,7 +18,7 @@ from dazoo.data.task import Task
 from dazoo.engine.fit import Options, fit
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import METHODS, Memo, create_method
-from dazoo.methods.classifiers import classifier
+from dazoo.shallow.classifiers import classifier
 from tests.toys import is_gradient, setting_of
 
 RECIPE = Recipe.named("digits", steps=250, bottleneck=32, few_steps=150)

@@ -13,10 +13,10 @@ from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.data.registry import load_task
 from dazoo.engine.fit import fit
 from dazoo.methods.base import Context, create_method
-from dazoo.methods.classifiers import classifier
 from dazoo.methods.reweighting import two_stage_tradaboost_r2 as two_stage
 from dazoo.methods.reweighting._boost import WeightedMedian, both
-from dazoo.methods.steps import LinearScores as AffineHead
+from dazoo.shallow.classifiers import classifier
+from dazoo.shallow.steps import LinearScores as AffineHead
 from tests.gaussians import context
 from tests.toys import toy_task
 

@@ -17,10 +17,10 @@ from dazoo.engine.recipe import Recipe
 from dazoo.engine.train import _split
 from dazoo.engine.trouble import explained
 from dazoo.methods.base import METHODS, Batch
-from dazoo.methods.classifiers import classifier
 from dazoo.ops.linalg.blas import cholesky, cholesky_solve
 from dazoo.ops.linalg.linear import RidgeFit, fix_signs
 from dazoo.ops.linalg.spectral import leading_eigenvectors
+from dazoo.shallow.classifiers import classifier
 
 GRADIENT = [name for name in METHODS.names() if is_gradient(METHODS.get(name))]
 

@@ -12,9 +12,9 @@ from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.data.registry import load_task
 from dazoo.engine.fit import fit
 from dazoo.methods.base import Context, create_method
-from dazoo.methods.classifiers import classifier
 from dazoo.methods.reweighting import _ratio, bbse, em_prior, rlls
 from dazoo.methods.reweighting._label_shift import Confusion, confusion, stratified_folds
+from dazoo.shallow.classifiers import classifier
 from tests.gaussians import accuracy, context, kmm_problem
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dazoo.methods.steps import nearest_rows
 from dazoo.ops.linalg import neighbours
 from dazoo.ops.linalg.neighbours import COLUMNS, ROWS, nearest
+from dazoo.shallow.steps import nearest_rows
 
 
 def by_differences(x: Tensor, anchors: Tensor) -> Tensor:

@@ -14,10 +14,10 @@ from dazoo.core.setting import FEW_LABELS
 from dazoo.data.registry import load_task
 from dazoo.engine.fit import Options, fit
 from dazoo.methods.base import Context, create_method
-from dazoo.methods.classifiers import classifier
 from dazoo.methods.parameter_transfer import transfer_forest as tf
 from dazoo.methods.parameter_transfer._trees import Node, forest, from_sklearn, shares
 from dazoo.methods.parameter_transfer.regular_transfer import source_parameters
+from dazoo.shallow.classifiers import classifier
 from tests.toys import toy_task
 
 

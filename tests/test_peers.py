@@ -23,8 +23,8 @@ from dazoo.data.domain import Domain
 from dazoo.data.task import Task
 from dazoo.methods import shallow as methods
 from dazoo.methods.base import Domains, create_method
-from dazoo.methods.classifiers import classifier
 from dazoo.ops.linalg.linear import covariance
+from dazoo.shallow.classifiers import classifier
 
 Y = np.array([0, 1, 1, 0])
 

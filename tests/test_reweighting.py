@@ -10,9 +10,9 @@ from dazoo.core.errors import DazooError
 from dazoo.data.registry import load_task
 from dazoo.engine.fit import Options, fit
 from dazoo.methods.base import Context, create_method
-from dazoo.methods.classifiers import classifier
 from dazoo.methods.reweighting import _lsif, _ratio, kde_ratio, rulsif, ulsif
 from dazoo.methods.reweighting._ratio import Bumps
+from dazoo.shallow.classifiers import classifier
 from tests.gaussians import accuracy, context, gaussians, kernels, true_log_ratio, weights_of
 
 # the smallest correlation with the true ratio; KDE and the clipped fit of uLSIF are noisy in the tail

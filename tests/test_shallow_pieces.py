@@ -21,11 +21,11 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.engine.fit import Options, fit
-from dazoo.methods import steps as st
 from dazoo.methods.base import Context, Domains, Memo, create_method
-from dazoo.methods.classifiers import classifier
 from dazoo.methods.shallow import Aligned, FeatureMap, Reweighting, pair, source_inner
 from dazoo.ops import linear, spectral
+from dazoo.shallow import steps as st
+from dazoo.shallow.classifiers import classifier
 
 RNG = np.random.default_rng(0)
 

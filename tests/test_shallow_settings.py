@@ -10,7 +10,7 @@ import torch
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.engine.fit import Options, fit
 from dazoo.methods.base import METHODS, GradientMethod, ShallowMethod, create_method
-from dazoo.methods.classifiers import classifier
+from dazoo.shallow.classifiers import classifier
 from tests import surf
 from tests.toys import toy_task
 

@@ -13,8 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.methods.base import Context, Memo, create_method
-from dazoo.methods.classifiers import classifier
 from dazoo.methods.subspace.spherical_kmeans import cluster
+from dazoo.shallow.classifiers import classifier
 
 
 def context() -> Context:

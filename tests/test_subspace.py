@@ -17,12 +17,12 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.methods.base import Context, Memo, create_method
-from dazoo.methods.classifiers import classifier
-from dazoo.methods.steps import run_steps
 from dazoo.methods.subspace._pencil import joint_factor
 from dazoo.methods.subspace.easytl import multipliers
 from dazoo.methods.subspace.gfk import geodesic_root
 from dazoo.methods.subspace.meda import balance_of
+from dazoo.shallow.classifiers import classifier
+from dazoo.shallow.steps import run_steps
 from tests import surf
 
 

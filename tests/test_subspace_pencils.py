@@ -12,13 +12,13 @@ import torch
 from dazoo.core.setting import FEW_LABELS
 from dazoo.core.types import Labeled, Seen
 from dazoo.methods.base import create_method
-from dazoo.methods.steps import run_steps
 from dazoo.methods.subspace import tjm
 from dazoo.methods.subspace._pencil import joint_indicators
 from dazoo.methods.subspace.jgsa import Coupled
 from dazoo.methods.subspace.mida import components_of_independence
 from dazoo.methods.subspace.msda import denoiser
 from dazoo.ops.linalg.linear import one_hot
+from dazoo.shallow.steps import run_steps
 from tests import surf
 from tests.test_subspace import arrays, context, dense_joint, same_up_to_sign, toy
 

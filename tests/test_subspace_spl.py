@@ -13,8 +13,8 @@ from sklearn.datasets import load_digits
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.methods.base import Context, Memo, create_method
-from dazoo.methods.classifiers import classifier
 from dazoo.methods.subspace.spl import projection, prototypes, select
+from dazoo.shallow.classifiers import classifier
 from tests.test_subspace import same_up_to_sign
 
 

@@ -10,11 +10,11 @@ import torch
 from sklearn.svm import SVC
 
 from dazoo.methods.base import create_method
-from dazoo.methods.steps import run_steps
 from dazoo.methods.subspace._descent import ascend
 from dazoo.methods.subspace.itl import domain_information, target_information
 from dazoo.methods.subspace.tsl import divergence, orthonormal
 from dazoo.ops.linalg.linear import one_hot
+from dazoo.shallow.steps import run_steps
 from tests.test_subspace import context, toy
 from tests.test_subspace_more import seen_of
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Labeled, Prediction, Predictor, Seen, Unlabeled
-from dazoo.methods.steps import CentreScores, LinearScores, Pipeline
+from dazoo.shallow.steps import CentreScores, LinearScores, Pipeline
 from dazoo.validators import balancing_principle as bp
 from dazoo.validators import mixval, transfer_score
 from dazoo.validators.base import VALIDATORS, Candidate, Evidence

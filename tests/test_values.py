@@ -22,7 +22,7 @@ from dazoo.engine.fit import FitResult, Options, fit, fit_group
 from dazoo.engine.recipe import Recipe
 from dazoo.engine.units import Units, units_of
 from dazoo.methods.base import METHODS, GradientMethod, ShallowMethod, create_method
-from dazoo.methods.classifiers import classifier
+from dazoo.shallow.classifiers import classifier
 from dazoo.validators.base import VALIDATORS, Evidence, linear_head
 
 BY_GRADIENT = [n for n in METHODS.names() if "values" in METHODS.get(n).targets and toys.is_gradient(METHODS.get(n))]

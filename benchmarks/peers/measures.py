@@ -16,8 +16,8 @@ from benchmarks.peers.cases import Case, Pair, fixed
 from benchmarks.peers.shallow import given, ours
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, create_method
-from dazoo.methods.classifiers import classifier
 from dazoo.methods.reweighting._lsif import LAMBDAS
+from dazoo.shallow.classifiers import classifier
 
 Sides = dict[str, tuple[float, float]]  # quantity: dazoo's value and the peer's, NaN where a side has none
 NONE = float("nan")

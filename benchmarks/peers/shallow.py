@@ -63,7 +63,7 @@ from dazoo.data.task import Task
 from dazoo.data.transform import apply
 from dazoo.engine.fit import Options, fit
 from dazoo.methods.base import Domains, Memo, create_method
-from dazoo.methods.classifiers import classifier
+from dazoo.shallow.classifiers import classifier
 
 DOMAINS = ("amazon", "caltech10", "dslr", "webcam")
 PEERS: dict[str, tuple[Case, ...]] = {"skada": SKADA, "adapt": ADAPT}

@@ -125,7 +125,7 @@ def measure(case: Case, n: int, d: int, classifier: str, threads: int) -> Result
     from dazoo.core.errors import DazooError
     from dazoo.engine.fit import Options, fit
     from dazoo.methods.base import create_method
-    from dazoo.methods.classifiers import classifier as named
+    from dazoo.shallow.classifiers import classifier as named
 
     torch.set_num_threads(threads)
     options = Options(classifier=named(classifier))

@@ -69,7 +69,7 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair
-from dazoo.methods.steps import Center
+from dazoo.shallow.steps import Center
 
 
 @register

@@ -169,7 +169,7 @@ def check_fit(cls: type[Method], seen: Seen) -> None:
 def _fit_shallow(
     method: ShallowMethod, seen: Seen, seed: int, options: Options, on_checkpoint: OnCheckpoint | None, memo: Memo
 ) -> FitResult:
-    from dazoo.methods.classifiers import classifier
+    from dazoo.shallow.classifiers import classifier
 
     if seen.target.x.ndim != 2:
         raise DazooError(

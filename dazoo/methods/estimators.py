@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError, NonFiniteError
-from dazoo.methods.classifiers import Classifier, checked_weights, classifier, cpu_generator
-from dazoo.methods.steps import Head
 from dazoo.ops.linalg.blas import all_finite
+from dazoo.shallow.classifiers import Classifier, checked_weights, classifier, cpu_generator
+from dazoo.shallow.steps import Head
 
 LEAST = 1e-12  # the smallest probability that is told apart from 0
 

@@ -15,11 +15,11 @@ from torch import Tensor
 from dazoo.core.errors import DazooError, NonFiniteError
 from dazoo.core.types import Labeled, Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod
-from dazoo.methods.classifiers import Classifier
-from dazoo.methods.steps import Head, Pipeline, Step, run_steps
 from dazoo.ops.linalg.blas import all_finite, product
 from dazoo.ops.linalg.linear import Inner, covariance, inner, second_moment, squared_distances
 from dazoo.ops.linalg.spectral import principal_components
+from dazoo.shallow.classifiers import Classifier
+from dazoo.shallow.steps import Head, Pipeline, Step, run_steps
 
 T = TypeVar("T")
 EFFECTIVE = 0.1

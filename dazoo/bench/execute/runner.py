@@ -39,7 +39,7 @@ from dazoo.data.transform import apply, apply_to_task, leading
 from dazoo.engine.fit import Options, fit
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import METHODS, GradientMethod, Memo
-from dazoo.methods.classifiers import classifier
+from dazoo.shallow.classifiers import classifier
 
 CLAIMED = 0.5
 KEPT_TASKS = 2

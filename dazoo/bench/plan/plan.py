@@ -23,7 +23,7 @@ from dazoo.data.transform import TRANSFORMS
 from dazoo.engine.fit import solver_of
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import METHODS, GradientMethod, Method
-from dazoo.methods.classifiers import classifier
+from dazoo.shallow.classifiers import classifier
 from dazoo.validators.base import VALIDATORS
 
 T = TypeVar("T")

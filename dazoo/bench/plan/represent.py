@@ -19,7 +19,7 @@ from dazoo.data.domain import Domain
 from dazoo.data.task import Task
 from dazoo.methods.base import METHODS, Context, Memo
 from dazoo.methods.shallow import FeatureMap
-from dazoo.methods.steps import Step, run_steps
+from dazoo.shallow.steps import Step, run_steps
 
 ROWS = 1024
 

@@ -17,8 +17,8 @@ from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Batch, Context, GradientMethod, Progress, ShallowMethod, register
 from dazoo.methods.shallow import fit_classifier, source_of, source_x
-from dazoo.methods.steps import Pipeline
 from dazoo.nets.net import Net
+from dazoo.shallow.steps import Pipeline
 
 
 @register

@@ -17,8 +17,8 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import ORACLE
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Batch, Context, GradientMethod, Progress, ShallowMethod, register
-from dazoo.methods.steps import Pipeline
 from dazoo.nets.net import Net
+from dazoo.shallow.steps import Pipeline
 
 
 @register

@@ -8,7 +8,7 @@ from dazoo.core.errors import DazooError
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context
 from dazoo.methods.shallow import pair, source_inner, source_of, trained
-from dazoo.methods.steps import Head
+from dazoo.shallow.steps import Head
 
 
 def few_of(seen: Seen) -> tuple[Tensor, Tensor]:

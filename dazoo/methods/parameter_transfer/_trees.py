@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
-from dazoo.methods.steps import EPS_VOTE, Head
+from dazoo.shallow.steps import EPS_VOTE, Head
 
 BLOCK = 1 << 22
 

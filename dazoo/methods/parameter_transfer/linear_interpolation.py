@@ -23,7 +23,7 @@ from dazoo.core.setting import FEW_LABELS
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.parameter_transfer._few import few_of, source_head
-from dazoo.methods.steps import Head, Pipeline
+from dazoo.shallow.steps import Head, Pipeline
 
 FOLDS = 5
 TINY = 1e-6

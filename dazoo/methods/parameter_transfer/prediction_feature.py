@@ -23,7 +23,7 @@ from dazoo.core.setting import FEW_LABELS
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.parameter_transfer._few import few_of, source_head
-from dazoo.methods.steps import Append, Head, Pipeline, Step, run_steps
+from dazoo.shallow.steps import Append, Head, Pipeline, Step, run_steps
 
 
 @dataclass(frozen=True, eq=False)

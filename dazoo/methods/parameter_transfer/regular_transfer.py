@@ -27,11 +27,11 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import FEW_LABELS
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
-from dazoo.methods.classifiers import Classifier, classifier
 from dazoo.methods.parameter_transfer._few import few_of
 from dazoo.methods.shallow import pair, source_of
-from dazoo.methods.steps import LinearScores, Pipeline
 from dazoo.ops.linalg.linear import one_hot
+from dazoo.shallow.classifiers import Classifier, classifier
+from dazoo.shallow.steps import LinearScores, Pipeline
 
 
 @register

@@ -36,7 +36,7 @@ from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.parameter_transfer._few import few_of
 from dazoo.methods.parameter_transfer._trees import Node, forest, from_sklearn, shares
 from dazoo.methods.shallow import pair, source_of
-from dazoo.methods.steps import Pipeline
+from dazoo.shallow.steps import Pipeline
 
 
 @register

@@ -10,8 +10,8 @@ from torch import Tensor
 from dazoo.core.errors import DazooError, NonFiniteError
 from dazoo.core.types import Seen
 from dazoo.methods.shallow import source_of, source_x
-from dazoo.methods.steps import EPS_VOTE, Head
 from dazoo.ops.linalg.linear import one_hot
+from dazoo.shallow.steps import EPS_VOTE, Head
 
 
 def both(seen: Seen) -> tuple[Tensor, Tensor, int]:

@@ -23,7 +23,7 @@ from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.reweighting._boost import both
 from dazoo.methods.shallow import inner_of, trained
-from dazoo.methods.steps import Pipeline
+from dazoo.shallow.steps import Pipeline
 
 
 @register

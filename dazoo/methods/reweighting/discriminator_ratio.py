@@ -22,9 +22,9 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
-from dazoo.methods.classifiers import classifier
 from dazoo.methods.reweighting._ratio import flattened
 from dazoo.methods.shallow import Reweighting, pair
+from dazoo.shallow.classifiers import classifier
 
 
 @register

@@ -30,8 +30,8 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Reweighting, pair
-from dazoo.methods.steps import Standardise
 from dazoo.ops.linalg.spectral import principal_components
+from dazoo.shallow.steps import Standardise
 
 GAP = 1e-3
 STAGES = (0.1, 0.03, 0.01, 0.003, 0.001)

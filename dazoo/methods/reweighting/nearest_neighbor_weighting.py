@@ -22,7 +22,7 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Reweighting, pair
-from dazoo.methods.steps import nearest_rows
+from dazoo.shallow.steps import nearest_rows
 
 
 @register

@@ -39,7 +39,7 @@ from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.reweighting._boost import Committee, both
 from dazoo.methods.shallow import inner_of, trained
-from dazoo.methods.steps import Head, Pipeline
+from dazoo.shallow.steps import Head, Pipeline
 
 LOW, CHANCE = 1e-6, 1e-9
 

@@ -29,7 +29,7 @@ from dazoo.core.setting import FEW_LABELS
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.reweighting._boost import WeightedMedian, both
-from dazoo.methods.steps import Head, Pipeline
+from dazoo.shallow.steps import Head, Pipeline
 
 LOW = 1e-6
 

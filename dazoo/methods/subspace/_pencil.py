@@ -12,10 +12,10 @@ from dazoo.core.errors import DazooError
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context
 from dazoo.methods.shallow import Aligned, pair
-from dazoo.methods.steps import Affine, KernelMap, Step, UnitNorm, run_steps
 from dazoo.ops.linalg.blas import product
 from dazoo.ops.linalg.linear import gram, median_gamma, second_moment, unit_rows
 from dazoo.ops.linalg.spectral import span
+from dazoo.shallow.steps import Affine, KernelMap, Step, UnitNorm, run_steps
 
 KERNEL_LIMIT = 20_000
 

@@ -23,9 +23,9 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, moments_of, pair
-from dazoo.methods.steps import Affine
 from dazoo.ops.linalg.blas import product
 from dazoo.ops.linalg.linear import Spectrum, ridge_powers, spectrum
+from dazoo.shallow.steps import Affine
 
 
 @register

@@ -28,9 +28,9 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
-from dazoo.methods.classifiers import Warn, fit_svc
 from dazoo.methods.shallow import labelled, pair
-from dazoo.methods.steps import LinearScores, Pipeline, run_steps
+from dazoo.shallow.classifiers import Warn, fit_svc
+from dazoo.shallow.steps import LinearScores, Pipeline, run_steps
 
 
 @register

@@ -20,8 +20,8 @@ from dazoo.core.setting import FEW_LABELS
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, inner_of, source_of, source_x
-from dazoo.methods.steps import Copies
 from dazoo.ops.linalg.linear import Inner
+from dazoo.shallow.steps import Copies
 
 
 @register

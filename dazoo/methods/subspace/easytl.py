@@ -29,10 +29,10 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import labelled, pair
-from dazoo.methods.steps import Affine, CentreScores, Pipeline, Step, run_steps
 from dazoo.methods.subspace.coral import coral_map
 from dazoo.ops.linalg.blas import all_finite
 from dazoo.ops.linalg.linear import one_hot, squared_distances
+from dazoo.shallow.steps import Affine, CentreScores, Pipeline, Step, run_steps
 
 
 @register

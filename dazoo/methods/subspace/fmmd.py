@@ -24,7 +24,7 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair
-from dazoo.methods.steps import Columns
+from dazoo.shallow.steps import Columns
 
 ROUNDING = 1e-20  # the square of differences of means, in standard deviations, that rounding alone makes
 

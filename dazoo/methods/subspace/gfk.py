@@ -29,8 +29,8 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_x
-from dazoo.methods.steps import Affine, Step, UnitNorm, run_steps
 from dazoo.ops.linalg.spectral import principal_components
+from dazoo.shallow.steps import Affine, Step, UnitNorm, run_steps
 
 
 @register

@@ -27,10 +27,10 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
-from dazoo.methods.steps import Affine
 from dazoo.methods.subspace._descent import ascend, thinned
 from dazoo.ops.linalg.linear import median_gamma, one_hot, squared_distances
 from dazoo.ops.linalg.spectral import principal_components
+from dazoo.shallow.steps import Affine
 
 
 @register

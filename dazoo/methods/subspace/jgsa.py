@@ -32,11 +32,11 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
-from dazoo.methods.steps import Affine, Step, UnitNorm, run_steps
 from dazoo.methods.subspace._pencil import joint_indicators
 from dazoo.methods.subspace._rounds import alternate, label_target
 from dazoo.ops.linalg.linear import one_hot
 from dazoo.ops.linalg.spectral import leading_eigenvectors, span
+from dazoo.shallow.steps import Affine, Step, UnitNorm, run_steps
 
 
 @register

@@ -22,11 +22,11 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
-from dazoo.methods.classifiers import classifier
 from dazoo.methods.shallow import labelled, pair, target_x
-from dazoo.methods.steps import NearestScores, Pipeline, run_steps
 from dazoo.methods.subspace._graph import check_dense, cosine_graph, normalised
 from dazoo.ops.linalg.linear import one_hot
+from dazoo.shallow.classifiers import classifier
+from dazoo.shallow.steps import NearestScores, Pipeline, run_steps
 
 
 @register

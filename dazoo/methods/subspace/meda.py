@@ -31,13 +31,13 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
-from dazoo.methods.classifiers import classifier
 from dazoo.methods.shallow import pair, source_of
-from dazoo.methods.steps import AsScores, KernelMap, Pipeline, UnitNorm, run_steps
 from dazoo.methods.subspace._graph import check_dense, cosine_graph, laplacian
 from dazoo.methods.subspace._pencil import joint_indicators
 from dazoo.methods.subspace.gfk import flow_steps
 from dazoo.ops.linalg.linear import RidgeFit, gram, one_hot
+from dazoo.shallow.classifiers import classifier
+from dazoo.shallow.steps import AsScores, KernelMap, Pipeline, UnitNorm, run_steps
 
 
 @register

@@ -31,9 +31,9 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
-from dazoo.methods.steps import Affine
 from dazoo.ops.linalg.linear import one_hot
 from dazoo.ops.linalg.spectral import leading_eigenvectors
+from dazoo.shallow.steps import Affine
 
 
 @register

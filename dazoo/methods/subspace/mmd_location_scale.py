@@ -25,8 +25,8 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
-from dazoo.methods.steps import NearestShift
 from dazoo.ops.linalg.linear import gram, median_gamma
+from dazoo.shallow.steps import NearestShift
 
 
 @register

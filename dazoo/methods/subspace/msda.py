@@ -26,7 +26,7 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_x
-from dazoo.methods.steps import Affine, Append, Step, Tanh, run_steps
+from dazoo.shallow.steps import Affine, Append, Step, Tanh, run_steps
 
 
 @register

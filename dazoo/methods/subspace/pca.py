@@ -19,7 +19,7 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, components, source_x
-from dazoo.methods.steps import Affine
+from dazoo.shallow.steps import Affine
 
 
 @register

@@ -27,8 +27,8 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair
-from dazoo.methods.steps import Affine, Append
 from dazoo.ops.linalg.linear import fix_signs
+from dazoo.shallow.steps import Affine, Append
 
 
 @register

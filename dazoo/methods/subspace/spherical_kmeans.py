@@ -33,8 +33,8 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import fit_classifier, pair, source_of
-from dazoo.methods.steps import Center, CentreScores, Pipeline, Step, UnitNorm, run_steps
 from dazoo.ops.linalg.linear import one_hot, unit_rows
+from dazoo.shallow.steps import Center, CentreScores, Pipeline, Step, UnitNorm, run_steps
 
 
 @register

@@ -38,9 +38,9 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import pair, source_of
-from dazoo.methods.steps import Affine, Head, Pipeline, Step, UnitNorm, run_steps
 from dazoo.ops.linalg.linear import one_hot, squared_distances, unit_rows
 from dazoo.ops.linalg.spectral import generalised_eigenvectors, principal_components
+from dazoo.shallow.steps import Affine, Head, Pipeline, Step, UnitNorm, run_steps
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,11 +29,11 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
-from dazoo.methods.steps import Affine
 from dazoo.methods.subspace._descent import ascend, thinned
 from dazoo.methods.subspace._pencil import class_scatter
 from dazoo.ops.linalg.linear import gram, median_gamma
 from dazoo.ops.linalg.spectral import principal_components
+from dazoo.shallow.steps import Affine
 
 
 @register

@@ -20,8 +20,8 @@ from dazoo.core.hparam import hp
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.methods.base import Context, Memo
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
-from dazoo.methods.steps import NearestShift
 from dazoo.ops.linalg.blas import product
+from dazoo.shallow.steps import NearestShift
 
 GIB = 1 << 30
 PAIR_BYTES = 48

@@ -26,9 +26,9 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import costs, labelled, pair, target_x
-from dazoo.methods.steps import LinearScores, Pipeline
 from dazoo.methods.transport._plan import check_size, emd_plan
 from dazoo.ops.linalg.linear import RidgeFit, one_hot, squared_distances
+from dazoo.shallow.steps import LinearScores, Pipeline
 
 
 @register

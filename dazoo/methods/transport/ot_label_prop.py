@@ -26,9 +26,9 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import costs, pair, source_of
-from dazoo.methods.steps import EPS_VOTE, NearestScores, Pipeline
 from dazoo.methods.transport._plan import check_size, emd_plan, sinkhorn_plan
 from dazoo.ops.linalg.linear import one_hot
+from dazoo.shallow.steps import EPS_VOTE, NearestScores, Pipeline
 
 
 @register

@@ -24,10 +24,10 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, moments_of, pair
-from dazoo.methods.steps import Affine
 from dazoo.ops.linalg.blas import cholesky, product, solve_lower
 from dazoo.ops.linalg.linear import matrix_power, ridged, second_moment, symmetrise
 from dazoo.ops.linalg.spectral import span
+from dazoo.shallow.steps import Affine
 
 
 @register

@@ -32,9 +32,9 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, costs, pair
-from dazoo.methods.steps import Affine, KernelMap, Step
 from dazoo.methods.transport._plan import back, check_size, posed, top_cost
 from dazoo.ops.linalg.linear import median_gamma
+from dazoo.shallow.steps import Affine, KernelMap, Step
 
 
 @register

@@ -42,9 +42,9 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair
-from dazoo.methods.steps import NearestShift
 from dazoo.methods.transport._plan import barycentric, check_size, emd_plan
 from dazoo.ops.linalg.linear import squared_distances
+from dazoo.shallow.steps import NearestShift
 
 
 @register

@@ -28,8 +28,8 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Labeled, Predictor, Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import costs, fit_classifier, labelled, pair, source_of
-from dazoo.methods.steps import NearestShift, Pipeline
 from dazoo.methods.transport._plan import EMD_ITERATIONS, MovedByPlan, back, emd_plan, marginals, posed, top_cost
+from dazoo.shallow.steps import NearestShift, Pipeline
 
 
 @register

@@ -36,10 +36,10 @@ from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import fit_classifier, pair, source_of
-from dazoo.methods.steps import Head, Pipeline
 from dazoo.methods.transport._classes import class_plan
 from dazoo.methods.transport._plan import barycentric
 from dazoo.ops.linalg.linear import one_hot, squared_distances
+from dazoo.shallow.steps import Head, Pipeline
 
 
 @dataclass(frozen=True, eq=False)

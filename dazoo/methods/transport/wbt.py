@@ -29,10 +29,10 @@ from dazoo.core.setting import MULTI_SOURCE
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import fit_classifier, pair, source_of
-from dazoo.methods.steps import NearestShift, Pipeline
 from dazoo.methods.transport._plan import back, barycentric, check_size, emd_plan, posed, sinkhorn_plan
 from dazoo.methods.transport._sources import rows_of_sources
 from dazoo.ops.linalg.linear import squared_distances
+from dazoo.shallow.steps import NearestShift, Pipeline
 
 
 @register

@@ -25,9 +25,9 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError, NonFiniteError, UnknownName, nearest
-from dazoo.methods.steps import Affine, Head, KernelMap, LinearScores, NearestNeighbors, PairwiseVotes, Step
 from dazoo.ops.linalg.blas import all_finite
 from dazoo.ops.linalg.linear import Inner, RidgeFit
+from dazoo.shallow.steps import Affine, Head, KernelMap, LinearScores, NearestNeighbors, PairwiseVotes, Step
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "1nn": {"k": 1},
