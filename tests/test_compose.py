@@ -12,7 +12,7 @@ from dazoo.core import hparam, portable
 from dazoo.core.errors import DazooError, UnknownName
 from dazoo.engine.fit import fit, fit_group
 from dazoo.methods.base import METHODS, create_method
-from dazoo.methods.shared import Once, View
+from dazoo.methods.composition.view import Once, View
 from tests.adversarial import game
 from tests.toys import TINY, is_gradient, options_for, toy_task
 

@@ -22,7 +22,7 @@ from dazoo.core.types import Prediction, Predictor, Seen
 
 def _derive(name: str) -> type[Method] | None:
     """``cdan+mcc`` and the like."""
-    from dazoo.methods.compose import composed
+    from dazoo.methods.composition.compose import composed
 
     return composed(name)
 

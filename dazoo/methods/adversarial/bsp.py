@@ -18,7 +18,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.adversarial._game import BASES, game
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
-from dazoo.methods.shared import shared
+from dazoo.methods.composition.view import shared
 from dazoo.nets.net import Net
 from dazoo.ops.norms import bsp
 

@@ -27,7 +27,7 @@ from dazoo.core.errors import DazooError
 from dazoo.core.paper import Paper
 from dazoo.core.types import Prediction
 from dazoo.methods.base import METHODS, Batch, GradientMethod, Look, Method, Phase, Progress
-from dazoo.methods.shared import Once, View
+from dazoo.methods.composition.view import Once, View
 
 
 def composed(name: str) -> type[Method] | None:

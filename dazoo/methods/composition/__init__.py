@@ -1,0 +1,1 @@
+"""Methods put together by name."""
