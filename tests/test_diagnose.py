@@ -17,10 +17,10 @@ from dazoo.diagnosis import diagnose
 from dazoo.diagnosis.advice import LEVEL, TESTS
 from dazoo.diagnosis.classes import judge, proportions, separability, skill_of
 from dazoo.diagnosis.domains import classifier_test, mmd_test, wasserstein
+from dazoo.diagnosis.scores import logme
 from dazoo.methods.base import METHODS
 from dazoo.ops.adistance import a_distance
 from dazoo.ops.mmd import mmd
-from dazoo.ops.scores import logme
 from tests.test_cli import dazoo as command
 
 NOISE = np.random.default_rng(0).random((20, 2))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from dazoo.ops.scores import h_score, leep, logme, nce, regularized_h_score, transrate
+from dazoo.diagnosis.scores import h_score, leep, logme, nce, regularized_h_score, transrate
 
 
 def scores_of(x: np.ndarray, y: np.ndarray, probs: np.ndarray) -> dict[str, float]:
     """All six scores of features x (n, d), labels y (n,) and a source classifier's probabilities (n, C) for them.
 
-    The scores of features are those of ``dazoo.ops.scores`` (higher is better for all).
+    The scores of features are those of ``dazoo.diagnosis.scores`` (higher is better for all).
     """
     return {
         "h_score": h_score(x, y),
