@@ -10,7 +10,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 from dazoo.nets import augment
-from dazoo.ops import adversarial, classwise, discrepancy, entropy, kernels, linear, mmd, moments, spectral, transport
+from dazoo.ops import adversarial, classwise, discrepancy, entropy, kernels, mmd, moments, transport
+from dazoo.ops.linalg import linear, spectral
 
 torch.set_num_threads(1)
 GEN = torch.Generator().manual_seed(0)

@@ -25,7 +25,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dazoo.ops import adversarial, discrepancy, entropy, mmd, norms, openset, scores
+from dazoo.diagnosis import scores
+from dazoo.ops import adversarial, discrepancy, entropy, mmd, norms, openset
 from tests.parity_settings import SETTINGS
 
 RELATIVE, ABSOLUTE = 1e-6, 1e-8

@@ -18,7 +18,10 @@ from dazoo.bench.suite_run import prepare
 from tests.bench_tools import SMALL
 
 KEYS = ["0a", "0b", "0c"]
-DIES = "import os, sys; from dazoo.bench.records.claims import Claims; print(Claims(sys.argv[1]).take(['0a', '0b'])); os._exit(9)"
+DIES = (
+    "import os, sys; from dazoo.bench.records.claims import Claims; "
+    "print(Claims(sys.argv[1]).take(['0a', '0b'])); os._exit(9)"
+)
 
 
 def die_at(folder: Path, wait: bool = True) -> subprocess.Popen[bytes]:

@@ -14,7 +14,8 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from dazoo.bench import run, sitting
+from dazoo.bench.execute import observer as sitting
+from dazoo.bench.execute import runner as run
 from dazoo.bench.execute.executor import execute
 from dazoo.bench.execute.runner import Runner
 from dazoo.bench.records.keep import Keeper, half, kept_keys, used

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dazoo.bench import curves, provenance
 from dazoo.bench.records.store import Writer
+from dazoo.bench.report import curves, provenance
 from dazoo.bench.report import scatter as features
 from dazoo.bench.report.build import Report, load_report, report
 from dazoo.bench.report.figures import Mark

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from dazoo.bench import run, sitting
+from dazoo.bench.execute import observer as sitting
+from dazoo.bench.execute import runner as run
 from dazoo.bench.execute.evaluate import evaluate
 from dazoo.bench.execute.executor import execute, units
 from dazoo.bench.execute.runner import Place, Runner, in_order

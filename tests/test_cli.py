@@ -131,7 +131,7 @@ def test_a_mistake_in_a_suite_names_the_line(suite: Path) -> None:
 
 
 def test_a_mistake_ends_the_process_with_code_2_and_no_traceback() -> None:
-    command = [sys.executable, "-m", "dazoo.cli.main", "report", "nowhere"]
+    command = [sys.executable, "-m", "dazoo.cli", "report", "nowhere"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr == "error: there is no folder nowhere; 'dazoo run SUITE --out nowhere' makes it\n"
@@ -200,14 +200,16 @@ def test_info_shows_paper_formula_and_hyper_parameters() -> None:
 def test_version_and_module() -> None:
     import dazoo as package
 
-    for command in (["-m", "dazoo"], ["-m", "dazoo.cli.main"]):
+    for command in (["-m", "dazoo"], ["-m", "dazoo.cli"]):
         done = subprocess.run([sys.executable, *command, "--version"], capture_output=True, text=True, check=True)
         assert done.stdout == f"dazoo {package.__version__}\n"
 
 
 def test_info_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second call loads no torch, also for names that no list shows."""
-    code = "import sys; from dazoo.cli.main import app; app(sys.argv[1:], standalone_mode=False); print('torch' in sys.modules)"
+    code = (
+        "import sys; from dazoo.cli import app; app(sys.argv[1:], standalone_mode=False); print('torch' in sys.modules)"
+    )
     monkeypatch.setenv("DAZOO_CACHE", str(tmp_path))
     for name in ("mcd", "dann+mcc"):
         ends = []

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
-from dazoo.ops import classwise, scores
+from dazoo.diagnosis import scores
+from dazoo.ops import classwise
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

@@ -35,7 +35,7 @@ MEASURED = ("fit_seconds", "samples_per_second")
 
 
 def start(suite: Path, out: Path, jobs: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "dazoo.cli.main", "run", str(suite), "--out", str(out), "--jobs", str(jobs)]
+    command = [sys.executable, "-m", "dazoo.cli", "run", str(suite), "--out", str(out), "--jobs", str(jobs)]
     return subprocess.Popen([*command, "--device", "cpu"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 

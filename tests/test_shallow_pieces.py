@@ -23,7 +23,7 @@ from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.engine.fit import Options, fit
 from dazoo.methods.base import Context, Domains, Memo, create_method
 from dazoo.methods.shallow import Aligned, FeatureMap, Reweighting, pair, source_inner
-from dazoo.ops import linear, spectral
+from dazoo.ops.linalg import linear, spectral
 from dazoo.shallow import steps as st
 from dazoo.shallow.classifiers import classifier
 

@@ -18,7 +18,7 @@ from dazoo.core.files import replacing
 
 FORMAT = "dazoo-2"
 READABLE = ("dazoo-1", FORMAT)  # 1: without checksum and ``json``
-MOVED: dict[str, str] = {}  # "module:Class" as older files name it, to where it is now
+MOVED = {"dazoo.methods.steps": "dazoo.shallow.steps"}  # modules as older files name them, to where they are now
 
 
 class Portable:
@@ -175,7 +175,8 @@ def _decode(spec: Any, tensors: dict[str, Tensor]) -> Any:
         return tensors[body]
     if kind == "class":
         fields = {k: _decode(v, tensors) for k, v in spec["fields"].items()}
-        cls = _find_class(MOVED.get(body, body))
+        module, colon, name = str(body).partition(":")
+        cls = _find_class(MOVED.get(module, module) + colon + name)
         unknown = sorted(set(fields) - {f.name for f in dataclasses.fields(cls)})  # type: ignore[arg-type]
         if unknown:
             raise DazooError(f"{cls.__name__} has no field {unknown[0]!r}; the file is damaged or of a newer version")
