@@ -23,7 +23,7 @@ from dazoo.bench.records.kept import Kept, KeptEvidence
 from dazoo.bench.records.size import size_of
 from dazoo.bench.records.store import records
 from dazoo.bench.suite_run import prepare
-from dazoo.cli.main import app
+from dazoo.cli.commands import app
 from dazoo.core.errors import DazooError
 from dazoo.engine.fit import Options
 from dazoo.validators.base import VALIDATORS, score_all

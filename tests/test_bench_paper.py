@@ -16,7 +16,7 @@ from dazoo.bench.report.build import load_report, report
 from dazoo.bench.report.cite import bibtex, fragment, keys
 from dazoo.bench.report.diff import diff, told
 from dazoo.bench.report.latex import escape, latex
-from dazoo.cli.main import app
+from dazoo.cli.commands import app
 from dazoo.core.errors import DazooError
 from dazoo.core.paper import Paper
 from tests.bench_tools import accuracies, write_run

@@ -19,7 +19,7 @@ from dazoo.bench.records.kept import Kept
 from dazoo.bench.records.store import SCORES, Damage, Writer, records
 from dazoo.bench.report.build import load_report
 from dazoo.bench.suite_run import run_suite
-from dazoo.cli.main import app
+from dazoo.cli.commands import app
 from dazoo.core.errors import DazooError
 from dazoo.validators.base import VALIDATORS, Validator
 from tests.bench_tools import SMALL, accuracies, scored, write_run

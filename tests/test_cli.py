@@ -15,7 +15,7 @@ import yaml
 
 from dazoo.cli import cache as cli_cache
 from dazoo.cli.cache import remembered
-from dazoo.cli.main import main
+from dazoo.cli.commands import main
 from tests.bench_tools import SMALL
 
 HEAVY = ("torch", "numpy", "pydantic", "sklearn", "pandas", "timm", "ot", "jinja2")
@@ -53,7 +53,7 @@ def suite(tmp_path: Path) -> Path:
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom dazoo.cli.main import app\nfrom typer.testing import CliRunner\n"
+        "import sys\nfrom dazoo.cli.commands import app\nfrom typer.testing import CliRunner\n"
         "out = CliRunner().invoke(app, ['--help'])\nassert out.exit_code == 0 and 'report' in out.output\n"
         f"print([m for m in {HEAVY!r} if m in sys.modules])"
     )

@@ -193,7 +193,7 @@ def test_devices_that_are_there_are_taken(monkeypatch, name, answer):
 def test_commands_check_devices_alike(tmp_path):
     from typer.testing import CliRunner
 
-    from dazoo.cli.main import app
+    from dazoo.cli.commands import app
 
     (tmp_path / "s.yaml").write_text("dataset: digits\ntasks: [upright->rotated]\nmethods: [source_only]\n")
     found = CliRunner().invoke(app, ["run", str(tmp_path / "s.yaml"), "--device", "cuda:99"])

@@ -15,7 +15,7 @@ from dazoo.bench.published.ledger import Line, ledger, make_ledger, markdown, re
 from dazoo.bench.published.tables import Declared, default_published, read_declaration, read_published
 from dazoo.bench.records.store import Writer
 from dazoo.bench.suite_run import run_suite
-from dazoo.cli.main import main
+from dazoo.cli.commands import main
 from dazoo.core.errors import DazooError
 from tests.bench_tools import accuracies, scored
 

@@ -1,5 +1,5 @@
 """Layer 7: the command line, a file per group of commands. ``main`` is the entry point."""
 
-from dazoo.cli.main import app, main
+from dazoo.cli.commands import app, main
 
 __all__ = ["app", "main"]
