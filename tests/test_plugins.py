@@ -35,7 +35,7 @@ class Fresh:
 
     def __call__(self, *commands: str) -> subprocess.CompletedProcess[str]:
         """Run commands of dazoo one after the other, in one process: most of the time goes into importing torch."""
-        code = "import sys\nfrom dazoo.cli.commands import app\nfor c in sys.argv[1:]: app(c.split(), standalone_mode=False)"
+        code = "import sys\nfrom dazoo.cli import app\nfor c in sys.argv[1:]: app(c.split(), standalone_mode=False)"
         env = {**os.environ, "DAZOO_CACHE": str(self.home / "cache"), "COLUMNS": "200"}
         run = [self.python, "-c", code, *commands]
         done = subprocess.run(run, capture_output=True, text=True, env=env, cwd=self.home)
