@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
@@ -182,14 +181,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    if when == "move":
-        monkeypatch.setattr(images.os, "replace", full)
-    else:
-        monkeypatch.setattr(images.os, "fdopen", lambda handle, mode: Full(handle, mode))
-
-    class Full(io.FileIO):
-        write = full  # type: ignore[assignment]
-
+    monkeypatch.setattr(os, {"write": "fsync", "move": "replace"}[when], full)
     with pytest.raises(DazooError, match=r"No space left.*set DAZOO_CACHE"):
         decode(photos, 16)
     assert not list(cache.iterdir())

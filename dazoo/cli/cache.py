@@ -7,12 +7,12 @@ import hashlib
 import importlib
 import importlib.metadata
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dazoo.core.files import write_text
 from dazoo.core.paths import cache_root
 
 Row = dict[str, Any]
@@ -55,9 +55,6 @@ def _state(kind: str) -> str:
 
 
 def _keep(path: Path, stem: str, rows: list[Row]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     for old in path.parent.glob(f"{stem}-*.json"):
         old.unlink(missing_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(rows), encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, json.dumps(rows))

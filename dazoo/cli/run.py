@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from dazoo.bench.records.size import size_text
-from dazoo.bench.report.build import Report, report, rule_sentence, skipped, write
+from dazoo.bench.report.build import NotWritten, Report, report, rule_sentence, skipped, write
 from dazoo.bench.suite_run import Job, carry_out, prepare, unkept
 from dazoo.cli.listing import suite_files
 from dazoo.core.errors import DazooError, nearest
@@ -28,11 +30,11 @@ def run_suite(suite: str, **options: Any) -> None:
     log = Console(stderr=True, highlight=False)
     _announce(job, log)
     try:
-        made = _with_progress(job, log)
+        with _shown_anyway():
+            show(_with_progress(job, log))
     except KeyboardInterrupt:
         log.print("stopped; what was finished is stored, and the same command goes on from there")
         sys.exit(130)
-    show(made)
     lost = unkept(job)
     if lost:
         log.print(
@@ -46,7 +48,18 @@ def show_report(
     folder: Path, select_by: str | None, metric: str | None, scatter: str = "pca", methods: list[str] | None = None
 ) -> None:
     """Rebuild and print a leaderboard."""
-    show(report(folder, select_by, metric, scatter, methods or []))
+    with _shown_anyway():
+        show(report(folder, select_by, metric, scatter, methods or []))
+
+
+@contextmanager
+def _shown_anyway() -> Iterator[None]:
+    """Show a report whose files could not all be written, before that ends the command."""
+    try:
+        yield
+    except NotWritten as error:
+        show(error.report)
+        raise
 
 
 def show_ledger(folders: list[Path], published: Path | None, rows: Path | None, out: Path | None) -> None:

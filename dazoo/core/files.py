@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+SUFFIX = ".tmp"
+
 
 def beside(path: Path) -> Path:
     """A new empty file in the folder of ``path`` (made where it is missing), with the permissions of the ``umask``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    name = path.parent / f"{path.name[:100]}.{os.getpid():x}-{secrets.token_hex(4)}.tmp"
+    name = path.parent / f"{path.name[:100]}.{os.getpid():x}-{secrets.token_hex(4)}{SUFFIX}"
     os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     return name
 
@@ -27,18 +30,24 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """A temporary file to write to; it takes the place of ``path`` at the end, or is removed where writing failed.
 
     Raises:
-        OSError: the folder cannot be written, or the disk is full; ``path`` is as it was.
+        OSError: the folder cannot be written, or the disk is full; it names ``path``, which is as it was.
     """
     path = Path(path)
-    temporary = beside(path)
+    temporary = path
     try:
+        temporary = beside(path)
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
+        os.chmod(temporary, mode)  # some libraries put a private file of their own there
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        if isinstance(error, OSError) and (error.filename is None or str(error.filename).endswith(SUFFIX)):
+            error.filename, error.filename2 = str(path), None  # not the temporary file, which nobody knows
+        if temporary != path:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 

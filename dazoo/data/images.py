@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
+from dazoo.core.files import opened, write_text
 from dazoo.data.registry import cache_root
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
@@ -137,29 +137,21 @@ def _intact(entry: Path, shape: tuple[int, ...]) -> bool:
 
 
 def _build(entry: Path, files: Sequence[Path], size: int, fit: str) -> None:
+    digest = hashlib.sha256()
     try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
         _sweep(entry.parent)
-        handle, name = tempfile.mkstemp(dir=entry.parent, suffix=".tmp")
-    except OSError as error:
-        raise _cannot_write(entry, error) from error
-    try:
-        digest = hashlib.sha256()
-        with os.fdopen(handle, "wb") as out, _progress(len(files)) as advance:
-            for image in _decoded(files, size, fit):
+        with opened(entry) as out, _progress(len(files)) as advance:
+            for image in _decoded(files, size, fit):  # raises no OSError of its own
                 digest.update(image.data)
-                try:
-                    out.write(image.data)
-                except OSError as error:
-                    raise _cannot_write(entry, error) from error
+                out.write(image.data)
                 advance()
-        try:
-            os.replace(name, entry)
-            _write(entry.with_suffix(".json"), {"shape": [len(files), size, size, 3], "sha256": digest.hexdigest()})
-        except OSError as error:
-            raise _cannot_write(entry, error) from error
-    finally:
-        Path(name).unlink(missing_ok=True)
+        sidecar = {"shape": [len(files), size, size, 3], "sha256": digest.hexdigest()}
+        write_text(entry.with_suffix(".json"), json.dumps(sidecar))
+    except OSError as error:
+        why = error.strerror or error
+        raise DazooError(
+            f"cannot write the image cache {entry.parent} ({why}); set DAZOO_CACHE to a folder with space"
+        ) from error
 
 
 def _decoded(files: Sequence[Path], size: int, fit: str) -> Iterator[np.ndarray]:
@@ -170,23 +162,12 @@ def _decoded(files: Sequence[Path], size: int, fit: str) -> Iterator[np.ndarray]
             yield from pool.map(lambda f: np.ascontiguousarray(read_image(f, size, fit)), block)
 
 
-def _write(path: Path, content: dict[str, object]) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "w") as out:
-        json.dump(content, out)
-    os.replace(name, path)
-
-
 def _sweep(folder: Path) -> None:
     """Remove what killed processes left behind more than a day ago."""
     for old in folder.glob("*.tmp"):
         with contextlib.suppress(OSError):
             if time.time() - old.stat().st_mtime > 86400:
                 old.unlink()
-
-
-def _cannot_write(entry: Path, error: OSError) -> DazooError:
-    return DazooError(f"cannot write the image cache {entry.parent} ({error}); set DAZOO_CACHE to a folder with space")
 
 
 @contextlib.contextmanager

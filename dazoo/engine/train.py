@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from dazoo.engine.look import LazyLook
 from dazoo.engine.optim import Update, make_optimizer
 from dazoo.engine.precision import parts_in
 from dazoo.engine.recipe import Recipe
+from dazoo.engine.state import read_state, write_state
 from dazoo.engine.terms import Terms, diverged
 from dazoo.engine.units import Units
 from dazoo.engine.watch import Looks, look_steps, measure, probed
@@ -303,16 +303,13 @@ class Loop:
             "warnings": [m.warnings for m in self.members],
             "looks": json.dumps([m.looks.to_json() for m in self.members]),
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, path)
+        problem = write_state(path, state)
+        for m in self.members:
+            m.warnings += [problem] if problem and problem not in m.warnings else []
 
     def _restore(self, path: Path) -> None:
-        try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
-        except Exception:  # a damaged file is as good as none: the run starts again
-            path.unlink(missing_ok=True)
+        state = read_state(path, self.device)
+        if state is None:
             return
         self.step = state["step"]
         with torch.no_grad():

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dazoo.core.errors import DazooError, NonFiniteError
+from dazoo.core.files import replacing
 from dazoo.data.domain import Domain
 from dazoo.data.registry import cache_root
 from dazoo.nets.augment import ImageView, eval_images
@@ -109,18 +108,17 @@ def extract(
 
 
 def write(path: Path, x: Tensor) -> None:
-    """Put features (n, d) at ``path`` in one move, with their checksum."""
+    """Put features (n, d) at ``path`` in one move, with their checksum; ``DazooError`` where that cannot be."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    os.close(handle)
     try:
-        save_file({"x": x.contiguous()}, temporary, metadata={"version": VERSION, "sha256": _checksum(x)})
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        with replacing(path) as temporary:
+            save_file({"x": x.contiguous()}, temporary, metadata={"version": VERSION, "sha256": _checksum(x)})
+    except (OSError, SafetensorError) as error:
+        raise DazooError(
+            f"cannot write the features {path} ({error}); set DAZOO_CACHE to a folder with space"
+        ) from error
 
 
 def read(path: Path, n: int) -> Tensor | None:

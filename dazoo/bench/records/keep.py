@@ -26,7 +26,6 @@ import json
 import math
 import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -40,6 +39,7 @@ from torch import Tensor
 from dazoo.bench.records.size import size_text
 from dazoo.core import portable
 from dazoo.core.archive import read_archive
+from dazoo.core.files import opened
 from dazoo.core.types import Prediction, Predictor
 from dazoo.validators.base import Evidence
 
@@ -119,11 +119,8 @@ class Keeper:
         if self.expected == 1:  # nothing that could be resumed
             self._held = arrays
             return
-        self.parts.mkdir(parents=True, exist_ok=True)
-        temporary = self.parts / f"{index:04d}.tmp"
-        with temporary.open("wb") as file:
+        with opened(self.parts / f"{index:04d}.npz") as file:
             np.savez(file, allow_pickle=False, **arrays)
-        os.replace(temporary, self.parts / f"{index:04d}.npz")
 
     def finish(self, count: int, evidence: Evidence) -> dict[str, Any] | None:
         """Put the file of a run with ``count`` checkpoints in place; what was kept, or None.
@@ -142,20 +139,13 @@ class Keeper:
         if self._held is None and not all(f.is_file() for f in files):
             self.problem = "outputs not kept: those of earlier checkpoints of this resumed run are missing"
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=self.key, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as raw, _archive(raw) as archive:
-                meta = _merge(archive, [self._held] if self._held else map(read_archive, files), self.key)
-                for part in PARTS[1:]:
-                    labels = getattr(evidence, f"{part}_labels")
-                    if labels is not None:
-                        _put(archive, f"{part}.labels", _small(labels))
-                _put(archive, "meta", _json(meta))
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, self.path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        with opened(self.path) as raw, _archive(raw) as archive:
+            meta = _merge(archive, [self._held] if self._held else map(read_archive, files), self.key)
+            for part in PARTS[1:]:
+                labels = getattr(evidence, f"{part}_labels")
+                if labels is not None:
+                    _put(archive, f"{part}.labels", _small(labels))
+            _put(archive, "meta", _json(meta))
         self._what = meta["what"]
         if used(self.path.parent.parent) > self.budget:  # another worker was faster
             self.path.unlink(missing_ok=True)

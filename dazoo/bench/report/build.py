@@ -7,9 +7,9 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +146,9 @@ def report(
 
     Args:
         scatter: ``pca`` or ``tsne``. scatter_methods: whose features are shown, instead of a choice by the numbers.
+
+    Raises:
+        DazooError: as of ``load_report``. NotWritten: some files cannot be written; all others are.
     """
     made = load_report(folder, select_by, metric)
     from dazoo.bench.report import curves
@@ -156,18 +159,40 @@ def report(
 
     learned = curves.curves_of(made)
     points = features.scatter(made, scatter, scatter_methods)
-
-    write(made.folder / "leaderboard.csv", leaderboard_csv(made))
-    write(made.folder / "per_task.csv", per_task_csv(made))
-    write(made.folder / "seconds.csv", seconds_csv(made))
-    write(made.folder / "validators.csv", made.sections.validators_csv())
-    write(made.folder / "leaderboard.md", markdown(made))
-    write(made.folder / "leaderboard.tex", latex(made))
-    write(made.folder / "leaderboard.html", page(made, learned, points))
-    for figure in (*figures(made), curves.figure(made, learned), features.figure(points)):
-        if figure is not None:
-            figure.save(made.folder)
+    texts = {
+        "leaderboard.csv": leaderboard_csv(made),
+        "per_task.csv": per_task_csv(made),
+        "seconds.csv": seconds_csv(made),
+        "validators.csv": made.sections.validators_csv(),
+        "leaderboard.md": markdown(made),
+        "leaderboard.tex": latex(made),
+        "leaderboard.html": page(made, learned, points),
+    }
+    steps: list[Callable[[], object]] = [partial(write, made.folder / name, text) for name, text in texts.items()]
+    drawn = (*figures(made), curves.figure(made, learned), features.figure(points))
+    steps += [partial(figure.save, made.folder) for figure in drawn if figure is not None]
+    steps += [partial(features.store, made.folder, points)]
+    problems = [problem for step in steps if (problem := _tried(step))]
+    if problems:
+        raise NotWritten(made, problems)
     return made
+
+
+class NotWritten(DazooError):
+    """Some files of a report could not be written; the others are there, and ``report`` is what they say."""
+
+    def __init__(self, made: Report, problems: list[str]):
+        self.report = made
+        super().__init__(f"{'; '.join(problems)}; make room and write them again with: dazoo report {made.folder}")
+
+
+def _tried(step: Callable[[], object]) -> str:
+    """What file a step could not write, and why."""
+    try:
+        step()
+    except OSError as error:
+        return f"{error.filename} could not be written ({error.strerror or error})"
+    return ""
 
 
 def write(path: Path, text: str) -> None:

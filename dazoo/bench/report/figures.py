@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dazoo.bench.analysis.significance import cliques, critical_difference, friedman
+from dazoo.core.files import opened
 
 if TYPE_CHECKING:
     from dazoo.bench.report.build import Report
 
+META: dict[str, None] = {"CreationDate": None}
 ANCHORS = {"start": "left", "middle": "center", "end": "right"}
 STYLES = {"axis": ("black", 1.0), "thin": ("gray", 0.8), "strong": ("black", 3.0), "data": ("#0b5cad", 1.6)}
 PALETTE = (
@@ -90,7 +92,8 @@ class Figure:
         )
 
     def save(self, folder: Path) -> list[Path]:
-        """Write PDF and PNG; nothing where Matplotlib is not installed."""
+        """Write PDF and PNG; nothing where Matplotlib is not installed. ``OSError`` where one cannot be written; the
+        other one is."""
         try:
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.figure import Figure as Canvas
@@ -117,9 +120,17 @@ class Figure:
                 # a dollar sign would start a formula
                 text = p.text.replace("$", r"\$")
                 axes.text(p.x, p.y, text, ha=ANCHORS[p.anchor], va="baseline", fontsize=9, color=color)
+        failed: OSError | None = None
         paths = [folder / f"{self.name}.{kind}" for kind in ("pdf", "png")]
         for path in paths:
-            drawn.savefig(path, dpi=200, metadata={"CreationDate": None} if path.suffix == ".pdf" else None)
+            kind = path.suffix[1:]
+            try:
+                with opened(path) as file:
+                    drawn.savefig(file, format=kind, dpi=200, metadata=META if kind == "pdf" else None)
+            except OSError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
         return paths
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from dazoo.bench.analysis.select import Run
 from dazoo.bench.records.keep import path_of
 from dazoo.bench.report.figures import PALETTE, Figure, Line, Mark, Word
 from dazoo.core.errors import DazooError, nearest
+from dazoo.core.files import write_text
 
 if TYPE_CHECKING:
     from dazoo.bench.report.build import Report
@@ -53,15 +54,17 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Panels in the order of tasks and roles, as plain data; ``missing`` names what cannot be shown, by reason."""
+    """Panels in the order of tasks and roles, as plain data; ``missing`` names what cannot be shown, by reason, and
+    ``kept`` holds what ``scatter.json`` should, where that is more than it does."""
 
     way: str
     panels: list[dict[str, Any]]
     missing: dict[str, list[str]]
+    kept: dict[str, Any] = field(default_factory=dict)
 
 
 def scatter(made: Report, way: str = PCA, methods: Sequence[str] = ()) -> Scatter:
-    """The panels of a report, from ``scatter.json`` where they are there, else computed and stored.
+    """The panels of a report, from ``scatter.json`` where they are there, else computed (``store`` puts them there).
 
     Args:
         way: ``pca`` or ``tsne``. methods: labels instead of the chosen ones.
@@ -87,9 +90,8 @@ def scatter(made: Report, way: str = PCA, methods: Sequence[str] = ()) -> Scatte
         fresh[name] = points
         about = {"label": wanted.run.label, "role": wanted.role, "task": wanted.run.task, "seed": wanted.run.seed}
         panels.append({**about, **points})
-    if fresh.keys() - held.keys():
-        _store(path, {**fresh, **{k: v for k, v in held.items() if k not in fresh}})
-    return Scatter(way, panels, missing)
+    kept = {**fresh, **{k: v for k, v in held.items() if k not in fresh}} if fresh.keys() - held.keys() else {}
+    return Scatter(way, panels, missing, kept)
 
 
 def choose(made: Report, methods: Sequence[str] = ()) -> list[Wanted]:
@@ -179,11 +181,11 @@ def _held(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _store(path: Path, panels: dict[str, Any]) -> None:
-    from dazoo.bench.report.build import write
-
-    body = {"format": FORMAT, "panels": dict(list(panels.items())[:HELD])}
-    write(path, json.dumps(body, separators=(",", ":")) + "\n")
+def store(folder: Path, found: Scatter) -> None:
+    """Keep the coordinates of a report's panels beside its records."""
+    if found.kept:
+        body = {"format": FORMAT, "panels": dict(list(found.kept.items())[:HELD])}
+        write_text(folder / FILE, json.dumps(body, separators=(",", ":")) + "\n")
 
 
 # -- for papers -----------------------------------------------------------------------------------------------------
