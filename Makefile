@@ -23,7 +23,7 @@ $(VENV)/.test: $(VENV)/.base
 	@touch $@
 
 demo: $(VENV)/.base
-	@$(BIN)/dazoo run benchmarks/digits.yaml --jobs $(JOBS) --out out/digits
+	@$(BIN)/dazoo run digits --jobs $(JOBS) --out out/digits
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -197,7 +197,7 @@ def diagnose(
 
 
 def run_suite(path: str | Path, **options: Any) -> Path:
-    """Run what is missing of a suite file; returns the folder of the results. Options as of ``dazoo run``."""
+    """Run what is missing of a suite (a file or a name); returns the folder of results. Options as of ``dazoo run``."""
     from dazoo.bench.suite_run import run_suite as run
 
     return run(path, **options).folder

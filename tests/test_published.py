@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dazoo.bench.analysis.select import read_runs, select
+from dazoo.bench.plan.shipped import find_suite
 from dazoo.bench.plan.suite import Suite
 from dazoo.bench.published.ledger import Line, ledger, make_ledger, markdown, read_results
 from dazoo.bench.published.tables import Declared, default_published, read_declaration, read_published
@@ -20,8 +21,8 @@ from dazoo.core.errors import DazooError
 from tests.bench_tools import accuracies, scored
 
 TOP = Path(__file__).resolve().parent.parent
-BENCHMARKS, RESULTS = TOP / "benchmarks", TOP / "results"
-DECLARATION = BENCHMARKS / "published" / "ledger.yaml"
+RESULTS = TOP / "results"
+DECLARATION = TOP / "benchmarks" / "published" / "ledger.yaml"
 PROTOCOL: dict[str, Any] = {
     "transform": ["row_sum", "zscore"], "recipe": None, "classifier": {"name": "1nn", "k": 1}, "source_holdout": 0.0,
 }  # fmt: skip
@@ -63,7 +64,7 @@ def test_rows_that_are_claimed_are_close_and_the_others_say_why(published: Path)
 def test_the_declaration_names_suites_and_labels_that_exist() -> None:
     for row in read_declaration(DECLARATION):
         for source in row.runs:
-            suite = Suite.load(BENCHMARKS / f"{source.suite}.yaml")
+            suite = Suite.load(find_suite(source.suite))
             assert suite.name == source.suite
             labels = [m.label or m.name for m in suite.methods]
             assert any(name == source.label or name.startswith(source.label.rstrip("*")) for name in labels), row.method
@@ -71,7 +72,7 @@ def test_the_declaration_names_suites_and_labels_that_exist() -> None:
 
 def test_records_of_the_surf_table_are_reproduced(data_root: Path, tmp_path: Path) -> None:
     """1-NN, TCA and JDA over the twelve pairs, run again by the suite, against published averages and records."""
-    suite = Suite.load(BENCHMARKS / "published_surf_1nn.yaml")
+    suite = Suite.load(find_suite("published_surf_1nn"))
     methods = ["source_only", "tca", "jda"]
     run_suite(suite, data_root=data_root, out=tmp_path, methods=methods, device="cpu")
     now, then = averages(tmp_path), averages(RESULTS / "published_surf_1nn")

@@ -18,6 +18,7 @@ from dazoo.bench.execute.executor import execute
 from dazoo.bench.execute.rescore import rescore
 from dazoo.bench.execute.runner import Place, machine
 from dazoo.bench.plan.plan import Plan, make_plan
+from dazoo.bench.plan.shipped import find_suite
 from dazoo.bench.plan.suite import Suite
 from dazoo.bench.records.keep import kept_keys
 from dazoo.bench.records.size import size_of
@@ -65,7 +66,7 @@ def prepare(
     """Read and check everything before the first run starts.
 
     Args:
-        suite: a suite file, its content, or a ``Suite``.
+        suite: a suite file or the name of one, its content, or a ``Suite``.
         out: result folder; ``results/<name of the suite>`` by default.
         methods: names or patterns to run instead of all; a path to a Python file adds its methods to the run.
         tasks: a task pattern instead of the suite's. seeds: a number of seeds instead of the suite's.
@@ -77,7 +78,8 @@ def prepare(
     Raises:
         DazooError: something in the suite or the arguments is wrong.
     """
-    whole = suite if isinstance(suite, Suite) else Suite.of(suite) if isinstance(suite, dict) else Suite.load(suite)
+    whole = suite if isinstance(suite, Suite) else Suite.of(suite) if isinstance(suite, dict) else None
+    whole = whole or Suite.load(find_suite(suite))
     if jobs < 1:
         raise DazooError(f"at least one job is needed, not {jobs}")
     if stack is not None and stack < 1:

@@ -47,7 +47,7 @@ def remembered(kind: str, make: Callable[[], list[Row]], of: str = "") -> list[R
 
 def _state(kind: str) -> str:
     """Hash of the package's files and of the installed plug-ins of this kind."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     files = [(str(p), p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(package.rglob("*.py"))]
     points = importlib.metadata.entry_points(group=f"dazoo.{kind}")
     plugins = sorted((p.name, p.value, p.dist.version if p.dist else "") for p in points)

@@ -9,7 +9,6 @@ import re
 import sys
 from collections.abc import Callable
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -119,6 +118,7 @@ def list_validators() -> list[Row]:
 
 
 def list_suites() -> list[Row]:
+    from dazoo.bench.plan.shipped import suite_files
     from dazoo.bench.plan.yamlfile import read_yaml
 
     rows = []
@@ -128,14 +128,6 @@ def list_suites() -> list[Row]:
         text = " ".join(str(found.get("description") or "").split())
         rows.append({"name": name, "file": str(path), "description": text})
     return rows
-
-
-def suite_files() -> dict[str, Path]:
-    """Suite files by name: those of ``benchmarks/`` here, and of the source tree this package lies in."""
-    found: dict[str, Path] = {}
-    for folder in (Path(__file__).resolve().parent.parent / "benchmarks", Path("benchmarks")):
-        found |= {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-    return found
 
 
 LISTS: dict[str, Callable[[], list[Row]]] = {

@@ -137,4 +137,4 @@ def run_new_method(name: str, family: str, kind: str, out: Path) -> None:
     path = new_method(name, family, kind, out)
     print(f"wrote {path}; it runs as it is. Next:")
     print(f"  dazoo check {path}:{class_name(name)}")
-    print(f"  dazoo run benchmarks/digits.yaml --methods source_only,{path} --out out/{name}")
+    print(f"  dazoo run digits --methods source_only,{path} --out out/{name}")

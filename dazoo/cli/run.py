@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,19 +16,23 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from dazoo.bench.plan.shipped import find_suite
 from dazoo.bench.records.size import size_text
 from dazoo.bench.report.build import NotWritten, Report, report, rule_sentence, skipped, write
 from dazoo.bench.suite_run import Job, carry_out, prepare, unkept
-from dazoo.cli.listing import suite_files
-from dazoo.core.errors import DazooError, nearest
 
 FEW_FINDINGS = 6
 
 
 def run_suite(suite: str, **options: Any) -> None:
     """Run a suite with a progress bar and print the leaderboard."""
-    job = prepare(find_suite(suite), **options)
     log = Console(stderr=True, highlight=False)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", DeprecationWarning)
+        file = find_suite(suite)
+    for one in said:
+        log.print(f"note: {one.message}", markup=False, soft_wrap=True)
+    job = prepare(file, **options)
     _announce(job, log)
     try:
         with _shown_anyway():
@@ -75,17 +80,6 @@ def show_ledger(folders: list[Path], published: Path | None, rows: Path | None, 
         numbers = "" if line.ours is None else f"{line.ours:.2f}, published {line.published.average:.1f}: "
         print(f"{line.declared.dataset} {line.declared.method}: {numbers}{line.verdict}")
     print(f"page: {out}")
-
-
-def find_suite(name: str) -> Path:
-    """The file of a suite given by path or by name."""
-    path = Path(name)
-    if path.is_file():
-        return path
-    known = suite_files()
-    if name in known:
-        return known[name]
-    raise DazooError(f"no suite file {name!r}: {nearest(path.stem, known)}")
 
 
 def _announce(job: Job, log: Console) -> None:

@@ -80,7 +80,7 @@ class Published:
 def default_rows() -> Path:
     """The declaration in ``benchmarks/`` here, or of the source tree this package lies in."""
     here = Path("benchmarks") / ROWS
-    return here if here.is_file() else Path(__file__).resolve().parents[2] / "benchmarks" / ROWS
+    return here if here.is_file() else Path(__file__).resolve().parents[3] / "benchmarks" / ROWS
 
 
 def default_published(root: str | Path | None = None) -> Path:
