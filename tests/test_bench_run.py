@@ -155,7 +155,7 @@ def test_a_file_adds_its_method_to_all_others_and_its_code_is_part_of_the_key(tm
 @pytest.mark.slow
 def test_workers_give_the_same_numbers_and_survive_a_death(tmp_path: Path) -> None:
     deadly = plugin(tmp_path, "kills_itself", "if seen.target.x.mean() > 0.33: os.kill(os.getpid(), signal.SIGKILL)")
-    suite = {**SMALL, "tasks": ["upright->rotated", "upright->inverted"]}
+    suite = {**SMALL, "tasks": ["upright->rotated", "upright->inverted"], "seeds": 1}
     assert (
         load_task("digits/upright->inverted").target.x.mean()
         > 0.33
@@ -167,8 +167,8 @@ def test_workers_give_the_same_numbers_and_survive_a_death(tmp_path: Path) -> No
         assert two.board.cells[key].values.tolist() == cell.values.tolist()
     assert two.board.cells["kills_itself", "digits/upright->rotated"].failed == 0
     dead = two.board.cells["kills_itself", "digits/upright->inverted"]
-    assert dead.failed == 2 and dead.errors[0].startswith("WorkerDied: the worker process died in this run, twice")
-    assert len(list(records(tmp_path / "two"))) == 16
+    assert dead.failed == 1 and dead.errors[0].startswith("WorkerDied: the worker process died in this run, twice")
+    assert len(list(records(tmp_path / "two"))) == 8
 
 
 def test_units_are_tasks_or_pairs() -> None:

@@ -115,10 +115,14 @@ def test_two_processes_may_build_the_same_entry_at_once(photos: list[Path], cach
     script = f"""
 import pathlib, sys, time
 from dazoo.data import images
-slow = images.read_image
+plain, own, other = images.read_image, *(pathlib.Path({str(tmp_path)!r}) / sys.argv[i] for i in (1, 2))
 def read(path, size, fit):
-    time.sleep(0.02)
-    return slow(path, size, fit)
+    own.touch()
+    for _ in range(2000):  # until the other one is building too, or never will
+        if other.exists():
+            break
+        time.sleep(0.005)
+    return plain(path, size, fit)
 images.read_image = read
 files = sorted(pathlib.Path({str(tmp_path / "in")!r}).iterdir())
 print("ready", flush=True)
@@ -129,7 +133,8 @@ print(images._verified, int(x.long().sum()))
 """
     env = {**os.environ, "DAZOO_CACHE": str(cache.parent), "OMP_NUM_THREADS": "1"}
     workers = [
-        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=env) for _ in range(2)
+        subprocess.Popen([sys.executable, "-c", script, *names], stdout=subprocess.PIPE, text=True, env=env)
+        for names in (("one", "two"), ("two", "one"))
     ]
     for worker in workers:
         assert worker.stdout.readline() == "ready\n"

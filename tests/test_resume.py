@@ -21,11 +21,11 @@ from dazoo.bench.report.build import report
 SUITE: dict[str, Any] = {
     "name": "resume",
     "dataset": "digits",
-    "tasks": ["upright->rotated", "upright->noisy", "noisy->blurred", "scaled->upright"],
+    "tasks": ["upright->rotated", "noisy->blurred"],
     "methods": ["source_only", "target_oracle", "coral", "sa", "tca", "dann"],
     "seeds": 2,
     "trials": 2,
-    "recipe": {"name": "digits", "steps": 40},
+    "recipe": {"name": "digits", "steps": 20},
     "backbone": "mlp",
     "classifier": {"name": "1nn"},
     "checkpoints": 2,
@@ -79,16 +79,14 @@ def undisturbed(suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_kill_and_resume_ends_where_an_undisturbed_run_ends(
-    suite: Path, undisturbed: Path, tmp_path: Path, jobs: int
-) -> None:
-    chance = random.Random(jobs)
+def test_kill_and_resume_ends_where_an_undisturbed_run_ends(suite: Path, undisturbed: Path, tmp_path: Path) -> None:
+    """One process and two take turns; each goes on with what the other left behind."""
+    chance = random.Random(1)
     kills = 0
-    for _ in range(4):
+    for jobs in (1, 2, 2, 1):
         follower = Follower(tmp_path)
         process = start(suite, tmp_path, jobs)
-        wanted, found = chance.randint(1, 12), 0
+        wanted, found = chance.randint(1, 6), 0
         while found < wanted and process.poll() is None:
             time.sleep(0.01)
             found += len(follower.new_keys())
@@ -98,7 +96,7 @@ def test_kill_and_resume_ends_where_an_undisturbed_run_ends(
             kills += 1
         process.communicate()  # returns when the last worker has closed what it inherited: none outlives its parent
     assert kills >= 3
-    process = start(suite, tmp_path, jobs)
+    process = start(suite, tmp_path, 2)
     _, log = process.communicate()
     assert process.returncode == 0, log.decode()
     counts = re.search(r"(\d+) runs, (\d+) stored, (\d+) to do", log.decode())
