@@ -312,13 +312,13 @@ def test_an_unknown_setting_is_refused_with_the_nearest_names(setting: Any):
 
 def test_methods_may_write_their_settings_as_text(monkeypatch: pytest.MonkeyPatch):
     from dazoo.methods.base import METHODS, register
-    from dazoo.methods.subspace.coral import Coral
+    from dazoo.methods.subspace.coral import CORAL
 
     added: dict[str, Any] = {}
     monkeypatch.setattr(METHODS, "add", added.__setitem__)
 
     def mine(*settings: str) -> type:
-        return register(type("Mine", (Coral,), {"__doc__": "Of somebody's own.", "settings": frozenset(settings)}))
+        return register(type("Mine", (CORAL,), {"__doc__": "Of somebody's own.", "settings": frozenset(settings)}))
 
     assert all(isinstance(s, Setting) for s in mine("few_labels", "oracle").settings) and added
     with pytest.raises(UnknownName, match="few_labels"):

@@ -54,7 +54,7 @@ def pencil(case: Case, seen: Seen, pair: Pair, y: np.ndarray) -> Sides:
     from sklearn.preprocessing import normalize
 
     from dazoo.methods.subspace._pencil import problem
-    from dazoo.methods.subspace.tca import Tca
+    from dazoo.methods.subspace.tca import TCA
 
     n_s, n_t, mu = len(pair.xs), len(pair.xt), 1.0 / (1 / len(pair.xs) + 1 / len(pair.xt))
     x = normalize(np.concatenate([pair.xs, pair.xt]))
@@ -62,7 +62,7 @@ def pencil(case: Case, seen: Seen, pair: Pair, y: np.ndarray) -> Sides:
     centred = x - x.mean(0)
 
     method = create_method("tca", **case.hparams(pair))
-    assert isinstance(method, Tca)
+    assert isinstance(method, TCA)
     mine = method.solve(problem(seen, context(case, pair), "linear", True, spanned=False)).numpy()
     towards = x.T @ (e / np.linalg.norm(e))
     own = residual(centred.T @ (centred @ mine), np.outer(towards, towards @ mine) + method.mu * mine, mine)

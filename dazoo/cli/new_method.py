@@ -37,7 +37,7 @@ class {title}(GradientMethod):
 
     family = "{family}"
     paper = Paper(
-        "Title of the paper", "Your Name", {year}, "https://example.org/paper",
+        title="Title of the paper", authors="Your Name", year={year}, url="https://example.org/paper",
         deviations="none known",
     )  # fmt: skip
     settings = frozenset({{UNSUPERVISED, MULTI_SOURCE}})
@@ -78,7 +78,7 @@ class {title}(FeatureMap):
 
     family = "{family}"
     paper = Paper(
-        "Title of the paper", "Your Name", {year}, "https://example.org/paper",
+        title="Title of the paper", authors="Your Name", year={year}, url="https://example.org/paper",
         deviations="none known",
     )  # fmt: skip
     settings = frozenset({{UNSUPERVISED, FEW_LABELS}})

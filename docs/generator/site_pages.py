@@ -66,9 +66,8 @@ class Entry:
 
     @property
     def deviations(self) -> str:
-        """What the docstring and the citation say differs from the paper."""
-        found = re.search(r"Deviations:\s*(.*?)(?:\n\s*\n|\Z)", self.doc, re.S)
-        text = " ".join(found[1].split()) if found else self.cls.paper.deviations
+        """What differs from the paper."""
+        text: str = self.cls.paper.deviations
         return text or "none known"
 
 

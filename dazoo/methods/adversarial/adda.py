@@ -33,8 +33,8 @@ class ADDA(GradientMethod):
     """Adversarial discriminative domain adaptation."""
 
     paper = Paper(
-        "Adversarial Discriminative Domain Adaptation", "Tzeng, Hoffman, Saenko, Darrell", 2017,
-        "https://arxiv.org/abs/1702.05464", "CVPR",
+        title="Adversarial Discriminative Domain Adaptation", authors="Tzeng, Hoffman, Saenko, Darrell", year=2017,
+        url="https://arxiv.org/abs/1702.05464", venue="CVPR",
         deviations="both phases run in every iteration; the encoder's rate is relative to the recipe's",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})

@@ -28,8 +28,8 @@ class BSP(GradientMethod):
     """Batch spectral penalisation."""
 
     paper = Paper(
-        "Transferability vs. Discriminability: Batch Spectral Penalization for Adversarial Domain Adaptation",
-        "Chen, Wang, Long, Wang", 2019, "https://proceedings.mlr.press/v97/chen19i.html", "ICML",
+        title="Transferability vs. Discriminability: Batch Spectral Penalization for Adversarial Domain Adaptation",
+        authors="Chen, Wang, Long, Wang", year=2019, url="https://proceedings.mlr.press/v97/chen19i.html", venue="ICML",
         deviations="the base is the one here, without batch normalisation in its discriminator",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})

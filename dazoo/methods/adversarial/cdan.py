@@ -31,8 +31,8 @@ class CDAN(GradientMethod):
     """Conditional domain-adversarial network."""
 
     paper = Paper(
-        "Conditional Adversarial Domain Adaptation", "Long, Cao, Wang, Jordan", 2018,
-        "https://arxiv.org/abs/1705.10667", "NeurIPS",
+        title="Conditional Adversarial Domain Adaptation", authors="Long, Cao, Wang, Jordan", year=2018,
+        url="https://arxiv.org/abs/1705.10667", venue="NeurIPS",
         deviations="the discriminator has no batch normalisation; certainty weights (CDAN+E) are constants scaled over "
         "both batches together, in the authors' program each domain's are scaled by themselves and carry a reversed "
         "gradient",

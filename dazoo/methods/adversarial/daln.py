@@ -27,8 +27,9 @@ class DALN(GradientMethod):
     """Discriminator-free adversarial learning network."""
 
     paper = Paper(
-        "Reusing the Task-specific Classifier as a Discriminator: Discriminator-free Adversarial Domain Adaptation",
-        "Chen, Chen, Wei, Jin, Tan, Jin, Chen", 2022, "https://arxiv.org/abs/2204.03838", "CVPR",
+        title="Reusing the Task-specific Classifier as a Discriminator: Discriminator-free Adversarial Domain "
+        "Adaptation",
+        authors="Chen, Chen, Wei, Jin, Tan, Jin, Chen", year=2022, url="https://arxiv.org/abs/2204.03838", venue="CVPR",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
 

@@ -29,9 +29,9 @@ class DANN(GradientMethod):
     """Domain-adversarial neural network."""
 
     paper = Paper(
-        "Domain-Adversarial Training of Neural Networks",
-        "Ganin, Ustinova, Ajakan, Germain, Larochelle, Laviolette, Marchand, Lempitsky", 2016,
-        "https://arxiv.org/abs/1505.07818", "Journal of Machine Learning Research",
+        title="Domain-Adversarial Training of Neural Networks",
+        authors="Ganin, Ustinova, Ajakan, Germain, Larochelle, Laviolette, Marchand, Lempitsky", year=2016,
+        url="https://arxiv.org/abs/1505.07818", venue="Journal of Machine Learning Research",
         deviations="the discriminator is as wide as disc_width says, without batch normalisation",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})

@@ -29,12 +29,12 @@ from dazoo.ops.perturb import kl_of_logits
 
 
 @register
-class DirtT(GradientMethod):
+class DIRTT(GradientMethod):
     """Decision-boundary iterative refinement training with a teacher."""
 
     paper = Paper(
-        "A DIRT-T Approach to Unsupervised Domain Adaptation", "Shu, Bui, Narui, Ermon", 2018,
-        "https://arxiv.org/abs/1802.08735", "ICLR",
+        title="A DIRT-T Approach to Unsupervised Domain Adaptation", authors="Shu, Bui, Narui, Ermon", year=2018,
+        url="https://arxiv.org/abs/1802.08735", venue="ICLR",
         deviations="the teacher is renewed a fixed number of times; the radius is relative, as in vada; the teacher is "
         "a copy of the network, in the authors' program of a moving average of its weights, which also predicts",
     )  # fmt: skip

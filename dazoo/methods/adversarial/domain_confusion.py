@@ -30,8 +30,8 @@ class DomainConfusion(GradientMethod):
     """Adaptation by a domain confusion loss."""
 
     paper = Paper(
-        "Simultaneous Deep Transfer Across Domains and Tasks", "Tzeng, Hoffman, Darrell, Saenko", 2015,
-        "https://arxiv.org/abs/1510.02192", "ICCV",
+        title="Simultaneous Deep Transfer Across Domains and Tasks", authors="Tzeng, Hoffman, Darrell, Saenko",
+        year=2015, url="https://arxiv.org/abs/1510.02192", venue="ICCV",
         deviations="without the soft-label loss, which needs labelled target samples; the weight is ramped up",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})

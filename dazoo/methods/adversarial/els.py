@@ -33,8 +33,9 @@ class ELS(GradientMethod):
     """Environment label smoothing."""
 
     paper = Paper(
-        "Free Lunch for Domain Adversarial Training: Environment Label Smoothing",
-        "Zhang, Wang, Liang, Zhang, Wang, Jin, Tan", 2023, "https://arxiv.org/abs/2302.00194", "ICLR",
+        title="Free Lunch for Domain Adversarial Training: Environment Label Smoothing",
+        authors="Zhang, Wang, Liang, Zhang, Wang, Jin, Tan", year=2023, url="https://arxiv.org/abs/2302.00194",
+        venue="ICLR",
         deviations="all sources count as one domain",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})

@@ -33,8 +33,8 @@ class GVB(GradientMethod):
     """Gradually vanishing bridge on generator and discriminator."""
 
     paper = Paper(
-        "Gradually Vanishing Bridge for Adversarial Domain Adaptation", "Cui, Wang, Zhuo, Su, Huang, Tian", 2020,
-        "https://arxiv.org/abs/2003.13183", "CVPR",
+        title="Gradually Vanishing Bridge for Adversarial Domain Adaptation",
+        authors="Cui, Wang, Zhuo, Su, Huang, Tian", year=2020, url="https://arxiv.org/abs/2003.13183", venue="CVPR",
         deviations="without the entropy weights and the dropout of the authors' code",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})

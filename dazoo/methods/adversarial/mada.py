@@ -29,7 +29,8 @@ class MADA(GradientMethod):
     """Multi-adversarial domain adaptation."""
 
     paper = Paper(
-        "Multi-Adversarial Domain Adaptation", "Pei, Cao, Long, Wang", 2018, "https://arxiv.org/abs/1809.02176", "AAAI",
+        title="Multi-Adversarial Domain Adaptation", authors="Pei, Cao, Long, Wang", year=2018,
+        url="https://arxiv.org/abs/1809.02176", venue="AAAI",
         deviations="predictions weigh the features as constants; each domain weighs one half",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})

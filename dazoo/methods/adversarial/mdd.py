@@ -28,8 +28,8 @@ class MDD(GradientMethod):
     """Margin disparity discrepancy."""
 
     paper = Paper(
-        "Bridging Theory and Algorithm for Domain Adaptation", "Zhang, Liu, Long, Jordan", 2019,
-        "https://arxiv.org/abs/1904.05801", "ICML",
+        title="Bridging Theory and Algorithm for Domain Adaptation", authors="Zhang, Liu, Long, Jordan", year=2019,
+        url="https://arxiv.org/abs/1904.05801", venue="ICML",
         deviations="the head is linear, as for every method here; the adversarial one has a hidden layer",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})

@@ -28,8 +28,8 @@ class SDAT(GradientMethod):
     """Smooth domain-adversarial training."""
 
     paper = Paper(
-        "A Closer Look at Smoothness in Domain Adversarial Training",
-        "Rangwani, Aithal, Mishra, Jain, Babu", 2022, "https://arxiv.org/abs/2206.08213", "ICML",
+        title="A Closer Look at Smoothness in Domain Adversarial Training",
+        authors="Rangwani, Aithal, Mishra, Jain, Babu", year=2022, url="https://arxiv.org/abs/2206.08213", venue="ICML",
         deviations="the adversarial gradient is taken at w as the objective says; the authors' code takes it at w + e",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})

@@ -41,9 +41,11 @@ class STAR(GradientMethod):
     """Stochastic classifiers."""
 
     paper = Paper(
-        "Stochastic Classifiers for Unsupervised Domain Adaptation", "Lu, Yang, Zhu, Liu, Song, Xiang", 2020,
-        "https://openaccess.thecvf.com/content_CVPR_2020/html/Lu_Stochastic_Classifiers_for_Unsupervised_Domain_Adaptation_CVPR_2020_paper.html",
-        "CVPR",
+        title="Stochastic Classifiers for Unsupervised Domain Adaptation", authors="Lu, Yang, Zhu, Liu, Song, Xiang",
+        year=2020,
+        url="https://openaccess.thecvf.com/content_CVPR_2020/html/"
+        "Lu_Stochastic_Classifiers_for_Unsupervised_Domain_Adaptation_CVPR_2020_paper.html",
+        venue="CVPR",
         deviations="the k repetitions of phase C share one draw of the classifiers",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})

@@ -32,8 +32,8 @@ class ToAlign(DANN):
     """Task-oriented alignment on top of DANN."""
 
     paper = Paper(
-        "ToAlign: Task-oriented Alignment for Unsupervised Domain Adaptation", "Wei, Lan, Zeng, Zhang, Chen", 2021,
-        "https://arxiv.org/abs/2106.10812", "NeurIPS",
+        title="ToAlign: Task-oriented Alignment for Unsupervised Domain Adaptation",
+        authors="Wei, Lan, Zeng, Zhang, Chen", year=2021, url="https://arxiv.org/abs/2106.10812", venue="NeurIPS",
         deviations="on the paper's DANNP base (discriminator on predictions), without HDA's extra heads",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})

@@ -34,8 +34,8 @@ class VADA(GradientMethod):
     """Virtual adversarial domain adaptation."""
 
     paper = Paper(
-        "A DIRT-T Approach to Unsupervised Domain Adaptation", "Shu, Bui, Narui, Ermon", 2018,
-        "https://arxiv.org/abs/1802.08735", "ICLR",
+        title="A DIRT-T Approach to Unsupervised Domain Adaptation", authors="Shu, Bui, Narui, Ermon", year=2018,
+        url="https://arxiv.org/abs/1802.08735", venue="ICLR",
         deviations="the radius is relative to the samples' mean norm (the paper's 3.5 is about a tenth of it); "
         "gradient reversal instead of alternating steps; no instance normalisation and no averaging of weights",
     )  # fmt: skip

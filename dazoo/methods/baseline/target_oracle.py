@@ -26,8 +26,9 @@ class TargetOracle(GradientMethod, ShallowMethod):
     """Supervised learning on the target."""
 
     paper = Paper(
-        "A theory of learning from different domains", "Ben-David, Blitzer, Crammer, Kulesza, Pereira, Vaughan", 2010,
-        "https://doi.org/10.1007/s10994-009-5152-4", "Machine Learning Journal",
+        title="A theory of learning from different domains",
+        authors="Ben-David, Blitzer, Crammer, Kulesza, Pereira, Vaughan", year=2010,
+        url="https://doi.org/10.1007/s10994-009-5152-4", venue="Machine Learning Journal",
         deviations="half of the target's labels are used, so that the rest can be tested on",
     )  # fmt: skip
     settings = frozenset({ORACLE})

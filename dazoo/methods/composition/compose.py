@@ -117,12 +117,12 @@ def _paper(classes: list[type[GradientMethod]]) -> Paper:
     papers = [c.paper for c in classes]
     notes = [f"{c.name}: {c.paper.deviations}" for c in classes if c.paper.deviations]
     return Paper(
-        " + ".join(p.title for p in papers),
-        "; ".join(p.authors for p in papers),
-        max(p.year for p in papers),
-        papers[-1].url,
-        " + ".join(p.venue for p in papers),
-        "; ".join(["the terms of the methods are added up", *notes]),
+        title=" + ".join(p.title for p in papers),
+        authors="; ".join(p.authors for p in papers),
+        year=max(p.year for p in papers),
+        url=papers[-1].url,
+        venue=" + ".join(p.venue for p in papers),
+        deviations="; ".join(["the terms of the methods are added up", *notes]),
     )
 
 

@@ -30,9 +30,9 @@ class DeepJDOT(GradientMethod):
     """Joint distribution optimal transport inside the network."""
 
     paper = Paper(
-        "DeepJDOT: Deep Joint Distribution Optimal Transport for Unsupervised Domain Adaptation",
-        "Damodaran, Kellenberger, Flamary, Tuia, Courty", 2018,
-        "https://arxiv.org/abs/1803.10081", "ECCV",
+        title="DeepJDOT: Deep Joint Distribution Optimal Transport for Unsupervised Domain Adaptation",
+        authors="Damodaran, Kellenberger, Flamary, Tuia, Courty", year=2018,
+        url="https://arxiv.org/abs/1803.10081", venue="ECCV",
         deviations="source batches are drawn at random, in the authors' program with equally many samples of every "
         "class; training does not start from a source model",
     )  # fmt: skip

@@ -35,9 +35,11 @@ class ETD(GradientMethod):
     """Enhanced transport distance."""
 
     paper = Paper(
-        "Enhanced Transport Distance for Unsupervised Domain Adaptation", "Li, Zhai, Luo, Ge, Ren", 2020,
-        "https://openaccess.thecvf.com/content_CVPR_2020/html/"
-        "Li_Enhanced_Transport_Distance_for_Unsupervised_Domain_Adaptation_CVPR_2020_paper.html", "CVPR",
+        title="Enhanced Transport Distance for Unsupervised Domain Adaptation", authors="Li, Zhai, Luo, Ge, Ren",
+        year=2020,
+        url="https://openaccess.thecvf.com/content_CVPR_2020/html/"
+        "Li_Enhanced_Transport_Distance_for_Unsupervised_Domain_Adaptation_CVPR_2020_paper.html",
+        venue="CVPR",
         deviations="the semi-dual with one potential, as the paper states it, without its constant reg; the "
         "attention's activation is the sigmoid of the authors' program, divided by its mean; scores enter it as "
         "constants and it learns 100 times slower than the "

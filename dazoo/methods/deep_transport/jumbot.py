@@ -27,13 +27,13 @@ from dazoo.ops.transport import joint_cost, transport_loss, unbalanced_plan
 
 
 @register
-class Jumbot(GradientMethod):
+class JUMBOT(GradientMethod):
     """Joint unbalanced mini-batch optimal transport."""
 
     paper = Paper(
-        "Unbalanced minibatch Optimal Transport; applications to Domain Adaptation",
-        "Fatras, Sejourne, Flamary, Courty", 2021,
-        "https://arxiv.org/abs/2103.03606", "ICML",
+        title="Unbalanced minibatch Optimal Transport; applications to Domain Adaptation",
+        authors="Fatras, Sejourne, Flamary, Courty", year=2021,
+        url="https://arxiv.org/abs/2103.03606", venue="ICML",
         deviations="batches are not balanced by class; the plan is that of at most 100 Sinkhorn iterations; the "
         "weights are the paper's for Office-Home (for digits it has 0.1, 0.1, 0.1 and 1); the plan's entropy is "
         "relative to a b', in the POT release of the authors' program it was not",

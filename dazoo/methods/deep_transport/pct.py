@@ -30,8 +30,9 @@ class PCT(GradientMethod):
     """Prototype-oriented conditional transport."""
 
     paper = Paper(
-        "A Prototype-Oriented Framework for Unsupervised Domain Adaptation",
-        "Tanwisuth, Fan, Zheng, Zhang, Zhang, Chen, Zhou", 2021, "https://arxiv.org/abs/2110.12024", "NeurIPS",
+        title="A Prototype-Oriented Framework for Unsupervised Domain Adaptation",
+        authors="Tanwisuth, Fan, Zheng, Zhang, Zhang, Chen, Zhou", year=2021, url="https://arxiv.org/abs/2110.12024",
+        venue="NeurIPS",
         deviations="as many target as source samples per batch (the authors' program: 96 to 32); the rate of the "
         "proportions is constant; predictions are the classifier's with its bias, in the authors' program inner "
         "products with its rows plus the log proportions",

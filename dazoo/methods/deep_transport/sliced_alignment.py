@@ -31,9 +31,9 @@ class SlicedAlignment(GradientMethod):
     """Sliced Wasserstein alignment of features, overall and class by class."""
 
     paper = Paper(
-        "Learning a Domain-Invariant Embedding for Unsupervised Domain Adaptation Using Class-Conditioned "
-        "Distribution Alignment", "Gabourie, Rostami, Pope, Kolouri, Kim", 2019,
-        "https://arxiv.org/abs/1907.02271", "Allerton",
+        title="Learning a Domain-Invariant Embedding for Unsupervised Domain Adaptation Using Class-Conditioned "
+        "Distribution Alignment", authors="Gabourie, Rostami, Pope, Kolouri, Kim", year=2019,
+        url="https://arxiv.org/abs/1907.02271", venue="Allerton",
         deviations="every target sample enters a class with its predicted probability; the paper admits confident "
         "samples with their predicted label, a growing number of them",
     )  # fmt: skip

@@ -32,8 +32,8 @@ class SWD(GradientMethod):
     """Sliced Wasserstein discrepancy of two classifiers."""
 
     paper = Paper(
-        "Sliced Wasserstein Discrepancy for Unsupervised Domain Adaptation", "Lee, Batra, Baig, Ulbricht", 2019,
-        "https://arxiv.org/abs/1903.04064", "CVPR",
+        title="Sliced Wasserstein Discrepancy for Unsupervised Domain Adaptation", authors="Lee, Batra, Baig, Ulbricht",
+        year=2019, url="https://arxiv.org/abs/1903.04064", venue="CVPR",
         deviations="classifiers are single layers, as for every method here, and disagree little; the discrepancy is a "
         "mean over the batch and of the order of 1 / classes, so that at the paper's weight it moves little with many "
         "classes",

@@ -33,8 +33,8 @@ class WDGRL(GradientMethod):
     """Wasserstein distance guided representation learning."""
 
     paper = Paper(
-        "Wasserstein Distance Guided Representation Learning for Domain Adaptation", "Shen, Qu, Zhang, Yu", 2018,
-        "https://arxiv.org/abs/1707.01217", "AAAI",
+        title="Wasserstein Distance Guided Representation Learning for Domain Adaptation",
+        authors="Shen, Qu, Zhang, Yu", year=2018, url="https://arxiv.org/abs/1707.01217", venue="AAAI",
         deviations="the critic has the recipe's optimiser and learning rate, and its five steps see one batch",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})

@@ -23,8 +23,8 @@ class BitFit(GradientMethod):
     """Bias-term fine-tuning."""
 
     paper = Paper(
-        "BitFit: Simple Parameter-efficient Fine-tuning for Transformer-based Masked Language-models",
-        "Ben Zaken, Ravfogel, Goldberg", 2022, "https://arxiv.org/abs/2106.10199", "ACL",
+        title="BitFit: Simple Parameter-efficient Fine-tuning for Transformer-based Masked Language-models",
+        authors="Ben Zaken, Ravfogel, Goldberg", year=2022, url="https://arxiv.org/abs/2106.10199", venue="ACL",
         deviations="any network in place of a transformer; a body without biases leaves the head alone to learn",
     )  # fmt: skip
     settings = frozenset({FEW_LABELS})

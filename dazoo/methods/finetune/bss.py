@@ -25,8 +25,8 @@ class BSS(FineTune):
     """Batch spectral shrinkage."""
 
     paper = Paper(
-        "Catastrophic Forgetting Meets Negative Transfer: Batch Spectral Shrinkage for Safe Transfer Learning",
-        "Chen, Wang, Fu, Long, Wang", 2019, "https://papers.nips.cc/paper/8466", "NeurIPS",
+        title="Catastrophic Forgetting Meets Negative Transfer: Batch Spectral Shrinkage for Safe Transfer Learning",
+        authors="Chen, Wang, Fu, Long, Wang", year=2019, url="https://papers.nips.cc/paper/8466", venue="NeurIPS",
         deviations="zeros are passed over, since batches repeat samples where labels are few",
     )  # fmt: skip
 

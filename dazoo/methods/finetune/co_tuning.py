@@ -30,8 +30,9 @@ class CoTuning(FineTune):
     """Learning from the relation of source and target classes."""
 
     paper = Paper(
-        "Co-Tuning for Transfer Learning", "You, Kou, Long, Wang", 2020,
-        "https://proceedings.neurips.cc/paper/2020/hash/c8067ad1937f728f51288b3eb986afaa-Abstract.html", "NeurIPS",
+        title="Co-Tuning for Transfer Learning", authors="You, Kou, Long, Wang", year=2020,
+        url="https://proceedings.neurips.cc/paper/2020/hash/c8067ad1937f728f51288b3eb986afaa-Abstract.html",
+        venue="NeurIPS",
         deviations="the relation is the direct one (mean predictions), without calibration on source data; source and "
         "target classes are the same here, so it says which classes the shift confuses",
     )  # fmt: skip

@@ -25,8 +25,8 @@ class FineTune(GradientMethod):
     """Plain fine-tuning of the source model on a few target labels."""
 
     paper = Paper(
-        "How transferable are features in deep neural networks?", "Yosinski, Clune, Bengio, Lipson", 2014,
-        "https://arxiv.org/abs/1411.1792", "NeurIPS",
+        title="How transferable are features in deep neural networks?", authors="Yosinski, Clune, Bengio, Lipson",
+        year=2014, url="https://arxiv.org/abs/1411.1792", venue="NeurIPS",
         deviations="the head is kept from the source model by default, since the classes are the same",
     )  # fmt: skip
     settings = frozenset({FEW_LABELS})

@@ -26,8 +26,8 @@ class GradualUnfreeze(GradientMethod):
     """Fine-tuning from the top down."""
 
     paper = Paper(
-        "Universal Language Model Fine-tuning for Text Classification", "Howard, Ruder", 2018,
-        "https://arxiv.org/abs/1801.06146", "ACL",
+        title="Universal Language Model Fine-tuning for Text Classification", authors="Howard, Ruder", year=2018,
+        url="https://arxiv.org/abs/1801.06146", venue="ACL",
         deviations="groups of layers per share of training instead of a layer per epoch; one rate for the body and "
         "the recipe's schedule in place of discriminative rates and slanted triangles",
     )  # fmt: skip

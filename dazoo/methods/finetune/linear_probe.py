@@ -22,8 +22,8 @@ class LinearProbe(GradientMethod):
     """A new linear head on a frozen body."""
 
     paper = Paper(
-        "How transferable are features in deep neural networks?", "Yosinski, Clune, Bengio, Lipson", 2014,
-        "https://arxiv.org/abs/1411.1792", "NeurIPS",
+        title="How transferable are features in deep neural networks?", authors="Yosinski, Clune, Bengio, Lipson",
+        year=2014, url="https://arxiv.org/abs/1411.1792", venue="NeurIPS",
         deviations="the fixed body is the source-only model's, not one of a third data set",
     )  # fmt: skip
     settings = frozenset({FEW_LABELS})

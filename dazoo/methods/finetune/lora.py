@@ -28,8 +28,9 @@ class LoRA(GradientMethod):
     """Low-rank adaptation."""
 
     paper = Paper(
-        "LoRA: Low-Rank Adaptation of Large Language Models",
-        "Hu, Shen, Wallis, Allen-Zhu, Li, Wang, Wang, Chen", 2022, "https://arxiv.org/abs/2106.09685", "ICLR",
+        title="LoRA: Low-Rank Adaptation of Large Language Models",
+        authors="Hu, Shen, Wallis, Allen-Zhu, Li, Wang, Wang, Chen", year=2022, url="https://arxiv.org/abs/2106.09685",
+        venue="ICLR",
         deviations="all linear layers and convolutions of the body, not only a transformer's attention",
     )  # fmt: skip
     settings = frozenset({FEW_LABELS})

@@ -24,8 +24,8 @@ class LPFT(GradientMethod):
     """Linear probing, then fine-tuning."""
 
     paper = Paper(
-        "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution",
-        "Kumar, Raghunathan, Jones, Ma, Liang", 2022, "https://arxiv.org/abs/2202.10054", "ICLR",
+        title="Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution",
+        authors="Kumar, Raghunathan, Jones, Ma, Liang", year=2022, url="https://arxiv.org/abs/2202.10054", venue="ICLR",
         deviations="the pretrained features are the source-only model's; as many steps for each half as other methods "
         "have in all",
     )  # fmt: skip

@@ -28,7 +28,8 @@ class LwF(FineTune):
     """Learning without forgetting."""
 
     paper = Paper(
-        "Learning without Forgetting", "Li, Hoiem", 2016, "https://arxiv.org/abs/1606.09282", "ECCV",
+        title="Learning without Forgetting", authors="Li, Hoiem", year=2016, url="https://arxiv.org/abs/1606.09282",
+        venue="ECCV",
         deviations="the new task is the target with the same classes; no warm-up of the new head alone",
     )  # fmt: skip
     targets = frozenset({"classes"})

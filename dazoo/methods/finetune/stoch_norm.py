@@ -24,8 +24,9 @@ class StochNormTune(FineTune):
     """Stochastic normalisation."""
 
     paper = Paper(
-        "Stochastic Normalization", "Kou, You, Long, Wang", 2020,
-        "https://proceedings.neurips.cc/paper/2020/hash/bc573864331a9e42e4511de6f678aa83-Abstract.html", "NeurIPS",
+        title="Stochastic Normalization", authors="Kou, You, Long, Wang", year=2020,
+        url="https://proceedings.neurips.cc/paper/2020/hash/bc573864331a9e42e4511de6f678aa83-Abstract.html",
+        venue="NeurIPS",
     )  # fmt: skip
     stackable = False
     needs_batch_norm = True

@@ -26,9 +26,9 @@ class WiseFT(GradientMethod):
     """Weight-space ensemble of the source model and its fine-tuned self."""
 
     paper = Paper(
-        "Robust fine-tuning of zero-shot models",
-        "Wortsman, Ilharco, Kim, Li, Kornblith, Roelofs, Lopes, Hajishirzi, Farhadi, Namkoong, Schmidt", 2022,
-        "https://arxiv.org/abs/2109.01903", "CVPR",
+        title="Robust fine-tuning of zero-shot models",
+        authors="Wortsman, Ilharco, Kim, Li, Kornblith, Roelofs, Lopes, Hajishirzi, Farhadi, Namkoong, Schmidt",
+        year=2022, url="https://arxiv.org/abs/2109.01903", venue="CVPR",
         deviations="the source-only model takes the place of a zero-shot one",
     )  # fmt: skip
     settings = frozenset({FEW_LABELS})

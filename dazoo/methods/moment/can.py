@@ -37,8 +37,8 @@ class CAN(GradientMethod):
     """Contrastive adaptation network."""
 
     paper = Paper(
-        "Contrastive Adaptation Network for Unsupervised Domain Adaptation", "Kang, Jiang, Yang, Hauptmann", 2019,
-        "https://arxiv.org/abs/1901.00976", "CVPR",
+        title="Contrastive Adaptation Network for Unsupervised Domain Adaptation",
+        authors="Kang, Jiang, Yang, Hauptmann", year=2019, url="https://arxiv.org/abs/1901.00976", venue="CVPR",
         deviations="batches are drawn at random, not class by class, and one source batch serves both terms; a class "
         "pair enters when the batch holds it; one bandwidth for all class pairs, in the authors' program one for each "
         "(as_program); training does not stop when labels settle; the domains share batch normalisations, in the paper "

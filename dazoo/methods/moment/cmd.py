@@ -25,9 +25,9 @@ class CMD(GradientMethod):
     """Central moment discrepancy."""
 
     paper = Paper(
-        "Central Moment Discrepancy (CMD) for Domain-Invariant Representation Learning",
-        "Zellinger, Grubinger, Lughofer, Natschlaeger, Saminger-Platz", 2017,
-        "https://arxiv.org/abs/1702.08811", "ICLR",
+        title="Central Moment Discrepancy (CMD) for Domain-Invariant Representation Learning",
+        authors="Zellinger, Grubinger, Lughofer, Natschlaeger, Saminger-Platz", year=2017,
+        url="https://arxiv.org/abs/1702.08811", venue="ICLR",
         deviations="the bottleneck's activations are unbounded, so the moments are taken of their tanh",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})

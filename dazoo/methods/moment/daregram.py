@@ -26,12 +26,12 @@ from dazoo.ops.precision import full_precision, widened
 
 
 @register
-class DareGram(GradientMethod):
+class DAREGRAM(GradientMethod):
     """Domain adaptation regression by aligning inverse Gram matrices."""
 
     paper = Paper(
-        "DARE-GRAM: Unsupervised Domain Adaptation Regression by Aligning Inverse Gram Matrices", "Nejjar, Wang, Fink",
-        2023, "https://arxiv.org/abs/2303.13325", "CVPR",
+        title="DARE-GRAM: Unsupervised Domain Adaptation Regression by Aligning Inverse Gram Matrices",
+        authors="Nejjar, Wang, Fink", year=2023, url="https://arxiv.org/abs/2303.13325", venue="CVPR",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     targets = frozenset({"values"})

@@ -30,8 +30,9 @@ class DDAN(GradientMethod):
     """Dynamic distribution adaptation network."""
 
     paper = Paper(
-        "Transfer Learning with Dynamic Distribution Adaptation", "Wang, Chen, Feng, Yu, Huang, Yang", 2020,
-        "https://arxiv.org/abs/1909.08531", "Journal: ACM Transactions on Intelligent Systems and Technology",
+        title="Transfer Learning with Dynamic Distribution Adaptation", authors="Wang, Chen, Feng, Yu, Huang, Yang",
+        year=2020, url="https://arxiv.org/abs/1909.08531",
+        venue="Journal: ACM Transactions on Intelligent Systems and Technology",
         deviations="the mean over classes instead of the sum; the marginal distance is the unbiased estimate; the "
         "distances are ramped up, since predictions of an untrained network name no classes",
     )  # fmt: skip

@@ -24,8 +24,9 @@ class DDC(GradientMethod):
     """Deep domain confusion."""
 
     paper = Paper(
-        "Deep Domain Confusion: Maximizing for Domain Invariance", "Tzeng, Hoffman, Zhang, Saenko, Darrell", 2014,
-        "https://arxiv.org/abs/1412.3474", "arXiv",
+        title="Deep Domain Confusion: Maximizing for Domain Invariance",
+        authors="Tzeng, Hoffman, Zhang, Saenko, Darrell", year=2014, url="https://arxiv.org/abs/1412.3474",
+        venue="arXiv",
         deviations="the distance is squared; place and width of the adaptation layer are the recipe's, not searched",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})

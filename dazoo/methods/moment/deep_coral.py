@@ -20,12 +20,12 @@ from dazoo.ops.moments import coral
 
 
 @register
-class DeepCoral(GradientMethod):
+class DeepCORAL(GradientMethod):
     """Correlation alignment inside the network."""
 
     paper = Paper(
-        "Deep CORAL: Correlation Alignment for Deep Domain Adaptation", "Sun, Saenko", 2016,
-        "https://arxiv.org/abs/1607.01719", "ECCV Workshops",
+        title="Deep CORAL: Correlation Alignment for Deep Domain Adaptation", authors="Sun, Saenko", year=2016,
+        url="https://arxiv.org/abs/1607.01719", venue="ECCV Workshops",
         deviations="aligns the features by default; layer='scores' aligns the last layer as the paper does; the weight "
         "is ours, where the paper sets it so that both losses end alike",
     )  # fmt: skip

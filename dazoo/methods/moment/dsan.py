@@ -29,9 +29,9 @@ class DSAN(GradientMethod):
     """Deep subdomain adaptation network."""
 
     paper = Paper(
-        "Deep Subdomain Adaptation Network for Image Classification",
-        "Zhu, Zhuang, Wang, Ke, Chen, Bian, Xiong, He", 2021,
-        "https://arxiv.org/abs/2106.09388", "Journal: IEEE Transactions on Neural Networks and Learning Systems",
+        title="Deep Subdomain Adaptation Network for Image Classification",
+        authors="Zhu, Zhuang, Wang, Ke, Chen, Bian, Xiong, He", year=2021, url="https://arxiv.org/abs/2106.09388",
+        venue="Journal: IEEE Transactions on Neural Networks and Learning Systems",
         deviations="a class enters only if a source row has it and it is some target row's most probable class, as in "
         "the authors' program, where the paper sums over all classes; the weight is 0.1 instead of 0.5, at which the "
         "biased estimate shrinks a network trained from scratch until it no longer fits the source; the bandwidth is a "

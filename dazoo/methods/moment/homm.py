@@ -31,9 +31,9 @@ class HoMM(GradientMethod):
     """Higher-order moment matching."""
 
     paper = Paper(
-        "HoMM: Higher-order Moment Matching for Unsupervised Domain Adaptation",
-        "Chen, Fu, Chen, Jin, Cheng, Jin, Hua", 2020,
-        "https://arxiv.org/abs/1912.11976", "AAAI",
+        title="HoMM: Higher-order Moment Matching for Unsupervised Domain Adaptation",
+        authors="Chen, Fu, Chen, Jin, Cheng, Jin, Hua", year=2020,
+        url="https://arxiv.org/abs/1912.11976", venue="AAAI",
         deviations="fewer sampled moments per step (300 000 in the paper); class centres are those of the source batch "
         "instead of moving averages over target pseudo-labels; without the kernelised form",
     )  # fmt: skip

@@ -27,8 +27,8 @@ class JAN(GradientMethod):
     """Joint adaptation network."""
 
     paper = Paper(
-        "Deep Transfer Learning with Joint Adaptation Networks", "Long, Zhu, Wang, Jordan", 2017,
-        "https://arxiv.org/abs/1605.06636", "ICML",
+        title="Deep Transfer Learning with Joint Adaptation Networks", authors="Long, Zhu, Wang, Jordan", year=2017,
+        url="https://arxiv.org/abs/1605.06636", venue="ICML",
         deviations="without the adversarial variant JAN-A; the quadratic estimator is the default; five bandwidths "
         "around the mean squared distance on features and one of 0.92 on probabilities, in the paper one at the median "
         "for every layer",

@@ -25,13 +25,13 @@ from dazoo.ops.precision import full_precision, widened
 
 
 @register
-class LogCoral(GradientMethod):
+class LogCORAL(GradientMethod):
     """Minimal-entropy correlation alignment."""
 
     paper = Paper(
-        "Minimal-Entropy Correlation Alignment for Unsupervised Deep Domain Adaptation",
-        "Morerio, Cavazza, Murino", 2018,
-        "https://arxiv.org/abs/1711.10288", "ICLR",
+        title="Minimal-Entropy Correlation Alignment for Unsupervised Deep Domain Adaptation",
+        authors="Morerio, Cavazza, Murino", year=2018,
+        url="https://arxiv.org/abs/1711.10288", venue="ICLR",
         deviations="aligns the features by default (layer='scores' as in the paper), with a ridge of 1e-3 of the mean "
         "variance; the entropy that selects the weight in the paper is left to validators",
     )  # fmt: skip

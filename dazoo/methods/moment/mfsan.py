@@ -34,9 +34,9 @@ class MFSAN(GradientMethod):
     """Multiple feature spaces adaptation network."""
 
     paper = Paper(
-        "Aligning Domain-Specific Distribution and Classifier for Cross-Domain Classification from Multiple Sources",
-        "Zhu, Zhuang, Wang", 2019,
-        "https://arxiv.org/abs/2201.01003", "AAAI",
+        title="Aligning Domain-Specific Distribution and Classifier for Cross-Domain Classification from "
+        "Multiple Sources",
+        authors="Zhu, Zhuang, Wang", year=2019, url="https://arxiv.org/abs/2201.01003", venue="AAAI",
         deviations="the domain-specific feature maps are single layers; the MMD is the unbiased estimate, divided by "
         "the number of sources; the bandwidth is a mean over all pairs of rows, in the authors' program over pairs of "
         "different rows",

@@ -26,9 +26,9 @@ class MMDA(GradientMethod):
     """Minimum discrepancy estimation: MMD and CORAL together."""
 
     paper = Paper(
-        "On Minimum Discrepancy Estimation for Deep Domain Adaptation",
-        "Rahman, Fookes, Baktashmotlagh, Sridharan", 2019,
-        "https://arxiv.org/abs/1901.00282", "arXiv",
+        title="On Minimum Discrepancy Estimation for Deep Domain Adaptation",
+        authors="Rahman, Fookes, Baktashmotlagh, Sridharan", year=2019,
+        url="https://arxiv.org/abs/1901.00282", venue="arXiv",
         deviations="aligns the features by default; layer='scores' aligns the last layer. Five Gaussians instead of "
         "one kernel; the weights are ours",
     )  # fmt: skip

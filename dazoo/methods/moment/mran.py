@@ -31,9 +31,9 @@ class MRAN(GradientMethod):
     """Multi-representation adaptation network."""
 
     paper = Paper(
-        "Multi-Representation Adaptation Network for Cross-domain Image Classification",
-        "Zhu, Zhuang, Wang, Chen, Shi, Wu, He", 2019,
-        "https://arxiv.org/abs/2201.01002", "Journal: Neural Networks",
+        title="Multi-Representation Adaptation Network for Cross-domain Image Classification",
+        authors="Zhu, Zhuang, Wang, Chen, Shi, Wu, He", year=2019,
+        url="https://arxiv.org/abs/2201.01002", venue="Journal: Neural Networks",
         deviations="the branches are perceptrons on the features instead of convolutions on the last feature map; the "
         "mean over representations instead of their sum; the weight ends at 0.1 instead of 1, at which the biased "
         "estimate shrinks a network trained from scratch until it no longer fits the source; the bandwidth is a mean "

@@ -31,8 +31,8 @@ class RTN(GradientMethod):
     """Residual transfer network."""
 
     paper = Paper(
-        "Unsupervised Domain Adaptation with Residual Transfer Networks", "Long, Zhu, Wang, Jordan", 2016,
-        "https://arxiv.org/abs/1602.04433", "NIPS",
+        title="Unsupervised Domain Adaptation with Residual Transfer Networks", authors="Long, Zhu, Wang, Jordan",
+        year=2016, url="https://arxiv.org/abs/1602.04433", venue="NIPS",
         deviations="the entropy is ramped up, so that it does not sharpen the guesses of an untrained network; at the "
         "paper's weight it still can take a shift that leaves most predictions wrong below source-only; five "
         "bandwidths around the mean squared distance, in the paper one at the median",

@@ -36,9 +36,9 @@ class SPA(GradientMethod):
     """Graph spectral alignment."""
 
     paper = Paper(
-        "SPA: A Graph Spectral Alignment Perspective for Domain Adaptation",
-        "Xiao, Wang, Jin, Feng, Chen, Huang, Zhao", 2023,
-        "https://arxiv.org/abs/2310.17594", "NeurIPS",
+        title="SPA: A Graph Spectral Alignment Perspective for Domain Adaptation",
+        authors="Xiao, Wang, Jin, Feng, Chen, Huang, Zhao", year=2023,
+        url="https://arxiv.org/abs/2310.17594", venue="NeurIPS",
         deviations="votes are collected from evaluation passes before every epoch instead of a memory that each batch "
         "updates, and scaled to sum 1; the kernel's scale is that of the batches; the adversary is DANN without "
         "entropy weights; the authors' program has another graph (a random walk, distances not squared, of a fixed "

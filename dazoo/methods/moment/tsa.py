@@ -30,8 +30,8 @@ class TSA(GradientMethod):
     """Transferable semantic augmentation."""
 
     paper = Paper(
-        "Transferable Semantic Augmentation for Domain Adaptation", "Li, Xie, Gong, Liu, Wang, Li", 2021,
-        "https://arxiv.org/abs/2103.12562", "CVPR",
+        title="Transferable Semantic Augmentation for Domain Adaptation", authors="Li, Xie, Gong, Liu, Wang, Li",
+        year=2021, url="https://arxiv.org/abs/2103.12562", venue="CVPR",
         deviations="class statistics are taken of all samples before every epoch instead of a memory that each batch "
         "updates; in the program this memory holds features of training batches",
     )  # fmt: skip

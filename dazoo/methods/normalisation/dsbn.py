@@ -31,8 +31,8 @@ class DSBN(MSTN):
     family = "normalisation"
     own_norms = True
     paper = Paper(
-        "Domain-Specific Batch Normalization for Unsupervised Domain Adaptation", "Chang, You, Seo, Kwak, Han", 2019,
-        "https://arxiv.org/abs/1906.03950", "CVPR",
+        title="Domain-Specific Batch Normalization for Unsupervised Domain Adaptation",
+        authors="Chang, You, Seo, Kwak, Han", year=2019, url="https://arxiv.org/abs/1906.03950", venue="CVPR",
         deviations="the first of the paper's two stages; the second, training on its pseudo-labels, is left out; "
         "features are matched to the source's moments where there is no batch normalisation; averages of mstn, whose "
         "as_program has those of its program",

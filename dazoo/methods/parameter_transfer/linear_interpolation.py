@@ -5,8 +5,7 @@
 p are class probabilities (C,), or values. a in {0, 0.05, ..., 1} has the least held-out loss (negative log-likelihood,
 or squared error) on the labelled target samples, predicted by 5-fold cross-validation of p_t.
 
-Source: https://aclanthology.org/P07-1033/, where it is one of the baselines. Deviations: a is chosen by cross-
-validation, since there is no separate development set; of equally good ones the largest.
+One of the baselines of the paper.
 
 Evidence: tests/test_parameter_transfer.py::test_interpolation_is_a_mixture_with_the_best_share.
 """
@@ -52,15 +51,16 @@ def mixture(one: Tensor, other: Tensor, share: float, values: bool) -> Tensor:
 
 @register
 class LinearInterpolation(ShallowMethod):
-    """See the module's docstring."""
+    """Linear interpolation of the source's and the target's model."""
 
     paper = Paper(
-        "Frustratingly Easy Domain Adaptation",
-        "Hal Daumé III",
-        2007,
-        "https://aclanthology.org/P07-1033/",
-        "ACL",
-        "the share is chosen by cross-validation",
+        title="Frustratingly Easy Domain Adaptation",
+        authors="Hal Daumé III",
+        year=2007,
+        url="https://aclanthology.org/P07-1033/",
+        venue="ACL",
+        deviations="a is chosen by cross-validation, since there is no separate development set; of equally good ones "
+        "the largest",
     )
     settings = frozenset({FEW_LABELS})
     targets = frozenset({"classes", "values"})

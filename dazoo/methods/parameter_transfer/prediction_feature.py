@@ -6,7 +6,7 @@
 The target's model sees d + C features, x (d,) and the source model's class probabilities (C,), or its value (1,), and
 is trained on the few labelled target samples alone.
 
-Source: https://aclanthology.org/P07-1033/, where it is one of the baselines. Deviations: none.
+One of the baselines of the paper.
 
 Evidence: tests/test_parameter_transfer.py::test_pred_equals_scikit_learn.
 """
@@ -40,10 +40,14 @@ class Predicted(Step):
 
 @register
 class PredictionFeature(ShallowMethod):
-    """See the module's docstring."""
+    """The source model's prediction as a feature of the target's model."""
 
     paper = Paper(
-        "Frustratingly Easy Domain Adaptation", "Hal Daumé III", 2007, "https://aclanthology.org/P07-1033/", "ACL"
+        title="Frustratingly Easy Domain Adaptation",
+        authors="Hal Daumé III",
+        year=2007,
+        url="https://aclanthology.org/P07-1033/",
+        venue="ACL",
     )
     settings = frozenset({FEW_LABELS})
     targets = frozenset({"classes", "values"})

@@ -8,9 +8,6 @@ With (W_s, b_s), (d, C) and (C,), fitted on the source, the n_f labelled target 
 W - W_s lies in the span of the target samples, so both are solved in at most n_f coordinates: the linear one in closed
 form, the logistic one by L-BFGS. A large ``trade_off`` keeps the source's model, 0 forgets it.
 
-Source: https://doi.org/10.1016/j.csl.2005.05.005. Deviations: the paper adapts maximum-entropy models; the linear form
-is the same Gaussian prior for squared error.
-
 Evidence: tests/test_parameter_transfer.py::test_logistic_transfer_is_stationary,
 test_linear_transfer_solves_the_normal_equations, test_large_trade_off_keeps_the_source_model.
 """
@@ -36,15 +33,16 @@ from dazoo.shallow.steps import LinearScores, Pipeline
 
 @register
 class RegularTransfer(ShallowMethod):
-    """See the module's docstring."""
+    """The source's parameters as the prior of the target's."""
 
     paper = Paper(
-        "Adaptation of maximum entropy capitalizer: Little data can help a lot",
-        "Ciprian Chelba, Alex Acero",
-        2006,
-        "https://doi.org/10.1016/j.csl.2005.05.005",
-        "Computer Speech & Language (Journal)",
-        "also for linear regression",
+        title="Adaptation of maximum entropy capitalizer: Little data can help a lot",
+        authors="Ciprian Chelba, Alex Acero",
+        year=2006,
+        url="https://doi.org/10.1016/j.csl.2005.05.005",
+        venue="Computer Speech & Language (Journal)",
+        deviations="the paper adapts maximum-entropy models; the linear form is the same Gaussian prior for squared "
+        "error",
     )
     settings = frozenset({FEW_LABELS})
     targets = frozenset({"classes", "values"})

@@ -13,10 +13,6 @@ with Q the class shares (C,) of the source in the node's children, P those of th
 of h, and JSD the Jensen-Shannon divergence in bits; the children change places where that is better. Leaves get
 the class shares of S. ``mix`` joins the trees of both; the forest's answer is the mean of the trees' class shares.
 
-Source: https://arxiv.org/abs/1511.01258. Deviations: all labelled target samples refine every tree instead of a
-bootstrap sample of them; SER keeps the source's subtrees that no target sample reaches (they would be cut); STRUT makes
-a leaf where the target samples are of one class or cannot be told apart by the node's feature.
-
 Evidence: tests/test_parameter_transfer.py::test_forest_equals_scikit_learn, test_ser_never_errs_more_on_the_few,
 test_ser_by_hand, test_strut_thresholds_by_brute_force.
 """
@@ -41,15 +37,17 @@ from dazoo.shallow.steps import Pipeline
 
 @register
 class TransferForest(ShallowMethod):
-    """See the module's docstring."""
+    """Forests of the source refined on the target: SER and STRUT."""
 
     paper = Paper(
-        "Learn on Source, Refine on Target: A Model Transfer Learning Framework with Random Forests",
-        "Noam Segev, Maayan Harel, Shie Mannor, Koby Crammer, Ran El-Yaniv",
-        2017,
-        "https://arxiv.org/abs/1511.01258",
-        "IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
-        "no bootstrap of the target; SER keeps unreached subtrees",
+        title="Learn on Source, Refine on Target: A Model Transfer Learning Framework with Random Forests",
+        authors="Noam Segev, Maayan Harel, Shie Mannor, Koby Crammer, Ran El-Yaniv",
+        year=2017,
+        url="https://arxiv.org/abs/1511.01258",
+        venue="IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
+        deviations="all labelled target samples refine every tree instead of a bootstrap sample of them; SER keeps "
+        "the source's subtrees that no target sample reaches (they would be cut); STRUT makes a leaf where the target "
+        "samples are of one class or cannot be told apart by the node's feature",
     )
     settings = frozenset({FEW_LABELS})
     trees: int = hp(50, 10, 200, log=True, help="trees grown on the source")

@@ -5,9 +5,6 @@
 over the n_f labelled target and the n_s source samples: however few the target samples are, together they count as
 much as gamma says. The suite's classifier is fitted with these sample weights.
 
-Source: https://doi.org/10.1145/1015330.1015436. Deviations: any weighted classifier instead of the paper's linear
-programme for SVMs.
-
 Evidence: tests/test_boosting.py::test_balanced_weighting_equals_scikit_learn.
 """
 
@@ -28,15 +25,15 @@ from dazoo.shallow.steps import Pipeline
 
 @register
 class BalancedWeighting(ShallowMethod):
-    """See the module's docstring."""
+    """Balanced weighting of source and few target samples."""
 
     paper = Paper(
-        "Improving SVM Accuracy by Training on Auxiliary Data Sources",
-        "Pengcheng Wu, Thomas G. Dietterich",
-        2004,
-        "https://doi.org/10.1145/1015330.1015436",
-        "ICML",
-        "any weighted classifier",
+        title="Improving SVM Accuracy by Training on Auxiliary Data Sources",
+        authors="Pengcheng Wu, Thomas G. Dietterich",
+        year=2004,
+        url="https://doi.org/10.1145/1015330.1015436",
+        venue="ICML",
+        deviations="any weighted classifier instead of the paper's linear programme for SVMs",
     )
     settings = frozenset({FEW_LABELS})
     targets = frozenset({"classes", "values"})

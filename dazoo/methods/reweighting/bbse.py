@@ -7,10 +7,6 @@ For a fixed classifier f, label shift makes the target's predictions a mixture o
 w is solved for, clipped at 0, and the classifier is trained anew on the source with weights w_{y_i}. ``soft`` replaces
 f(x) = i by the predicted probability of i.
 
-Source: https://proceedings.mlr.press/v80/lipton18a.html. Deviations: C comes from cross-validation instead of one split
-into halves; where C is numerically singular the minimum-norm least-squares solution is taken and a warning recorded;
-so is one where no proportions explain the target's predictions. Where one class is left, the source stays as it is.
-
 Evidence: tests/test_label_shift.py::test_bbse_recovers_priors_from_exact_confusions, test_label_shift_is_recovered,
 test_beats_source_only_under_label_shift.
 """
@@ -31,16 +27,18 @@ SINGULAR = 1e-8
 
 
 @register
-class Bbse(LabelShift):
-    """See the module's docstring."""
+class BBSE(LabelShift):
+    """Black box shift estimation."""
 
     paper = Paper(
-        "Detecting and Correcting for Label Shift with Black Box Predictors",
-        "Zachary C. Lipton, Yu-Xiang Wang, Alexander J. Smola",
-        2018,
-        "https://proceedings.mlr.press/v80/lipton18a.html",
-        "ICML",
-        "confusions by cross-validation",
+        title="Detecting and Correcting for Label Shift with Black Box Predictors",
+        authors="Zachary C. Lipton, Yu-Xiang Wang, Alexander J. Smola",
+        year=2018,
+        url="https://proceedings.mlr.press/v80/lipton18a.html",
+        venue="ICML",
+        deviations="C comes from cross-validation instead of one split into halves; where C is numerically singular "
+        "the minimum-norm least-squares solution is taken and a warning recorded; so is one where no proportions "
+        "explain the target's predictions; where one class is left, the source stays as it is",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     folds: int = hp(5, 2, 10, help="folds of the cross-validation that estimates the confusions")

@@ -5,10 +5,6 @@ Logistic regression tells target (1) from source (0); by Bayes' rule its odds ar
     min_{v,b}  C sum_i loss(v'x_i + b, domain_i) + ||v||^2 / 2
     w_i = exp(v'x_i + b) n_s / n_t  =  P(t | x_i) / P(s | x_i)  n_s / n_t
 
-Source: https://doi.org/10.1145/1273496.1273507. Deviations: two stages (weights, then the suite's classifier)
-instead of the paper's joint optimisation; features are standardised over both domains, so that C is
-free of their scale.
-
 Evidence: tests/test_reweighting.py::test_discriminator_is_stationary, test_known_gaussian_ratio.
 """
 
@@ -29,15 +25,16 @@ from dazoo.shallow.classifiers import classifier
 
 @register
 class DiscriminatorRatio(Reweighting):
-    """See the module's docstring."""
+    """Importance weights from a classifier of domains."""
 
     paper = Paper(
-        "Discriminative Learning for Differing Training and Test Distributions",
-        "Steffen Bickel, Michael Brückner, Tobias Scheffer",
-        2007,
-        "https://doi.org/10.1145/1273496.1273507",
-        "ICML",
-        "two stages; standardised features",
+        title="Discriminative Learning for Differing Training and Test Distributions",
+        authors="Steffen Bickel, Michael Brückner, Tobias Scheffer",
+        year=2007,
+        url="https://doi.org/10.1145/1273496.1273507",
+        venue="ICML",
+        deviations="two stages (weights, then the suite's classifier) instead of the paper's joint optimisation; "
+        "features are standardised over both domains, so that C is free of their scale",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

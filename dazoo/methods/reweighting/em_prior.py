@@ -8,10 +8,9 @@ samples and the target's priors q_c are found together:
 Every iteration raises the likelihood  sum_j log sum_c (q_c / p_c) p(c|x_j). Target samples are then scored by
 log p(c|x) + log q_c - log p_c; the classifier is trained once and not again.
 
-Source: https://doi.org/10.1162/089976602753284446. Deviations: none. Needs a classifier whose probabilities are
-calibrated on the target, as those of logistic regression are where p(x|y) is the same in both domains. Where it is not,
-the iteration gives the classes that are predicted too often ever more weight until others vanish, also on data of equal
-class proportions; a warning counts the classes it all but removes.
+Needs a classifier whose probabilities are calibrated on the target, as those of logistic regression are where p(x|y) is
+the same in both domains. Where it is not, the iteration gives the classes that are predicted too often ever more weight
+until others vanish, also on data of equal class proportions; a warning counts the classes it all but removes.
 
 Evidence: tests/test_label_shift.py::test_em_raises_the_likelihood_to_its_maximum,
 test_em_finds_the_priors_of_a_calibrated_classifier, test_beats_source_only_under_label_shift.
@@ -37,16 +36,17 @@ FLOOR = 1e-12
 
 
 @register
-class EmPrior(ShallowMethod):
-    """See the module's docstring."""
+class EMPrior(ShallowMethod):
+    """Prior correction by expectation maximisation."""
 
     paper = Paper(
-        "Adjusting the Outputs of a Classifier to New a Priori Probabilities: A Simple Procedure",
-        "Marco Saerens, Patrice Latinne, Christine Decaestecker",
-        2002,
-        "https://doi.org/10.1162/089976602753284446",
-        "Neural Computation (Journal)",
-        "assumes that p(x|y) is the same in both domains; elsewhere it removes classes, and warns",
+        title="Adjusting the Outputs of a Classifier to New a Priori Probabilities: A Simple Procedure",
+        authors="Marco Saerens, Patrice Latinne, Christine Decaestecker",
+        year=2002,
+        url="https://doi.org/10.1162/089976602753284446",
+        venue="Neural Computation (Journal)",
+        deviations="none in the iteration; it assumes that p(x|y) is the same in both domains, elsewhere it removes "
+        "classes, and warns",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
 

@@ -4,9 +4,6 @@
 
 with means (d,) and covariances C + reg tr(C)/d I (d, d) of each domain. Exact when both domains are Gaussian.
 
-Source: https://doi.org/10.1016/S0378-3758(00)00115-4. Deviations: the covariances are regularised, so that fewer
-samples than features or constant features leave a density.
-
 Evidence: tests/test_reweighting.py::test_gaussian_ratio_equals_scipy, test_known_gaussian_ratio.
 """
 
@@ -27,16 +24,17 @@ from dazoo.ops.linalg.linear import ridged
 
 @register
 class GaussianRatio(Reweighting):
-    """See the module's docstring."""
+    """Importance weights from one normal density per domain."""
 
     paper = Paper(
-        "Improving predictive inference under covariate shift by weighting the log-likelihood function",
-        "Hidetoshi Shimodaira",
-        2000,
-        "https://doi.org/10.1016/S0378-3758(00)00115-4",
-        "Journal of Statistical Planning and Inference",
-        "regularised covariances; in many dimensions the ratio of two densities is that of their tails, so a few "
-        "samples decide: it warns, and is for few features",
+        title="Improving predictive inference under covariate shift by weighting the log-likelihood function",
+        authors="Hidetoshi Shimodaira",
+        year=2000,
+        url="https://doi.org/10.1016/S0378-3758(00)00115-4",
+        venue="Journal of Statistical Planning and Inference",
+        deviations="the covariances are regularised, so that fewer samples than features or constant features leave a "
+        "density; in many dimensions the ratio of two densities is that of their tails, so a few samples decide: it "
+        "warns, and is for few features",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

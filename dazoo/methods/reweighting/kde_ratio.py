@@ -6,9 +6,6 @@
 for source samples x_i (d,). ``power`` 1 gives consistent weights, 0 none, between them less variance. Works in the log
 domain and in blocks; nobody should expect density estimates to be good in hundreds of dimensions.
 
-Source: https://doi.org/10.1016/S0378-3758(00)00115-4. Deviations: the paper leaves the density estimator open; a
-feature's bandwidth is at least 1e-3 of that of both domains pooled, so that constant features do no harm.
-
 Evidence: tests/test_reweighting.py::test_kde_ratio_equals_scikit_learn, test_known_gaussian_ratio.
 """
 
@@ -32,17 +29,18 @@ FLOOR = 1e-3
 
 
 @register
-class KdeRatio(Reweighting):
-    """See the module's docstring."""
+class KDERatio(Reweighting):
+    """Importance weights from kernel density estimates."""
 
     paper = Paper(
-        "Improving predictive inference under covariate shift by weighting the log-likelihood function",
-        "Hidetoshi Shimodaira",
-        2000,
-        "https://doi.org/10.1016/S0378-3758(00)00115-4",
-        "Journal of Statistical Planning and Inference",
-        "Gaussian product kernels with Scott's rule; in many dimensions a few samples decide: it warns, and is for few "
-        "features",
+        title="Improving predictive inference under covariate shift by weighting the log-likelihood function",
+        authors="Hidetoshi Shimodaira",
+        year=2000,
+        url="https://doi.org/10.1016/S0378-3758(00)00115-4",
+        venue="Journal of Statistical Planning and Inference",
+        deviations="the paper leaves the density estimator open, here Gaussian product kernels with Scott's rule; a "
+        "feature's bandwidth is at least 1e-3 of that of both domains pooled, so that constant features do no harm; "
+        "in many dimensions a few samples decide: it warns, and is for few features",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

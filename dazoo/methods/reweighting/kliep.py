@@ -7,9 +7,6 @@ samples, brings r p_s as near to p_t as possible:
 
 sigma maximises the 5-fold cross-validated mean log r of target samples. Only a is optimised, so it costs O(n m^2).
 
-Source: https://doi.org/10.1007/s10463-008-0197-x. Deviations: the convex problem is solved by Newton steps on a log
-barrier to a duality gap of 1e-8 instead of projected gradients; widths are tried relative to the median distance.
-
 Evidence: tests/test_reweighting_means.py::test_kliep_constraint_and_kkt, test_kliep_equals_a_generic_solver;
 tests/test_reweighting.py::test_known_gaussian_ratio.
 """
@@ -37,16 +34,17 @@ CV_GAP = 1e-5  # of the models that are only compared with one another
 
 
 @register
-class Kliep(Reweighting):
-    """See the module's docstring."""
+class KLIEP(Reweighting):
+    """Kullback-Leibler importance estimation procedure."""
 
     paper = Paper(
-        "Direct importance estimation for covariate shift adaptation",
-        "Masashi Sugiyama, Taiji Suzuki, Shinichi Nakajima, Hisashi Kashima, Paul von Bünau, Motoaki Kawanabe",
-        2008,
-        "https://doi.org/10.1007/s10463-008-0197-x",
-        "Annals of the Institute of Statistical Mathematics (Journal)",
-        "interior-point solver; widths are tried relative to the median distance",
+        title="Direct importance estimation for covariate shift adaptation",
+        authors="Masashi Sugiyama, Taiji Suzuki, Shinichi Nakajima, Hisashi Kashima, Paul von Bünau, Motoaki Kawanabe",
+        year=2008,
+        url="https://doi.org/10.1007/s10463-008-0197-x",
+        venue="Annals of the Institute of Statistical Mathematics (Journal)",
+        deviations="the convex problem is solved by Newton steps on a log barrier to a duality gap of 1e-8 instead of "
+        "projected gradients; widths are tried relative to the median distance",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

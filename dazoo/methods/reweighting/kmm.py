@@ -10,9 +10,6 @@ Block pivoting on w >= 0 solves it to rounding where the other constraints do no
 interior-point method to a duality gap of 1e-9. Up to ``exact`` source samples K is exact, beyond it stands a product of
 Nystroem features (n, r), which costs O(n r^2), and a warning says so. The width is the median distance.
 
-Source: https://papers.nips.cc/paper/2006/hash/a2186aa7c086b46ad4e8bf81e2a3a19b-Abstract.html. Deviations: none up to
-``exact`` samples.
-
 Evidence: tests/test_reweighting_means.py::test_kmm_satisfies_the_kkt_conditions, test_kmm_equals_a_generic_solver,
 test_pivoting_equals_the_interior_point, test_kmm_nystroem_comes_near_the_exact_optimum.
 """
@@ -38,16 +35,16 @@ from dazoo.ops.linalg.blas import plain
 
 
 @register
-class Kmm(Reweighting):
-    """See the module's docstring."""
+class KMM(Reweighting):
+    """Kernel mean matching."""
 
     paper = Paper(
-        "Correcting Sample Selection Bias by Unlabeled Data",
-        "Jiayuan Huang, Alexander J. Smola, Arthur Gretton, Karsten M. Borgwardt, Bernhard Schölkopf",
-        2006,
-        "https://papers.nips.cc/paper/2006/hash/a2186aa7c086b46ad4e8bf81e2a3a19b-Abstract.html",
-        "NIPS",
-        "Nystroem features beyond a stated number of source samples",
+        title="Correcting Sample Selection Bias by Unlabeled Data",
+        authors="Jiayuan Huang, Alexander J. Smola, Arthur Gretton, Karsten M. Borgwardt, Bernhard Schölkopf",
+        year=2006,
+        url="https://papers.nips.cc/paper/2006/hash/a2186aa7c086b46ad4e8bf81e2a3a19b-Abstract.html",
+        venue="NIPS",
+        deviations="none up to exact source samples, Nystroem features beyond",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

@@ -11,9 +11,6 @@ while mu falls; the gap to the dual bound  max_S <T, S> - max_i x_i'S x_i,  |S|_
 An iteration costs O(d^3 + n d^2); beyond 64 features their leading 64 principal components over both domains stand in
 for them.
 
-Source: https://arxiv.org/abs/0902.3430. Deviations: first-order method with a certified gap instead of semi-definite
-programming; standardised features with a constant; at most 64 principal components.
-
 Evidence: tests/test_reweighting_means.py::test_ldm_equals_cutting_planes (scipy.optimize.linprog),
 test_ldm_gap_certifies_the_discrepancy.
 """
@@ -40,16 +37,17 @@ COMPONENTS = 64
 
 
 @register
-class Ldm(Reweighting):
-    """See the module's docstring."""
+class LDM(Reweighting):
+    """Linear discrepancy minimisation."""
 
     paper = Paper(
-        "Domain Adaptation: Learning Bounds and Algorithms",
-        "Yishay Mansour, Mehryar Mohri, Afshin Rostamizadeh",
-        2009,
-        "https://arxiv.org/abs/0902.3430",
-        "COLT",
-        "first-order method with a certified gap; standardised features with a constant; at most 64 components",
+        title="Domain Adaptation: Learning Bounds and Algorithms",
+        authors="Yishay Mansour, Mehryar Mohri, Afshin Rostamizadeh",
+        year=2009,
+        url="https://arxiv.org/abs/0902.3430",
+        venue="COLT",
+        deviations="first-order method with a certified gap instead of semi-definite programming; standardised "
+        "features with a constant; at most 64 principal components",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

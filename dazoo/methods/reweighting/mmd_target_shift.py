@@ -8,9 +8,6 @@ p(y) changes, p(x|y) does not. The class weights b_c = p_t(c) / p_s(c) make rewe
 s_c (C,) is the share of class c in the source, m_c and m_t the means of class c and of the target in the space of a
 Gaussian kernel whose width is the median distance.
 
-Source: https://proceedings.mlr.press/v28/zhang13d.html. Deviations: classes only, with a delta kernel on the labels,
-for which the conditional embedding needs no regularisation.
-
 Evidence: tests/test_label_shift.py::test_mmd_target_shift_equals_a_generic_solver, test_label_shift_is_recovered.
 """
 
@@ -34,16 +31,17 @@ from dazoo.ops.linalg.linear import one_hot
 
 
 @register
-class MmdTargetShift(Reweighting):
-    """See the module's docstring."""
+class MMDTargetShift(Reweighting):
+    """Target shift by kernel mean matching."""
 
     paper = Paper(
-        "Domain Adaptation under Target and Conditional Shift",
-        "Kun Zhang, Bernhard Schölkopf, Krikamol Muandet, Zhikun Wang",
-        2013,
-        "https://proceedings.mlr.press/v28/zhang13d.html",
-        "ICML",
-        "classes only, with a delta kernel on the labels",
+        title="Domain Adaptation under Target and Conditional Shift",
+        authors="Kun Zhang, Bernhard Schölkopf, Krikamol Muandet, Zhikun Wang",
+        year=2013,
+        url="https://proceedings.mlr.press/v28/zhang13d.html",
+        venue="ICML",
+        deviations="classes only, with a delta kernel on the labels, for which the conditional embedding needs no "
+        "regularisation",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     scale: float = hp(1.0, 0.1, 10.0, log=True, help="width of the kernel over the median distance", positive=True)

@@ -6,7 +6,7 @@ A source sample weighs as much as there are target samples in its Voronoi cell, 
 
 No density is estimated and nothing is tuned. Ties go to the lower row.
 
-Source: https://doi.org/10.1109/MLSP.2012.6349714. Deviations: none; ``smoothing`` is 1 in the paper.
+``smoothing`` is 1 in the paper.
 
 Evidence: tests/test_reweighting.py::test_neighbour_counts_equal_scikit_learn.
 """
@@ -27,14 +27,14 @@ from dazoo.shallow.steps import nearest_rows
 
 @register
 class NearestNeighborWeighting(Reweighting):
-    """See the module's docstring."""
+    """Nearest-neighbour weighting."""
 
     paper = Paper(
-        "Nearest neighbor-based importance weighting",
-        "Marco Loog",
-        2012,
-        "https://doi.org/10.1109/MLSP.2012.6349714",
-        "IEEE International Workshop on Machine Learning for Signal Processing",
+        title="Nearest neighbor-based importance weighting",
+        authors="Marco Loog",
+        year=2012,
+        url="https://doi.org/10.1109/MLSP.2012.6349714",
+        venue="IEEE International Workshop on Machine Learning for Signal Processing",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

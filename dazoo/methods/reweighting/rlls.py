@@ -8,9 +8,6 @@ With C (C, C) and m (C,) as in BBSE, the weights are estimated as a regularised 
 and the classifier is trained anew on the source with weights w_{y_i}. Both norms are not squared, so a small difference
 between the domains is answered with t = 0. delta is 0.05.
 
-Source: https://arxiv.org/abs/1903.09734. Deviations: C comes from cross-validation instead of one split into halves;
-``rho_scale`` 0.01 is the authors' choice in their code rather than the constant of the theorem.
-
 Evidence: tests/test_label_shift.py::test_rlls_equals_a_generic_solver, test_rlls_without_shift_is_exactly_one,
 test_label_shift_is_recovered, test_beats_source_only_under_label_shift.
 """
@@ -35,16 +32,17 @@ DELTA = 0.05
 
 
 @register
-class Rlls(LabelShift):
-    """See the module's docstring."""
+class RLLS(LabelShift):
+    """Regularised learning under label shift."""
 
     paper = Paper(
-        "Regularized Learning for Domain Adaptation under Label Shifts",
-        "Kamyar Azizzadenesheli, Anqi Liu, Fanny Yang, Animashree Anandkumar",
-        2019,
-        "https://arxiv.org/abs/1903.09734",
-        "ICLR",
-        "confusions by cross-validation",
+        title="Regularized Learning for Domain Adaptation under Label Shifts",
+        authors="Kamyar Azizzadenesheli, Anqi Liu, Fanny Yang, Animashree Anandkumar",
+        year=2019,
+        url="https://arxiv.org/abs/1903.09734",
+        venue="ICLR",
+        deviations="C comes from cross-validation instead of one split into halves; rho_scale 0.01 is the authors' "
+        "choice in their code rather than the constant of the theorem",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     rho_scale: float = hp(0.01, 1e-3, 1.0, log=True, help="factor of the theorem's regularisation", positive=True)

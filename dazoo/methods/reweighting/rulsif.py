@@ -8,9 +8,6 @@ k(x) (m,) around target samples, as in uLSIF:
 
 sigma and lam minimise the 5-fold cross-validation of  alpha/2 E_t r^2 + (1 - alpha)/2 E_s r^2 - E_t r.
 
-Source: https://papers.nips.cc/paper/2011/hash/d1f255a373a3cef72e03aa9d980c7eca-Abstract.html. Deviations: widths are
-tried relative to the median distance.
-
 Evidence: tests/test_reweighting.py::test_rulsif_minimises_its_objective, test_rulsif_with_alpha_zero_is_ulsif,
 test_known_gaussian_ratio.
 """
@@ -36,16 +33,16 @@ FOLDS = 5
 
 
 @register
-class Rulsif(Reweighting):
-    """See the module's docstring."""
+class RuLSIF(Reweighting):
+    """Relative unconstrained least-squares importance fitting."""
 
     paper = Paper(
-        "Relative Density-Ratio Estimation for Robust Distribution Comparison",
-        "Makoto Yamada, Taiji Suzuki, Takafumi Kanamori, Hirotaka Hachiya, Masashi Sugiyama",
-        2011,
-        "https://papers.nips.cc/paper/2011/hash/d1f255a373a3cef72e03aa9d980c7eca-Abstract.html",
-        "NIPS",
-        "widths are tried relative to the median distance",
+        title="Relative Density-Ratio Estimation for Robust Distribution Comparison",
+        authors="Makoto Yamada, Taiji Suzuki, Takafumi Kanamori, Hirotaka Hachiya, Masashi Sugiyama",
+        year=2011,
+        url="https://papers.nips.cc/paper/2011/hash/d1f255a373a3cef72e03aa9d980c7eca-Abstract.html",
+        venue="NIPS",
+        deviations="widths are tried relative to the median distance",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

@@ -13,12 +13,6 @@ The paper's loss is |h_t(x_i) - y_i|, which is either of the two, for h_t in {0,
 every labelled sample, as a linear one with more features than samples does, makes no error in the first sense: no
 weight moves, the answer is that of one classifier on all that is labelled, and a warning says so; ``soft`` boosts yet.
 
-Source: https://doi.org/10.1145/1273496.1273521. Deviations: the paper has two classes; for C classes the factor
-C - 1 of SAMME is added, without which probabilities of many classes, e_t > 1/2, would turn every vote round. A round no
-better than chance, e_t >= 1 - 1/C, has no vote and leaves the target's weights alone (the paper assumes that there is
-none), and the later half is that of the rounds with a vote. e_t is at least 1e-6. The base learner is the suite's
-classifier; p_t is the softmax of its scores.
-
 Evidence: tests/test_boosting.py::test_tradaboost_follows_the_paper and test_soft_tradaboost_follows_the_paper (the
 formulae written out with scikit-learn), test_tradaboost_drops_source_samples_that_disagree,
 test_tradaboost_says_when_it_cannot_boost.
@@ -45,16 +39,20 @@ LOW, CHANCE = 1e-6, 1e-9
 
 
 @register
-class Tradaboost(ShallowMethod):
-    """See the module's docstring."""
+class TrAdaBoost(ShallowMethod):
+    """Boosting for transfer learning."""
 
     paper = Paper(
-        "Boosting for Transfer Learning",
-        "Wenyuan Dai, Qiang Yang, Gui-Rong Xue, Yong Yu",
-        2007,
-        "https://doi.org/10.1145/1273496.1273521",
-        "ICML",
-        "several classes as in SAMME; rounds at chance level have no vote",
+        title="Boosting for Transfer Learning",
+        authors="Wenyuan Dai, Qiang Yang, Gui-Rong Xue, Yong Yu",
+        year=2007,
+        url="https://doi.org/10.1145/1273496.1273521",
+        venue="ICML",
+        deviations="the paper has two classes; for C classes the factor C - 1 of SAMME is added, without which "
+        "probabilities of many classes, e_t > 1/2, would turn every vote round; a round no better than chance, e_t >= "
+        "1 - 1/C, has no vote and leaves the target's weights alone (the paper assumes that there is none), and the "
+        "later half is that of the rounds with a vote; e_t is at least 1e-6; the base learner is the suite's "
+        "classifier, and p_t is the softmax of its scores",
     )
     settings = frozenset({FEW_LABELS})
     rounds: int = hp(100, 10, 100, log=True, help="number of boosting rounds")

@@ -8,9 +8,6 @@ TrAdaBoost with the graded errors of AdaBoost.R2. Per round t of N a model h_t i
 
 The answer is the median of the later half of the models, weighted by log(1 / b_t).
 
-Source: https://icml.cc/Conferences/2010/papers/352.pdf. Deviations: the one-stage variant; the base learner is the
-suite's, the paper's are trees; e_t is at least 1e-6.
-
 Evidence: tests/test_boosting.py::test_tradaboost_r2_follows_the_paper (the formulae written out with scikit-learn),
 test_weighted_median.
 """
@@ -35,16 +32,17 @@ LOW = 1e-6
 
 
 @register
-class TradaboostR2(ShallowMethod):
-    """See the module's docstring."""
+class TrAdaBoostR2(ShallowMethod):
+    """Boosting for transfer of regression models."""
 
     paper = Paper(
-        "Boosting for Regression Transfer",
-        "David Pardoe, Peter Stone",
-        2010,
-        "https://icml.cc/Conferences/2010/papers/352.pdf",
-        "ICML",
-        "one-stage variant",
+        title="Boosting for Regression Transfer",
+        authors="David Pardoe, Peter Stone",
+        year=2010,
+        url="https://icml.cc/Conferences/2010/papers/352.pdf",
+        venue="ICML",
+        deviations="the one-stage variant; the base learner is the suite's, the paper's are trees; e_t is at least "
+        "1e-6",
     )
     settings = frozenset({FEW_LABELS})
     targets = frozenset({"values"})

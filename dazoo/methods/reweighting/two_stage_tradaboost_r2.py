@@ -12,9 +12,6 @@ every step: AdaBoost.R2 for N rounds with the source's weights frozen,
 whose answer is the median of its models weighted by log(1 / c); it ends when r >= 1/2. The step of the least F-fold
 cross-validated squared error on the target samples is used.
 
-Source: https://icml.cc/Conferences/2010/papers/352.pdf. Deviations: the base learner is the suite's, the paper's are
-trees; the median error r counts target samples only; r is at least 1e-6.
-
 Evidence: tests/test_boosting.py::test_two_stage_shares_grow_evenly, test_two_stage_boosting_follows_adaboost_r2 (the
 formulae written out with scikit-learn), test_two_stage_forgets_a_misleading_source.
 """
@@ -39,16 +36,17 @@ LOW = 1e-6
 
 
 @register
-class TwoStageTradaboostR2(ShallowMethod):
-    """See the module's docstring."""
+class TwoStageTrAdaBoostR2(ShallowMethod):
+    """First the weight of the source, then that of the target."""
 
     paper = Paper(
-        "Boosting for Regression Transfer",
-        "David Pardoe, Peter Stone",
-        2010,
-        "https://icml.cc/Conferences/2010/papers/352.pdf",
-        "ICML",
-        "the boosting rate counts target samples only",
+        title="Boosting for Regression Transfer",
+        authors="David Pardoe, Peter Stone",
+        year=2010,
+        url="https://icml.cc/Conferences/2010/papers/352.pdf",
+        venue="ICML",
+        deviations="the base learner is the suite's, the paper's are trees; the median error r, the boosting rate, "
+        "counts target samples only; r is at least 1e-6",
     )
     settings = frozenset({FEW_LABELS})
     targets = frozenset({"values"})

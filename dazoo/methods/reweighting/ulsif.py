@@ -9,9 +9,6 @@ p_t / p_s in squared error under p_s; the solution is closed:
 sigma and lam minimise the leave-one-out score  mean_i r_(i)(x_s,i)^2 / 2 - r_(i)(x_t,i),  where r_(i) is fitted without
 the i-th source and the i-th target sample; it too is closed, by one rank-one update per sample. Costs O(n m^2).
 
-Source: https://www.jmlr.org/papers/v10/kanamori09a.html. Deviations: widths are tried relative to the median
-distance; beyond 5000 samples per domain the score is a mean over 5000 left-out pairs.
-
 Evidence: tests/test_reweighting.py::test_ulsif_minimises_its_objective, test_ulsif_leave_one_out_equals_refitting,
 test_leave_one_out_finds_the_width_of_least_error, test_known_gaussian_ratio.
 """
@@ -35,16 +32,17 @@ PAIRS = 5000
 
 
 @register
-class Ulsif(Reweighting):
-    """See the module's docstring."""
+class ULSIF(Reweighting):
+    """Unconstrained least-squares importance fitting."""
 
     paper = Paper(
-        "A Least-squares Approach to Direct Importance Estimation",
-        "Takafumi Kanamori, Shohei Hido, Masashi Sugiyama",
-        2009,
-        "https://www.jmlr.org/papers/v10/kanamori09a.html",
-        "Journal of Machine Learning Research",
-        "widths are tried relative to the median distance; at most 5000 pairs are left out",
+        title="A Least-squares Approach to Direct Importance Estimation",
+        authors="Takafumi Kanamori, Shohei Hido, Masashi Sugiyama",
+        year=2009,
+        url="https://www.jmlr.org/papers/v10/kanamori09a.html",
+        venue="Journal of Machine Learning Research",
+        deviations="widths are tried relative to the median distance; beyond 5000 samples per domain the score is a "
+        "mean over 5000 left-out pairs",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

@@ -25,8 +25,8 @@ class AFN(GradientMethod):
     """Stepwise adaptive feature norm."""
 
     paper = Paper(
-        "Larger Norm More Transferable: An Adaptive Feature Norm Approach for Unsupervised Domain Adaptation",
-        "Xu, Li, Yang, Lin", 2019, "https://arxiv.org/abs/1811.07456", "ICCV",
+        title="Larger Norm More Transferable: An Adaptive Feature Norm Approach for Unsupervised Domain Adaptation",
+        authors="Xu, Li, Yang, Lin", year=2019, url="https://arxiv.org/abs/1811.07456", venue="ICCV",
         deviations="the recipe's bottleneck in place of the paper's 1000-wide one with its rescaled dropout; without "
         "the optional entropy term; in a network without normalisation or weight decay nothing bounds the norms, and "
         "Adam lets them run away: no gain at the defaults there (prefer a recipe with norm='batch')",

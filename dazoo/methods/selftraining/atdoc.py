@@ -27,8 +27,8 @@ class ATDOC(GradientMethod):
     """Auxiliary target domain-oriented classifier by neighbourhood aggregation."""
 
     paper = Paper(
-        "Domain Adaptation with Auxiliary Target Domain-Oriented Classifier", "Liang, Hu, Feng", 2021,
-        "https://arxiv.org/abs/2007.04171", "CVPR",
+        title="Domain Adaptation with Auxiliary Target Domain-Oriented Classifier", authors="Liang, Hu, Feng",
+        year=2021, url="https://arxiv.org/abs/2007.04171", venue="CVPR",
         deviations="the neighbourhood variant; the bank starts from a full pass instead of random entries and is "
         "renewed by one per epoch; sharpened predictions are divided by class means, not sums, so that rows from "
         "passes and from batches have one scale; q_i is scaled to sum 1, in the authors' program it is not "

@@ -23,8 +23,9 @@ class BNM(GradientMethod):
     """Batch nuclear-norm maximisation."""
 
     paper = Paper(
-        "Towards Discriminability and Diversity: Batch Nuclear-norm Maximization under Label Insufficient Situations",
-        "Cui, Wang, Zhuo, Li, Huang, Tian", 2020, "https://arxiv.org/abs/2003.12237", "CVPR",
+        title="Towards Discriminability and Diversity: Batch Nuclear-norm Maximization under Label Insufficient "
+        "Situations",
+        authors="Cui, Wang, Zhuo, Li, Huang, Tian", year=2020, url="https://arxiv.org/abs/2003.12237", venue="CVPR",
         deviations="the nuclear norm is divided by the batch size as in the paper, in the authors' program by the "
         "number min(b, C) of singular values",
     )  # fmt: skip

@@ -32,8 +32,8 @@ class CrossDomainMixup(GradientMethod):
     """Inter- and intra-domain mixup training."""
 
     paper = Paper(
-        "Improve Unsupervised Domain Adaptation with Mixup Training", "Yan, Song, Li, Zou, Ren", 2020,
-        "https://arxiv.org/abs/2001.00677", "arXiv",
+        title="Improve Unsupervised Domain Adaptation with Mixup Training", authors="Yan, Song, Li, Zou, Ren",
+        year=2020, url="https://arxiv.org/abs/2001.00677", venue="arXiv",
         deviations="without the domain-adversarial term; pseudo-labels from one view, sharpened; weights are ours and "
         "rise linearly; the shares belong to the step, the same for every seed",
     )  # fmt: skip

@@ -23,8 +23,8 @@ class FastBNM(GradientMethod):
     """Fast batch nuclear-norm maximisation."""
 
     paper = Paper(
-        "Fast Batch Nuclear-norm Maximization and Minimization for Robust Domain Adaptation",
-        "Cui, Wang, Zhuo, Li, Huang, Tian", 2021, "https://arxiv.org/abs/2107.06154", "arXiv",
+        title="Fast Batch Nuclear-norm Maximization and Minimization for Robust Domain Adaptation",
+        authors="Cui, Wang, Zhuo, Li, Huang, Tian", year=2021, url="https://arxiv.org/abs/2107.06154", venue="arXiv",
         deviations="maximisation on the target only; the minimisation on the source is left out; divided by the batch "
         "size, in the authors' program by min(b, C)",
     )  # fmt: skip

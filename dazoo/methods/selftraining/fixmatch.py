@@ -26,9 +26,9 @@ class FixMatch(GradientMethod):
     """Consistency with confident pseudo-labels, the target in the role of the unlabelled data."""
 
     paper = Paper(
-        "FixMatch: Simplifying Semi-Supervised Learning with Consistency and Confidence",
-        "Sohn, Berthelot, Li, Zhang, Carlini, Cubuk, Kurakin, Zhang, Raffel", 2020, "https://arxiv.org/abs/2001.07685",
-        "NeurIPS",
+        title="FixMatch: Simplifying Semi-Supervised Learning with Consistency and Confidence",
+        authors="Sohn, Berthelot, Li, Zhang, Carlini, Cubuk, Kurakin, Zhang, Raffel", year=2020,
+        url="https://arxiv.org/abs/2001.07685", venue="NeurIPS",
         deviations="as many target as source samples per batch (the paper: 7 to 1); no average of the weights; strong "
         "views of vectors are noise and masked entries; on large shifts confident labels are wrong and it can end "
         "below source_only",

@@ -35,8 +35,9 @@ class FlexMatch(GradientMethod):
     """Curriculum pseudo-labelling."""
 
     paper = Paper(
-        "FlexMatch: Boosting Semi-Supervised Learning with Curriculum Pseudo Labeling",
-        "Zhang, Wang, Hou, Wu, Wang, Okumura, Shinozaki", 2021, "https://arxiv.org/abs/2110.08263", "NeurIPS",
+        title="FlexMatch: Boosting Semi-Supervised Learning with Curriculum Pseudo Labeling",
+        authors="Zhang, Wang, Hou, Wu, Wang, Okumura, Shinozaki", year=2021, url="https://arxiv.org/abs/2110.08263",
+        venue="NeurIPS",
         deviations="thresholds start at one half, since runs are short (the paper: at 0); as many target as source "
         "samples per batch (the paper: 7 to 1); no average of the weights; a full pass per epoch renews the counts",
     )  # fmt: skip

@@ -26,8 +26,8 @@ class InfoMax(GradientMethod):
     """Maximum mutual information of target samples and predictions."""
 
     paper = Paper(
-        "Information-Theoretical Learning of Discriminative Clusters for Unsupervised Domain Adaptation", "Shi, Sha",
-        2012, "https://arxiv.org/abs/1206.6438", "ICML",
+        title="Information-Theoretical Learning of Discriminative Clusters for Unsupervised Domain Adaptation",
+        authors="Shi, Sha", year=2012, url="https://arxiv.org/abs/1206.6438", venue="ICML",
         deviations="a network in place of the paper's linear metric with a nearest-neighbour model; no domain term",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})

@@ -26,8 +26,8 @@ class MCC(GradientMethod):
     """Minimum class confusion."""
 
     paper = Paper(
-        "Minimum Class Confusion for Versatile Domain Adaptation", "Jin, Wang, Long, Wang", 2020,
-        "https://arxiv.org/abs/1912.03699", "ECCV",
+        title="Minimum Class Confusion for Versatile Domain Adaptation", authors="Jin, Wang, Long, Wang", year=2020,
+        url="https://arxiv.org/abs/1912.03699", venue="ECCV",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
 

@@ -28,8 +28,9 @@ class MeanTeacher(GradientMethod):
     """Consistency with an averaged teacher."""
 
     paper = Paper(
-        "Mean teachers are better role models: Weight-averaged consistency targets improve semi-supervised deep "
-        "learning results", "Tarvainen, Valpola", 2017, "https://arxiv.org/abs/1703.01780", "NeurIPS",
+        title="Mean teachers are better role models: Weight-averaged consistency targets improve semi-supervised deep "
+        "learning results",
+        authors="Tarvainen, Valpola", year=2017, url="https://arxiv.org/abs/1703.01780", venue="NeurIPS",
         deviations="consistency on the target only; weak views for the teacher and strong ones for the student; the "
         "decay stays at the paper's 0.99 of the first phase, since runs are short",
     )  # fmt: skip

@@ -23,8 +23,8 @@ class MinEntropy(GradientMethod):
     """Entropy regularisation with unlabelled target samples."""
 
     paper = Paper(
-        "Semi-supervised Learning by Entropy Minimization", "Grandvalet, Bengio", 2004,
-        "https://papers.nips.cc/paper/2740-semi-supervised-learning-by-entropy-minimization", "NIPS",
+        title="Semi-supervised Learning by Entropy Minimization", authors="Grandvalet, Bengio", year=2004,
+        url="https://papers.nips.cc/paper/2740-semi-supervised-learning-by-entropy-minimization", venue="NIPS",
         deviations="the unlabelled samples are the target's; the weight is constant, not annealed; nothing "
         "asks for diversity, so on large shifts it can end below source_only, with few classes predicted",
     )  # fmt: skip

@@ -33,8 +33,8 @@ class MSTN(GradientMethod):
     """Moving semantic transfer network."""
 
     paper = Paper(
-        "Learning Semantic Representations for Unsupervised Domain Adaptation", "Xie, Zheng, Chen, Chen", 2018,
-        "https://proceedings.mlr.press/v80/xie18c.html", "ICML",
+        title="Learning Semantic Representations for Unsupervised Domain Adaptation", authors="Xie, Zheng, Chen, Chen",
+        year=2018, url="https://proceedings.mlr.press/v80/xie18c.html", venue="ICML",
         deviations="the distance of centroids is a mean over the classes, in the paper a sum (semantic_weight times C) "
         "and in the authors' program a mean over classes and features; the program's domain loss has weight 0.1 and "
         "adds the domains, and centroids of absent classes fade there (as_program has all three); the discriminator is "

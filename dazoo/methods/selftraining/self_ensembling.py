@@ -31,8 +31,8 @@ class SelfEnsembling(GradientMethod):
     """Mean teacher for domain adaptation."""
 
     paper = Paper(
-        "Self-ensembling for visual domain adaptation", "French, Mackiewicz, Fisher", 2018,
-        "https://arxiv.org/abs/1706.05208", "ICLR",
+        title="Self-ensembling for visual domain adaptation", authors="French, Mackiewicz, Fisher", year=2018,
+        url="https://arxiv.org/abs/1706.05208", venue="ICLR",
         deviations="the student sees strong and the teacher weak views; the paper draws both alike and trains for "
         "hundreds of epochs: in a run of some hundred steps the teacher seldom reaches the paper's threshold, and "
         "little happens; lower threshold, or use mean_teacher, which has none",

@@ -6,9 +6,6 @@ JDA with a balance between the marginal and the class-wise term, and, with ``wei
     W_c = w_c w_c',   w_c = sqrt(P(y_s = c)) / n_s^c on source samples of class c, -sqrt(P(y^_t = c)) / n_t^c on the
     target's, or with both priors replaced by 1 in plain BDA
 
-Source: https://arxiv.org/abs/1807.00516. Deviations: as JDA (the authors' code weighs M_0 by the
-number of classes); ``balance`` is a hyper-parameter (0.5) and not estimated.
-
 Evidence: tests/test_subspace.py::test_bda_at_balance_zero_is_tca_and_at_half_is_jda.
 """
 
@@ -21,22 +18,23 @@ from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.methods.base import register
 from dazoo.methods.subspace._pencil import Problem, joint_factor
-from dazoo.methods.subspace.jda import Jda
+from dazoo.methods.subspace.jda import JDA
 from dazoo.ops.linalg.spectral import low_rank_pencil, unit_columns
 
 
 @register
-class Bda(Jda):
-    """See the module's docstring."""
+class BDA(JDA):
+    """Balanced distribution adaptation."""
 
     paper = Paper(
-        "Balanced Distribution Adaptation for Transfer Learning",
-        "Jindong Wang, Yiqiang Chen, Shuji Hao, Wenjie Feng, Zhiqi Shen",
-        2017,
-        "https://arxiv.org/abs/1807.00516",
-        "ICDM",
-        "unit-norm samples, eigenvectors and projected samples; the balance is a hyper-parameter; the authors' program "
-        "weighs the means of the domains by the number of classes",
+        title="Balanced Distribution Adaptation for Transfer Learning",
+        authors="Jindong Wang, Yiqiang Chen, Shuji Hao, Wenjie Feng, Zhiqi Shen",
+        year=2017,
+        url="https://arxiv.org/abs/1807.00516",
+        venue="ICDM",
+        deviations="as jda: unit-norm samples, eigenvectors and projected samples, and the scaled M; the authors' "
+        "program weighs M_0, the means of the domains, by the number of classes; the balance is a hyper-parameter "
+        "(0.5) and not estimated",
     )
     balance: float = hp(0.5, 0.0, 1.0, help="0: means of the domains only; 1: means of the classes only")
     weighted: bool = hp(True, choices=(False, True), help="W-BDA: weigh classes by their share in each domain")

@@ -5,10 +5,6 @@ The source is whitened with its own covariance and coloured with the target's:
     C_s = cov(X_s) + reg I,   C_t = cov(X_t) + reg I        (d, d)
     z_s = (x_s - mean_s) C_s^(-1/2) C_t^(1/2) + mean_t,      z_t = x_t
 
-Source: https://arxiv.org/abs/1511.05547. Deviations: the paper standardises each domain beforehand, which leaves no
-means to align; ``align_means=False`` is its x_s C_s^(-1/2) C_t^(1/2), which on features that are not centred turns the
-source's mean away from the target's.
-
 Evidence: tests/test_subspace.py::test_coral_gives_the_source_the_targets_covariance,
 test_coral_equals_scipy_matrix_roots, test_surf_averages.
 """
@@ -29,17 +25,18 @@ from dazoo.shallow.steps import Affine
 
 
 @register
-class Coral(FeatureMap):
-    """See the module's docstring."""
+class CORAL(FeatureMap):
+    """Correlation alignment."""
 
     paper = Paper(
-        "Return of Frustratingly Easy Domain Adaptation",
-        "Baochen Sun, Jiashi Feng, Kate Saenko",
-        2016,
-        "https://arxiv.org/abs/1511.05547",
-        "AAAI",
-        "aligns the means too, which the paper's standardised features share; moments depend on class proportions, so "
-        "it loses where these differ",
+        title="Return of Frustratingly Easy Domain Adaptation",
+        authors="Baochen Sun, Jiashi Feng, Kate Saenko",
+        year=2016,
+        url="https://arxiv.org/abs/1511.05547",
+        venue="AAAI",
+        deviations="aligns the means too: the paper standardises each domain beforehand, which leaves none to align; "
+        "align_means=False is its x_s C_s^(-1/2) C_t^(1/2), which on features that are not centred turns the source's "
+        "mean away from the target's; moments depend on class proportions, so it loses where these differ",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

@@ -12,9 +12,6 @@ For each class against the rest, ``rounds`` times:
 in each case one out of the rounds that are left, so that the last fit rests on target samples alone. Scores are f per
 class.
 
-Source: https://doi.org/10.1109/TPAMI.2009.57. Deviations: linear kernel; a fixed number of rounds instead of the
-paper's stopping thresholds; a round that would leave one side empty ends the walk for that class.
-
 Evidence: tests/test_subspace_walks.py::test_dasvm_without_rounds_is_the_svm, test_dasvm_follows_a_turning_boundary.
 """
 
@@ -34,17 +31,18 @@ from dazoo.shallow.steps import LinearScores, Pipeline, run_steps
 
 
 @register
-class Dasvm(ShallowMethod):
-    """See the module's docstring."""
+class DASVM(ShallowMethod):
+    """A support vector machine that moves from source to target."""
 
     paper = Paper(
-        "Domain Adaptation Problems: A DASVM Classification Technique and a Circular Validation Strategy",
-        "Lorenzo Bruzzone, Mattia Marconcini",
-        2010,
-        "https://doi.org/10.1109/TPAMI.2009.57",
-        "IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
-        "linear kernel; a fixed number of rounds instead of stopping thresholds; no gain at the defaults where the "
-        "source's model is wrong about half of the target, whose labels it then learns",
+        title="Domain Adaptation Problems: A DASVM Classification Technique and a Circular Validation Strategy",
+        authors="Lorenzo Bruzzone, Mattia Marconcini",
+        year=2010,
+        url="https://doi.org/10.1109/TPAMI.2009.57",
+        venue="IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
+        deviations="linear kernel; a fixed number of rounds instead of the paper's stopping thresholds; a round that "
+        "would leave one side empty ends the walk for that class; no gain at the defaults where the source's model is "
+        "wrong about half of the target, whose labels it then learns",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     C: float = hp(1.0, 1e-3, 1e2, log=True, help="cost of the source's errors", positive=True)

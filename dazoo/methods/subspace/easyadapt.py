@@ -6,8 +6,6 @@ With a few labelled target samples, every feature gets a shared, a source and a 
 
 so that one linear classifier learns what both domains share and what is particular to each.
 
-Source: https://arxiv.org/abs/0907.1815. Deviations: none.
-
 Evidence: tests/test_subspace_pencils.py::test_easyadapt_kernel_counts_samples_of_one_domain_twice.
 """
 
@@ -25,15 +23,15 @@ from dazoo.shallow.steps import Copies
 
 
 @register
-class Easyadapt(FeatureMap):
-    """See the module's docstring."""
+class EasyAdapt(FeatureMap):
+    """Feature augmentation."""
 
     paper = Paper(
-        "Frustratingly Easy Domain Adaptation",
-        "Hal Daumé III",
-        2007,
-        "https://arxiv.org/abs/0907.1815",
-        "ACL",
+        title="Frustratingly Easy Domain Adaptation",
+        authors="Hal Daumé III",
+        year=2007,
+        url="https://arxiv.org/abs/0907.1815",
+        venue="ACL",
     )
     settings = frozenset({FEW_LABELS})
     targets = frozenset({"classes", "values"})

@@ -9,10 +9,6 @@ centres h_c of the source so that no class stays empty:
 With the multipliers v_c >= 0 of the last constraints an optimal M puts sample j into argmin_c (D_cj - v_c), which is
 also the rule for new samples; the scores are v_c - D_c(x). The programme has no parameters.
 
-Source: https://arxiv.org/abs/1904.01376. Deviations: the paper's features are standardised,
-which leaves no means to align (``align="coral"``); solved through its multipliers; with fewer target samples than
-classes the last constraints are dropped, with a warning.
-
 Evidence: tests/test_subspace.py::test_easytl_labels_solve_the_linear_programme (scipy.optimize.linprog),
 test_surf_averages_of_methods_with_their_own_classifier.
 """
@@ -36,17 +32,18 @@ from dazoo.shallow.steps import Affine, CentreScores, Pipeline, Step, run_steps
 
 
 @register
-class Easytl(ShallowMethod):
-    """See the module's docstring."""
+class EasyTL(ShallowMethod):
+    """Easy transfer learning."""
 
     paper = Paper(
-        "Easy Transfer Learning By Exploiting Intra-domain Structures",
-        "Jindong Wang, Yiqiang Chen, Han Yu, Meiyu Huang, Qiang Yang",
-        2019,
-        "https://arxiv.org/abs/1904.01376",
-        "ICME",
-        "aligns the means too (align='coral' does not, as the paper); "
-        "the programme is solved through its multipliers, which also label new samples",
+        title="Easy Transfer Learning By Exploiting Intra-domain Structures",
+        authors="Jindong Wang, Yiqiang Chen, Han Yu, Meiyu Huang, Qiang Yang",
+        year=2019,
+        url="https://arxiv.org/abs/1904.01376",
+        venue="ICME",
+        deviations="aligns the means too: the paper's features are standardised, which leaves none to align "
+        "(align='coral' is the paper's map); the programme is solved through its multipliers, which also label new "
+        "samples; with fewer target samples than classes the last constraints are dropped, with a warning",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     align: str = hp(

@@ -6,10 +6,6 @@ Weights w (d,) on the features that make the discrepancy of the domains largest 
 
 so w = m / ||m||. Features with w_k > ``threshold`` are dropped; the one with the smallest weight always stays.
 
-Source: https://doi.org/10.1007/978-3-642-23808-6_28. Deviations: linear kernel, for which the programme has this closed
-form; features are divided by their pooled standard deviation within the domains, so that units do not matter; means
-that agree to 1e-10 of it count as equal, so after standardising each domain every feature stays.
-
 Evidence: tests/test_subspace_more.py::test_fmmd_weights_solve_the_programme, test_fmmd_drops_the_features_that_moved.
 """
 
@@ -30,17 +26,19 @@ ROUNDING = 1e-20  # the square of differences of means, in standard deviations, 
 
 
 @register
-class Fmmd(FeatureMap):
-    """See the module's docstring."""
+class FMMD(FeatureMap):
+    """Feature selection by the maximum mean discrepancy."""
 
     paper = Paper(
-        "Feature Selection for Transfer Learning",
-        "Selen Uguroglu, Jaime Carbonell",
-        2011,
-        "https://doi.org/10.1007/978-3-642-23808-6_28",
-        "ECML PKDD",
-        "linear kernel; features divided by their pooled standard deviation; no gain at the defaults where every "
-        "feature both moves and tells classes apart, since it drops what moves",
+        title="Feature Selection for Transfer Learning",
+        authors="Selen Uguroglu, Jaime Carbonell",
+        year=2011,
+        url="https://doi.org/10.1007/978-3-642-23808-6_28",
+        venue="ECML PKDD",
+        deviations="linear kernel, for which the programme has this closed form; features are divided by their pooled "
+        "standard deviation within the domains, so that units do not matter; means that agree to 1e-10 of it count as "
+        "equal, so after standardising each domain every feature stays; no gain at the defaults where every feature "
+        "both moves and tells classes apart, since it drops what moves",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

@@ -10,10 +10,6 @@ Integrates over all subspaces on the geodesic from the source's (P_s) to the tar
 As G has rank 2k at most, samples are mapped to z = x [P_s U_1, R_s U_2] Lambda^(1/2) (2k), and neither G (d, d) nor R_s
 (d, d - k) is ever formed.
 
-Source: https://doi.org/10.1109/CVPR.2012.6247911. Deviations: subspaces by PCA on both sides (the paper also has PLS),
-of samples scaled to unit norm unless ``unit_norm=False``; k is a hyper-parameter instead of the paper's subspace
-disagreement measure.
-
 Evidence: tests/test_subspace.py::test_gfk_is_the_integral_along_the_geodesic (numerical quadrature),
 test_gfk_of_equal_subspaces_is_the_projection, test_surf_averages.
 """
@@ -34,16 +30,17 @@ from dazoo.shallow.steps import Affine, Step, UnitNorm, run_steps
 
 
 @register
-class Gfk(FeatureMap):
-    """See the module's docstring."""
+class GFK(FeatureMap):
+    """Geodesic flow kernel."""
 
     paper = Paper(
-        "Geodesic Flow Kernel for Unsupervised Domain Adaptation",
-        "Boqing Gong, Yuan Shi, Fei Sha, Kristen Grauman",
-        2012,
-        "https://doi.org/10.1109/CVPR.2012.6247911",
-        "CVPR",
-        "PCA subspaces of unit-norm samples on both sides; the number of dimensions is a hyper-parameter",
+        title="Geodesic Flow Kernel for Unsupervised Domain Adaptation",
+        authors="Boqing Gong, Yuan Shi, Fei Sha, Kristen Grauman",
+        year=2012,
+        url="https://doi.org/10.1109/CVPR.2012.6247911",
+        venue="CVPR",
+        deviations="subspaces by PCA on both sides (the paper also has PLS), of samples scaled to unit norm unless "
+        "unit_norm=False; k is a hyper-parameter instead of the paper's subspace disagreement measure",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

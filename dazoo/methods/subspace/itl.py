@@ -9,9 +9,6 @@ A linear map L (d, k) under which the target falls into clear, balanced classes 
 with neighbour weights exp(-||z_i - z_j||^2) normalised over j, z = x L, and H the entropy in nats. Adam from the
 leading principal directions, scaled so that the median squared distance of samples is 2 k / 3.
 
-Source: https://arxiv.org/abs/1206.6438. Deviations: Adam instead of conjugate gradients; at most ``limit`` samples per
-domain, evenly spaced, enter the criterion; the scale of L is free instead of its trace being fixed.
-
 Evidence: tests/test_subspace_walks.py::test_itl_objective_equals_its_sums,
 test_itl_ignores_the_direction_that_tells_domains.
 """
@@ -34,16 +31,17 @@ from dazoo.shallow.steps import Affine
 
 
 @register
-class Itl(FeatureMap):
-    """See the module's docstring."""
+class ITL(FeatureMap):
+    """Information-theoretic learning of a metric."""
 
     paper = Paper(
-        "Information-Theoretical Learning of Discriminative Clusters for Unsupervised Domain Adaptation",
-        "Yuan Shi, Fei Sha",
-        2012,
-        "https://arxiv.org/abs/1206.6438",
-        "ICML",
-        "Adam instead of conjugate gradients; the criterion is computed on a subsample; free scale",
+        title="Information-Theoretical Learning of Discriminative Clusters for Unsupervised Domain Adaptation",
+        authors="Yuan Shi, Fei Sha",
+        year=2012,
+        url="https://arxiv.org/abs/1206.6438",
+        venue="ICML",
+        deviations="Adam instead of conjugate gradients; at most limit samples per domain, evenly spaced, enter the "
+        "criterion; the scale of L is free instead of its trace being fixed",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     dim: int = hp(20, 3, 100, log=True, help="dimensions of the common space")

@@ -8,9 +8,6 @@ As TCA, but the means of every class are brought together too, with the current 
 (c = 0 stands for all samples). Each of the ``rounds`` labels the target anew with the classifier on z; the first one
 uses M_0 alone. A class that the target labels do not contain is left out of that round.
 
-Source: https://doi.org/10.1109/ICCV.2013.274. Deviations: unit-norm samples, eigenvectors and projected samples, and
-the scaled M, as in the authors' code, which beside this weighs M_0 by the number of classes; the paper does not.
-
 Evidence: tests/test_subspace.py::test_jda_solves_its_pencil (scipy.linalg.eigh on the dense pencil),
 test_surf_averages.
 """
@@ -32,17 +29,18 @@ from dazoo.ops.linalg.spectral import low_rank_pencil, unit_columns
 
 
 @register
-class Jda(FeatureMap):
-    """See the module's docstring."""
+class JDA(FeatureMap):
+    """Joint distribution adaptation."""
 
     paper = Paper(
-        "Transfer Feature Learning with Joint Distribution Adaptation",
-        "Mingsheng Long, Jianmin Wang, Guiguang Ding, Jiaguang Sun, Philip S. Yu",
-        2013,
-        "https://doi.org/10.1109/ICCV.2013.274",
-        "ICCV",
-        "unit-norm samples, eigenvectors and projected samples; M scaled to Frobenius norm 1; the means of the domains "
-        "weigh as much as those of a class, in the authors' program as much as all classes",
+        title="Transfer Feature Learning with Joint Distribution Adaptation",
+        authors="Mingsheng Long, Jianmin Wang, Guiguang Ding, Jiaguang Sun, Philip S. Yu",
+        year=2013,
+        url="https://doi.org/10.1109/ICCV.2013.274",
+        venue="ICCV",
+        deviations="unit-norm samples, eigenvectors and projected samples, and M scaled to Frobenius norm 1, as in "
+        "the authors' code; the means of the domains (M_0) weigh as much as those of a class, as in the paper, in the "
+        "authors' program as much as all classes",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     dim: int = hp(20, 5, 100, log=True, help="dimensions of the common space")

@@ -11,10 +11,6 @@ S_w, S_b are the within and between class scatter of the source, S_t the scatter
 X M X' of JDA with the current target labels. W holds the leading generalised eigenvectors. As only the M blocks (rank
 C + 1) change between rounds and the numerator has rank n_t + C at most, one factorisation serves all rounds (Woodbury).
 
-Source: https://arxiv.org/abs/1705.05498. Deviations: the target is first labelled by the classifier on the raw samples;
-samples are scaled to unit norm, so that lam and mu do not depend on the features' scale; the authors' code weighs M_0
-by the number of classes.
-
 Evidence: tests/test_subspace_pencils.py::test_jgsa_solves_its_pencil (scipy.linalg.eigh on the dense pencil),
 test_more_surf_averages.
 """
@@ -40,17 +36,18 @@ from dazoo.shallow.steps import Affine, Step, UnitNorm, run_steps
 
 
 @register
-class Jgsa(FeatureMap):
-    """See the module's docstring."""
+class JGSA(FeatureMap):
+    """Joint geometrical and statistical alignment."""
 
     paper = Paper(
-        "Joint Geometrical and Statistical Alignment for Visual Domain Adaptation",
-        "Jing Zhang, Wanqing Li, Philip Ogunbona",
-        2017,
-        "https://arxiv.org/abs/1705.05498",
-        "CVPR",
-        "the target is first labelled by the classifier on the raw samples; unit-norm samples; the authors' program "
-        "weighs the means of the domains by the number of classes",
+        title="Joint Geometrical and Statistical Alignment for Visual Domain Adaptation",
+        authors="Jing Zhang, Wanqing Li, Philip Ogunbona",
+        year=2017,
+        url="https://arxiv.org/abs/1705.05498",
+        venue="CVPR",
+        deviations="the target is first labelled by the classifier on the raw samples; samples are scaled to unit "
+        "norm, so that lam and mu do not depend on the features' scale; the authors' program weighs M_0, the means of "
+        "the domains, by the number of classes",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     dim: int = hp(30, 4, 100, log=True, help="dimensions of the common space")

@@ -6,9 +6,6 @@ W is the symmetric k-nearest-neighbour graph of all samples with cosine weights,
 labelled samples and zero rows elsewhere. Scores are log F over its row sum. Target samples that no path joins to a
 label are scored by their nearest labelled sample, new samples by their nearest target sample.
 
-Source: https://papers.nips.cc/paper/2506-learning-with-local-and-global-consistency. Deviations: a nearest-neighbour
-graph instead of the full Gaussian one.
-
 Evidence: tests/test_subspace_more.py::test_label_propagation_is_the_fixed_point_of_its_iteration,
 test_label_propagation_follows_the_moons.
 """
@@ -31,15 +28,15 @@ from dazoo.shallow.steps import NearestScores, Pipeline, run_steps
 
 @register
 class LabelPropagation(ShallowMethod):
-    """See the module's docstring."""
+    """Label propagation on the graph of both domains."""
 
     paper = Paper(
-        "Learning with Local and Global Consistency",
-        "Dengyong Zhou, Olivier Bousquet, Thomas Lal, Jason Weston, Bernhard Schölkopf",
-        2003,
-        "https://papers.nips.cc/paper/2506-learning-with-local-and-global-consistency",
-        "NIPS",
-        "nearest-neighbour graph with cosine weights instead of the full Gaussian one",
+        title="Learning with Local and Global Consistency",
+        authors="Dengyong Zhou, Olivier Bousquet, Thomas Lal, Jason Weston, Bernhard Schölkopf",
+        year=2003,
+        url="https://papers.nips.cc/paper/2506-learning-with-local-and-global-consistency",
+        venue="NIPS",
+        deviations="a nearest-neighbour graph with cosine weights instead of the full Gaussian one",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     neighbours: int = hp(10, 3, 30, log=True, help="neighbours in the graph")

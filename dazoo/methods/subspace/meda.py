@@ -12,9 +12,6 @@ E marks the labelled samples and L is the normalised Laplacian of the 10-nearest
 The balance b = 1 - d_0 / (d_0 + sum_c d_c) compares the proxy A-distances 2 (1 - 2 error) of the domains (d_0) and of
 each class (d_c), the error being that of a linear classifier told to separate source from target.
 
-Source: https://arxiv.org/abs/1807.07258. Deviations: the domain classifiers are ridge regressions tested on the half of
-the samples they were not fitted on; the authors' code weighs M_0 by the number of classes.
-
 Evidence: tests/test_subspace.py::test_meda_is_a_stationary_point_of_its_objective,
 test_surf_averages_of_methods_with_their_own_classifier.
 """
@@ -41,17 +38,18 @@ from dazoo.shallow.steps import AsScores, KernelMap, Pipeline, UnitNorm, run_ste
 
 
 @register
-class Meda(ShallowMethod):
-    """See the module's docstring."""
+class MEDA(ShallowMethod):
+    """Manifold embedded distribution alignment."""
 
     paper = Paper(
-        "Visual Domain Adaptation with Manifold Embedded Distribution Alignment",
-        "Jindong Wang, Wenjie Feng, Yiqiang Chen, Han Yu, Meiyu Huang, Philip S. Yu",
-        2018,
-        "https://arxiv.org/abs/1807.07258",
-        "ACM Multimedia",
-        "the balance is estimated with ridge regressions on held-out halves; the authors' program weighs the means of "
-        "the domains by the number of classes",
+        title="Visual Domain Adaptation with Manifold Embedded Distribution Alignment",
+        authors="Jindong Wang, Wenjie Feng, Yiqiang Chen, Han Yu, Meiyu Huang, Philip S. Yu",
+        year=2018,
+        url="https://arxiv.org/abs/1807.07258",
+        venue="ACM Multimedia",
+        deviations="the balance is estimated with domain classifiers that are ridge regressions, tested on the half "
+        "of the samples they were not fitted on; the authors' program weighs M_0, the means of the domains, by the "
+        "number of classes",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     knob_needs: ClassVar[dict[str, dict[str, bool]]] = {"balance": {"adaptive": False}}

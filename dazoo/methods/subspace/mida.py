@@ -10,11 +10,7 @@ features, the indicator of its domain, so that each domain may move by an offset
 augmentation). K_d and K_y are products of indicator matrices, so the eigenvectors come from an (r, r) problem with
 r = rank X, and nothing (n, n) is formed.
 
-Source: https://arxiv.org/abs/1603.04535; defaults are those of the authors' program (mu 1, gamma 0.1, 30 dimensions,
-augmentation, linear kernel). Deviations: linear kernel; the indicators are as large as one feature of average variance
-(the authors standardise features, where that is 1); z is scaled as a whole to the total variance of x, since W' W = I
-alone makes it grow with n, and classifiers with a penalty would notice. The method makes the domains' means agree,
-which is wrong where class proportions differ.
+Defaults are those of the authors' program (mu 1, gamma 0.1, 30 dimensions, augmentation, linear kernel).
 
 Evidence: tests/test_subspace_pencils.py::test_mida_solves_its_eigenproblem (dense (n, n) matrices),
 test_mida_without_variance_finds_directions_without_domain, test_mida_closes_the_gap_of_the_domains_at_any_scale.
@@ -37,17 +33,19 @@ from dazoo.shallow.steps import Affine
 
 
 @register
-class Mida(FeatureMap):
-    """See the module's docstring."""
+class MIDA(FeatureMap):
+    """Maximum independence domain adaptation."""
 
     paper = Paper(
-        "Learning Domain-Invariant Subspace using Domain Features and Independence Maximization",
-        "Ke Yan, Lu Kou, David Zhang",
-        2018,
-        "https://arxiv.org/abs/1603.04535",
-        "IEEE Transactions on Cybernetics (Journal)",
-        "linear kernel; indicators as large as an average feature; z has the variance of x; aligns means, so it loses "
-        "where class proportions differ",
+        title="Learning Domain-Invariant Subspace using Domain Features and Independence Maximization",
+        authors="Ke Yan, Lu Kou, David Zhang",
+        year=2018,
+        url="https://arxiv.org/abs/1603.04535",
+        venue="IEEE Transactions on Cybernetics (Journal)",
+        deviations="linear kernel; the indicators are as large as one feature of average variance (the authors "
+        "standardise features, where that is 1); z is scaled as a whole to the total variance of x, since W' W = I "
+        "alone makes it grow with n, and classifiers with a penalty would notice; the method makes the domains' means "
+        "agree, so it loses where class proportions differ",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     dim: int = hp(30, 4, 100, log=True, help="dimensions of the common space")

@@ -8,9 +8,6 @@ Every class may have been stretched and moved feature by feature: z_s,i = a_c * 
 where phi belongs to exp(-gamma ||x - x'||^2), gamma = 1 / median squared distance of target samples. L-BFGS from the
 identity. New source samples move as their nearest training sample does; the target stays as it is.
 
-Source: https://proceedings.mlr.press/v28/zhang13d.html. Deviations: class shares are taken as equal in both domains (no
-target shift); at most ``limit`` samples per domain, evenly spaced, enter the criterion.
-
 Evidence: tests/test_subspace_more.py::test_location_scale_recovers_a_planted_map.
 """
 
@@ -30,16 +27,17 @@ from dazoo.shallow.steps import NearestShift
 
 
 @register
-class MmdLocationScale(FeatureMap):
-    """See the module's docstring."""
+class MMDLocationScale(FeatureMap):
+    """Location-scale conditional shift by MMD."""
 
     paper = Paper(
-        "Domain Adaptation under Target and Conditional Shift",
-        "Kun Zhang, Bernhard Schölkopf, Krikamol Muandet, Zhikun Wang",
-        2013,
-        "https://proceedings.mlr.press/v28/zhang13d.html",
-        "ICML",
-        "equal class shares in both domains; the criterion is computed on a subsample",
+        title="Domain Adaptation under Target and Conditional Shift",
+        authors="Kun Zhang, Bernhard Schölkopf, Krikamol Muandet, Zhikun Wang",
+        year=2013,
+        url="https://proceedings.mlr.press/v28/zhang13d.html",
+        venue="ICML",
+        deviations="class shares are taken as equal in both domains (no target shift); at most limit samples per "
+        "domain, evenly spaced, enter the criterion",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     lam: float = hp(1e-3, 1e-5, 1e-1, log=True, help="pull towards the identity")

@@ -9,9 +9,6 @@ probability p, averaged over all ways of dropping, in closed form:
 
 The representation is [x, h_1, ..., h_layers].
 
-Source: https://arxiv.org/abs/1206.4683. Deviations: a ridge of ``reg`` times the mean of Q's diagonal, so that
-constant and empty features do no harm.
-
 Evidence: tests/test_subspace_pencils.py::test_msda_layer_is_the_limit_of_explicit_dropping.
 """
 
@@ -30,16 +27,17 @@ from dazoo.shallow.steps import Affine, Append, Step, Tanh, run_steps
 
 
 @register
-class Msda(FeatureMap):
-    """See the module's docstring."""
+class MSDA(FeatureMap):
+    """Marginalised stacked denoising autoencoders."""
 
     paper = Paper(
-        "Marginalized Denoising Autoencoders for Domain Adaptation",
-        "Minmin Chen, Zhixiang Xu, Kilian Weinberger, Fei Sha",
-        2012,
-        "https://arxiv.org/abs/1206.4683",
-        "ICML",
-        "a small ridge keeps the normal equations solvable",
+        title="Marginalized Denoising Autoencoders for Domain Adaptation",
+        authors="Minmin Chen, Zhixiang Xu, Kilian Weinberger, Fei Sha",
+        year=2012,
+        url="https://arxiv.org/abs/1206.4683",
+        venue="ICML",
+        deviations="a ridge of reg times the mean of Q's diagonal, so that constant and empty features do no harm and "
+        "the normal equations stay solvable",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

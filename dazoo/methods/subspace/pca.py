@@ -5,8 +5,7 @@
 
 It is TCA without the term that compares the means of the domains.
 
-Source: https://doi.org/10.1098/rsta.2015.0202 (a review of 2016). Deviations: none. The default of 30 dimensions
-reproduces the published SURF row pair by pair.
+The paper is a review of 2016. The default of 30 dimensions reproduces the published SURF row pair by pair.
 
 Evidence: tests/test_subspace.py::test_pca_spans_what_scikit_learns_pca_spans, test_surf_averages.
 """
@@ -23,16 +22,16 @@ from dazoo.shallow.steps import Affine
 
 
 @register
-class Pca(FeatureMap):
-    """See the module's docstring."""
+class PCA(FeatureMap):
+    """The baseline of subspace methods."""
 
     paper = Paper(
-        "Principal component analysis: a review and recent developments",
-        "Ian T. Jolliffe, Jorge Cadima",
-        2016,
-        "https://doi.org/10.1098/rsta.2015.0202",
-        "Philosophical Transactions of the Royal Society A (Journal)",
-        "no gain at the defaults: a common subspace without adaptation, the baseline of subspace methods",
+        title="Principal component analysis: a review and recent developments",
+        authors="Ian T. Jolliffe, Jorge Cadima",
+        year=2016,
+        url="https://doi.org/10.1098/rsta.2015.0202",
+        venue="Philosophical Transactions of the Royal Society A (Journal)",
+        deviations="no gain at the defaults: a common subspace without adaptation, the baseline of subspace methods",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

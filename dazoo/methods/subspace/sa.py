@@ -6,9 +6,6 @@ With P_s, P_t (d, k) the k leading principal directions of source and target,
 
 since M = P_s' P_t minimises ||P_s M - P_t||_F.
 
-Source: https://openaccess.thecvf.com/content_iccv_2013/html/Fernando_Unsupervised_Visual_Domain_2013_ICCV_paper.html.
-Deviations: k is a hyper-parameter (20) instead of the paper's bound on the stability of eigenvectors.
-
 Evidence: tests/test_subspace.py::test_sa_alignment_is_the_least_squares_one, test_sa_without_shift_is_pca.
 """
 
@@ -24,16 +21,17 @@ from dazoo.shallow.steps import Affine
 
 
 @register
-class Sa(FeatureMap):
-    """See the module's docstring."""
+class SA(FeatureMap):
+    """Subspace alignment."""
 
     paper = Paper(
-        "Unsupervised Visual Domain Adaptation Using Subspace Alignment",
-        "Basura Fernando, Amaury Habrard, Marc Sebban, Tinne Tuytelaars",
-        2013,
-        "https://openaccess.thecvf.com/content_iccv_2013/html/Fernando_Unsupervised_Visual_Domain_2013_ICCV_paper.html",
-        "ICCV",
-        "the number of dimensions is a hyper-parameter",
+        title="Unsupervised Visual Domain Adaptation Using Subspace Alignment",
+        authors="Basura Fernando, Amaury Habrard, Marc Sebban, Tinne Tuytelaars",
+        year=2013,
+        url="https://openaccess.thecvf.com/content_iccv_2013/html/"
+        "Fernando_Unsupervised_Visual_Domain_2013_ICCV_paper.html",
+        venue="ICCV",
+        deviations="k is a hyper-parameter (20) instead of the paper's bound on the stability of eigenvectors",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

@@ -8,9 +8,6 @@ Directions along which the data and the class centres spread, but neither the do
 
 all (d, d), of unit-norm samples; A (d, k) holds the leading generalised eigenvectors.
 
-Source: https://arxiv.org/abs/1510.04373. Deviations: primal form with the linear kernel (the paper has an RBF kernel);
-samples, eigenvectors and projected samples of unit norm, as for the other methods of the published table.
-
 Evidence: tests/test_subspace_pencils.py::test_sca_solves_its_pencil (scipy.linalg.eigh on scatters summed by hand),
 test_more_surf_averages.
 """
@@ -30,16 +27,17 @@ from dazoo.ops.linalg.spectral import generalised_eigenvectors, unit_columns
 
 
 @register
-class Sca(FeatureMap):
-    """See the module's docstring."""
+class SCA(FeatureMap):
+    """Scatter component analysis."""
 
     paper = Paper(
-        "Scatter Component Analysis: A Unified Framework for Domain Adaptation and Domain Generalization",
-        "Muhammad Ghifary, David Balduzzi, W. Bastiaan Kleijn, Mengjie Zhang",
-        2017,
-        "https://arxiv.org/abs/1510.04373",
-        "IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
-        "linear kernel in primal form; unit-norm samples, eigenvectors and projected samples",
+        title="Scatter Component Analysis: A Unified Framework for Domain Adaptation and Domain Generalization",
+        authors="Muhammad Ghifary, David Balduzzi, W. Bastiaan Kleijn, Mengjie Zhang",
+        year=2017,
+        url="https://arxiv.org/abs/1510.04373",
+        venue="IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
+        deviations="primal form with the linear kernel (the paper has an RBF kernel); samples, eigenvectors and "
+        "projected samples of unit norm, as for the other methods of the published table",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     dim: int = hp(20, 4, 100, log=True, help="dimensions of the common space")

@@ -8,9 +8,6 @@ from all other features, fitted on both domains, are compressed to the direction
 
 The added features are scaled to the mean norm of x, then by ``scale``.
 
-Source: https://aclanthology.org/W06-1615/. Deviations: ridge regression instead of the modified Huber loss; pivots are
-chosen by their correlation with the labels (as in the authors' later work) instead of by frequency alone.
-
 Evidence: tests/test_subspace_more.py::test_scl_joins_features_that_stand_for_the_same_pivot.
 """
 
@@ -30,17 +27,18 @@ from dazoo.shallow.steps import Affine, Append
 
 
 @register
-class Scl(FeatureMap):
-    """See the module's docstring."""
+class SCL(FeatureMap):
+    """Structural correspondence learning."""
 
     paper = Paper(
-        "Domain Adaptation with Structural Correspondence Learning",
-        "John Blitzer, Ryan McDonald, Fernando Pereira",
-        2006,
-        "https://aclanthology.org/W06-1615/",
-        "EMNLP",
-        "ridge regression for the pivot predictors; pivots chosen by correlation with the labels; no gain at the "
-        "defaults on dense features: it is for counts of words, many of them the same in both domains",
+        title="Domain Adaptation with Structural Correspondence Learning",
+        authors="John Blitzer, Ryan McDonald, Fernando Pereira",
+        year=2006,
+        url="https://aclanthology.org/W06-1615/",
+        venue="EMNLP",
+        deviations="ridge regression for the pivot predictors instead of the modified Huber loss; pivots are chosen "
+        "by their correlation with the labels (as in the authors' later work) instead of by frequency alone; no gain "
+        "at the defaults on dense features: it is for counts of words, many of them the same in both domains",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     pivots: int = hp(100, 2, 500, log=True, help="number of pivots; at most half of the features")

@@ -9,9 +9,6 @@ occur together with the same bridge features are put into the same clusters:
 Bridge features are the l with the least mutual information with the domain among the more frequent half. A feature
 occurs where it is positive (non-negative data), or above its mean. The added features are scaled to the mean norm of x.
 
-Source: https://doi.org/10.1145/1772690.1772767. Deviations: "more frequent" is the upper half by the smaller of the two
-domains' counts.
-
 Evidence: tests/test_subspace_more.py::test_sfa_joins_features_that_occur_with_the_same_bridge,
 test_mutual_information_agrees_with_scikit_learn.
 """
@@ -32,17 +29,17 @@ from dazoo.shallow.steps import Affine, Append
 
 
 @register
-class Sfa(FeatureMap):
-    """See the module's docstring."""
+class SFA(FeatureMap):
+    """Spectral feature alignment."""
 
     paper = Paper(
-        "Cross-Domain Sentiment Classification via Spectral Feature Alignment",
-        "Sinno Jialin Pan, Xiaochuan Ni, Jian-Tao Sun, Qiang Yang, Zheng Chen",
-        2010,
-        "https://doi.org/10.1145/1772690.1772767",
-        "WWW",
-        "the frequent half by the smaller of the two domains' counts; no gain at the defaults on dense features: it is "
-        "for counts of words, many of them the same in both domains",
+        title="Cross-Domain Sentiment Classification via Spectral Feature Alignment",
+        authors="Sinno Jialin Pan, Xiaochuan Ni, Jian-Tao Sun, Qiang Yang, Zheng Chen",
+        year=2010,
+        url="https://doi.org/10.1145/1772690.1772767",
+        venue="WWW",
+        deviations="more frequent is the upper half by the smaller of the two domains' counts; no gain at the "
+        "defaults on dense features: it is for counts of words, many of them the same in both domains",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

@@ -11,12 +11,9 @@ ICML 2020, equation 4), or the source's own centres (``first="means"``, as CAN c
 and Hauptmann, CVPR 2019, section 3.4). A class left without samples keeps its centre. Scores are -||z - c_k||. The few
 labelled target samples keep their labels throughout.
 
-Source: https://doi.org/10.1023/A:1007612920971, https://arxiv.org/abs/2002.08546, https://arxiv.org/abs/1901.00976.
-Deviations: none of the papers has this method by itself: SHOT and CAN cluster a network's features between its updates,
-not centred; here the features stay and each domain is centred first, so that a constant shift between the domains
-changes nothing (``centre=False`` leaves that out).
-The two defaults were settled after variants of this method had been seen on Office-Caltech10 with its target labels, so
-its result there is no blind one; ``results/office_caltech10_features`` has all four combinations.
+Started as in SHOT, https://arxiv.org/abs/2002.08546, and CAN, https://arxiv.org/abs/1901.00976. The two defaults were
+settled after variants of this method had been seen on Office-Caltech10 with its target labels, so its result there is
+no blind one; ``results/office_caltech10_features`` has all four combinations.
 
 Evidence: tests/test_spherical_kmeans.py::test_it_equals_a_transcription,
 test_no_change_of_labels_or_centres_does_better, test_a_shift_and_a_scale_of_a_domain_change_nothing.
@@ -38,16 +35,19 @@ from dazoo.shallow.steps import Center, CentreScores, Pipeline, Step, UnitNorm, 
 
 
 @register
-class SphericalKmeans(ShallowMethod):
-    """See the module's docstring."""
+class SphericalKMeans(ShallowMethod):
+    """Clusters on the unit sphere that start at the source's classes."""
 
     paper = Paper(
-        "Concept Decompositions for Large Sparse Text Data Using Clustering",
-        "Inderjit S. Dhillon, Dharmendra S. Modha",
-        2001,
-        "https://doi.org/10.1023/A:1007612920971",
-        "Machine Learning Journal",
-        "started from the source as SHOT or CAN start, on features that stay as they are; each domain is centred first",
+        title="Concept Decompositions for Large Sparse Text Data Using Clustering",
+        authors="Inderjit S. Dhillon, Dharmendra S. Modha",
+        year=2001,
+        url="https://doi.org/10.1023/A:1007612920971",
+        venue="Machine Learning Journal",
+        deviations="none of the papers has this method by itself: SHOT and CAN cluster a network's features between "
+        "its updates, not centred; here the clusters start from the source as there, the features stay, and each "
+        "domain is centred first, so that a constant shift between the domains changes nothing (centre=False leaves "
+        "that out)",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     # both starts often come to rest at the same clusters; after one round they still differ

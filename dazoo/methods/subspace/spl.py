@@ -16,9 +16,8 @@ with k-means on the target samples, started at the s_c, and clusters matched to 
 distance. The label is that of largest p = max(p1, p2). After round k of T the share k / T of each predicted class with
 the largest p joins the labelled samples; the model is the one learned after round T, from all pseudo-labels.
 
-Source: https://arxiv.org/abs/1911.07982. Deviations: none known; where the text is silent as the authors' code
-(principal directions are applied to samples that are not centred). With fewer target samples than classes there are no
-clusters and p = p1. Few labelled target samples count as labelled throughout: in P, in the s_c and among the clusters.
+With fewer target samples than classes there are no clusters and p = p1. Few labelled target samples count as labelled
+throughout: in P, in the s_c and among the clusters.
 
 Evidence: tests/test_subspace_spl.py::test_the_projection_solves_the_pencil_of_the_graph (scipy.linalg.eigh on explicit
 graph matrices), test_rounds_equal_a_transcription.
@@ -64,15 +63,17 @@ class PrototypeScores(Head):
 
 
 @register
-class Spl(ShallowMethod):
-    """See the module's docstring."""
+class SPL(ShallowMethod):
+    """Selective pseudo-labelling with structured prediction."""
 
     paper = Paper(
-        "Unsupervised Domain Adaptation via Structured Prediction Based Selective Pseudo-Labeling",
-        "Qian Wang, Toby P. Breckon",
-        2020,
-        "https://arxiv.org/abs/1911.07982",
-        "AAAI",
+        title="Unsupervised Domain Adaptation via Structured Prediction Based Selective Pseudo-Labeling",
+        authors="Qian Wang, Toby P. Breckon",
+        year=2020,
+        url="https://arxiv.org/abs/1911.07982",
+        venue="AAAI",
+        deviations="none known; where the text is silent as the authors' code (principal directions are applied to "
+        "samples that are not centred)",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     dim: int = hp(128, 4, 512, log=True, help="principal components of both domains")

@@ -8,10 +8,6 @@ With X = [X_s, X_t] (d, n) of unit-norm samples, H = I - 11'/n and M = e e' / ||
 
 With ``kernel="rbf"`` X is replaced by K (n, n) and mu I stays; gamma is 1 / median squared distance.
 
-Source: https://doi.org/10.1109/TNN.2010.2091281. Deviations: M is scaled to Frobenius norm 1, samples and projected
-samples are scaled to unit norm and eigenvectors to unit Euclidean norm, as in the public codes behind the published
-tables; ``unit_norm=False`` leaves the samples alone.
-
 Evidence: tests/test_subspace.py::test_tca_solves_its_pencil (scipy.linalg.eigh on the dense pencil),
 test_tca_of_few_samples_equals_tca_in_all_features, test_surf_averages.
 """
@@ -31,16 +27,18 @@ from dazoo.ops.linalg.spectral import low_rank_pencil, low_rank_pencil_of_rows, 
 
 
 @register
-class Tca(FeatureMap):
-    """See the module's docstring."""
+class TCA(FeatureMap):
+    """Transfer component analysis."""
 
     paper = Paper(
-        "Domain Adaptation via Transfer Component Analysis",
-        "Sinno Jialin Pan, Ivor W. Tsang, James T. Kwok, Qiang Yang",
-        2011,
-        "https://doi.org/10.1109/TNN.2010.2091281",
-        "IEEE Transactions on Neural Networks (Journal)",
-        "M scaled to Frobenius norm 1; unit-norm samples, eigenvectors and projected samples",
+        title="Domain Adaptation via Transfer Component Analysis",
+        authors="Sinno Jialin Pan, Ivor W. Tsang, James T. Kwok, Qiang Yang",
+        year=2011,
+        url="https://doi.org/10.1109/TNN.2010.2091281",
+        venue="IEEE Transactions on Neural Networks (Journal)",
+        deviations="M is scaled to Frobenius norm 1, samples and projected samples are scaled to unit norm and "
+        "eigenvectors to unit Euclidean norm, as in the public codes behind the published tables; unit_norm=False "
+        "leaves the samples alone",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

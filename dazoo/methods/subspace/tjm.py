@@ -9,9 +9,6 @@ Matches the means of the domains and lets source samples that do not fit drop ou
 G and A are updated by turns, ``rounds`` times, from G = I. K has rank r <= d and is never formed: eigenvectors of K H K
 in the metric of the right side come from an (r, r) problem.
 
-Source: https://doi.org/10.1109/CVPR.2014.183. Deviations: linear kernel; unit-norm samples, eigenvectors and projected
-samples and the scaled M, as in the authors' code.
-
 Evidence: tests/test_subspace_pencils.py::test_tjm_solves_its_pencil (scipy.linalg.eigh on the dense pencil).
 """
 
@@ -33,16 +30,17 @@ from dazoo.ops.linalg.spectral import leading_eigenvectors, unit_columns
 
 
 @register
-class Tjm(FeatureMap):
-    """See the module's docstring."""
+class TJM(FeatureMap):
+    """Transfer joint matching."""
 
     paper = Paper(
-        "Transfer Joint Matching for Unsupervised Domain Adaptation",
-        "Mingsheng Long, Jianmin Wang, Guiguang Ding, Jiaguang Sun, Philip S. Yu",
-        2014,
-        "https://doi.org/10.1109/CVPR.2014.183",
-        "CVPR",
-        "linear kernel; unit-norm samples, eigenvectors and projected samples; M scaled to Frobenius norm 1",
+        title="Transfer Joint Matching for Unsupervised Domain Adaptation",
+        authors="Mingsheng Long, Jianmin Wang, Guiguang Ding, Jiaguang Sun, Philip S. Yu",
+        year=2014,
+        url="https://doi.org/10.1109/CVPR.2014.183",
+        venue="CVPR",
+        deviations="linear kernel; unit-norm samples, eigenvectors and projected samples, and M scaled to Frobenius "
+        "norm 1, as in the authors' code",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

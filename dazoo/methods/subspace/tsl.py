@@ -11,9 +11,6 @@ the domains agree:
 with s^2 half the median squared distance in the leading principal directions, from which Adam with a QR retraction
 starts; c is dropped.
 
-Source: https://doi.org/10.1109/TKDE.2009.126. Deviations: Adam with QR retraction instead of plain gradient steps; at
-most ``limit`` samples per domain, evenly spaced, enter D; of the paper's source criteria only Fisher's is offered.
-
 Evidence: tests/test_subspace_walks.py::test_tsl_divergence_is_the_integral (numerical quadrature in one dimension),
 test_tsl_turns_away_from_the_shift.
 """
@@ -37,17 +34,18 @@ from dazoo.shallow.steps import Affine
 
 
 @register
-class Tsl(FeatureMap):
-    """See the module's docstring."""
+class TSL(FeatureMap):
+    """Transfer subspace learning by Bregman divergence."""
 
     paper = Paper(
-        "Bregman Divergence-Based Regularization for Transfer Subspace Learning",
-        "Si Si, Dacheng Tao, Bo Geng",
-        2010,
-        "https://doi.org/10.1109/TKDE.2009.126",
-        "IEEE Transactions on Knowledge and Data Engineering (Journal)",
-        "Adam with QR retraction; the divergence is computed on a subsample; no gain at the defaults where the leading "
-        "discriminative directions of the domains differ: it matches densities inside the source's",
+        title="Bregman Divergence-Based Regularization for Transfer Subspace Learning",
+        authors="Si Si, Dacheng Tao, Bo Geng",
+        year=2010,
+        url="https://doi.org/10.1109/TKDE.2009.126",
+        venue="IEEE Transactions on Knowledge and Data Engineering (Journal)",
+        deviations="Adam with QR retraction instead of plain gradient steps; at most limit samples per domain, evenly "
+        "spaced, enter D; of the paper's source criteria only Fisher's is offered; no gain at the defaults where the "
+        "leading discriminative directions of the domains differ: it matches densities inside the source's",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     dim: int = hp(20, 3, 100, log=True, help="dimensions of the common space")

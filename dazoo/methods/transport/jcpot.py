@@ -12,11 +12,6 @@ in source k; scale all rows. Then
     use="labels":    q_jc = mean_k sum_{i in k: y_i = c} P_k,ij / sum_i P_k,ij, score_jc = log q_jc as in ot_label_prop
     use="features":  z_i = sum_j P_k,ij x_t,j / sum_j P_k,ij for sample i of source k; the classifier learns from all z
 
-Source: https://arxiv.org/abs/1803.04899. Deviations: the cost is divided by its largest entry and the projections run
-in the log domain (POT's ``jcpot_barycenter`` cuts sums off at 1e-10, which a small ``reg`` reaches); labels are
-normalised per target sample (POT's ``transform_labels`` normalises per source sample). A source that lacks a class has
-no plan that meets the constraints, and is refused.
-
 Evidence: tests/test_transport_sources.py::test_jcpot_equals_pots_class, test_jcpot_finds_the_targets_proportions,
 test_jcpot_plans_meet_their_constraints.
 """
@@ -51,16 +46,19 @@ class Joint:
 
 
 @register
-class Jcpot(ShallowMethod):
-    """See the module's docstring."""
+class JCPOT(ShallowMethod):
+    """Joint class proportions and optimal transport."""
 
     paper = Paper(
-        "Optimal Transport for Multi-source Domain Adaptation under Target Shift",
-        "Ievgen Redko, Nicolas Courty, Rémi Flamary, Devis Tuia",
-        2019,
-        "https://arxiv.org/abs/1803.04899",
-        "AISTATS",
-        "cost divided by its largest entry; log domain; classes that a source lacks",
+        title="Optimal Transport for Multi-source Domain Adaptation under Target Shift",
+        authors="Ievgen Redko, Nicolas Courty, Rémi Flamary, Devis Tuia",
+        year=2019,
+        url="https://arxiv.org/abs/1803.04899",
+        venue="AISTATS",
+        deviations="the cost is divided by its largest entry and the projections run in the log domain (POT's "
+        "jcpot_barycenter cuts sums off at 1e-10, which a small reg reaches); labels are normalised per target sample "
+        "(POT's transform_labels normalises per source sample); a source that lacks a class has no plan that meets "
+        "the constraints, and is refused",
     )
     settings = frozenset({MULTI_SOURCE})
     use: str = hp("labels", choices=("labels", "features"), help="what the plans carry to the target")

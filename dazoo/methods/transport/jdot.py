@@ -8,9 +8,6 @@ The plan couples source pairs (x, y) with target pairs (x, f(x)), and f is fitte
 by turns: P by exact transport, then f(x) = x w + b by ridge regression on y^_j = n_t sum_i P_ij y_s,i. Labels y are
 one-hot rows (C,), or one value scaled to variance 1. f starts from the plan of the features alone.
 
-Source: https://arxiv.org/abs/1705.08848. Deviations: squared loss for classes too (the paper also has a hinge loss), so
-that both steps are exact and the objective never rises.
-
 Evidence: tests/test_shallow_transport.py::test_jdot_objective_never_rises,
 test_jdot_with_a_large_alpha_is_emd_label_transfer.
 """
@@ -32,16 +29,17 @@ from dazoo.shallow.steps import LinearScores, Pipeline
 
 
 @register
-class Jdot(ShallowMethod):
-    """See the module's docstring."""
+class JDOT(ShallowMethod):
+    """Joint distribution optimal transport."""
 
     paper = Paper(
-        "Joint distribution optimal transportation for domain adaptation",
-        "Nicolas Courty, Rémi Flamary, Amaury Habrard, Alain Rakotomamonjy",
-        2017,
-        "https://arxiv.org/abs/1705.08848",
-        "NIPS",
-        "squared loss on one-hot labels for classes; labelled target samples count as source samples",
+        title="Joint distribution optimal transportation for domain adaptation",
+        authors="Nicolas Courty, Rémi Flamary, Amaury Habrard, Alain Rakotomamonjy",
+        year=2017,
+        url="https://arxiv.org/abs/1705.08848",
+        venue="NIPS",
+        deviations="squared loss on one-hot labels for classes too (the paper also has a hinge loss), so that both "
+        "steps are exact and the objective never rises; labelled target samples count as source samples",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

@@ -9,10 +9,6 @@ Every target sample should receive mass from source samples of one class only:
 The concave Omega is majorised by its tangent (MM): with the plan of the last round, C / max C gains the constant
 W_ij = class_weight p (n_t m_j,y_i + epsilon)^(p - 1), and POT's Sinkhorn solves the round.
 
-Source: https://arxiv.org/abs/1507.00504. Deviations: the cost is divided by its largest entry; class masses are taken
-relative to the mass 1/n_t of a target sample, so that the regulariser does not fade as n_t grows (POT's
-``sinkhorn_lpl1_mm`` is the case class_weight = eta sqrt(n_t), epsilon = n_t / 1000, and needs C copies of the plan).
-
 Evidence: tests/test_transport.py::test_class_reg_equals_pots_class, test_class_reg_objective_falls,
 test_class_regularisers_unmix_the_classes.
 """
@@ -33,16 +29,18 @@ from dazoo.ops.linalg.linear import one_hot
 
 
 @register
-class OtClassReg(MovedByPlan):
-    """See the module's docstring."""
+class OTClassReg(MovedByPlan):
+    """OT mapping with an Lp-L1 class regulariser."""
 
     paper = Paper(
-        "Optimal Transport for Domain Adaptation",
-        "Nicolas Courty, Rémi Flamary, Devis Tuia, Alain Rakotomamonjy",
-        2017,
-        "https://arxiv.org/abs/1507.00504",
-        "IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
-        "cost divided by its largest entry; class masses relative to the mass of a target sample",
+        title="Optimal Transport for Domain Adaptation",
+        authors="Nicolas Courty, Rémi Flamary, Devis Tuia, Alain Rakotomamonjy",
+        year=2017,
+        url="https://arxiv.org/abs/1507.00504",
+        venue="IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
+        deviations="the cost is divided by its largest entry; class masses are taken relative to the mass 1/n_t of a "
+        "target sample, so that the regulariser does not fade as n_t grows (POT's sinkhorn_lpl1_mm is the case "
+        "class_weight = eta sqrt(n_t), epsilon = n_t / 1000, and needs C copies of the plan)",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     pair_bytes = 72

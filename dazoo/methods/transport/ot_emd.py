@@ -3,8 +3,8 @@
     P = argmin_P <P, C>   over P >= 0, P 1 = 1/n_s, P' 1 = 1/n_t,      C_ij = ||x_s,i - x_t,j||^2   (n_s, n_t)
     z_s,i = n_s sum_j P_ij x_t,j,      z_t = x_t
 
-Source: https://arxiv.org/abs/1507.00504. Deviations: none; POT's network simplex solves the linear programme. For many
-samples ``large="minibatch"`` solves random parts of it (``_plan.MovedByPlan``).
+POT's network simplex solves the linear programme. For many samples ``large="minibatch"`` solves random parts of it
+(``_plan.MovedByPlan``).
 
 Evidence: tests/test_shallow_transport.py::test_emd_plan_is_the_linear_programmes_optimum (scipy.optimize.linprog),
 test_emd_undoes_a_shift_by_a_gradient_of_a_convex_function; tests/test_transport.py::test_emd_equals_pots_class,
@@ -24,15 +24,15 @@ from dazoo.methods.transport._plan import MovedByPlan, emd_plan
 
 
 @register
-class OtEmd(MovedByPlan):
-    """See the module's docstring."""
+class OTEMD(MovedByPlan):
+    """OT mapping by exact transport (EMD)."""
 
     paper = Paper(
-        "Optimal Transport for Domain Adaptation",
-        "Nicolas Courty, Rémi Flamary, Devis Tuia, Alain Rakotomamonjy",
-        2017,
-        "https://arxiv.org/abs/1507.00504",
-        "IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
+        title="Optimal Transport for Domain Adaptation",
+        authors="Nicolas Courty, Rémi Flamary, Devis Tuia, Alain Rakotomamonjy",
+        year=2017,
+        url="https://arxiv.org/abs/1507.00504",
+        venue="IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

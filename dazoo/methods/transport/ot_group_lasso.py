@@ -9,9 +9,7 @@ Every target sample should receive mass from source samples of few classes:
 by POT's generalised conditional gradient: the direction is the entropic plan for the cost
 C / max C + class_weight grad Omega(P), the step an Armijo search on the whole objective.
 
-Source: https://arxiv.org/abs/1507.00504, https://arxiv.org/abs/1510.06567. Deviations: the cost is divided by its
-largest entry; the step is searched on the objective with its entropy (POT's ``gcg`` leaves the entropy out of it), and
-group norms are sums over classes rather than C copies of the plan.
+The generalised conditional gradient is that of https://arxiv.org/abs/1510.06567.
 
 Evidence: tests/test_transport.py::test_group_lasso_meets_its_optimality_conditions,
 test_group_lasso_is_at_least_as_good_as_pots_class, test_class_regularisers_unmix_the_classes.
@@ -37,16 +35,18 @@ TINY = 1e-300
 
 
 @register
-class OtGroupLasso(MovedByPlan):
-    """See the module's docstring."""
+class OTGroupLasso(MovedByPlan):
+    """OT mapping with an L1-L2 class regulariser (group lasso)."""
 
     paper = Paper(
-        "Optimal Transport for Domain Adaptation",
-        "Nicolas Courty, Rémi Flamary, Devis Tuia, Alain Rakotomamonjy",
-        2017,
-        "https://arxiv.org/abs/1507.00504",
-        "IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
-        "cost divided by its largest entry; step searched on the objective with its entropy",
+        title="Optimal Transport for Domain Adaptation",
+        authors="Nicolas Courty, Rémi Flamary, Devis Tuia, Alain Rakotomamonjy",
+        year=2017,
+        url="https://arxiv.org/abs/1507.00504",
+        venue="IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
+        deviations="the cost is divided by its largest entry; the step is searched on the objective with its entropy "
+        "(POT's gcg leaves the entropy out of it), and group norms are sums over classes rather than C copies of the "
+        "plan",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     pair_bytes = 120

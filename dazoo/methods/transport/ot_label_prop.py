@@ -8,9 +8,6 @@ The plan carries labels rather than features: a target sample gets the mean labe
 or for values y^_j = sum_i P_ij y_i / sum_i P_ij. No classifier is trained; new samples get the scores of the nearest
 target sample. Labelled target samples keep their labels and send none.
 
-Source: https://proceedings.mlr.press/v32/solomon14.html, https://arxiv.org/abs/1803.04899. Deviations: the first paper
-propagates histograms over a graph; here, as in the second one and in POT, labels over one plan.
-
 Evidence: tests/test_transport.py::test_label_prop_equals_pots_transform_labels,
 test_label_prop_follows_the_plan_of_a_monge_map.
 """
@@ -32,16 +29,17 @@ from dazoo.shallow.steps import EPS_VOTE, NearestScores, Pipeline
 
 
 @register
-class OtLabelProp(ShallowMethod):
-    """See the module's docstring."""
+class OTLabelProp(ShallowMethod):
+    """OT label propagation."""
 
     paper = Paper(
-        "Wasserstein Propagation for Semi-Supervised Learning",
-        "Justin Solomon, Raif Rustamov, Leonidas Guibas, Adrian Butscher",
-        2014,
-        "https://proceedings.mlr.press/v32/solomon14.html",
-        "ICML",
-        "labels over one transport plan, as in Redko et al. 2019 and POT",
+        title="Wasserstein Propagation for Semi-Supervised Learning",
+        authors="Justin Solomon, Raif Rustamov, Leonidas Guibas, Adrian Butscher",
+        year=2014,
+        url="https://proceedings.mlr.press/v32/solomon14.html",
+        venue="ICML",
+        deviations="labels over one transport plan, as in Redko et al. 2019, https://arxiv.org/abs/1803.04899, and in "
+        "POT; the first paper propagates histograms over a graph",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

@@ -10,9 +10,7 @@ Neighbours should stay neighbours: exact transport plus the mean squared distanc
 with all features divided by (max C)^(1/2); for ``keep="displacement"`` z_i - x_s,i takes the place of z_i. The
 objective is quadratic and convex; POT's conditional gradient solves it, with exact steps.
 
-Source: https://arxiv.org/abs/1507.00504 (section 4.4). Deviations: energies are means over neighbours, so that
-``lap_weight`` depends neither on scale nor on the number of samples (POT's ``emd_laplace`` is the case
-eta alpha = lap_weight source_share 2 n_s / k, eta (1 - alpha) = lap_weight (1 - source_share) 2 n_t / k).
+Section 4.4 of the paper.
 
 Evidence: tests/test_transport.py::test_laplace_equals_pots_class, test_laplace_without_weight_is_emd,
 test_laplace_keeps_neighbours_together.
@@ -37,16 +35,18 @@ from dazoo.ops.linalg.blas import product
 
 
 @register
-class OtLaplace(MovedByPlan):
-    """See the module's docstring."""
+class OTLaplace(MovedByPlan):
+    """OT mapping with a Laplacian regulariser."""
 
     paper = Paper(
-        "Optimal Transport for Domain Adaptation",
-        "Nicolas Courty, Rémi Flamary, Devis Tuia, Alain Rakotomamonjy",
-        2017,
-        "https://arxiv.org/abs/1507.00504",
-        "IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
-        "energies are means over neighbours of features scaled by the largest cost",
+        title="Optimal Transport for Domain Adaptation",
+        authors="Nicolas Courty, Rémi Flamary, Devis Tuia, Alain Rakotomamonjy",
+        year=2017,
+        url="https://arxiv.org/abs/1507.00504",
+        venue="IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
+        deviations="energies are means over neighbours of features scaled by the largest cost, so that lap_weight "
+        "depends neither on scale nor on the number of samples (POT's emd_laplace is the case eta alpha = lap_weight "
+        "source_share 2 n_s / k, eta (1 - alpha) = lap_weight (1 - source_share) 2 n_t / k)",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

@@ -7,8 +7,6 @@
 computed as A = L^-T (L' C_t L)^(1/2) L^-1 with the Cholesky factor C_s = L L': the one symmetric positive definite A
 with A C_s A = C_t.
 
-Source: https://arxiv.org/abs/1905.10155. Deviations: covariances are regularised relative to their mean variance.
-
 Evidence: tests/test_shallow_transport.py::test_linear_map_equals_pots_gaussian_map,
 test_linear_map_carries_mean_and_covariance_over.
 """
@@ -31,16 +29,16 @@ from dazoo.shallow.steps import Affine
 
 
 @register
-class OtLinear(FeatureMap):
-    """See the module's docstring."""
+class OTLinear(FeatureMap):
+    """Linear Monge mapping between Gaussians."""
 
     paper = Paper(
-        "Concentration bounds for linear Monge mapping estimation and optimal transport domain adaptation",
-        "Rémi Flamary, Karim Lounici, André Ferrari",
-        2019,
-        "https://arxiv.org/abs/1905.10155",
-        "arXiv (Journal)",
-        "covariances regularised relative to their mean variance",
+        title="Concentration bounds for linear Monge mapping estimation and optimal transport domain adaptation",
+        authors="Rémi Flamary, Karim Lounici, André Ferrari",
+        year=2019,
+        url="https://arxiv.org/abs/1905.10155",
+        venue="arXiv (Journal)",
+        deviations="covariances are regularised relative to their mean variance",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

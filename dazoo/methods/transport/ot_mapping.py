@@ -11,10 +11,6 @@ The plan and a smooth map that follows its barycentres are estimated jointly, so
 by POT's block coordinate descent. All features are divided by (max C)^(1/2), C_ij = ||x_s,i - x_t,j||^2. Both domains
 are centred and f maps mean to mean, which is the best b of the linear map.
 
-Source: https://papers.nips.cc/paper/2016/hash/26f5bd4aa64fdadf96152ca6e6408068-Abstract.html. Deviations: at
-most 5 block descents by default; features scaled by the largest cost; bandwidth relative to the median distance;
-training samples move by f too, not by the plan.
-
 Evidence: tests/test_transport.py::test_linear_mapping_equals_pots_class, test_kernel_mapping_equals_pots_class,
 test_mapping_recovers_an_affine_map.
 """
@@ -38,16 +34,17 @@ from dazoo.shallow.steps import Affine, KernelMap, Step
 
 
 @register
-class OtMapping(FeatureMap):
-    """See the module's docstring."""
+class OTMapping(FeatureMap):
+    """OT with a map learned beside the plan."""
 
     paper = Paper(
-        "Mapping Estimation for Discrete Optimal Transport",
-        "Michaël Perrot, Nicolas Courty, Rémi Flamary, Amaury Habrard",
-        2016,
-        "https://papers.nips.cc/paper/2016/hash/26f5bd4aa64fdadf96152ca6e6408068-Abstract.html",
-        "NIPS",
-        "at most 5 block descents by default; features scaled by the largest cost; training samples move by the map",
+        title="Mapping Estimation for Discrete Optimal Transport",
+        authors="Michaël Perrot, Nicolas Courty, Rémi Flamary, Amaury Habrard",
+        year=2016,
+        url="https://papers.nips.cc/paper/2016/hash/26f5bd4aa64fdadf96152ca6e6408068-Abstract.html",
+        venue="NIPS",
+        deviations="at most 5 block descents by default; features scaled by the largest cost; bandwidth relative to "
+        "the median distance; training samples move by f too, not by the plan",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

@@ -18,10 +18,6 @@ a convex problem per region, solved by the method of multipliers with L-BFGS in 
 hands it to cvxpy, a constraint object per pair). Regions are the cells of a tree: the source is halved along its first
 principal direction, and so are the halves, until no cell holds more than ``size`` samples.
 
-Source: https://arxiv.org/abs/1905.10812. Deviations: regions of even size rather than k-means clusters, whose largest
-one would decide the cost; new samples move as their nearest training sample did, not by an optimisation problem per
-sample; constraints hold to ``tolerance`` of the region's squared radius.
-
 Evidence: tests/test_transport_brenier.py::test_region_solver_equals_a_generic_solver (SLSQP on POT's constraints),
 test_in_one_dimension_it_is_regression_with_bounded_slopes (scipy.optimize.lsq_linear),
 test_regular_maps_are_recovered, test_objective_never_rises.
@@ -48,16 +44,18 @@ from dazoo.shallow.steps import NearestShift
 
 
 @register
-class OtNearestBrenier(FeatureMap):
-    """See the module's docstring."""
+class OTNearestBrenier(FeatureMap):
+    """The nearest regular Brenier potential."""
 
     paper = Paper(
-        "Regularity as Regularization: Smooth and Strongly Convex Brenier Potentials in Optimal Transport",
-        "François-Pierre Paty, Alexandre d'Aspremont, Marco Cuturi",
-        2020,
-        "https://arxiv.org/abs/1905.10812",
-        "AISTATS",
-        "regions of even size; new samples move as their nearest training sample",
+        title="Regularity as Regularization: Smooth and Strongly Convex Brenier Potentials in Optimal Transport",
+        authors="François-Pierre Paty, Alexandre d'Aspremont, Marco Cuturi",
+        year=2020,
+        url="https://arxiv.org/abs/1905.10812",
+        venue="AISTATS",
+        deviations="regions of even size rather than k-means clusters, whose largest one would decide the cost; new "
+        "samples move as their nearest training sample did, not by an optimisation problem per sample; constraints "
+        "hold to tolerance of the region's squared radius",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

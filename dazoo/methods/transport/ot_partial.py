@@ -7,10 +7,6 @@ Only the share of the mass that is cheapest to move is moved, the rest is left o
 
 by POT, whose dummy points turn it into a balanced problem for the network simplex.
 
-Source: https://arxiv.org/abs/2002.08276. Deviations: the paper learns from positive and unlabelled samples; here the
-moved source samples train the classifier, as in ot_emd, and source samples that send less than a thousandth of their
-mass do not take part. New source samples move as their nearest moved training sample did.
-
 Evidence: tests/test_transport.py::test_partial_plan_is_the_linear_programmes_optimum (scipy.optimize.linprog),
 test_partial_leaves_out_what_has_no_counterpart, test_partial_with_all_the_mass_is_emd.
 """
@@ -33,16 +29,18 @@ from dazoo.shallow.steps import NearestShift, Pipeline
 
 
 @register
-class OtPartial(MovedByPlan):
-    """See the module's docstring."""
+class OTPartial(MovedByPlan):
+    """OT mapping of a part of the source."""
 
     paper = Paper(
-        "Partial Optimal Transport with Applications on Positive-Unlabeled Learning",
-        "Laetitia Chapel, Mokhtar Z. Alaya, Gilles Gasso",
-        2020,
-        "https://arxiv.org/abs/2002.08276",
-        "NeurIPS",
-        "for domain adaptation; source samples that are not moved do not train the classifier",
+        title="Partial Optimal Transport with Applications on Positive-Unlabeled Learning",
+        authors="Laetitia Chapel, Mokhtar Z. Alaya, Gilles Gasso",
+        year=2020,
+        url="https://arxiv.org/abs/2002.08276",
+        venue="NeurIPS",
+        deviations="the paper learns from positive and unlabelled samples; here, for domain adaptation, the moved "
+        "source samples train the classifier, as in ot_emd, and source samples that send less than a thousandth of "
+        "their mass do not take part; new source samples move as their nearest moved training sample did",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

@@ -3,10 +3,9 @@
     P = argmin_P <P, C / max C> + reg sum_ij P_ij (log P_ij - 1)   over P 1 = 1/n_s, P' 1 = 1/n_t     (n_s, n_t)
     C_ij = ||x_s,i - x_t,j||^2,      z_s,i = n_s sum_j P_ij x_t,j,      z_t = x_t
 
-Source: https://arxiv.org/abs/1507.00504, https://arxiv.org/abs/1306.0895. Deviations: the cost is divided by its
-largest entry, so that ``reg`` does not depend on the scale of the features. For many samples ``large="minibatch"``
-solves random parts (``_plan.MovedByPlan``), ``large="lazy"`` the whole problem without ever holding a matrix of all
-pairs: POT's lazy Sinkhorn in the log domain, which recomputes the costs block by block and is slow.
+Sinkhorn's algorithm for this is that of https://arxiv.org/abs/1306.0895. For many samples ``large="minibatch"`` solves
+random parts (``_plan.MovedByPlan``), ``large="lazy"`` the whole problem without ever holding a matrix of all pairs:
+POT's lazy Sinkhorn in the log domain, which recomputes the costs block by block and is slow.
 
 Evidence: tests/test_shallow_transport.py::test_sinkhorn_plan_has_the_form_and_the_marginals_of_the_optimum,
 test_sinkhorn_tends_to_emd, test_sinkhorn_is_finite_on_wide_features_and_says_when_it_stops_early;
@@ -33,17 +32,18 @@ from dazoo.ops.linalg.linear import rows_per_block, squared_distances
 
 
 @register
-class OtSinkhorn(MovedByPlan):
-    """See the module's docstring."""
+class OTSinkhorn(MovedByPlan):
+    """OT mapping with entropic regularisation."""
 
     paper = Paper(
-        "Optimal Transport for Domain Adaptation",
-        "Nicolas Courty, Rémi Flamary, Devis Tuia, Alain Rakotomamonjy",
-        2017,
-        "https://arxiv.org/abs/1507.00504",
-        "IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
-        "cost divided by its largest entry, which a few far samples set: on raw features reg then flattens the plan, "
-        "and a warning says so; every sample is sent, so it loses where class proportions differ",
+        title="Optimal Transport for Domain Adaptation",
+        authors="Nicolas Courty, Rémi Flamary, Devis Tuia, Alain Rakotomamonjy",
+        year=2017,
+        url="https://arxiv.org/abs/1507.00504",
+        venue="IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
+        deviations="the cost is divided by its largest entry, so that reg does not depend on the scale of the "
+        "features; a few far samples set it: on raw features reg then flattens the plan, and a warning says so; every "
+        "sample is sent, so it loses where class proportions differ",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

@@ -8,9 +8,7 @@ Samples without a counterpart need not be matched:
 
 by POT's translation-invariant scaling. As ``mass`` grows the plan becomes that of ot_sinkhorn.
 
-Source: https://arxiv.org/abs/1607.05816; as domain adaptation in POT and in Fatras et al.,
-https://arxiv.org/abs/2103.03606. Deviations: the cost is divided by its largest entry, so that ``reg`` and ``mass`` do
-not depend on the scale of the features.
+As domain adaptation it is in POT and in Fatras et al., https://arxiv.org/abs/2103.03606.
 
 Evidence: tests/test_transport.py::test_unbalanced_equals_pots_class,
 test_unbalanced_meets_its_optimality_conditions, test_unbalanced_tends_to_sinkhorn.
@@ -32,16 +30,17 @@ from dazoo.methods.transport._plan import MovedByPlan, back, marginals, posed, t
 
 
 @register
-class OtUnbalanced(MovedByPlan):
-    """See the module's docstring."""
+class OTUnbalanced(MovedByPlan):
+    """OT mapping with relaxed marginals."""
 
     paper = Paper(
-        "Scaling algorithms for unbalanced optimal transport problems",
-        "Lénaïc Chizat, Gabriel Peyré, Bernhard Schmitzer, François-Xavier Vialard",
-        2018,
-        "https://arxiv.org/abs/1607.05816",
-        "Mathematics of Computation (Journal)",
-        "cost divided by its largest entry",
+        title="Scaling algorithms for unbalanced optimal transport problems",
+        authors="Lénaïc Chizat, Gabriel Peyré, Bernhard Schmitzer, François-Xavier Vialard",
+        year=2018,
+        url="https://arxiv.org/abs/1607.05816",
+        venue="Mathematics of Computation (Journal)",
+        deviations="the cost is divided by its largest entry, so that reg and mass do not depend on the scale of the "
+        "features",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})

@@ -12,9 +12,6 @@ means S (n, d), T (m, d) and C_ij = ||S_i - T_j||^2 / median:
 so source clusters far from the target weigh little. The classifier learns from z; a target sample gets the scores of
 the mean of its most likely component.
 
-Source: https://arxiv.org/abs/2102.03353. Deviations: the class regulariser's masses are relative, as in ot_class_reg; a
-source cluster keeps at least a millionth of an even share of the mass; the target has at most n_t / 2 components.
-
 Evidence: tests/test_transport_clusters.py::test_sot_weights_solve_their_problem,
 test_sot_with_a_cluster_per_class_pairs_the_clusters, test_sot_components_equal_scikit_learns_prediction.
 """
@@ -69,16 +66,17 @@ class ComponentScores(Head):
 
 
 @register
-class Sot(ShallowMethod):
-    """See the module's docstring."""
+class SOT(ShallowMethod):
+    """Substructural optimal transport."""
 
     paper = Paper(
-        "Cross-domain Activity Recognition via Substructural Optimal Transport",
-        "Wang Lu, Yiqiang Chen, Jindong Wang, Xin Qin",
-        2021,
-        "https://arxiv.org/abs/2102.03353",
-        "Neurocomputing (Journal)",
-        "relative class masses; floors of weights; at most n_t / 2 target components",
+        title="Cross-domain Activity Recognition via Substructural Optimal Transport",
+        authors="Wang Lu, Yiqiang Chen, Jindong Wang, Xin Qin",
+        year=2021,
+        url="https://arxiv.org/abs/2102.03353",
+        venue="Neurocomputing (Journal)",
+        deviations="the class regulariser's masses are relative, as in ot_class_reg; a source cluster keeps at least "
+        "a millionth of an even share of the mass; the target has at most n_t / 2 components",
     )
     settings = frozenset({UNSUPERVISED})
     clusters: int = hp(200, 5, 400, log=True, help="components of the target's mixture")

@@ -8,10 +8,6 @@ Several sources are merged into their Wasserstein barycenter, class by class, wh
 The fixed point B_c = mean_k m_c P_k X_k,c, P_k (m_c, n_k,c) the exact plan from B_c to X_k,c, is found by POT's
 ``free_support_barycenter``, from samples of class c drawn at random. The classifier learns from z with B's classes.
 
-Source: Montesuma and Ngolè Mboula, CVPR 2021 (link in ``paper``). Deviations: one barycenter per class, the limit of
-the paper's infinite cost between different classes, which stays feasible where the sources' class proportions differ;
-exact plans instead of Sinkhorn's at reg = 1e-3 (which underflow).
-
 Evidence: tests/test_transport_sources.py::test_wbt_barycenter_is_a_fixed_point,
 test_wbt_of_translated_sources_is_their_mean, test_wbt_moves_its_classes_onto_the_target.
 """
@@ -36,17 +32,19 @@ from dazoo.shallow.steps import NearestShift, Pipeline
 
 
 @register
-class Wbt(ShallowMethod):
-    """See the module's docstring."""
+class WBT(ShallowMethod):
+    """Wasserstein barycenter transport."""
 
     paper = Paper(
-        "Wasserstein Barycenter for Multi-Source Domain Adaptation",
-        "Eduardo Fernandes Montesuma, Fred Maurice Ngolè Mboula",
-        2021,
-        "https://openaccess.thecvf.com/content/CVPR2021/html/"
+        title="Wasserstein Barycenter for Multi-Source Domain Adaptation",
+        authors="Eduardo Fernandes Montesuma, Fred Maurice Ngolè Mboula",
+        year=2021,
+        url="https://openaccess.thecvf.com/content/CVPR2021/html/"
         "Montesuma_Wasserstein_Barycenter_for_Multi-Source_Domain_Adaptation_CVPR_2021_paper.html",
-        "CVPR",
-        "one barycenter per class; exact plans inside the barycenter",
+        venue="CVPR",
+        deviations="one barycenter per class, the limit of the paper's infinite cost between different classes, which "
+        "stays feasible where the sources' class proportions differ; exact plans instead of Sinkhorn's at reg = 1e-3 "
+        "(which underflow)",
     )
     settings = frozenset({MULTI_SOURCE})
     support: float = hp(

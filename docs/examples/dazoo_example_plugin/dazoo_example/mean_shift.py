@@ -25,10 +25,10 @@ class MeanShift(GradientMethod):
 
     family = "example"
     paper = Paper(
-        "Deep Domain Confusion: Maximizing for Domain Invariance",
-        "Tzeng, Hoffman, Zhang, Saenko, Darrell",
-        2014,
-        "https://arxiv.org/abs/1412.3474",
+        title="Deep Domain Confusion: Maximizing for Domain Invariance",
+        authors="Tzeng, Hoffman, Zhang, Saenko, Darrell",
+        year=2014,
+        url="https://arxiv.org/abs/1412.3474",
         deviations="a linear kernel, and no search for the layer that is matched",
     )
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
