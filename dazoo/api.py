@@ -26,6 +26,8 @@ from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import METHODS, GradientMethod, Method, ShallowMethod, create_method
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from dazoo.diagnosis import Diagnosis
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "list_datasets",
     "list_methods",
     "load",
+    "load_records",
     "load_task",
     "report",
     "run_suite",
@@ -208,6 +211,17 @@ def report(folder: str | Path) -> Path:
     from dazoo.bench.report.build import report as write
 
     return write(folder).folder / "leaderboard.html"
+
+
+def load_records(folder: str | Path) -> pd.DataFrame:
+    """The runs of a results folder as a tidy table, one row per run and checkpoint (columns: docs/results.md).
+
+    Raises:
+        DazooError: the folder holds no usable record.
+    """
+    from dazoo.bench.analysis.frame import load_records as read
+
+    return read(folder)
 
 
 def _in_setting(task: Task, cls: type[Method]) -> Task:

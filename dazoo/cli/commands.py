@@ -182,6 +182,19 @@ def export_model(
 
 
 @app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A result folder.")],
+    parquet: Annotated[bool, typer.Option("--parquet", help="A Parquet file; the default.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="A CSV file.")] = False,
+    out: Annotated[Path | None, typer.Option(help="The file to write; runs.parquet or runs.csv in DIR.")] = None,
+) -> None:
+    """Write the runs as a table for notebooks, one row per run and checkpoint; 'export-model' writes a model."""
+    from dazoo.cli.records import show_export
+
+    show_export(folder, parquet, csv, out)
+
+
+@app.command()
 def cite(folder: Annotated[Path, typer.Argument(help="A result folder.")]) -> None:
     """Print a method-section fragment and the BibTeX of all methods of a result folder."""
     from dazoo.cli.statistics import show_cite

@@ -1,0 +1,16 @@
+"""Commands about records as a whole: ``dazoo export`` and ``dazoo compact``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dazoo.core.errors import DazooError
+
+
+def show_export(folder: Path, parquet: bool, csv: bool, out: Path | None) -> None:
+    """Write the runs of a folder as one table and say where."""
+    from dazoo.bench.analysis.frame import export_records
+
+    if parquet and csv:
+        raise DazooError("one of --parquet and --csv is written at a time")
+    print(export_records(folder, "csv" if csv else "parquet", out))
