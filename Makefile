@@ -7,7 +7,7 @@ export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 JOBS ?= 2
 
-.PHONY: demo test cover lint docs check bench report clean
+.PHONY: demo test cover lint docs wheel-test bench clean
 
 $(VENV)/.base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -42,9 +42,13 @@ docs: $(VENV)/.base
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "open site/index.html through a web server: $(BIN)/mkdocs serve, or python -m http.server -d site"
 
+wheel-test: $(VENV)/.base
+	@$(BIN)/pip install -q build
+	@$(BIN)/python -m tests.wheel
+
 bench: $(VENV)/.test
 	@mkdir -p results/bench
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-json results/bench/latest.json -q
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,12 @@ def test_listings_are_made_anew_when_any_file_of_the_package_changes(monkeypatch
     monkeypatch.setattr(Path, "rglob", lambda self, pattern: seen.append(self) or [])
     cache._state("methods")
     assert seen == [ROOT / "dazoo"]
+
+
+def test_every_file_of_the_package_is_declared_as_its_data() -> None:
+    """``make wheel-test`` builds and tries a wheel; this says at once what it would lack."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    package = ROOT / "dazoo"
+    data = {p for pattern in declared["package-data"]["dazoo"] for p in package.glob(pattern)}
+    inside = {p for p in package.rglob("*") if p.is_file() and "__pycache__" not in p.parts and p.suffix != ".py"}
+    assert inside and inside <= data

@@ -78,8 +78,9 @@ def prepare(
     Raises:
         DazooError: something in the suite or the arguments is wrong.
     """
-    whole = suite if isinstance(suite, Suite) else Suite.of(suite) if isinstance(suite, dict) else None
-    whole = whole or Suite.load(find_suite(suite))
+    if isinstance(suite, (str, Path)):
+        suite = Suite.load(find_suite(suite))
+    whole = Suite.of(suite) if isinstance(suite, dict) else suite
     if jobs < 1:
         raise DazooError(f"at least one job is needed, not {jobs}")
     if stack is not None and stack < 1:
