@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 from dazoo.bench.execute.runner import machine
-from dazoo.bench.report.build import write
+from dazoo.core.files import write_text
 from dazoo.data.domain import Domain
 from dazoo.data.registry import data_root, load_domain
 from dazoo.data.task import Task
@@ -117,7 +117,7 @@ def main() -> None:
         f"\nMade by `python -m benchmarks.causes` in {time.perf_counter() - began:.0f} s on "
         f"{here['machine']['processor']} with {versions}.",
     ]
-    write(options.out, "\n".join(text) + "\n")
+    write_text(options.out, "\n".join(text) + "\n")
     print(f"wrote {options.out}")
 
 

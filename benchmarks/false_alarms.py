@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from dazoo.bench.analysis.findings import findings
 from dazoo.bench.analysis.select import Cell
 from dazoo.bench.execute.runner import machine
-from dazoo.bench.report.build import write
+from dazoo.core.files import write_text
 from dazoo.core.paper import Paper
 from dazoo.data.task import Task
 from dazoo.diagnosis import Diagnosis, diagnose
@@ -241,7 +241,7 @@ def main() -> None:
     options.add_argument("--out", type=Path, default=OUT)
     given = options.parse_args()
     torch.set_num_threads(1)
-    write(given.out, page(given.tasks, given.runs, given.suites))
+    write_text(given.out, page(given.tasks, given.runs, given.suites))
     print(f"written: {given.out}")
 
 

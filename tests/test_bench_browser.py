@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from dazoo.bench.records.store import Writer
-from dazoo.bench.report.build import load_report, report
+from dazoo.bench.report.build import report
+from dazoo.bench.report.model import load_report
 from dazoo.bench.report.scatter import FILE, FORMAT, choose
 from tests.bench_tools import accuracies, write_run
 from tests.browser_tools import CHROMIUM, Browser

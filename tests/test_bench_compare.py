@@ -11,7 +11,7 @@ from scipy import stats
 
 from dazoo.bench.analysis.compare import Comparison, compare, seed_spread, sentence
 from dazoo.bench.records.store import Writer
-from dazoo.bench.report.build import Report, load_report
+from dazoo.bench.report.model import Report, load_report
 from dazoo.core.errors import DazooError
 from tests.bench_tools import accuracies, write_run
 

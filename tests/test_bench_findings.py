@@ -16,7 +16,9 @@ from dazoo.bench.analysis.metrics import effective_classes
 from dazoo.bench.analysis.regret import collapsed
 from dazoo.bench.analysis.select import Cell
 from dazoo.bench.records.store import Damage, Writer, records
-from dazoo.bench.report.build import Report, load_report, report
+from dazoo.bench.report.build import report
+from dazoo.bench.report.model import Report, load_report
+from dazoo.bench.report.sections import sections_of
 from dazoo.bench.suite_run import run_suite
 from dazoo.cli.run import show
 from tests.bench_tools import SMALL, accuracies, write_run
@@ -25,11 +27,11 @@ WELL, FLAT = {"target": 9.5, "source": 10.0}, {"target": 1.2, "source": 10.0}
 
 
 def found(made: Report) -> set[tuple[str, str, str]]:
-    return {(f.kind, f.label, f.task) for f in made.sections.findings}
+    return {(f.kind, f.label, f.task) for f in sections_of(made).findings}
 
 
 def by_rule(made: Report) -> dict[str, object]:
-    return {r.rule: r for r in made.sections.regrets}
+    return {r.rule: r for r in sections_of(made).regrets}
 
 
 # -- regret -------------------------------------------------------------------------------------------------------
@@ -147,13 +149,13 @@ def test_planted_faults_are_flagged_and_nothing_else(tmp_path: Path, capsys: pyt
         *(("inert term", "asleep", f"toy/a{t}->b") for t in range(6)),
     }
     assert {f[1] for f in flagged if f[0] == "negative transfer"} == {"worse"}
-    text = next(f.text for f in made.sections.findings if f.kind == "below baseline")
+    text = next(f.text for f in sections_of(made).findings if f.kind == "below baseline")
     assert text.startswith("below source_only by 0.03") and "6 tasks, which no test over tasks confirms" in text
     assert "; seeds alone show it for these very tasks (p = " in text
-    texts = {f.label: f.text for f in made.sections.findings}
+    texts = {f.label: f.text for f in sections_of(made).findings}
     assert texts["faint"] == "the loss term 'align' has too little"
     assert texts["sure"] == "with 3 of 5 seeds the discriminator never erred"
-    shown = "\n".join(made.sections.markdown())
+    shown = "\n".join(sections_of(made).markdown())
     show(made)
     out = capsys.readouterr().out
     assert "findings (" in out and "7 inert term" in out and "1 saturated discriminator" in out

@@ -14,9 +14,11 @@ import pytest
 from dazoo.bench.records.store import Writer
 from dazoo.bench.report import curves, provenance
 from dazoo.bench.report import scatter as features
-from dazoo.bench.report.build import Report, load_report, report
+from dazoo.bench.report.build import report
 from dazoo.bench.report.figures import Mark
+from dazoo.bench.report.model import Report, load_report
 from dazoo.bench.report.page import page
+from dazoo.bench.report.sections import sections_of
 from dazoo.bench.suite_run import run_suite
 from dazoo.core.errors import DazooError
 from tests.bench_tools import SMALL, accuracies, scored, write_run
@@ -88,7 +90,7 @@ def test_a_page_of_the_whole_zoo_stays_below_three_megabytes(tmp_path: Path) -> 
                 write_run(w, f"method_{m}", f"toy/a{t}->b", seed, 0, points, target, curves=losses,
                           more={"peak_memory_mb": float(rng.random() * 1000), "hparams": hparams})  # fmt: skip
     made = load_report(tmp_path, "info_max")
-    text = page(made, curves.curves_of(made), features.scatter(made))
+    text = page(made, sections_of(made), curves.curves_of(made), features.scatter(made))
     assert 1e6 < len(text.encode()) < 3e6
     found = embedded(tmp_path, "curves", text)
     assert len(found["runs"]) == curves.LIMIT and found["total"] == 89 * 36

@@ -12,10 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from dazoo.bench.records.store import Writer
-from dazoo.bench.report.build import load_report, report
+from dazoo.bench.report.build import report
 from dazoo.bench.report.cite import bibtex, fragment, keys
 from dazoo.bench.report.diff import diff, told
 from dazoo.bench.report.latex import escape, latex
+from dazoo.bench.report.model import load_report
 from dazoo.cli.commands import app
 from dazoo.core.errors import DazooError
 from dazoo.core.paper import Paper

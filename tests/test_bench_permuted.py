@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dazoo.bench.records.store import records
-from dazoo.bench.report.build import Report, load_report
+from dazoo.bench.report.model import Report, load_report
 from dazoo.bench.suite_run import run_suite
 from dazoo.data import registry
 from dazoo.data.domain import Domain

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from dazoo.bench.records.store import Writer
-from dazoo.bench.report.build import OVERALL, PER_TASK, load_report, report
+from dazoo.bench.report.build import report
 from dazoo.bench.report.curves import curves_of
+from dazoo.bench.report.model import load_report
+from dazoo.bench.report.tables import OVERALL, PER_TASK
 from dazoo.core.errors import DazooError
 from tests.bench_tools import accuracies, scored, write_run
 

@@ -17,7 +17,7 @@ from dazoo.bench.execute import rescore as module
 from dazoo.bench.execute.rescore import carry_out, chosen, prepare, rescore
 from dazoo.bench.records.kept import Kept
 from dazoo.bench.records.store import SCORES, Damage, Writer, records
-from dazoo.bench.report.build import load_report
+from dazoo.bench.report.model import load_report
 from dazoo.bench.suite_run import run_suite
 from dazoo.cli.commands import app
 from dazoo.core.errors import DazooError

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from dazoo.bench.records.store import Writer
-from dazoo.bench.report.build import load_report, report
+from dazoo.bench.report.build import report
+from dazoo.bench.report.model import load_report
+from dazoo.bench.report.sections import sections_of
 from dazoo.cli.run import show
 from tests.bench_tools import accuracies, scored, write_run
 
@@ -65,7 +67,7 @@ def test_a_label_free_score_is_no_negative_transfer(tmp_path: Path) -> None:
             for label, family, value in (("source_only", "baseline", 0.9), ("other", "other", 0.1)):
                 scores = scored("info_max", value + seed / 1000 + t / 100)
                 write_run(writer, label, f"toy/a{t}->b", seed, scores=scores, target=[{}], family=family)
-    assert not load_report(tmp_path).sections.findings
+    assert not sections_of(load_report(tmp_path)).findings
 
 
 def test_where_some_targets_have_labels_the_others_are_left_out(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from dazoo.bench.execute.runner import Place, Runner
 from dazoo.bench.records.keep import path_of
 from dazoo.bench.records.kept import Kept
 from dazoo.bench.records.store import records
-from dazoo.bench.report.build import Report, load_report
+from dazoo.bench.report.model import Report, load_report
 from dazoo.core import portable
 from dazoo.core.errors import DazooError, nearest
 from dazoo.core.hparam import configure

@@ -23,8 +23,10 @@ from dazoo.bench.plan.suite import Suite
 from dazoo.bench.records.keep import kept_keys
 from dazoo.bench.records.size import size_of
 from dazoo.bench.records.store import Damage, Follower, stored
-from dazoo.bench.report.build import Report, report, write
+from dazoo.bench.report.build import report
+from dazoo.bench.report.model import Report
 from dazoo.core.errors import DazooError
+from dazoo.core.files import write_text
 from dazoo.engine.device import require_device
 from dazoo.methods.base import METHODS
 from dazoo.validators.base import VALIDATORS
@@ -126,11 +128,11 @@ def carry_out(job: Job, tick: Callable[[int], None] | None = None, tell: Callabl
     _copy_suite(job.suite, folder / "suite.yaml")
     if not job.narrowed or not (folder / "plan.json").is_file():
         plan = {"runs": len(job.plan.specs), "skipped": [asdict(s) for s in job.plan.skipped]}
-        write(folder / "plan.json", json.dumps(plan, indent=1) + "\n")
+        write_text(folder / "plan.json", json.dumps(plan, indent=1) + "\n")
     if job.missing:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         environment = {"started": now, "jobs": job.jobs, **machine(job.place.device)}
-        write(folder / "environment.json", json.dumps(environment, indent=1) + "\n")
+        write_text(folder / "environment.json", json.dumps(environment, indent=1) + "\n")
     execute(job.missing, job.place, job.jobs, tick, since=job.since, tell=tell)
     of_groups = [
         n for n in (job.plan.specs[0].protocol.validators if job.plan.specs else ()) if VALIDATORS.get(n).of_group
@@ -160,6 +162,6 @@ def _copy_suite(suite: Suite, path: Path) -> None:
     source = Path(suite.origin.file) if suite.origin.file else None
     if source is not None and source.is_file():
         if source.resolve() != path.resolve():
-            write(path, source.read_text(encoding="utf-8"))
+            write_text(path, source.read_text(encoding="utf-8"))
     else:
-        write(path, yaml.safe_dump(suite.to_json(), sort_keys=False, allow_unicode=True))
+        write_text(path, yaml.safe_dump(suite.to_json(), sort_keys=False, allow_unicode=True))

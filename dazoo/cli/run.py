@@ -18,8 +18,11 @@ from rich.table import Table
 
 from dazoo.bench.plan.shipped import find_suite
 from dazoo.bench.records.size import size_text
-from dazoo.bench.report.build import NotWritten, Report, report, rule_sentence, skipped, write
+from dazoo.bench.report.build import NotWritten, report
+from dazoo.bench.report.model import Report
+from dazoo.bench.report.words import rule_sentence, skipped
 from dazoo.bench.suite_run import Job, carry_out, prepare, unkept
+from dazoo.core.files import write_text
 
 FEW_FINDINGS = 6
 
@@ -75,7 +78,7 @@ def show_ledger(folders: list[Path], published: Path | None, rows: Path | None, 
     if out is None:
         print(markdown(lines), end="")
         return
-    write(out, markdown(lines))
+    write_text(out, markdown(lines))
     for line in lines:
         numbers = "" if line.ours is None else f"{line.ours:.2f}, published {line.published.average:.1f}: "
         print(f"{line.declared.dataset} {line.declared.method}: {numbers}{line.verdict}")
@@ -147,9 +150,9 @@ def show(made: Report) -> None:
 
 def _findings(made: Report, console: Console) -> None:
     """What went wrong in runs that did not fail: each finding where there are few, else how many of each kind."""
-    from dazoo.bench.report.sections import told
+    from dazoo.bench.report.sections import sections_of, told
 
-    found = made.sections.findings
+    found = sections_of(made).findings
     if 0 < len(found) <= FEW_FINDINGS:
         for text in told(found):
             console.print(f"[yellow]finding:[/yellow] {escape(text)}", soft_wrap=True)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dazoo.bench.report.build import Report
+    from dazoo.bench.report.model import Report
 
 
 def _read(folder: Path, select_by: str | None = None, metric: str | None = None) -> Report:
     """The report of a folder; records that cannot be used are named on standard error."""
-    from dazoo.bench.report.build import load_report
+    from dazoo.bench.report.model import load_report
 
     made = load_report(folder, select_by, metric)
     if len(made.runs.damage):

@@ -15,7 +15,7 @@ from dazoo.bench.analysis.significance import ENOUGH, LEVEL, Posterior, bayesian
 from dazoo.core.errors import DazooError, nearest
 
 if TYPE_CHECKING:
-    from dazoo.bench.report.build import Report
+    from dazoo.bench.report.model import Report
 
 ROPE = 0.01
 """Half-width of the region of practical equivalence: a share of 0.01, or 1 % of the mean for other metrics."""

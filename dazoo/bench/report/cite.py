@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.bench.report.latex import escape
+from dazoo.bench.report.model import Report
 from dazoo.core.paper import Paper
-
-if TYPE_CHECKING:
-    from dazoo.bench.report.build import Report
 
 
 def entry_key(name: str, paper: Paper) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +20,9 @@ from dazoo.bench.analysis.select import UNREADABLE, Run
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.bench.records.store import Damage, lines
 from dazoo.bench.report.figures import Dot, Figure, Line, Word
-from dazoo.bench.report.provenance import Pool, short
-
-if TYPE_CHECKING:
-    from dazoo.bench.report.build import Report
+from dazoo.bench.report.model import Report
+from dazoo.bench.report.origins import Pool
+from dazoo.bench.report.provenance import short
 
 LIMIT = 400
 POINTS = 40

@@ -6,17 +6,15 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from dazoo.bench.analysis.compare import paired, seed_spread
 from dazoo.bench.analysis.select import Cell
 from dazoo.bench.analysis.significance import LEVEL, holm
+from dazoo.bench.report.model import Report
 from dazoo.core.errors import DazooError
-
-if TYPE_CHECKING:
-    from dazoo.bench.report.build import Report
 
 NOTHING = "no method and task has a number in both folders, so nothing can be compared"
 CODE = "code"

@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dazoo.bench.analysis.significance import cliques, critical_difference, friedman
+from dazoo.bench.report.model import Report
 from dazoo.core.files import opened
-
-if TYPE_CHECKING:
-    from dazoo.bench.report.build import Report
 
 META: dict[str, None] = {"CreationDate": None}
 ANCHORS = {"start": "left", "middle": "center", "end": "right"}

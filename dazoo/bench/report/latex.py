@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dazoo.bench.analysis.compare import compare
+from dazoo.bench.analysis.select import Cell
 from dazoo.bench.analysis.significance import LEVEL, holm, signed_ranks
+from dazoo.bench.analysis.table import Row
+from dazoo.bench.report.model import Report
+from dazoo.bench.report.sections import shown
 from dazoo.data.registry import split_name
-
-if TYPE_CHECKING:
-    from dazoo.bench.analysis.select import Cell
-    from dazoo.bench.analysis.table import Row
-    from dazoo.bench.report.build import Report
 
 WIDE = 7
 SPECIAL = {
@@ -42,8 +40,8 @@ def latex(made: Report, digits: int = 1) -> str:
     plain = [r for r in board.rows if not r.mark]
     marked = [r for r in board.rows if r.mark]
     values = np.array([_values(made, r) for r in plain]).reshape(len(plain), len(board.tasks) + 1)
-    shown = np.round(values * (100 if made.percent else 1), digits if made.percent else digits + 2)
-    order = [_places(column if board.higher_is_better else -column) for column in shown.T]
+    rounded = np.round(values * (100 if made.percent else 1), digits if made.percent else digits + 2)
+    order = [_places(column if board.higher_is_better else -column) for column in rounded.T]
     worse = _worse(made, plain)
     heads = [_head(t) for t in board.tasks]
     wide = len(heads) > WIDE
@@ -70,8 +68,6 @@ def latex(made: Report, digits: int = 1) -> str:
 
 
 def _caption(made: Report, worse: bool) -> str:
-    from dazoo.bench.report.sections import shown
-
     seeds = sorted({len(c.values) for c in made.board.cells.values() if len(c.values)})
     note = " Best in bold, second underlined."
     if seeds and seeds[-1] > 1:
@@ -124,9 +120,9 @@ def _line(made: Report, row: Row, styles: list[int], worse: bool, digits: int) -
     cells = [made.board.cells.get((row.label, t)) for t in made.board.tasks]
     numbers = [("", "") if c is None else (made.show(c.mean, digits), made.show(c.std, digits)) for c in cells]
     numbers.append((made.show(row.mean, digits), made.show(_mean_std(cells), digits)))
-    shown = []
+    parts = []
     for (mean, std), style in zip(numbers, styles):
         text = {1: rf"\textbf{{{mean}}}", 2: rf"\underline{{{mean}}}"}.get(style, mean) if mean else "--"
-        shown.append(text + (rf" {{\scriptsize$\pm${std}}}" if std else ""))
+        parts.append(text + (rf" {{\scriptsize$\pm${std}}}" if std else ""))
     name = escape(row.label) + (r"$^\dagger$" if worse else "") + (rf" ({escape(row.mark)})" if row.mark else "")
-    return " & ".join([name, *shown]) + r" \\"
+    return " & ".join([name, *parts]) + r" \\"

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from dazoo.bench.analysis.select import ORACLE_LABEL, Run
-from dazoo.bench.report import curves, provenance
+from dazoo.bench.report import curves, provenance, words
 from dazoo.bench.report.curves import Curves
 from dazoo.bench.report.figures import PALETTE, figures
+from dazoo.bench.report.model import Report
 from dazoo.bench.report.scatter import SAMPLES, Scatter
+from dazoo.bench.report.sections import Sections
 from dazoo.data.registry import split_name
-
-if TYPE_CHECKING:
-    from dazoo.bench.report.build import Report
-
 
 ICONS = {
     "collapse": "◔", "inert term": "∅", "negative transfer": "▼", "unstable": "≋", "saturated discriminator": "⤒",
@@ -25,12 +23,10 @@ ICONS = {
 }  # fmt: skip
 
 
-def page(made: Report, learned: Curves, points: Scatter) -> str:
+def page(made: Report, sections: Sections, learned: Curves, points: Scatter) -> str:
     """The page of a report with learning curves and the scatter of features."""
     import jinja2
     from markupsafe import Markup
-
-    from dazoo.bench.report import build as words
 
     env = jinja2.Environment(
         loader=jinja2.PackageLoader("dazoo.bench.report", "templates"),
@@ -44,19 +40,19 @@ def page(made: Report, learned: Curves, points: Scatter) -> str:
         board=board,
         rule=words.rule_sentence(made).replace("`", ""),
         facts=words.facts(made),
-        rows=_rows(made),
+        rows=_rows(made, sections),
         families=sorted({r.family for r in board.rows}),
         tasks=[_task(t) for t in board.tasks],
         grid=_grid(made),
-        rules=_rules(made),
-        findings=made.sections.findings,
+        rules=_rules(made, sections),
+        findings=sections.findings,
         figures=[(f.title, Markup(f.svg())) for f in figures(made)],
         learned=learned,
         curve_points=curves.POINTS,
         points=points,
         samples=SAMPLES,
         shades=len(PALETTE),
-        runs_json=Markup(provenance.embed(provenance.payload(made))),
+        runs_json=Markup(provenance.embed(provenance.payload(made, sections))),
         curves_json=Markup(provenance.embed(curves.payload(made, learned))),
         scatter_json=Markup(provenance.embed({"panels": points.panels, "shades": len(PALETTE)})),
         failures=_failures(made),
@@ -71,7 +67,7 @@ def _task(name: str) -> tuple[str, str]:
     return "+".join(sources), target
 
 
-def _rows(made: Report) -> list[dict[str, Any]]:
+def _rows(made: Report, sections: Sections) -> list[dict[str, Any]]:
     """Rows with flags, peak memory and the place of their interval among all intervals of the page, in percent."""
     ends = [v for r in made.board.rows for v in (r.low, r.high) if not math.isnan(v)]
     low, high = min(ends, default=0.0), max(ends, default=1.0)
@@ -80,7 +76,7 @@ def _rows(made: Report) -> list[dict[str, Any]]:
     for run in made.runs.runs:
         runs.setdefault(run.label, []).append(run)
     flags: dict[str, Counter[str]] = {}
-    for f in made.sections.findings:
+    for f in sections.findings:
         flags.setdefault(f.label, Counter())[f.kind] += 1
     found = []
     for row in made.board.rows:
@@ -115,12 +111,11 @@ def _grid(made: Report) -> list[dict[str, Any]]:
     return rows
 
 
-def _rules(made: Report) -> dict[str, Any]:
+def _rules(made: Report, sections: Sections) -> dict[str, Any]:
     """Mean metric of every method under every rule the records allow, and what each rule costs."""
-    parts = made.sections
-    rows = [{"label": label, "mark": mark, "values": values} for label, mark, values in parts.rule_rows()]
-    regrets = [{"regret": r, "words": parts.words(r)} for r in parts.regrets]
-    return {"names": parts.rule_names(), "rows": rows, "regrets": regrets, "oracle": ORACLE_LABEL}
+    rows = [{"label": label, "mark": mark, "values": values} for label, mark, values in sections.rule_rows()]
+    regrets = [{"regret": r, "words": sections.words(r)} for r in sections.regrets]
+    return {"names": sections.rule_names(), "rows": rows, "regrets": regrets, "oracle": ORACLE_LABEL}
 
 
 def _failures(made: Report) -> list[dict[str, Any]]:

@@ -1,25 +1,17 @@
-"""Where each number comes from: the runs behind every cell of a report, with all that is needed to repeat them.
-
-What many runs share (hyper-parameters, recipes, machines, warnings) is held once and referred to by position, so that
-ten thousand runs stay small in memory and on the page.
-"""
+"""Where each number comes from: the runs behind every cell of a report, with all that is needed to repeat them."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dazoo.bench.analysis.select import Cell, Run
+from dazoo.bench.report.model import Report
+from dazoo.bench.report.origins import Pool
+from dazoo.bench.report.sections import Sections
 
-if TYPE_CHECKING:
-    from dazoo.bench.report.build import Report
-
-SETUP = ("dataset", "options", "transform", "backbone", "frozen", "image_size", "represent", "classifier")
-SPLITS = ("few_labels", "source_holdout", "target_holdout")
 RUN = (
     "key", "seed", "trial", "value", "point", "steps", "started", "seconds", "cpu", "device", "load", "memory",
     "setup", "hparams", "place", "notes", "scores", "metrics", "error",
@@ -27,117 +19,7 @@ RUN = (
 """What a run's row on the page holds, in this order."""
 
 
-class Pool:
-    """Values that are held once, found again by their JSON."""
-
-    def __init__(self) -> None:
-        self.values: list[Any] = []
-        self._places: dict[str, int] = {}
-
-    def put(self, value: Any) -> int:
-        """The position of ``value``."""
-        text = json.dumps(value, sort_keys=True)
-        if text not in self._places:
-            self._places[text] = len(self.values)
-            self.values.append(value)
-        return self._places[text]
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Facts about one run; ``setup`` to ``notes`` and ``steps`` are positions in the pools of ``Origins``.
-
-    ``load`` is that of the machine at the run's start: processes that could run, jobs of the suite, processors.
-    """
-
-    started: str
-    setup: int
-    hparams: int
-    place: int
-    notes: int
-    steps: int
-    memory: float | None
-    curved: bool
-    load: tuple[float | None, int, int] | None = None
-
-
-@dataclass
-class Origins:
-    """Collected while the records are read, one entry per run key, the newest record's."""
-
-    runs: dict[str, Origin] = field(default_factory=dict)
-    setups: Pool = field(default_factory=Pool)
-    hparams: Pool = field(default_factory=Pool)
-    places: Pool = field(default_factory=Pool)
-    notes: Pool = field(default_factory=Pool)
-    steps: Pool = field(default_factory=Pool)
-    _setups: dict[str, int] = field(default_factory=dict)
-
-    def note(self, record: Mapping[str, Any]) -> None:
-        """Remember a record; anything that an old one lacks is left out."""
-        spec, key = record["spec"], record["key"]
-        variant = f"{record['variant']} {spec['method']} {spec['setting']}"
-        if variant not in self._setups:
-            self._setups[variant] = self.setups.put(_setup(spec))
-        self.runs[key] = Origin(
-            record["started"],
-            self._setups[variant],
-            self.hparams.put(spec.get("hparams") or {}),
-            self.places.put({k: record[k] for k in ("device", "machine", "versions") if record.get(k)}),
-            self.notes.put(record.get("warnings") or []),
-            self.steps.put([p.get("step") for p in record.get("checkpoints") or []]),
-            record.get("peak_memory_mb"),
-            bool(record.get("curves")),
-            _load(record.get("load")),
-        )
-
-    def versions(self) -> Counter[str]:
-        """How many runs each version of dazoo made; empty for records that do not tell."""
-        found: Counter[str] = Counter()
-        for run in self.runs.values():
-            version = (self.places.values[run.place].get("versions") or {}).get("dazoo")
-            found.update([version] if version else [])
-        return found
-
-    def load(self) -> str:
-        """How busy the machine was when runs began, as a sentence with a space before it; empty where none tells."""
-        known = [o.load for o in self.runs.values() if o.load is not None and o.load[0] is not None]
-        if not known:
-            return ""
-        busy = [x[0] for x in known if x[0] is not None]
-        jobs, cpus = sorted({x[1] for x in known}), sorted({x[2] for x in known})
-        return (
-            f" Load when they began: {min(busy):.1f} to {max(busy):.1f} processes, {_range(jobs)} of them ours, "
-            f"on {_range(cpus)} processors."
-        )
-
-    def memory(self, runs: list[Run]) -> float:
-        """The largest peak memory of some runs in MB, NaN where no record tells."""
-        known = [o.memory for r in runs if (o := self.runs.get(r.key)) is not None and o.memory is not None]
-        return max(known, default=math.nan)
-
-
-def _range(values: list[int]) -> str:
-    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
-
-
-def _load(found: Any) -> tuple[float | None, int, int] | None:
-    return None if not found else (found["average"], found["jobs"], found["cpus"])
-
-
-def _setup(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What all runs of a variant share, without what is empty."""
-    protocol = spec.get("protocol") or {}
-    recipe = dict(protocol.get("recipe") or {})
-    found: dict[str, Any] = {"setting": spec.get("setting"), "method": spec.get("method"), "code": spec.get("code")}
-    found |= {k: protocol.get(k) for k in SETUP}
-    if recipe:
-        found |= {"recipe": recipe.pop("name", None), "recipe_hash": recipe.pop("hash", None), "training": recipe}
-    found["splits"] = {k: protocol[k] for k in SPLITS if protocol.get(k)}
-    return {k: v for k, v in found.items() if v not in (None, "none", [], {}, False)}
-
-
-def payload(made: Report) -> dict[str, Any]:
+def payload(made: Report, sections: Sections) -> dict[str, Any]:
     """What the page needs to open the runs behind a cell; plain data, rounded to five digits."""
     board, origins = made.board, made.origins
     groups: dict[tuple[str, str], list[Run]] = {}
@@ -152,7 +34,7 @@ def payload(made: Report) -> dict[str, Any]:
         entry = [rule(cell), trials, cell.failed, cell.total, rows]
         cells.setdefault(label, {})[tasks[task]] = entry
     findings: dict[str, list[list[Any]]] = {}
-    for f in made.sections.findings:
+    for f in sections.findings:
         findings.setdefault(f.label, []).append([f.kind, tasks.get(f.task, -1), f.text])
     return {
         "metric": board.metric,

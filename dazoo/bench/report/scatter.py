@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,11 +23,9 @@ from dazoo.bench.analysis.findings import BASELINES
 from dazoo.bench.analysis.select import Run
 from dazoo.bench.records.keep import path_of
 from dazoo.bench.report.figures import PALETTE, Figure, Line, Mark, Word
+from dazoo.bench.report.model import Report
 from dazoo.core.errors import DazooError, nearest
 from dazoo.core.files import write_text
-
-if TYPE_CHECKING:
-    from dazoo.bench.report.build import Report
 
 FILE = "scatter.json"
 FORMAT = 1

@@ -10,7 +10,8 @@ from dazoo.bench.analysis.regret import Regret, regrets
 from dazoo.bench.analysis.select import ORACLE_LABEL
 from dazoo.bench.analysis.table import MARKS, Leaderboard, leaderboard
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
-from dazoo.bench.report.build import Report, csv_text, md, md_table, number
+from dazoo.bench.report.model import Report
+from dazoo.bench.report.text import csv_text, md, md_table, number
 
 VALIDATORS = ("rule", "mean", "oracle", "regret", "rank_correlation", "collapsed_share", "cells", "undefined")
 
@@ -79,6 +80,14 @@ class Sections:
             share,
             *counts,
         ]
+
+
+def sections_of(made: Report) -> Sections:
+    """The sections of a report, computed once."""
+    if "sections" not in made.derived:
+        made.derived["sections"] = Sections(made)
+    found: Sections = made.derived["sections"]
+    return found
 
 
 SENTENCE = "The column of the oracle chooses by target labels and is an upper bound, no competitor."

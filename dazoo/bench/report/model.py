@@ -1,0 +1,121 @@
+"""The model of a report: what the records of a result folder say."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dazoo.bench.analysis.metrics import SHARES
+from dazoo.bench.analysis.select import Cell, Runs, read_runs
+from dazoo.bench.analysis.table import Leaderboard, leaderboard
+from dazoo.bench.analysis.timing import Time
+from dazoo.bench.plan.suite import DEFAULT_RULE, LAST, ORACLE_RULE, Suite
+from dazoo.bench.records.store import FOLDER
+from dazoo.bench.report.origins import Origins
+from dazoo.core.errors import DazooError, nearest
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the records of a folder say.
+
+    Attributes:
+        name, description: of the suite. suite_text: the suite file as it was copied.
+        runs: all runs. board: the leaderboard under the suite's rule.
+        environment: of the last execution. plan: number of planned runs and what was skipped.
+        origins: what else the records say about each run.
+        derived: what others computed from the report once, by name.
+    """
+
+    folder: Path
+    name: str
+    description: str
+    suite_text: str
+    runs: Runs
+    board: Leaderboard
+    environment: dict[str, Any] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
+    origins: Origins = field(default_factory=Origins)
+    derived: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def percent(self) -> bool:
+        return self.board.metric in SHARES
+
+    def show(self, value: float, digits: int = 2) -> str:
+        """A value of the metric for reading: shares in percent, empty where there is none."""
+        if math.isnan(value):
+            return ""
+        return f"{100 * value:.{digits}f}" if self.percent else f"{value:.{digits + 2}f}"
+
+    @cached_property
+    def time(self) -> Time:
+        """What the column of seconds holds."""
+        return Time.of(self.board.rows)
+
+    @property
+    def unit(self) -> str:
+        return self.board.metric.replace("_", " ") + (" (%)" if self.percent else "")
+
+    @property
+    def failures(self) -> list[tuple[Cell, str]]:
+        """Failed cells with each of their error messages."""
+        return [(c, e) for c in self.board.cells.values() for e in c.errors]
+
+
+def load_report(folder: str | Path, select_by: str | None = None, metric: str | None = None) -> Report:
+    """Read a result folder.
+
+    Args:
+        select_by: a rule to use instead of the suite's.
+        metric: a target metric to report instead of the suite's.
+
+    Raises:
+        DazooError: there are no records, or the rule or metric is not among what they hold.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DazooError(f"there is no folder {folder}; 'dazoo run SUITE --out {folder}' makes it")
+    if not (folder / FOLDER).is_dir():
+        raise DazooError(f"{folder} holds no records; run a suite with --out {folder} first")
+    origins = Origins()
+    runs = read_runs(folder, origins.note)
+    if not runs.runs:
+        raise DazooError(f"{folder} holds no usable record ({runs.damage.summary() or 'the shards are empty'})")
+    copy = folder / "suite.yaml"
+    suite = Suite.load(copy) if copy.is_file() else None
+    rule = select_by or (suite.select_by if suite else DEFAULT_RULE)
+    validators = sorted({v for r in runs.runs for v in r.validators})
+    metrics = sorted({m for r in runs.runs for m in r.metrics})
+    if rule not in (LAST, ORACLE_RULE) and select_by and validators and rule not in validators:
+        known = [*validators, LAST, ORACLE_RULE]
+        from dazoo.validators.base import VALIDATORS
+
+        remedy = f"dazoo rescore {folder} --validators {rule}" if rule in VALIDATORS else nearest(rule, known)
+        raise DazooError(f"the records hold no scores of a validator {rule!r}: {remedy}")
+    metric = metric or (suite.metric if suite else None)
+    if metric and metrics and metric not in metrics:
+        raise DazooError(f"the records hold no metric {metric!r}: {nearest(metric, metrics)}")
+    return Report(
+        folder=folder,
+        name=suite.name if suite else folder.resolve().name,
+        description=" ".join(suite.description.split()) if suite else "",
+        suite_text=copy.read_text(encoding="utf-8") if suite else "",
+        runs=runs,
+        board=leaderboard(runs.runs, rule, metric),
+        environment=_json(folder / "environment.json"),
+        plan=_json(folder / "plan.json"),
+        origins=origins,
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+    except (OSError, ValueError, RecursionError):
+        return {}

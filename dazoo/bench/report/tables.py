@@ -1,0 +1,48 @@
+"""The CSV tables of a report."""
+
+from __future__ import annotations
+
+from dazoo.bench.analysis.table import Row
+from dazoo.bench.report.model import Report
+from dazoo.bench.report.text import csv_text, number
+from dazoo.bench.report.words import problem
+from dazoo.data.registry import split_name
+
+PER_TASK = ("method", "source", "target", "metric", "mean", "std", "n_seeds", "selected_by")
+OVERALL = ("method", "family", "mean", "ci_low", "ci_high", "mean_rank", "seconds", "selected_by")
+SECONDS = ("method", "source", "target", "seconds", "cpu_seconds", "device_seconds", "n_runs")
+
+
+def leaderboard_csv(made: Report) -> str:
+    """One row per method, best first. A method without a number has the reason in the column ``mean``."""
+    return csv_text(OVERALL, (_overall(row) for row in made.board.rows))
+
+
+def _overall(row: Row) -> list[str]:
+    numbers = [row.problem or number(row.mean), number(row.low), number(row.high), number(row.rank, 3)]
+    return [row.label, row.family, *numbers, number(row.seconds, 3), row.selected_by]
+
+
+def per_task_csv(made: Report) -> str:
+    """One row per method and task. A cell without a number has the reason in the column ``mean``."""
+    rows = []
+    for row in made.board.rows:
+        for task in made.board.tasks:
+            cell = made.board.cells.get((row.label, task))
+            if cell is None:
+                continue
+            _, sources, target = split_name(task)
+            mean = number(cell.mean) or problem(cell)
+            where = [row.label, "+".join(sources), target, made.board.metric]
+            rows.append([*where, mean, number(cell.std), str(len(cell.values)), cell.selected_by])
+    return csv_text(PER_TASK, rows)
+
+
+def seconds_csv(made: Report) -> str:
+    """Seconds of a run on average per method and task: of the wall, of processors and of a device, where recorded."""
+    rows = []
+    for (label, task), cell in sorted(made.board.cells.items()):
+        _, sources, target = split_name(task)
+        times = [number(v, 3) for v in (cell.seconds, cell.cpu_seconds, cell.device_seconds)]
+        rows.append([label, "+".join(sources), target, *times, str(cell.total - cell.failed)])
+    return csv_text(SECONDS, rows)
