@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dazoo.bench.analysis.compare import Comparison, compare, seed_spread, sentence
+from dazoo.bench.analysis.compare import Comparison, compare, seed_spread
 from dazoo.bench.records.store import Writer
 from dazoo.bench.report.model import Report, load_report
+from dazoo.bench.report.verdict import sentence
 from dazoo.core.errors import DazooError
 from tests.bench_tools import accuracies, write_run
 

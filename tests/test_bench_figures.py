@@ -10,7 +10,8 @@ import pytest
 
 from dazoo.bench.records.store import Writer
 from dazoo.bench.report.build import report
-from dazoo.bench.report.figures import Dot, Line, Word, critical_differences, front_of, pareto
+from dazoo.bench.report.canvas import Dot, Line, Word
+from dazoo.bench.report.figures import critical_differences, front_of, pareto
 from dazoo.bench.report.model import Report, load_report
 from tests.bench_tools import accuracies, write_run
 from tests.test_bench_significance import DEMSAR

@@ -15,7 +15,7 @@ from dazoo.bench.records.store import Writer
 from dazoo.bench.report import curves, provenance
 from dazoo.bench.report import scatter as features
 from dazoo.bench.report.build import report
-from dazoo.bench.report.figures import Mark
+from dazoo.bench.report.canvas import Mark
 from dazoo.bench.report.model import Report, load_report
 from dazoo.bench.report.page import page
 from dazoo.bench.report.sections import sections_of

@@ -22,7 +22,8 @@ def _read(folder: Path, select_by: str | None = None, metric: str | None = None)
 
 def show_compare(folder: Path, a: str, b: str, select_by: str | None, metric: str | None) -> None:
     """Print whether ``a`` is better than ``b``."""
-    from dazoo.bench.analysis.compare import compare, sentence
+    from dazoo.bench.analysis.compare import compare
+    from dazoo.bench.report.verdict import sentence
 
     made = _read(folder, select_by, metric)
     print(sentence(made, compare(made.board.cells, a, b, made.board.higher_is_better, made.percent)))

@@ -19,7 +19,7 @@ import numpy as np
 from dazoo.bench.analysis.select import UNREADABLE, Run
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.bench.records.store import Damage, lines
-from dazoo.bench.report.figures import Dot, Figure, Line, Word
+from dazoo.bench.report.canvas import Dot, Figure, Line, Word
 from dazoo.bench.report.model import Report
 from dazoo.bench.report.origins import Pool
 from dazoo.bench.report.provenance import short

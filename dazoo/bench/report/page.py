@@ -10,8 +10,9 @@ import numpy as np
 
 from dazoo.bench.analysis.select import ORACLE_LABEL, Run
 from dazoo.bench.report import curves, provenance, words
+from dazoo.bench.report.canvas import PALETTE
 from dazoo.bench.report.curves import Curves
-from dazoo.bench.report.figures import PALETTE, figures
+from dazoo.bench.report.figures import figures
 from dazoo.bench.report.model import Report
 from dazoo.bench.report.scatter import SAMPLES, Scatter
 from dazoo.bench.report.sections import Sections

@@ -22,7 +22,7 @@ import numpy as np
 from dazoo.bench.analysis.findings import BASELINES
 from dazoo.bench.analysis.select import Run
 from dazoo.bench.records.keep import path_of
-from dazoo.bench.report.figures import PALETTE, Figure, Line, Mark, Word
+from dazoo.bench.report.canvas import PALETTE, Figure, Line, Mark, Word
 from dazoo.bench.report.model import Report
 from dazoo.core.errors import DazooError, nearest
 from dazoo.core.files import write_text
