@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from dazoo.methods.deep_transport.pct import posterior_shares, prototype_transport
 from dazoo.nets.parts.shares import Shares
-from dazoo.ops.prototypes import posterior_shares, prototype_transport
 from tests.stage import stage
 
 

@@ -10,9 +10,9 @@ import torch
 
 from dazoo.engine.learner import Alone
 from dazoo.methods.base import Progress
-from dazoo.ops.critic import gradient_penalty
+from dazoo.methods.deep_transport.etd import semi_dual, smooth_transform
+from dazoo.methods.deep_transport.wdgrl import gradient_penalty
 from dazoo.ops.draws import uniform, unit_directions
-from dazoo.ops.semidual import semi_dual, smooth_transform
 from dazoo.ops.sliced import sliced_wasserstein
 from tests.stage import Stage, stage
 

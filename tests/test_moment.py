@@ -181,7 +181,7 @@ def test_draws_depend_on_the_step_alone():
 
 
 def test_fused_mmd_equals_the_mmd_of_outer_products():
-    from dazoo.ops.fused import fused_mmd
+    from dazoo.methods.moment.rtn import fused_mmd
 
     st = stage("rtn")
     z = np.array(
@@ -298,7 +298,7 @@ def test_can_clusters_from_source_means():
 
 
 def test_spherical_k_means_improves_every_round():
-    from dazoo.ops.clusters import spherical_k_means
+    from dazoo.methods.moment.can import spherical_k_means
 
     f = torch.randn(60, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     totals = [spherical_k_means(f, f[:5], rounds)[2].sum().item() for rounds in range(1, 12)]

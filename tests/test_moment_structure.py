@@ -198,7 +198,7 @@ def test_spa_reverses_the_discriminators_gradient():
 
 
 def test_spectra_ignore_the_order_of_rows():
-    from dazoo.ops.graphs import laplacian_spectrum, spectral_gap
+    from dazoo.methods.moment.spa import laplacian_spectrum, spectral_gap
 
     st = stage("spa", n=6)
     assert spectral_gap(st.fs, st.fs.flip(0) + 3.0).item() < 1e-10
@@ -207,7 +207,7 @@ def test_spectra_ignore_the_order_of_rows():
 
 
 def test_neighbours_vote():
-    from dazoo.ops.graphs import neighbour_vote
+    from dazoo.methods.moment.spa import neighbour_vote
 
     f = torch.tensor([[1.0, 0.0], [1.0, 0.1], [1.0, -0.1], [0.0, 1.0], [0.1, 1.0], [-0.1, 1.0]]).double()
     scores = torch.tensor([[-1.0, 1.0], [2.0, 0.0], [2.0, 0.0], [0.0, 2.0], [0.0, 2.0], [0.0, 2.0]]).double()

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from dazoo.methods.base import create_method
+from dazoo.methods.selftraining.cc_loss import confusion_consistency
 from dazoo.ops import selftraining as ops
-from dazoo.ops.confusion import confusion_consistency
 from tests.small import at, draw, small_batch, small_net
 
 

@@ -15,8 +15,10 @@ test_etd_potential_phase_moves_the_potential_alone).
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from dazoo.core.hparam import hp
@@ -26,7 +28,6 @@ from dazoo.methods.base import Batch, GradientMethod, Phase, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import mlp
 from dazoo.ops.entropy import entropy_of_logits
-from dazoo.ops.semidual import semi_dual
 from dazoo.ops.transport import feature_cost
 
 
@@ -101,3 +102,20 @@ def _narrow(n: int) -> nn.Linear:
     nn.init.normal_(layer.weight, std=0.05)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def smooth_transform(cost: Tensor, v: Tensor, reg: float | Tensor) -> Tensor:
+    """Soft c-transform of a potential, ``-reg log mean_j exp((v_j - c_ij) / reg)``: cost (n, m), v (m,) -> (n,).
+
+    Tends to ``min_j (c_ij - v_j)`` as ``reg`` goes to 0. Genevay et al., NIPS 2016, https://arxiv.org/abs/1605.08527
+    """
+    return -reg * (torch.logsumexp((v[None, :] - cost) / reg, 1) - math.log(cost.shape[1]))
+
+
+def semi_dual(cost: Tensor, v: Tensor, reg: float | Tensor) -> Tensor:
+    """Value of a potential, ``mean_i v^{c,reg}_i + mean_j v_j``: cost (n, m), v (m,).
+
+    Its maximum over v is ``min_P <P, c> + reg KL(P | a b^T)`` over plans with uniform marginals a, b. Concave in v, and
+    unchanged by a constant added to v. Genevay et al., NIPS 2016, https://arxiv.org/abs/1605.08527
+    """
+    return smooth_transform(cost, v, reg).mean() + v.mean()

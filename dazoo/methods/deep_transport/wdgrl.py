@@ -12,6 +12,7 @@ test_wdgrl_penalty_of_a_linear_critic).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -24,8 +25,8 @@ from dazoo.methods.base import Batch, GradientMethod, Phase, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import mlp
 from dazoo.ops.adversarial import critic_gap
-from dazoo.ops.critic import gradient_penalty
 from dazoo.ops.draws import uniform
+from dazoo.ops.moments import safe_norm
 
 
 @register
@@ -66,3 +67,20 @@ class WDGRL(GradientMethod):
         fs, ft = net.features(b.xs, b.xt)
         gap = critic_gap(net.disc(torch.cat([fs, ft])), len(fs))
         return {"cls": net.criterion(net.head(fs), b.ys), "wasserstein": self.trade_off * gap}
+
+
+def gradient_penalty(critic: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
+    """Mean squared deviation of the critic's gradient norm from 1, ``1/n sum_i (|grad D(h_i)| - 1)^2``: points (n, d).
+
+    Differentiable in the critic's parameters, also under ``vmap``. Gulrajani et al., NIPS 2017,
+    https://arxiv.org/abs/1704.00028
+
+    Args:
+        critic: maps (n, d) to (n,) or (n, 1), each row by itself.
+    """
+
+    def total(h: Tensor) -> Tensor:
+        return critic(h).sum()
+
+    slope = torch.func.grad(total)(points.detach())
+    return (safe_norm(slope) - 1.0).square().mean()

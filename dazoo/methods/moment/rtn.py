@@ -13,6 +13,9 @@ Evidence: tests/test_moment.py (test_rtn_terms, test_fused_mmd_equals_the_mmd_of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
 from dazoo.core.hparam import hp
@@ -23,7 +26,8 @@ from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import mlp
 from dazoo.ops.entropy import entropy_of_logits
-from dazoo.ops.fused import fused_mmd
+from dazoo.ops.kernels import FIVE_SCALES, multi_gaussian
+from dazoo.ops.mmd import mmd_of_kernel
 
 
 @register
@@ -59,3 +63,25 @@ class RTN(GradientMethod):
         features = net.body(x)
         scores = net.head(features)
         return Prediction(scores + self.residual_weight * net.residual(scores), features)
+
+
+def fused_distances(layers: Sequence[Tensor]) -> Tensor:
+    """Squared distances of the rows' outer products ``z_i = (x) of all layers' rows i``: layers (n, d_l) -> (n, n).
+
+    ``|z_i - z_j|^2 = G_ii + G_jj - 2 G_ij`` with ``G_ij = prod_l <x_l,i, x_l,j>``. Never negative.
+    """
+    g = layers[0] @ layers[0].T
+    for layer in layers[1:]:
+        g = g * (layer @ layer.T)
+    norms = torch.diagonal(g)
+    sq = (norms[:, None] + norms[None, :] - 2.0 * g).clamp_min(0.0)
+    return sq * (1.0 - torch.eye(g.shape[0], dtype=g.dtype, device=g.device))
+
+
+def fused_mmd(zs: Sequence[Tensor], zt: Sequence[Tensor], scales: Sequence[float] = FIVE_SCALES) -> Tensor:
+    """Unbiased multi-kernel MMD of the outer products of several layers: zs of (n, d_l), zt of (m, d_l), n, m >= 2.
+
+    Long et al., NIPS 2016 (RTN), https://arxiv.org/abs/1602.04433
+    """
+    sq = fused_distances([torch.cat([s, t]) for s, t in zip(zs, zt, strict=True)])
+    return mmd_of_kernel(multi_gaussian(sq, scales), zs[0].shape[0], unbiased=True)
