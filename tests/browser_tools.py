@@ -96,12 +96,13 @@ class Browser:
         return done["result"].get("value")
 
     def key(self, name: str) -> None:
-        """Press and release a key."""
+        """Press and release a key, and wait until the page has been drawn anew."""
         code = KEYS[name]
         about = {"key": name, "code": name, "windowsVirtualKeyCode": code}
         text = {"text": "\r"} if name == "Enter" else {}
         self("Input.dispatchKeyEvent", type="keyDown", **about, **text)
         self("Input.dispatchKeyEvent", type="keyUp", **about)
+        self.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(0))))")
 
     def trouble(self) -> list[str]:
         """Errors and warnings since the page was opened."""

@@ -24,7 +24,7 @@ RNG = np.random.default_rng(0)
 X = RNG.standard_normal((12, 3))
 Y = np.arange(12) % 3
 NAMES = np.array(["a", "b", "c"])[Y]
-BRIEF = Recipe.named("frozen", steps=3)
+BRIEF = Recipe.named("frozen", steps=3, grad_clip=1.0)
 GAPS = [None, np.nan, float("nan"), pd.NA, pd.NaT, np.datetime64("NaT"), Decimal("nan"), "", "nan", "<NA>"]
 
 

@@ -26,7 +26,7 @@ def squared_distances(a: Tensor, b: Tensor | None = None) -> Tensor:
     others = norms if b is None else (other * other).sum(1)
     sq = torch.addmm(norms[:, None] + others[None, :], a, other.T, alpha=-2.0)
     if b is None:
-        sq.fill_diagonal_(0.0)
+        sq = sq.masked_fill(torch.eye(len(a), dtype=torch.bool, device=a.device), 0.0)
     return sq.clamp_min(0.0)
 
 
