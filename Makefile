@@ -7,7 +7,7 @@ export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 JOBS ?= 2
 
-.PHONY: demo test cover lint docs wheel-test bench clean
+.PHONY: demo test cover style lint docs wheel-test bench clean
 
 $(VENV)/.base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -25,13 +25,18 @@ $(VENV)/.test: $(VENV)/.base
 demo: $(VENV)/.base
 	@$(BIN)/dazoo run digits --jobs $(JOBS) --out out/digits
 
-lint: $(VENV)/.test
+style: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+lint: style
 	$(BIN)/mypy dazoo
 
-test: lint
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations=15
+# the type checker, which has one thread, runs beside the tests and is heard after them
+test: style
+	@types=$$(mktemp); $(BIN)/mypy dazoo >$$types 2>&1 & mypy=$$!; \
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations=15; tests=$$?; \
+	wait $$mypy; status=$$?; echo "mypy dazoo"; cat $$types; rm -f $$types; exit $$((tests ? tests : status))
 	$(BIN)/python -m tests.parity
 
 cover: $(VENV)/.test

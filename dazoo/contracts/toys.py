@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -85,12 +85,16 @@ def fit_toy(
     return fit(configure(cls, hparams), task.seen(), seed=seed, options=options_for(cls, recipe))
 
 
-@lru_cache(maxsize=256)
+_DEFAULT_FITS: WeakKeyDictionary[type[Method], FitResult] = WeakKeyDictionary()
+
+
 def default_fit(cls: type[Method]) -> FitResult:
     """The fit of a method on its toy task at its defaults with seed 0, made once for all checks that only look at it.
 
     It starts at a global random state of its own, so that a fit at another state shows what depends on it.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        return fit_toy(cls)
+    if cls not in _DEFAULT_FITS:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            _DEFAULT_FITS[cls] = fit_toy(cls)
+    return _DEFAULT_FITS[cls]
