@@ -159,8 +159,8 @@ def test_a_clone_without_kept_outputs_shows_the_same_figure(kept: Report, tmp_pa
     shutil.copytree(kept.folder, clone, ignore=shutil.ignore_patterns("kept", "leaderboard.html"))
     report(clone)
     assert embedded(clone, "scatter") == embedded(kept.folder, "scatter")
-    assert (clone / features.FILE).read_bytes() == (kept.folder / features.FILE).read_bytes()
-    (clone / features.FILE).write_text("{damaged")
+    assert (clone / features.SCATTER).read_bytes() == (kept.folder / features.SCATTER).read_bytes()
+    (clone / features.SCATTER).write_text("{damaged")
     report(clone)
     page = (clone / "leaderboard.html").read_text()
     assert "outputs that are not kept here: " in page and "--keep 200MB" in page

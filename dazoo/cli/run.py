@@ -142,8 +142,9 @@ def show(made: Report) -> None:
     failed = sum(c.failed for c in made.board.cells.values())
     if failed:
         console.print(f"[yellow]{failed} runs failed[/yellow]; the page lists them with their errors")
-    if len(made.runs.damage):
-        console.print(f"[yellow]{escape(made.runs.damage.summary())}[/yellow]")
+    for problem in [made.runs.damage.summary(), *made.problems]:
+        if problem:
+            console.print(f"[yellow]{escape(problem)}[/yellow]", soft_wrap=True)
     _findings(made, console)
     console.print(f"page: {escape(str(made.folder / 'leaderboard.html'))}", soft_wrap=True)
 

@@ -15,8 +15,9 @@ def _read(folder: Path, select_by: str | None = None, metric: str | None = None)
     from dazoo.bench.report.model import load_report
 
     made = load_report(folder, select_by, metric)
-    if len(made.runs.damage):
-        print(f"warning: {folder}: {made.runs.damage.summary()}", file=sys.stderr)
+    for problem in [made.runs.damage.summary(), *made.problems]:
+        if problem:
+            print(f"warning: {folder}: {problem}", file=sys.stderr)
     return made
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dazoo.bench.analysis.select import Run, read_runs, select
-from dazoo.bench.plan.suite import LAST, ORACLE_RULE, Suite
+from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.bench.published.tables import (
     Declared,
     Published,
@@ -22,6 +22,8 @@ from dazoo.bench.published.tables import (
     read_published,
 )
 from dazoo.bench.records.store import FOLDER, records
+from dazoo.bench.report.beside import suite_of
+from dazoo.bench.report.text import md
 from dazoo.core.errors import DazooError, nearest
 from dazoo.data.registry import split_name
 
@@ -78,8 +80,10 @@ def read_results(folders: Iterable[str | Path], wanted: Iterable[str]) -> dict[s
         if not inner:
             raise DazooError(f"{folder} holds no records; run a suite first and name its result folder")
         for one in inner:
-            copy = one / "suite.yaml"
-            name = Suite.load(copy).name if copy.is_file() else one.resolve().name
+            suite, problem = suite_of(one)
+            name = suite.name if suite is not None else one.resolve().name
+            if problem and name in names:
+                raise DazooError(f"{problem}; run the suite again to restore it")
             if name in names:
                 found[name] = Results(read_runs(one).runs, {r["key"]: r["spec"] for r in records(one)})
     return found
@@ -113,8 +117,8 @@ def _line(row: Declared, published: Published, results: dict[str, Results]) -> L
     chosen = [specs[keys[c.task, c.trial, s]] for p, c in sorted(good.items()) if p in wanted for s in c.seeds]
     shown: dict[str, Any] = {
         "methods": _counted([s["method"] for s in chosen]),
-        "hparams": _hparams([s["hparams"] for s in chosen]),
-        "protocol": _protocol([s["protocol"] for s in chosen]),
+        "hparams": _hparams([s.get("hparams") or {} for s in chosen]),
+        "protocol": _protocol([s.get("protocol") or {} for s in chosen]),
         "chosen_by": _counted([c.selected_by for p, c in good.items() if p in wanted]),
     }
     if not wanted <= set(good) or not good:
@@ -193,21 +197,21 @@ def _protocol(protocols: Sequence[dict[str, Any]]) -> str:
 
 
 def _one_protocol(p: dict[str, Any]) -> str:
-    parts = [" then ".join(p["transform"]) or "features as they are"]
+    parts = [" then ".join(p.get("transform") or ()) or "features as they are"]
     if p.get("represent"):
         parts.append("represented by " + _spelled(p["represent"]))
     recipe, finish = p.get("recipe"), p.get("classifier")
     if recipe:
-        parts.append("network: " + ", ".join(f"{k} {_text(recipe[k])}" for k in RECIPE))
+        parts.append("network: " + ", ".join(f"{k} {_text(recipe[k])}" for k in RECIPE if k in recipe))
     if finish:
         parts.append(_spelled(finish))
-    if p["source_holdout"]:
+    if isinstance(p.get("source_holdout"), float) and p["source_holdout"]:
         parts.append(f"{100 * p['source_holdout']:g} % of the source held out")
     return "; ".join(parts)
 
 
 def _spelled(entry: dict[str, Any]) -> str:
-    return " ".join([entry["name"], *(f"{k}={_text(v)}" for k, v in entry.items() if k != "name")])
+    return " ".join([str(entry.get("name")), *(f"{k}={_text(v)}" for k, v in entry.items() if k != "name")])
 
 
 def markdown(lines: Sequence[Line]) -> str:
@@ -277,7 +281,7 @@ def _bound(line: Line) -> str:
 
 
 def _table_line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
+    return "| " + " | ".join(md(c).replace("|", "\\|") for c in cells) + " |"
 
 
 def make_ledger(

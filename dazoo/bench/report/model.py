@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,8 +12,9 @@ from dazoo.bench.analysis.metrics import SHARES
 from dazoo.bench.analysis.select import Cell, Runs, read_runs
 from dazoo.bench.analysis.table import Leaderboard, leaderboard
 from dazoo.bench.analysis.timing import Time
-from dazoo.bench.plan.suite import DEFAULT_RULE, LAST, ORACLE_RULE, Suite
+from dazoo.bench.plan.suite import DEFAULT_RULE, LAST, ORACLE_RULE
 from dazoo.bench.records.store import FOLDER
+from dazoo.bench.report.beside import read_beside
 from dazoo.bench.report.origins import Origins
 from dazoo.core.errors import DazooError, nearest
 
@@ -28,6 +28,7 @@ class Report:
         runs: all runs. board: the leaderboard under the suite's rule.
         environment: of the last execution. plan: number of planned runs and what was skipped.
         origins: what else the records say about each run.
+        problems: sentences about damaged files beside the records.
         derived: what others computed from the report once, by name.
     """
 
@@ -40,6 +41,7 @@ class Report:
     environment: dict[str, Any] = field(default_factory=dict)
     plan: dict[str, Any] = field(default_factory=dict)
     origins: Origins = field(default_factory=Origins)
+    problems: list[str] = field(default_factory=list)
     derived: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -86,8 +88,8 @@ def load_report(folder: str | Path, select_by: str | None = None, metric: str | 
     runs = read_runs(folder, origins.note)
     if not runs.runs:
         raise DazooError(f"{folder} holds no usable record ({runs.damage.summary() or 'the shards are empty'})")
-    copy = folder / "suite.yaml"
-    suite = Suite.load(copy) if copy.is_file() else None
+    beside = read_beside(folder, needs_suite=select_by is None)
+    suite = beside.suite
     rule = select_by or (suite.select_by if suite else DEFAULT_RULE)
     validators = sorted({v for r in runs.runs for v in r.validators})
     metrics = sorted({m for r in runs.runs for m in r.metrics})
@@ -104,18 +106,11 @@ def load_report(folder: str | Path, select_by: str | None = None, metric: str | 
         folder=folder,
         name=suite.name if suite else folder.resolve().name,
         description=" ".join(suite.description.split()) if suite else "",
-        suite_text=copy.read_text(encoding="utf-8") if suite else "",
+        suite_text=beside.suite_text,
         runs=runs,
         board=leaderboard(runs.runs, rule, metric),
-        environment=_json(folder / "environment.json"),
-        plan=_json(folder / "plan.json"),
+        environment=beside.environment,
+        plan=beside.plan,
         origins=origins,
+        problems=beside.problems,
     )
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return found if isinstance(found, dict) else {}
-    except (OSError, ValueError, RecursionError):
-        return {}

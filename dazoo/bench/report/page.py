@@ -125,7 +125,7 @@ def _failures(made: Report) -> list[dict[str, Any]]:
 
 def _notes(made: Report) -> list[str]:
     """What is unusual about the records."""
-    found = [made.runs.damage.summary()] if len(made.runs.damage) else []
+    found = ([made.runs.damage.summary()] if len(made.runs.damage) else []) + [f"{p}." for p in made.problems]
     if made.runs.superseded:
         found.append(f"{made.runs.superseded} records of an earlier form of this suite are left out.")
     versions = made.origins.versions()

@@ -22,13 +22,12 @@ import numpy as np
 from dazoo.bench.analysis.findings import BASELINES
 from dazoo.bench.analysis.select import Run
 from dazoo.bench.records.keep import path_of
+from dazoo.bench.report.beside import SCATTER, SCATTER_FORMAT, held_panels
 from dazoo.bench.report.canvas import PALETTE, Figure, Line, Mark, Word
 from dazoo.bench.report.model import Report
 from dazoo.core.errors import DazooError, nearest
 from dazoo.core.files import write_text
 
-FILE = "scatter.json"
-FORMAT = 1
 PCA, TSNE = "pca", "tsne"
 WAYS = (PCA, TSNE)
 TASKS = 3
@@ -72,8 +71,7 @@ def scatter(made: Report, way: str = PCA, methods: Sequence[str] = ()) -> Scatte
     """
     if way not in WAYS:
         raise DazooError(f"unknown projection {way!r}: {nearest(way, WAYS)}")
-    path = made.folder / FILE
-    held = _held(path)
+    held = held_panels(made.folder, made.problems)
     panels: list[dict[str, Any]] = []
     missing: dict[str, list[str]] = {}
     fresh: dict[str, Any] = {}
@@ -171,19 +169,11 @@ def plane(x: np.ndarray, way: str) -> np.ndarray:
     return scaled
 
 
-def _held(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return dict(data["panels"]) if data["format"] == FORMAT else {}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
 def store(folder: Path, found: Scatter) -> None:
     """Keep the coordinates of a report's panels beside its records."""
     if found.kept:
-        body = {"format": FORMAT, "panels": dict(list(found.kept.items())[:HELD])}
-        write_text(folder / FILE, json.dumps(body, separators=(",", ":")) + "\n")
+        body = {"format": SCATTER_FORMAT, "panels": dict(list(found.kept.items())[:HELD])}
+        write_text(folder / SCATTER, json.dumps(body, separators=(",", ":")) + "\n")
 
 
 # -- for papers -----------------------------------------------------------------------------------------------------
