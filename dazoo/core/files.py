@@ -43,11 +43,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException as error:
-        if isinstance(error, OSError) and (error.filename is None or str(error.filename).endswith(SUFFIX)):
-            error.filename, error.filename2 = str(path), None  # not the temporary file, which nobody knows
         if temporary != path:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and (error.filename is None or str(error.filename).endswith(SUFFIX)):
+            # nobody knows the temporary file
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
     sync_folder(path.parent)
 

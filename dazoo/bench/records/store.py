@@ -143,6 +143,9 @@ def lines(folder: str | Path, damage: Damage, kind: str = FOLDER) -> Iterator[tu
     """``(key, status, line)`` of every usable line of every shard, in the order of shard names."""
     root = Path(folder) / kind
     for path in sorted(root.glob("*.jsonl")):
+        if path.is_dir():
+            damage.places.append(f"{kind}/{path.name} is a folder and no shard")
+            continue
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 head = HEAD.match(line)
@@ -245,6 +248,8 @@ class Follower:
         with suppress(OSError):  # on a network file system: ask the server which shards there are
             os.utime(self.root)
         for path in sorted(self.root.glob("*.jsonl")):
+            if path.is_dir():
+                continue
             start = self.at.get(path.name, 0)
             with path.open("rb") as file:  # opening asks the server how long the file is
                 if os.fstat(file.fileno()).st_size <= start:
