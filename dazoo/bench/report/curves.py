@@ -24,7 +24,7 @@ from dazoo.bench.report.model import Report
 from dazoo.bench.report.origins import Pool
 from dazoo.bench.report.provenance import short
 
-LIMIT = 400
+LIMIT = 320
 POINTS = 40
 TOP = 3
 Curve = list[tuple[float, float]]
@@ -90,7 +90,7 @@ def payload(made: Report, found: Curves) -> dict[str, Any]:
     grids, runs = Pool(), []
     for c in found.shown:
         terms = {
-            n: [grids.put([int(s) for s, _ in curve]), [short(v, 4) for _, v in curve]] for n, curve in c.terms.items()
+            n: [grids.put([int(s) for s, _ in curve]), [short(v, 3) for _, v in curve]] for n, curve in c.terms.items()
         }
         scores = {n: [short(v, 4) for v in c.run.score(n)] for n in c.run.validators}
         target = [short(v, 4) for v in c.run.metric(made.board.metric)]

@@ -8,26 +8,33 @@ from typing import Any
 
 import numpy as np
 
-from dazoo.bench.analysis.select import ORACLE_LABEL, Run
+from dazoo.bench.analysis.select import ORACLE_LABEL, Cell, Run
 from dazoo.bench.report import curves, provenance, words
 from dazoo.bench.report.canvas import PALETTE
 from dazoo.bench.report.curves import Curves
+from dazoo.bench.report.embedded import script
 from dazoo.bench.report.figures import figures
 from dazoo.bench.report.model import Report
 from dazoo.bench.report.scatter import SAMPLES, Scatter
 from dazoo.bench.report.sections import Sections
+from dazoo.bench.report.shading import Shades, shades
 from dazoo.data.registry import split_name
 
 ICONS = {
     "collapse": "◔", "inert term": "∅", "negative transfer": "▼", "unstable": "≋", "saturated discriminator": "⤒",
     "blind discriminator": "◌", "below baseline": "▽",
 }  # fmt: skip
+KINDS = {-1: "down", 0: "even", 1: "up"}
+DENSE = 16
+"""Tasks above which the heads of the table per task stand upright."""
+TALL = 30
+"""Methods above which a table scrolls in a box of its own, below its heads."""
 
 
 def page(made: Report, sections: Sections, learned: Curves, points: Scatter) -> str:
     """The page of a report with learning curves and the scatter of features."""
     import jinja2
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
 
     env = jinja2.Environment(
         loader=jinja2.PackageLoader("dazoo.bench.report", "templates"),
@@ -35,7 +42,9 @@ def page(made: Report, sections: Sections, learned: Curves, points: Scatter) -> 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    board = made.board
+    env.filters["sig"] = lambda v: "" if math.isnan(v) else f"{v:.6g}"
+    env.filters["name"] = lambda text: Markup(str(escape(text)).replace("_", "_<wbr>"))
+    board, found = made.board, shades(made.board)
     return env.get_template("leaderboard.html").render(
         made=made,
         board=board,
@@ -44,7 +53,11 @@ def page(made: Report, sections: Sections, learned: Curves, points: Scatter) -> 
         rows=_rows(made, sections),
         families=sorted({r.family for r in board.rows}),
         tasks=[_task(t) for t in board.tasks],
-        grid=_grid(made),
+        grid=_grid(made, found),
+        reference=found.reference or "the median of the column",
+        dense=len(board.tasks) > DENSE,
+        tall=len(board.rows) > TALL,
+        rules_differ=len({r.selected_by for r in board.rows if not math.isnan(r.mean)}) > 1,
         rules=_rules(made, sections),
         findings=sections.findings,
         figures=[(f.title, Markup(f.svg())) for f in figures(made)],
@@ -53,9 +66,11 @@ def page(made: Report, sections: Sections, learned: Curves, points: Scatter) -> 
         points=points,
         samples=SAMPLES,
         shades=len(PALETTE),
-        runs_json=Markup(provenance.embed(provenance.payload(made, sections))),
-        curves_json=Markup(provenance.embed(curves.payload(made, learned))),
-        scatter_json=Markup(provenance.embed({"panels": points.panels, "shades": len(PALETTE)})),
+        data=[
+            script("runs", provenance.payload(made, sections)),
+            script("curves", curves.payload(made, learned)),
+            script("scatter", {"panels": points.panels, "shades": len(PALETTE)}),
+        ],
         failures=_failures(made),
         warnings=_notes(made),
         digits=made.show,
@@ -69,10 +84,7 @@ def _task(name: str) -> tuple[str, str]:
 
 
 def _rows(made: Report, sections: Sections) -> list[dict[str, Any]]:
-    """Rows with flags, peak memory and the place of their interval among all intervals of the page, in percent."""
-    ends = [v for r in made.board.rows for v in (r.low, r.high) if not math.isnan(v)]
-    low, high = min(ends, default=0.0), max(ends, default=1.0)
-    span = (high - low) or 1.0
+    """Rows with flags, peak memory and their interval in words."""
     runs: dict[str, list[Run]] = {}
     for run in made.runs.runs:
         runs.setdefault(run.label, []).append(run)
@@ -81,35 +93,33 @@ def _rows(made: Report, sections: Sections) -> list[dict[str, Any]]:
         flags.setdefault(f.label, Counter())[f.kind] += 1
     found = []
     for row in made.board.rows:
-        bar = {k: 100 * (getattr(row, k) - low) / span for k in ("low", "mean", "high")}
         detail = f"{made.show(row.low)} to {made.show(row.high)}"
         shown = [(ICONS.get(kind, "⚠"), kind, n) for kind, n in sorted(flags.get(row.label, Counter()).items())]
         memory = made.origins.memory(runs[row.label])
-        found.append({"row": row, "bar": bar, "detail": detail, "flags": shown, "memory": memory})
+        found.append({"row": row, "detail": detail, "flags": shown, "memory": memory})
     return found
 
 
-def _grid(made: Report) -> list[dict[str, Any]]:
-    """Cells by row with a shade in [0, 1], 1 for the best of the column."""
+def _grid(made: Report, found: Shades) -> list[dict[str, Any]]:
+    """Cells by row with the classes of their shade."""
     board = made.board
-    values = np.array(
-        [
-            [board.cells[r.label, t].mean if (r.label, t) in board.cells else np.nan for t in board.tasks]
-            for r in board.rows
-        ]
-    )
-    signed = values if board.higher_is_better else -values
+    chosen = any(c.trial for c in board.cells.values())
     rows = []
     for i, row in enumerate(board.rows):
         cells = []
         for j, task in enumerate(board.tasks):
-            cell, column = board.cells.get((row.label, task)), signed[:, j]
-            known = column[~np.isnan(column)]
-            span = float(np.ptp(known)) if len(known) else 0.0
-            shade = 0.5 if span == 0 else (signed[i, j] - known.min()) / span
-            cells.append({"cell": cell, "shade": 0.0 if math.isnan(values[i, j]) else round(float(shade), 3)})
+            cell, step = board.cells.get((row.label, task)), found.steps[i, j]
+            kind = "" if math.isnan(step) else f" {KINDS[int(np.sign(step))]}" + (f"{abs(step):g}" if step else "")
+            told = _told(made, cell, chosen) if cell is not None and len(cell.values) else ""
+            cells.append({"cell": cell, "kind": kind + (" best" if found.best[i, j] else ""), "told": told})
         rows.append({"row": row, "cells": cells})
     return rows
+
+
+def _told(made: Report, cell: Cell, chosen: bool) -> str:
+    spread = "" if math.isnan(cell.std) else f", ± {made.show(cell.std)}"
+    count = len(cell.values)
+    return f"{count} seed{'s' if count > 1 else ''}{spread}" + (f", trial {cell.trial}" if chosen else "")
 
 
 def _rules(made: Report, sections: Sections) -> dict[str, Any]:

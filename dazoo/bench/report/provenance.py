@@ -20,7 +20,7 @@ RUN = (
 
 
 def payload(made: Report, sections: Sections) -> dict[str, Any]:
-    """What the page needs to open the runs behind a cell; plain data, rounded to five digits."""
+    """What the page needs to open the runs behind a cell; plain data, rounded to three to five digits."""
     board, origins = made.board, made.origins
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in made.runs.runs:
@@ -70,7 +70,7 @@ def _row(made: Report, run: Run, point: int, names: Pool, errors: Pool) -> list[
     origin = made.origins.runs[run.key]
     good = point >= 0
     value = run.metric(made.board.metric)[point] if good else math.nan
-    scores = [short(v) for v in run.scores[point]] if good else []
+    scores = [short(v, 4) for v in run.scores[point]] if good else []
     metrics = [short(v) for v in run.target[point]] if good else []
     return [
         run.key,
@@ -80,9 +80,9 @@ def _row(made: Report, run: Run, point: int, names: Pool, errors: Pool) -> list[
         point,
         origin.steps,
         origin.started[:19],
-        short(run.seconds, 4),
-        short(run.cpu_seconds, 4),
-        short(run.device_seconds, 4),
+        short(run.seconds, 3),
+        short(run.cpu_seconds, 3),
+        short(run.device_seconds, 3),
         origin.load,
         short(origin.memory if origin.memory is not None else math.nan),
         origin.setup,

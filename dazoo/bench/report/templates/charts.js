@@ -1,7 +1,6 @@
-(() => {
+withData(["runs", "curves", "scatter"], (runs, curves, scatter) => {
   "use strict";
   // learning curves and the scatter of features, drawn from the data of the page
-  const parse = (id) => JSON.parse(document.getElementById(id).textContent);
   const esc = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
   const option = (value, text) => {
     const made = document.createElement("option");
@@ -9,10 +8,8 @@
     made.textContent = text;
     return made;
   };
-  const runs = parse("data-runs");
   const tidy = (v) => Number(v.toPrecision(3)).toString();
 
-  const curves = parse("data-curves");
   const W = 250, H = 120, L = 46, R = 8, T = 8, B = 22;
   // a small chart of lines [{steps, values, chosen, other}], all on the same axes
   const chart = (name, lines, kind) => {
@@ -80,7 +77,6 @@
     fill();
   }
 
-  const scatter = parse("data-scatter");
   const pick = document.getElementById("s-task");
   if (pick) {
     const box = document.getElementById("scatter"), legend = document.getElementById("s-legend");
@@ -116,4 +112,4 @@
     draw();
   }
   for (const form of document.querySelectorAll("form.filters")) form.addEventListener("submit", (event) => event.preventDefault());
-})();
+});

@@ -1,7 +1,6 @@
-(() => {
+withData(["runs"], (data) => {
   "use strict";
   // the runs behind a number, in a dialog
-  const data = JSON.parse(document.getElementById("data-runs").textContent);
   const at = Object.fromEntries(data.columns.map((name, i) => [name, i]));
   const panel = document.getElementById("panel");
   const body = document.getElementById("panel-body");
@@ -112,18 +111,34 @@
     });
   };
   let opener = null;
-  const open = (button) => {
-    opener = button;
-    fill(button.closest("tr").dataset.name, Number(button.parentElement.dataset.t));
-    panel.showModal();
+  const openRuns = (label, task) => {
+    fill(label, task);
+    if (!panel.open) panel.showModal();
     body.scrollTop = 0;
     title.focus();
+    view.set({ method: label, task: task < 0 ? "" : data.tasks[task] });
+  };
+  const open = (button) => {
+    opener = button;
+    openRuns(button.closest("tr").dataset.name, Number(button.parentElement.dataset.t));
+  };
+  // the address may name a method: #method=dann&task=a->b
+  const follow = () => {
+    const label = view.get("method");
+    if (!label || !data.cells[label]) return;
+    const row = [...document.getElementById("board").tBodies[0].rows].find((r) => r.dataset.name === label);
+    if (row) {
+      row.scrollIntoView({ block: "center" });
+      opener = row.querySelector("td.open > button");
+    }
+    openRuns(label, data.tasks.indexOf(view.get("task")));
   };
   for (const cell of document.querySelectorAll("td.open")) {
     const button = document.createElement("button");
     button.type = "button";
     button.append(...cell.childNodes);
-    const where = Number(cell.dataset.t);
+    const where = cell.closest("table").id === "grid" ? cell.cellIndex - 1 : -1;
+    cell.dataset.t = where;
     const name = cell.closest("tr").dataset.name + (where < 0 ? "" : ` on ${data.tasks[where]}`);
     button.setAttribute("aria-label", `${button.textContent.trim()}: runs of ${name}`);
     button.setAttribute("aria-haspopup", "dialog");
@@ -132,7 +147,10 @@
   }
   document.getElementById("panel-close").addEventListener("click", () => panel.close());
   panel.addEventListener("click", (event) => { if (event.target === panel) panel.close(); });
-  panel.addEventListener("close", () => { if (opener) opener.focus(); });
+  panel.addEventListener("close", () => {
+    view.set({ method: "", task: "" });
+    if (opener) opener.focus();
+  });
 
   // one stop for Tab in the table per task; arrow keys move within it
   const grid = document.getElementById("grid");
@@ -148,7 +166,7 @@
     const cell = event.target.closest("td.open");
     const move = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
     if (!cell || !move) return;
-    const rows = [...grid.tBodies[0].rows].filter((r) => !r.hidden);
+    const rows = [...grid.tBodies[0].rows].filter((r) => !r.hidden && r.dataset.name);
     let [r, c] = [rows.indexOf(cell.parentElement), cell.cellIndex];
     for (;;) {
       r += move[0];
@@ -159,4 +177,6 @@
     }
     event.preventDefault();
   });
-})();
+  follow();
+  addEventListener("hashchange", follow);
+});

@@ -1,0 +1,58 @@
+"""What the page's scripts read: JSON in a script element, packed where it is large.
+
+A small page holds plain JSON that a person or a program may read. From ``PACK`` characters on it is gzip in base64
+(attribute ``data-packed``), which the browser unpacks by itself, without network; rows of runs are turned into columns
+first, since neighbours of a column are alike.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from dazoo.bench.report import provenance
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+PACK = 200_000
+
+
+def script(name: str, data: Mapping[str, Any], most: int = PACK) -> Markup:
+    """The script element ``data-NAME`` of plain data; packed above ``most`` characters."""
+    from markupsafe import Markup
+
+    text, packed = provenance.embed(data), ""
+    if len(text) > most:
+        raw = json.dumps(_columns(data), separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        text, packed = base64.b64encode(gzip.compress(raw, 9, mtime=0)).decode(), ' data-packed="gzip"'
+    return Markup(f'<script type="application/json" id="data-{name}"{packed}>{text}</script>')
+
+
+def unpack(text: str) -> Any:
+    """The data of a packed script element, as the page reads it."""
+    data = json.loads(gzip.decompress(base64.b64decode(text)))
+    if "rows" in data:
+        rows = [list(row) for row in zip(*data.pop("rows"))]
+        for cells in data["cells"].values():
+            for cell in cells.values():
+                first, count = cell[4]
+                cell[4] = rows[first : first + count]
+    return data
+
+
+def _columns(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The rows of all cells as columns ``rows``; a cell holds the place of its first row and their number."""
+    if "cells" not in data:
+        return dict(data)
+    rows: list[list[Any]] = []
+    cells: dict[str, dict[int, Any]] = {}
+    for label, of in data["cells"].items():
+        cells[label] = {}
+        for task, (*entry, runs) in of.items():
+            cells[label][task] = [*entry, [len(rows), len(runs)]]
+            rows += runs
+    return {**data, "cells": cells, "rows": [list(column) for column in zip(*rows)]}
