@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from dazoo.bench.execute.runner import machine
+from dazoo.bench.execute.machine import machine
 from dazoo.core.files import write_text
 from dazoo.data.domain import Domain
 from dazoo.data.registry import data_root, load_domain

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from dazoo.bench.analysis.findings import findings
 from dazoo.bench.analysis.select import Cell
-from dazoo.bench.execute.runner import machine
+from dazoo.bench.execute.machine import machine
 from dazoo.core.files import write_text
 from dazoo.core.paper import Paper
 from dazoo.data.task import Task

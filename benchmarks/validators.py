@@ -66,7 +66,7 @@ def measure(name: str, n: int, d: int, c: int) -> dict[str, object]:
     """Seconds, peak growth of memory in MB and the score of one validator."""
     import torch
 
-    from dazoo.bench.execute.runner import peak_memory, reset_peak
+    from dazoo.bench.execute.machine import peak_memory, reset_peak
     from dazoo.validators.base import VALIDATORS, Candidate, Evidence
 
     torch.set_num_threads(1)
@@ -115,7 +115,7 @@ def made(n: int, d: int, c: int, shift: float):  # type: ignore[no-untyped-def]
 
 def write(folder: Path, rows: list[dict[str, object]], options: argparse.Namespace) -> None:
     """``validators.csv`` and ``validators.md``."""
-    from dazoo.bench.execute.runner import machine, processor
+    from dazoo.bench.execute.machine import machine, processor
 
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "validators.csv").open("w", newline="", encoding="utf-8") as file:

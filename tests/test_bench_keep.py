@@ -14,10 +14,10 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from dazoo.bench.execute import observer as sitting
+from dazoo.bench.execute import observer
 from dazoo.bench.execute import runner as run
 from dazoo.bench.execute.executor import execute
-from dazoo.bench.execute.runner import Runner
+from dazoo.bench.execute.tasks import Tasks
 from dazoo.bench.records.keep import Keeper, half, kept_keys, used
 from dazoo.bench.records.kept import Kept, KeptEvidence
 from dazoo.bench.records.size import size_of
@@ -79,7 +79,7 @@ def test_kept_outputs_give_the_scores_of_the_run(whole: tuple[Path, dict[str, di
         assert kept.steps == [p["step"] for p in record["checkpoints"]] and kept.n_classes == 10
         assert kept.path.stat().st_size == record["kept"]["bytes"]
         for i, point in enumerate(record["checkpoints"]):
-            evidence = KeptEvidence(kept, i, lambda spec=spec: Runner(job.place).task(spec).seen())  # type: ignore[misc]
+            evidence = KeptEvidence(kept, i, lambda spec=spec: Tasks()(spec).seen())  # type: ignore[misc]
             again, problems = score_all(point["scores"], evidence)
             assert not problems
             lost = again.pop("mixval")
@@ -96,7 +96,7 @@ def test_a_kept_model_gives_the_features_of_the_run_exactly(whole: tuple[Path, d
     folder, found = whole
     job = prepare(TRAINED, out=folder, device="cpu")
     (spec,) = (s for s in job.plan.specs if s.label == "sa")
-    task = Runner(job.place).task(spec)
+    task = Tasks()(spec)
     kept = Kept(folder, spec.key)
     model = kept.model(0)
     assert model is not None
@@ -203,7 +203,7 @@ def test_a_resumed_run_keeps_all_of_its_checkpoints(
     suite = {**TRAINED, "methods": ["dann"]}
     with monkeypatch.context() as patch:
         patch.setattr(run, "Options", partial(Options, save_every=0.0))
-        patch.setattr(sitting, "score_all", score_and_stop)
+        patch.setattr(observer, "score_all", score_and_stop)
         with pytest.raises(KeyboardInterrupt):
             carry_out(suite, tmp_path, size_of("50MB"))
     assert [p.suffix for p in (tmp_path / "kept").iterdir()] == [".parts"]

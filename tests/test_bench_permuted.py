@@ -67,7 +67,7 @@ def test_permuting_target_labels_moves_only_target_metrics(tmp_path: Path, monke
         order = torch.randperm(len(domain.y), generator=torch.Generator().manual_seed(7))
         return replace(domain, y=domain.y[order])
 
-    monkeypatch.setattr("dazoo.bench.execute.runner.load_domain", permuted)
+    monkeypatch.setattr("dazoo.bench.execute.tasks.load_domain", permuted)
     run(tmp_path / "permuted", SUITE)
     assert moved
     plain = without_target(tmp_path / "plain")

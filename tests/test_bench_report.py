@@ -124,7 +124,7 @@ DAMAGED = {
 def test_a_record_that_is_none_is_named_by_every_command_and_changes_nothing(
     folder: Path, capsys: pytest.CaptureFixture[str], what: str
 ) -> None:
-    from dazoo.bench.execute.rescore import prepare
+    from dazoo.bench.execute.rescore import find_unscored
     from dazoo.cli.statistics import show_cite, show_compare, show_diff
 
     before = load_report(folder)
@@ -136,7 +136,7 @@ def test_a_record_that_is_none_is_named_by_every_command_and_changes_nothing(
     made = load_report(folder)
     assert repr(made.board.rows) == repr(before.board.rows)  # NaN is not equal to itself
     assert len(made.runs.damage) == 1 and made.runs.damage.places[0].startswith("the record of run ab12 ")
-    prepare(folder)
+    find_unscored(folder)
     show_compare(folder, "best", "few", None, None)
     show_cite(folder)
     show_diff(folder, folder, None, None)

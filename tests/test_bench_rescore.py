@@ -13,8 +13,8 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from dazoo.bench.analysis.select import read_runs
-from dazoo.bench.execute import rescore as module
-from dazoo.bench.execute.rescore import carry_out, chosen, prepare, rescore
+from dazoo.bench.execute import evidence
+from dazoo.bench.execute.rescore import chosen, find_unscored, rescore, score
 from dazoo.bench.records.kept import Kept
 from dazoo.bench.records.store import SCORES, Damage, Writer, records
 from dazoo.bench.report.model import load_report
@@ -77,7 +77,7 @@ def test_a_validator_added_later_selects_old_runs_without_training(
 
 
 def test_nothing_is_scored_twice_and_a_stopped_job_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = prepare(folder, ["bnm", "rank_me"])
+    job = find_unscored(folder, ["bnm", "rank_me"])
     assert job.total == 4 and len(job.runs) == 4 and all(names == ["bnm", "rank_me"] for _, names in job.runs)
 
     def stop(n: int, seen: list[int] = []) -> None:  # noqa: B006
@@ -86,19 +86,19 @@ def test_nothing_is_scored_twice_and_a_stopped_job_goes_on(folder: Path, monkeyp
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        carry_out(job, stop)
+        score(job, stop)
     assert len(side_lines(folder)) == 2
-    assert len(prepare(folder, ["bnm", "rank_me"]).runs) == 2
-    assert [names for _, names in prepare(folder, ["bnm", "rank_me", "corr_c"]).runs].count(["corr_c"]) == 2
+    assert len(find_unscored(folder, ["bnm", "rank_me"]).runs) == 2
+    assert [names for _, names in find_unscored(folder, ["bnm", "rank_me", "corr_c"]).runs].count(["corr_c"]) == 2
     rescore(folder, ["bnm", "rank_me"])
-    assert len(side_lines(folder)) == 4 and prepare(folder, ["bnm", "rank_me"]).size == 0
+    assert len(side_lines(folder)) == 4 and find_unscored(folder, ["bnm", "rank_me"]).size == 0
     rescore(folder, ["bnm", "rank_me"])
     assert len(side_lines(folder)) == 4
-    assert len(prepare(folder, ["bnm"], again=True).runs) == 4
+    assert len(find_unscored(folder, ["bnm"], again=True).runs) == 4
 
 
 def test_rescored_values_replace_recorded_ones_only_when_asked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert prepare(folder, ["entropy"]).size == 0
+    assert find_unscored(folder, ["entropy"]).size == 0
     monkeypatch.setitem(VALIDATORS._items, "entropy", Validator("entropy", lambda n_classes: 7.0, ("n_classes",)))
     rescore(folder, ["entropy"], again=True)
     assert {p["scores"]["entropy"] for r in records(folder) for p in r["checkpoints"]} == {7.0}
@@ -134,7 +134,7 @@ def test_group_validators_see_all_checkpoints_of_all_trials(folder: Path) -> Non
     ensemble = torch.stack(probs).mean(0).argmax(1)
     expected = [float((p.argmax(1) == ensemble).double().mean()) for p in probs]
     assert [p["scores"]["ensv"] for r in group for p in r["checkpoints"]] == pytest.approx(expected)
-    assert prepare(folder, ["ensv"]).size == 0
+    assert find_unscored(folder, ["ensv"]).size == 0
 
 
 def test_a_suite_that_names_a_group_validator_has_its_scores(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_suite_that_names_a_group_validator_has_its_scores(tmp_path: Path) -> 
 def test_runs_without_kept_outputs_are_counted_and_named(folder: Path) -> None:
     gone = next(r for r in records(folder) if r["spec"]["label"] == "sa")
     Kept(folder, gone["key"]).path.unlink()
-    job = prepare(folder, ["bnm", "ensv"])
+    job = find_unscored(folder, ["bnm", "ensv"])
     assert job.unkept == [f"sa on digits/upright->noisy, trial {gone['spec']['trial']}, seed 0"]
     assert job.broken == ["sa on digits/upright->noisy, seed 0"] and len(job.groups) == 1
     out = CliRunner().invoke(app, ["rescore", str(folder), "--validators", "bnm,ensv"])
@@ -170,10 +170,10 @@ def test_data_that_are_gone_are_a_problem_of_those_runs_only(folder: Path, monke
     def gone(*args: Any, **options: Any) -> Any:
         raise DazooError("the dataset is gone")
 
-    module._runner.cache_clear()
-    monkeypatch.setattr("dazoo.bench.execute.runner.load_domain", gone)
+    evidence._tasks.cache_clear()
+    monkeypatch.setattr("dazoo.bench.execute.tasks.load_domain", gone)
     problems = rescore(folder, ["rank_me"])
-    module._runner.cache_clear()
+    evidence._tasks.cache_clear()
     assert len(problems) == 2 and all(p.startswith("sa on") and "the dataset is gone" in p for p in problems)
 
 
@@ -213,4 +213,4 @@ def test_damaged_and_foreign_lines_are_counted(tmp_path: Path) -> None:
 
 def test_a_folder_without_records_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DazooError, match="holds no records"):
-        prepare(tmp_path)
+        find_unscored(tmp_path)

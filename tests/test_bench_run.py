@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from dazoo.bench.execute import observer as sitting
+from dazoo.bench.execute import observer, tasks
 from dazoo.bench.execute import runner as run
 from dazoo.bench.execute.evaluate import evaluate
 from dazoo.bench.execute.executor import execute, units
-from dazoo.bench.execute.runner import Place, Runner, in_order
+from dazoo.bench.execute.grouping import in_order
+from dazoo.bench.execute.place import Place
+from dazoo.bench.execute.runner import Runner
 from dazoo.bench.plan.plan import make_plan
 from dazoo.bench.plan.suite import Suite
 from dazoo.bench.records.store import records
@@ -100,12 +102,12 @@ def test_an_interrupted_training_run_goes_on_from_its_state(tmp_path: Path, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(run, "Options", partial(Options, save_every=0.0))
-        patch.setattr(sitting, "score_all", score_and_stop)
+        patch.setattr(observer, "score_all", score_and_stop)
         with pytest.raises(KeyboardInterrupt):
             run_suite(suite, out=tmp_path / "cut", device="cpu")
     assert len(list((tmp_path / "cut" / "state").iterdir())) == 1 and not list(records(tmp_path / "cut"))
     monkeypatch.setattr(
-        sitting, "score_all", lambda names, evidence: (looks.append(names), score_all(names, evidence))[1]
+        observer, "score_all", lambda names, evidence: (looks.append(names), score_all(names, evidence))[1]
     )
     run_suite(suite, out=tmp_path / "cut", device="cpu")
     assert len(looks) == 5, "the two checkpoints before the cut are not computed again"
@@ -202,11 +204,11 @@ def test_runs_on_the_same_data_follow_each_other_and_share_a_memo(tmp_path: Path
 def test_only_the_data_of_two_tasks_is_kept_where_it_is_large(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: bool
 ) -> None:
-    monkeypatch.setattr(run, "KEPT_BYTES", (1 << 30) if small else 0)
+    monkeypatch.setattr(tasks, "KEPT_BYTES", (1 << 30) if small else 0)
     runner = Runner(Place(str(tmp_path)))
     specs = make_plan(Suite.of({**SMALL, "methods": ["source_only"], "tasks": "upright->*", "seeds": 1})).specs
-    sources = {id(runner.task(s).sources[0]) for s in specs}
-    assert len(specs) > 2 and len(runner._domains) == (len(specs) if small else 2)
+    sources = {id(runner.tasks(s).sources[0]) for s in specs}
+    assert len(specs) > 2 and len(runner.tasks._domains) == (len(specs) if small else 2)
     assert len(sources) == 1, "a domain that stays in use is loaded once"
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from dazoo.bench.execute import grouping as stack
+from dazoo.bench.execute import runner
 from dazoo.bench.execute.executor import execute
 from dazoo.bench.execute.grouping import grouped
-from dazoo.bench.execute.observer import Sitting
-from dazoo.bench.execute.runner import Place, Runner
+from dazoo.bench.execute.observer import Observer
+from dazoo.bench.execute.place import Place
 from dazoo.bench.plan.plan import RunSpec, make_plan
 from dazoo.bench.plan.suite import Suite
 from dazoo.bench.records.store import records
@@ -103,8 +103,8 @@ def test_a_group_too_large_for_the_device_is_halved(
             raise torch.cuda.OutOfMemoryError("out of memory")
         return genuine(methods, *args, **options)
 
-    genuine = stack.fit_group
-    monkeypatch.setattr(stack, "fit_group", small)
+    genuine = runner.fit_group
+    monkeypatch.setattr(runner, "fit_group", small)
     execute(specs, Place(str(tmp_path), stack=8, keep=0))
     found = by_key(tmp_path)
     for spec in specs:
@@ -116,17 +116,17 @@ def test_a_group_too_large_for_the_device_is_halved(
 def test_a_killed_group_goes_on_from_its_state(
     alone: dict[str, Any], specs: list[RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options, look = Runner.options, Sitting.look
-    monkeypatch.setattr(Runner, "options", lambda self, p: dataclasses.replace(options(self, p), save_every=0.0))
+    options, look = runner.options_of, Observer.look
+    monkeypatch.setattr(runner, "options_of", lambda p, d: dataclasses.replace(options(p, d), save_every=0.0))
     looks: list[int] = []
 
-    def stopped(self: Sitting, point: Any) -> None:
+    def stopped(self: Observer, point: Any) -> None:
         looks.append(point.step)
         if len(looks) == len(specs) + 2:  # in the middle of the second checkpoint
             raise KeyboardInterrupt
         look(self, point)
 
-    monkeypatch.setattr(Sitting, "look", stopped)
+    monkeypatch.setattr(Observer, "look", stopped)
     with pytest.raises(KeyboardInterrupt):
         execute(specs, Place(str(tmp_path), stack=8, keep=0))
     assert not by_key(tmp_path) and len(list((tmp_path / "state").glob("*.pt"))) == 1

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from dazoo.bench.analysis.select import Cell
-from dazoo.bench.execute.rescore import spec_of
-from dazoo.bench.execute.runner import Place, Runner
+from dazoo.bench.execute.evidence import spec_of
+from dazoo.bench.execute.runner import options_of
+from dazoo.bench.execute.tasks import Tasks
 from dazoo.bench.records.keep import path_of
 from dazoo.bench.records.kept import Kept
 from dazoo.bench.records.store import records
@@ -99,14 +100,13 @@ def _cell(made: Report, method: str | None, task: str | None) -> Cell:
 def _fitted_again(record: dict[str, Any], point: int, data_root: str | None) -> Predictor:
     """The model of a checkpoint, from the same data, seed and settings; nothing is recorded."""
     spec = spec_of(record)
-    runner = Runner(Place(".", data_root))
     found: list[Predictor] = []
 
     def watch(checkpoint: Checkpoint) -> None:
         found.append(checkpoint.predictor)
 
     method = configure(METHODS.get(spec.method), spec.hparams)
-    fit(method, runner.task(spec).seen(), seed=spec.seed, options=runner.options(spec.protocol), on_checkpoint=watch)
+    fit(method, Tasks(data_root)(spec).seen(), seed=spec.seed, options=options_of(spec.protocol), on_checkpoint=watch)
     return found[point]
 
 

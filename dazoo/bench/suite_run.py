@@ -15,8 +15,9 @@ from typing import Any
 import yaml
 
 from dazoo.bench.execute.executor import execute
+from dazoo.bench.execute.machine import machine
+from dazoo.bench.execute.place import Place
 from dazoo.bench.execute.rescore import rescore
-from dazoo.bench.execute.runner import Place, machine
 from dazoo.bench.plan.plan import Plan, make_plan
 from dazoo.bench.plan.shipped import find_suite
 from dazoo.bench.plan.suite import Suite

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from dazoo.bench.execute.rescore import Job, carry_out, prepare
+from dazoo.bench.execute.rescore import Unscored, find_unscored, score
 
 SHOWN = 5
 
@@ -17,26 +17,26 @@ SHOWN = 5
 def rescore(folder: Path, validators: list[str], data_root: Path | None, again: bool) -> None:
     """Score kept outputs with a progress bar and say what could not be scored."""
     log = Console(stderr=True, highlight=False)
-    job = prepare(folder, validators, data_root, again)
-    log.print(f"{escape(str(folder))}: {job.total} runs; validators: {', '.join(job.names)}", soft_wrap=True)
-    if len(job.damage):
-        log.print(f"warning: {escape(job.damage.summary())}", soft_wrap=True)
+    unscored = find_unscored(folder, validators, data_root, again)
+    log.print(f"{escape(str(folder))}: {unscored.total} runs; validators: {', '.join(unscored.names)}", soft_wrap=True)
+    if len(unscored.damage):
+        log.print(f"warning: {escape(unscored.damage.summary())}", soft_wrap=True)
     try:
-        problems = _with_progress(job, log)
+        problems = _with_progress(unscored, log)
     except KeyboardInterrupt:
         log.print("stopped; what was scored is stored, and the same command goes on from there")
         sys.exit(130)
-    parts = [_count(len(job.runs), "run")] + ([_count(len(job.groups), "group")] if job.groups else [])
-    print(f"scored {' and '.join(parts)}" if job.size else "nothing to score")
-    _name(job.unkept, "run", "without kept outputs cannot be scored")
-    _name(job.broken, "group", "with such a run cannot be scored")
+    parts = [_count(len(unscored.runs), "run")] + ([_count(len(unscored.groups), "group")] if unscored.groups else [])
+    print(f"scored {' and '.join(parts)}" if unscored.size else "nothing to score")
+    _name(unscored.unkept, "run", "without kept outputs cannot be scored")
+    _name(unscored.broken, "group", "with such a run cannot be scored")
     for problem in problems[:SHOWN]:
         print(f"warning: {problem}")
     if len(problems) > SHOWN:
         print(f"and {len(problems) - SHOWN} more warnings")
 
 
-def _with_progress(job: Job, log: Console) -> list[str]:
+def _with_progress(unscored: Unscored, log: Console) -> list[str]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -45,9 +45,9 @@ def _with_progress(job: Job, log: Console) -> list[str]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=log, disable=not job.size) as bar:
-        shown = bar.add_task("runs", total=job.size)
-        return carry_out(job, lambda n: bar.advance(shown, n))
+    with Progress(*columns, console=log, disable=not unscored.size) as bar:
+        shown = bar.add_task("runs", total=unscored.size)
+        return score(unscored, lambda n: bar.advance(shown, n))
 
 
 def _name(titles: list[str], what: str, why: str) -> None:

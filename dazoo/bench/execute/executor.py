@@ -17,7 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # a spawned worker imports this module before it may import numpy or torch
-    from dazoo.bench.execute.runner import Place
+    from dazoo.bench.execute.place import Place
     from dazoo.bench.plan.plan import Protocol, RunSpec
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -132,7 +132,7 @@ def _execute_in_workers(
                     left += future.result()
                 except BrokenProcessPool:
                     pools.pop(slot).stop()
-                    rest = _bury(unit, place, deaths, since)
+                    rest = _survivors(unit, place, deaths, since)
                     if rest:
                         waiting.appendleft(rest)
         watch()
@@ -162,9 +162,10 @@ def _share_features(
         pools.pop(slot).stop()
 
 
-def _bury(unit: list[RunSpec], place: Place, deaths: Counter[str], since: dict[str, int]) -> list[RunSpec]:
+def _survivors(unit: list[RunSpec], place: Place, deaths: Counter[str], since: dict[str, int]) -> list[RunSpec]:
     """What is left of a dead worker's unit; a run that killed its worker twice is recorded as failed."""
-    from dazoo.bench.execute.runner import in_order, record_death
+    from dazoo.bench.execute.grouping import in_order
+    from dazoo.bench.execute.record import record_death
     from dazoo.bench.records.claims import Claims
     from dazoo.bench.records.store import Follower
 
@@ -204,8 +205,10 @@ class _Worker:
         import multiprocessing
 
         context = multiprocessing.get_context("spawn")
-        ear, self.mouth = context.Pipe(duplex=False)
-        self.pool = concurrent.futures.ProcessPoolExecutor(1, context, initializer=_start, initargs=(place, ear, since))
+        receiver, self.sender = context.Pipe(duplex=False)
+        self.pool = concurrent.futures.ProcessPoolExecutor(
+            1, context, initializer=_start, initargs=(place, receiver, since)
+        )
 
     @property
     def broken(self) -> bool:
@@ -216,7 +219,7 @@ class _Worker:
             return True
 
     def stop(self) -> None:
-        self.mouth.close()
+        self.sender.close()
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -225,10 +228,10 @@ class _Worker:
 _runner: Any = None
 
 
-def _start(place: Place, ear: Any, since: dict[str, int]) -> None:
+def _start(place: Place, receiver: Any, since: dict[str, int]) -> None:
     for name in THREADS:
         os.environ[name] = "1"
-    _end_when_told(ear)
+    _end_when_told(receiver)
     import torch
 
     from dazoo.bench.execute.runner import Runner
@@ -247,20 +250,20 @@ def _work(unit: list[RunSpec]) -> list[RunSpec]:
 
 
 def _warm(protocol: Protocol, domain: str) -> None:
-    _runner.load(protocol, domain)
+    _runner.tasks.load(protocol, domain)
 
 
 def _nothing() -> None:
     """Answers if the process lives."""
 
 
-def _end_when_told(ear: Any) -> None:
+def _end_when_told(receiver: Any) -> None:
     """End this process as soon as the other end of the pipe is closed, be it on purpose or because its owner died."""
     import multiprocessing.connection
     import threading
 
     def wait() -> None:
-        multiprocessing.connection.wait([ear])
+        multiprocessing.connection.wait([receiver])
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -24,7 +24,7 @@ NOTHING_LEFT = (
 
 
 @dataclass
-class Sitting:
+class Observer:
     """One run under observation.
 
     Attributes:

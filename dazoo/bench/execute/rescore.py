@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dazoo.bench.execute.runner import Place, Runner
-from dazoo.bench.plan.plan import Protocol, RunSpec
+from dazoo.bench.execute.evidence import evidence_of
 from dazoo.bench.records.keep import kept_keys
-from dazoo.bench.records.kept import Kept, KeptEvidence
 from dazoo.bench.records.shape import fault
 from dazoo.bench.records.store import FOLDER, SCORES, Damage, NotStored, Writer, records
 from dazoo.core.errors import DazooError, UnknownName, nearest
@@ -24,30 +22,9 @@ from dazoo.validators.base import VALIDATORS, Candidate, score_all
 Tick = Callable[[int], None]
 
 
-def evidence_of(folder: str | Path, record: dict[str, Any], index: int, data_root: str | None = None) -> KeptEvidence:
-    """What validators may ask for about checkpoint ``index`` of the run of ``record``.
-
-    Raises:
-        DazooError: the outputs of the run were not kept.
-    """
-    kept = Kept(folder, record["key"])
-    return KeptEvidence(kept, index, lambda: _runner(str(folder), data_root).task(spec_of(record)).seen())
-
-
-@lru_cache(maxsize=2)
-def _runner(folder: str, data_root: str | None) -> Runner:
-    return Runner(Place(folder, data_root))
-
-
-def spec_of(record: dict[str, Any]) -> RunSpec:
-    """The run a record is of."""
-    fields = dict(record["spec"])
-    return RunSpec(protocol=Protocol(**fields.pop("protocol")), **fields)
-
-
 @dataclass
-class Job:
-    """What is to be scored.
+class Unscored:
+    """What lacks scores.
 
     Attributes:
         names: the validators. runs: records with the validators each lacks. groups: the records of each group of which
@@ -69,13 +46,13 @@ class Job:
 
     @property
     def size(self) -> int:
-        """Number of steps that ``carry_out`` reports."""
+        """Number of steps that ``score`` reports."""
         return len(self.runs) + len(self.groups)
 
 
-def prepare(
+def find_unscored(
     folder: str | Path, validators: Iterable[str] = (), data_root: str | Path | None = None, again: bool = False
-) -> Job:
+) -> Unscored:
     """Find out what is missing.
 
     Args:
@@ -88,35 +65,35 @@ def prepare(
     folder = Path(folder)
     if not (folder / FOLDER).is_dir():
         raise DazooError(f"{folder} holds no records; run a suite with --out {folder} first")
-    job = Job(folder, chosen(validators), None if data_root is None else str(data_root))
-    single = [n for n in job.names if not VALIDATORS.get(n).of_group]
-    grouped = [n for n in job.names if VALIDATORS.get(n).of_group]
+    unscored = Unscored(folder, chosen(validators), None if data_root is None else str(data_root))
+    single = [n for n in unscored.names if not VALIDATORS.get(n).of_group]
+    grouped = [n for n in unscored.names if VALIDATORS.get(n).of_group]
     kept = kept_keys(folder)
     found = {}
-    for record in records(folder, job.damage):
+    for record in records(folder, unscored.damage):
         problem = fault(record)
         if problem:
-            job.damage.places.append(f"the record of run {record['key']} {problem}")
+            unscored.damage.places.append(f"the record of run {record['key']} {problem}")
         elif record["status"] == "ok" and record.get("checkpoints"):
             found[record["key"]] = _slim(record)
-    job.total = len(found)
+    unscored.total = len(found)
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for record in sorted(found.values(), key=_order):
         spec = record["spec"]
         groups.setdefault((spec["label"], spec["task"], spec["seed"], record["variant"]), []).append(record)
         missing = [n for n in single if again or n not in record["names"]]
         if missing and record["key"] in kept:
-            job.runs.append((record, missing))
+            unscored.runs.append((record, missing))
         elif missing:
-            job.unkept.append(title(record))
+            unscored.unkept.append(title(record))
     for group in groups.values() if grouped else ():
         missing = [n for n in grouped if again or any(n not in r["names"] for r in group)]
         if missing and all(r["key"] in kept for r in group):
-            job.groups.append((group, missing))
+            unscored.groups.append((group, missing))
         elif missing:
             spec = group[0]["spec"]
-            job.broken.append(f"{spec['label']} on {spec['task']}, seed {spec['seed']}")
-    return job
+            unscored.broken.append(f"{spec['label']} on {spec['task']}, seed {spec['seed']}")
+    return unscored
 
 
 def chosen(patterns: Iterable[str]) -> list[str]:
@@ -156,17 +133,17 @@ def _order(record: dict[str, Any]) -> tuple[Any, ...]:
     return spec["task"], spec["setting"], spec["seed"], spec["label"], spec["trial"], record["key"]
 
 
-def carry_out(job: Job, tick: Tick | None = None) -> list[str]:
+def score(unscored: Unscored, tick: Tick | None = None) -> list[str]:
     """Compute and append what is missing; what went wrong, each once."""
-    writer = Writer(job.folder, SCORES)
+    writer = Writer(unscored.folder, SCORES)
     problems: dict[str, None] = {}
     try:
-        for record, names in job.runs:
-            _try(partial(_score_run, job, record, names, writer), title(record), problems)
+        for record, names in unscored.runs:
+            _try(partial(_score_run, unscored, record, names, writer), title(record), problems)
             if tick is not None:
                 tick(1)
-        for group, names in job.groups:
-            _try(partial(_score_group, job, group, names, writer), title(group[0]), problems)
+        for group, names in unscored.groups:
+            _try(partial(_score_group, unscored, group, names, writer), title(group[0]), problems)
             if tick is not None:
                 tick(1)
     finally:
@@ -175,8 +152,8 @@ def carry_out(job: Job, tick: Tick | None = None) -> list[str]:
 
 
 def rescore(folder: str | Path, validators: Iterable[str] = (), **options: Any) -> list[str]:
-    """``prepare`` and ``carry_out`` in one call; options as of ``prepare``."""
-    return carry_out(prepare(folder, validators, **options))
+    """``find_unscored`` and ``score`` in one call; options as of ``find_unscored``."""
+    return score(find_unscored(folder, validators, **options))
 
 
 def _try(call: Callable[[], Iterable[str]], where: str, problems: dict[str, None]) -> None:
@@ -190,11 +167,11 @@ def _try(call: Callable[[], Iterable[str]], where: str, problems: dict[str, None
         problems[f"{where}: {told}"] = None
 
 
-def _score_run(job: Job, record: dict[str, Any], names: Sequence[str], writer: Writer) -> list[str]:
+def _score_run(unscored: Unscored, record: dict[str, Any], names: Sequence[str], writer: Writer) -> list[str]:
     scores: dict[str, list[float | None]] = {n: [] for n in names}
     warnings: list[str] = []
     for i in range(record["checkpoints"]):
-        made, problems = score_all(names, evidence_of(job.folder, record, i, job.data_root))
+        made, problems = score_all(names, evidence_of(unscored.folder, record, i, unscored.data_root))
         for name in names:
             scores[name].append(made[name])
         warnings += problems
@@ -202,12 +179,14 @@ def _score_run(job: Job, record: dict[str, Any], names: Sequence[str], writer: W
     return warnings
 
 
-def _score_group(job: Job, group: Sequence[dict[str, Any]], names: Sequence[str], writer: Writer) -> list[str]:
+def _score_group(
+    unscored: Unscored, group: Sequence[dict[str, Any]], names: Sequence[str], writer: Writer
+) -> list[str]:
     """Score a group; its runs' lines are written after all is computed, so that a group is whole or missing."""
     places = [(record, i) for record in group for i in range(record["checkpoints"])]
     candidates = [
         Candidate(
-            partial(evidence_of, job.folder, record, i, job.data_root),
+            partial(evidence_of, unscored.folder, record, i, unscored.data_root),
             record["spec"]["hparams"],
             last=i == record["checkpoints"] - 1,
         )

@@ -2,87 +2,55 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import re
-import sys
+import hashlib
 import time
-import traceback
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
-from dazoo.bench.execute.clock import Stopwatch, load
-from dazoo.bench.execute.grouping import Memos, grouped, run_group
-from dazoo.bench.execute.observer import Sitting
+from dazoo.bench.execute.clock import Spent, Stopwatch
+from dazoo.bench.execute.grouping import Memos, grouped, in_order
+from dazoo.bench.execute.machine import machine, peak_memory, reset_peak, warm_up
+from dazoo.bench.execute.observer import Observer
+from dazoo.bench.execute.place import Place
+from dazoo.bench.execute.record import describe_error, opening
+from dazoo.bench.execute.tasks import Tasks
 from dazoo.bench.plan.plan import Protocol, RunSpec
-from dazoo.bench.plan.represent import feature_map, represented
 from dazoo.bench.records.claims import Claims
 from dazoo.bench.records.keep import Keeper
-from dazoo.bench.records.size import BUDGET, size_of
 from dazoo.bench.records.store import Follower, Writer
 from dazoo.core.hparam import configure
-from dazoo.core.setting import Setting
 from dazoo.core.types import Seen
-from dazoo.data.domain import Domain
-from dazoo.data.registry import load_domain, split_name
 from dazoo.data.scales import scales_of
-from dazoo.data.task import Task
-from dazoo.data.transform import apply, apply_to_task, leading
-from dazoo.engine.fit import Options, fit
+from dazoo.engine.fit import Options, fit, fit_group
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import METHODS, GradientMethod, Memo
 from dazoo.shallow.classifiers import classifier
 
+Outcome = tuple[str, dict[str, Any]]
 CLAIMED = 0.5
-KEPT_TASKS = 2
-KEPT_BYTES = 64 << 20  # of small domains more are kept, since what is computed of them serves all of their pairs
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where runs happen; nothing in here changes a result.
-
-    ``out`` is the result folder, ``method_files`` are Python files whose methods must be loaded first, ``keep`` is the
-    number of bytes of outputs that may be kept in the folder. ``stack`` is the largest number of runs that train as one
-    batched model; None is 64 on CUDA and 1 on a CPU, where it gains nothing. ``jobs`` is the number of workers.
-    """
-
-    out: str
-    data_root: str | None = None
-    device: str = "cpu"
-    method_files: tuple[str, ...] = ()
-    keep: int = size_of(BUDGET)
-    stack: int | None = None
-    jobs: int = 1
-
-    @property
-    def group(self) -> int:
-        """The largest number of runs in a group."""
-        return self.stack or (64 if self.device.startswith("cuda") else 1)
 
 
 class Runner:
-    """Executes runs in this process and appends their records. Keeps the data of the last tasks."""
+    """Executes runs in this process, alone or in groups that train together, and appends their records.
+
+    A group that fails is run again one by one, so that a single bad member costs time and nothing else; one that does
+    not fit into a device's memory is halved.
+    """
 
     def __init__(self, place: Place, since: dict[str, int] | None = None):
         """``since``: sizes of the shards when the runs were planned, see ``store.Follower``."""
         self.place = place
+        self.tasks = Tasks(place.data_root, place.device)
         self.writer = Writer(place.out)
         self.claims = Claims(place.out)
         self.follower = Follower(place.out, since)
         self.recorded: set[str] = set()
         for path in place.method_files:
             METHODS.load_file(path)
-        self._domains: OrderedDict[str, dict[str, Domain]] = OrderedDict()
-        self._representation: tuple[tuple[Any, ...], Task] | None = None
         self._scales: tuple[tuple[Any, ...], tuple[str, ...]] | None = None
 
     def __call__(self, specs: Iterable[RunSpec], done: Callable[[RunSpec], None] | None = None) -> list[RunSpec]:
@@ -111,7 +79,7 @@ class Runner:
                     if group[0].data_key != shared:
                         memos.leave(None if self.place.group == 1 else group[0].task)
                         shared = group[0].data_key
-                    for spec, (status, body) in zip(group, run_group(self, group, memos)):
+                    for spec, (status, body) in zip(group, self.run_group(group, memos)):
                         self.writer.append(spec.key, status, body)
                         if done is not None:
                             done(spec)
@@ -158,33 +126,86 @@ class Runner:
             self.place.device
         )
 
+    def run_group(self, specs: list[RunSpec], memos: Memos) -> list[Outcome]:
+        """Status and record of each run."""
+        if len(specs) == 1:
+            return [self.run(specs[0], memos(specs[0]))]
+        try:
+            return self._together(specs, memos)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except torch.cuda.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            half = len(specs) // 2
+            done = self.run_group(specs[:half], memos) + self.run_group(specs[half:], memos)
+            return [_warned(o, f"out of CUDA memory as one of a group of {len(specs)}, which was halved") for o in done]
+        except Exception as error:  # whichever member it was: alone, the others are as they would have been
+            why = f"trained alone, since its group of {len(specs)} failed: {type(error).__name__}: {str(error)[:200]}"
+            return [_warned(self.run(s, memos(s)), why) for s in specs]
+
+    def _together(self, specs: list[RunSpec], memos: Memos) -> list[Outcome]:
+        device = self.place.device
+        warm_up()
+        reset_peak(device)
+        opened = [opening(s, self.place) for s in specs]
+        keepers = [self.keeper(s) for s in specs]
+        name = hashlib.sha256("".join(s.key for s in specs).encode()).hexdigest()[:32]
+        state = Path(self.place.out) / "state" / f"{name}.pt"
+        try:
+            observers = [self.observe(s, [], keeper) for s, keeper in zip(specs, keepers)]
+            watch = Stopwatch(device)
+            results = fit_group(
+                [cast(GradientMethod, s.method) for s in observers],
+                [s.seen for s in observers],
+                seeds=[s.seed for s in specs],
+                options=options_of(specs[0].protocol, device),
+                on_checkpoint=lambda i, point: observers[i].look(point),
+                memo=[memos(s) for s in specs],
+                state=state,
+                notes=[s.notes for s in observers],
+            )
+            looks = sum((s.looking + s.keeping for s in observers), Spent())
+            spent = (watch.spent() - looks).share(len(specs))
+        except BaseException as error:
+            if isinstance(error, Exception):  # a process that is told to stop goes on from the state later
+                state.unlink(missing_ok=True)
+                for keeper in keepers:
+                    keeper.discard()
+            raise
+        state.unlink(missing_ok=True)
+        rest = {"peak_memory_mb": peak_memory(device)} | machine(device)
+        return [
+            ("ok", record | observer.close(result, spent) | {"checkpoints": observer.notes} | rest)
+            for record, observer, result in zip(opened, observers, results)
+        ]
+
     def _fit(self, spec: RunSpec, memo: Memo, notes: list[dict[str, Any]], keeper: Keeper) -> dict[str, Any]:
-        sitting = self.sit(spec, notes, keeper)
+        observer = self.observe(spec, notes, keeper)
         if spec.protocol.recipe is not None:
             warm_up()
         state = Path(self.place.out) / "state" / f"{spec.key}.pt"
         watch = Stopwatch(self.place.device)
         result = fit(
-            sitting.method,
-            sitting.seen,
+            observer.method,
+            observer.seen,
             seed=spec.seed,
-            options=self.options(spec.protocol),
-            on_checkpoint=sitting.look,
+            options=options_of(spec.protocol, self.place.device),
+            on_checkpoint=observer.look,
             memo=memo,
             state=state,
             notes=notes,
         )
-        spent = watch.spent() - sitting.looking - sitting.keeping
+        spent = watch.spent() - observer.looking - observer.keeping
         state.unlink(missing_ok=True)
-        return sitting.close(result, spent)
+        return observer.close(result, spent)
 
-    def sit(self, spec: RunSpec, notes: list[dict[str, Any]], keeper: Keeper) -> Sitting:
+    def observe(self, spec: RunSpec, notes: list[dict[str, Any]], keeper: Keeper) -> Observer:
         """The data and the method of a run, and what looks at its checkpoints."""
-        task = self.task(spec)
+        task = self.tasks(spec)
         method = configure(METHODS.get(spec.method), spec.hparams)
         seen = task.seen()
         said = list(self._said(spec, seen))
-        return Sitting(spec, task, seen, method, notes, keeper, device=self.place.device, warnings=said)
+        return Observer(spec, task, seen, method, notes, keeper, device=self.place.device, warnings=said)
 
     def _said(self, spec: RunSpec, seen: Seen) -> tuple[str, ...]:
         """What is to be said of the features, judged once for the runs on the same data."""
@@ -199,171 +220,20 @@ class Runner:
         points = spec.protocol.checkpoints if trained else 1
         return Keeper(self.place.out, spec.key, self.place.keep, points, portable_model=spec.code is None)
 
-    def options(self, protocol: Protocol) -> Options:
-        """How to fit under a protocol."""
-        chosen = dict(protocol.classifier or {})
-        return Options(
-            recipe=None if protocol.recipe is None else Recipe.from_json(protocol.recipe),
-            classifier=classifier(chosen.pop("name"), **chosen) if chosen else None,
-            backbone="none" if protocol.frozen else protocol.backbone,
-            image_size=None if protocol.frozen else protocol.image_size,
-            device=self.place.device,
-            checkpoints=protocol.checkpoints,
-        )
 
-    def task(self, spec: RunSpec) -> Task:
-        """The task of a run, its data loaded once for the runs that follow each other."""
-        protocol = spec.protocol
-        _, sources, target = split_name(spec.task)
-        domains = self._domains.pop(spec.task, None)
-        if domains is None:
-            kept = {name: d for held in self._domains.values() for name, d in held.items()}
-            domains = {n: kept.get(n) or self.load(protocol, n) for n in (*sources, target)}
-            while len(self._domains) >= KEPT_TASKS and self._held() > KEPT_BYTES:
-                self._domains.popitem(last=False)
-        self._domains[spec.task] = domains
-        task = Task(
-            spec.task,
-            tuple(domains[s] for s in sources),
-            domains[target],
-            setting=Setting.of(spec.setting),
-            few_per_class=protocol.few_labels,
-            source_holdout=protocol.source_holdout,
-            target_holdout=protocol.target_holdout,
-            seed=spec.seed,
-        )
-        alone = len(leading(protocol.transform)) == len(protocol.transform)
-        return task if protocol.represent is None and alone else self._represented(task, spec)
-
-    def _held(self) -> int:
-        """Bytes of the samples of all domains that are kept."""
-        kept = {id(d): d.x.nbytes for held in self._domains.values() for d in held.values()}
-        return sum(kept.values())
-
-    def _represented(self, task: Task, spec: RunSpec) -> Task:
-        """``task`` under transforms of both domains and over the suite's learned representation, where it has such;
-        learned once for the runs on the same data."""
-        if self._representation is None or self._representation[0] != spec.data_key:
-            self._representation = None  # the old one goes before the new one comes
-            names = spec.protocol.transform
-            made, _ = apply_to_task(task, names[len(leading(names)) :])
-            chosen = dict(spec.protocol.represent or {})
-            if chosen:
-                made = represented(made, feature_map(chosen.pop("name"), **chosen), spec.seed)
-            self._representation = (spec.data_key, made)
-        return self._representation[1]
-
-    def load(self, protocol: Protocol, name: str) -> Domain:
-        """A domain as the protocol shows it by itself: loaded, turned into frozen features, transformed."""
-        domain = load_domain(protocol.dataset, name, self.place.data_root, **protocol.options)
-        if protocol.frozen:
-            from dazoo.nets.frozen import frozen
-
-            domain = frozen(domain, protocol.backbone, image_size=protocol.image_size, device=self.place.device)
-        return apply(domain, leading(protocol.transform))
-
-
-def in_order(specs: Iterable[RunSpec]) -> list[RunSpec]:
-    """The order in which runs are executed: those on the same data together."""
-    return sorted(specs, key=lambda s: tuple("" if k is None else str(k) for k in s.data_key))
-
-
-def record_death(spec: RunSpec, place: Place) -> None:
-    """Record a run that took its worker process with it."""
-    error = {
-        "type": "WorkerDied",
-        "message": "the worker process died in this run, twice; it was killed or ran out of memory",
-        "traceback": "",
-    }
-    writer = Writer(place.out)
-    writer.append(
-        spec.key,
-        "failed",
-        opening(spec, place) | {"error": error, "checkpoints": [], "seconds": None} | machine(place.device),
+def options_of(protocol: Protocol, device: str = "cpu") -> Options:
+    """How to fit under a protocol."""
+    chosen = dict(protocol.classifier or {})
+    return Options(
+        recipe=None if protocol.recipe is None else Recipe.from_json(protocol.recipe),
+        classifier=classifier(chosen.pop("name"), **chosen) if chosen else None,
+        backbone="none" if protocol.frozen else protocol.backbone,
+        image_size=None if protocol.frozen else protocol.image_size,
+        device=device,
+        checkpoints=protocol.checkpoints,
     )
-    writer.close()
 
 
-def opening(spec: RunSpec, place: Place) -> dict[str, Any]:
-    """How a record begins; ``load`` is that of the machine at this moment."""
-    started = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return {"variant": spec.variant, "started": started, "load": load(place.jobs), "spec": spec.to_json()}
-
-
-def describe_error(error: BaseException) -> dict[str, str]:
-    """Type, message and the last lines of the traceback, with files named as importable, not where they lie."""
-    lines = "".join(traceback.format_exception(error))
-    told = re.sub(r'File "([^"]+)"', lambda found: f'File "{_importable(found[1])}"', lines)
-    message = str(error).strip() or type(error).__name__
-    return {"type": type(error).__name__, "message": message[:500], "traceback": told[-2000:]}
-
-
-def _importable(file: str) -> str:
-    """``file`` below the entry of ``sys.path`` it was found through; only its name where there is none."""
-    for root in sorted(filter(None, sys.path), key=len, reverse=True):
-        if file.startswith(root.rstrip("/") + "/"):
-            return file[len(root.rstrip("/")) + 1 :]
-    return Path(file).name
-
-
-@lru_cache(maxsize=1)
-def warm_up() -> None:
-    """Pay for what torch loads with its first optimiser now, so that no run's time contains it."""
-    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
-
-
-def reset_peak(device: str) -> None:
-    """Start measuring peak memory anew, where the system allows it."""
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(device)
-        return
-    with suppress(OSError):  # elsewhere the peak is that of the whole process
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_memory(device: str) -> float | None:
-    """Peak memory in MB since ``reset_peak``: of the device, or resident memory of this process."""
-    if device.startswith("cuda"):
-        return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return round(int(line.split()[1]) * 1024 / 1e6, 1)
-    except OSError:
-        pass
-    try:
-        import resource
-    except ImportError:
-        return None
-    scale = 1 if platform.system() == "Darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6, 1)
-
-
-@lru_cache(maxsize=4)
-def machine(device: str) -> dict[str, Any]:
-    """Device, machine and versions of what computed a run."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions = {"python": platform.python_version()}
-    for package in ("torch", "numpy", "scipy", "scikit-learn", "POT", "timm", "dazoo"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    card = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
-    return {
-        "device": card or "cpu",
-        "machine": {"system": platform.platform(), "processor": processor(), "cpus": os.cpu_count()},
-        "versions": versions,
-    }
-
-
-def processor() -> str:
-    """Name of the processor."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+def _warned(outcome: Outcome, text: str) -> Outcome:
+    status, body = outcome
+    return status, body | {"warnings": [*body.get("warnings", []), text]}

@@ -123,7 +123,7 @@ def project(folder: Path, wanted: Wanted, way: str) -> dict[str, Any]:
     """
     if not path_of(folder, wanted.run.key).is_file():
         raise DazooError("outputs that are not kept here")
-    from dazoo.bench.execute.rescore import evidence_of
+    from dazoo.bench.execute.evidence import evidence_of
     from dazoo.bench.records.store import Damage, lines
 
     found = (line for key, status, line in lines(folder, Damage()) if (key, status) == (wanted.run.key, "ok"))

@@ -1,0 +1,30 @@
+"""Where runs happen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dazoo.bench.records.size import BUDGET, size_of
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs happen; nothing in here changes a result.
+
+    ``out`` is the result folder, ``method_files`` are Python files whose methods must be loaded first, ``keep`` is the
+    number of bytes of outputs that may be kept in the folder. ``stack`` is the largest number of runs that train as one
+    batched model; None is 64 on CUDA and 1 on a CPU, where it gains nothing. ``jobs`` is the number of workers.
+    """
+
+    out: str
+    data_root: str | None = None
+    device: str = "cpu"
+    method_files: tuple[str, ...] = ()
+    keep: int = size_of(BUDGET)
+    stack: int | None = None
+    jobs: int = 1
+
+    @property
+    def group(self) -> int:
+        """The largest number of runs in a group."""
+        return self.stack or (64 if self.device.startswith("cuda") else 1)

@@ -1,0 +1,83 @@
+"""The data of runs: tasks, with the domains that the next ones need still in memory."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+from dazoo.bench.plan.plan import Protocol, RunSpec
+from dazoo.bench.plan.represent import feature_map, represented
+from dazoo.core.setting import Setting
+from dazoo.data.domain import Domain
+from dazoo.data.registry import load_domain, split_name
+from dazoo.data.task import Task
+from dazoo.data.transform import apply, apply_to_task, leading
+
+KEPT_TASKS = 2
+KEPT_BYTES = 64 << 20  # of small domains more are kept, since what is computed of them serves all of their pairs
+
+
+class Tasks:
+    """Makes the tasks of one suite's runs, in any order; fastest where runs on the same data follow each other.
+
+    Args:
+        data_root: of the datasets. device: where frozen features are computed.
+    """
+
+    def __init__(self, data_root: str | Path | None = None, device: str = "cpu"):
+        self.data_root = data_root
+        self.device = device
+        self._domains: OrderedDict[str, dict[str, Domain]] = OrderedDict()
+        self._representation: tuple[tuple[Any, ...], Task] | None = None
+
+    def __call__(self, spec: RunSpec) -> Task:
+        """The task of a run, its data loaded once for the runs that follow each other."""
+        protocol = spec.protocol
+        _, sources, target = split_name(spec.task)
+        domains = self._domains.pop(spec.task, None)
+        if domains is None:
+            kept = {name: d for held in self._domains.values() for name, d in held.items()}
+            domains = {n: kept.get(n) or self.load(protocol, n) for n in (*sources, target)}
+            while len(self._domains) >= KEPT_TASKS and self._held() > KEPT_BYTES:
+                self._domains.popitem(last=False)
+        self._domains[spec.task] = domains
+        task = Task(
+            spec.task,
+            tuple(domains[s] for s in sources),
+            domains[target],
+            setting=Setting.of(spec.setting),
+            few_per_class=protocol.few_labels,
+            source_holdout=protocol.source_holdout,
+            target_holdout=protocol.target_holdout,
+            seed=spec.seed,
+        )
+        alone = len(leading(protocol.transform)) == len(protocol.transform)
+        return task if protocol.represent is None and alone else self._represented(task, spec)
+
+    def _held(self) -> int:
+        """Bytes of the samples of all domains that are kept."""
+        kept = {id(d): d.x.nbytes for held in self._domains.values() for d in held.values()}
+        return sum(kept.values())
+
+    def _represented(self, task: Task, spec: RunSpec) -> Task:
+        """``task`` under transforms of both domains and over the suite's learned representation, where it has such;
+        learned once for the runs on the same data."""
+        if self._representation is None or self._representation[0] != spec.data_key:
+            self._representation = None  # the old one goes before the new one comes
+            names = spec.protocol.transform
+            made, _ = apply_to_task(task, names[len(leading(names)) :])
+            chosen = dict(spec.protocol.represent or {})
+            if chosen:
+                made = represented(made, feature_map(chosen.pop("name"), **chosen), spec.seed)
+            self._representation = (spec.data_key, made)
+        return self._representation[1]
+
+    def load(self, protocol: Protocol, name: str) -> Domain:
+        """A domain as the protocol shows it by itself: loaded, turned into frozen features, transformed."""
+        domain = load_domain(protocol.dataset, name, self.data_root, **protocol.options)
+        if protocol.frozen:
+            from dazoo.nets.frozen import frozen
+
+            domain = frozen(domain, protocol.backbone, image_size=protocol.image_size, device=self.device)
+        return apply(domain, leading(protocol.transform))
