@@ -195,6 +195,14 @@ def export(
 
 
 @app.command()
+def compact(folders: Annotated[list[Path], typer.Argument(help="Result folders.")]) -> None:
+    """Merge the records of result folders into few small files that read the same; curves keep what is drawn."""
+    from dazoo.cli.records import show_compact
+
+    show_compact(folders)
+
+
+@app.command()
 def cite(folder: Annotated[Path, typer.Argument(help="A result folder.")]) -> None:
     """Print a method-section fragment and the BibTeX of all methods of a result folder."""
     from dazoo.cli.statistics import show_cite

@@ -160,6 +160,16 @@ class Claims:
                 self._remove(path, owner)
 
 
+def writing(folder: str | Path) -> set[int]:
+    """Numbers of the processes that claim runs in a folder and are not known to be dead."""
+    root, found = Path(folder) / FOLDER, set()
+    for path in root.glob("owner-*"):
+        owner = _owner(path) or {}
+        if isinstance(owner.get("pid"), int) and _living(owner) is not False:
+            found.add(owner["pid"])
+    return found
+
+
 def _owner(path: Path) -> dict[str, Any] | None:
     """What a claim says about its owner; empty where it says nothing, None where there is no such claim."""
     try:

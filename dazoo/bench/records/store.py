@@ -10,6 +10,9 @@ Lines are flushed to disk at the latest ``SYNC`` seconds after the first that is
 
 Scores of validators computed later (``rescore``) lie in shards of their own, in ``scores/``, and join the records when
 these are read: for the same run and validator the last line counts, and counts before what the run recorded.
+
+``compact`` merges lines into parts (``parts``), which every reader here reads, too: shards first, then parts, since a
+part is there before its shards go.
 """
 
 from __future__ import annotations
@@ -21,13 +24,15 @@ import re
 import secrets
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dazoo.bench.records.shape import fault_of_line
+from dazoo.bench.records.columns import records_of
+from dazoo.bench.records.parts import all_parts, part_paths, read_part
+from dazoo.bench.records.shape import fault, fault_of_line
 from dazoo.core.errors import DazooError
 from dazoo.core.files import sync_folder
 
@@ -54,8 +59,11 @@ class Writer:
         self._handle: int | None = None
         self._synced = 0.0
 
-    def append(self, key: str, status: str, body: dict[str, Any]) -> None:
+    def append(self, key: str, status: str, body: dict[str, Any], again: bool = True) -> None:
         """Write one record; NaN and infinite numbers become null.
+
+        Args:
+            again: write to another shard where this one was removed meanwhile.
 
         Raises:
             NotStored: it cannot be written, or flushed; nothing of it stays in the shard.
@@ -73,6 +81,9 @@ class Writer:
                     os.ftruncate(handle, start)
                 self.close()
                 raise NotStored(_unwritten(self.folder, "No space left on device"))
+            if again and os.fstat(handle).st_nlink == 0:  # removed by ``compact``, perhaps before this line was there
+                self.close()
+                return self.append(key, status, body, again=False)
             if time.monotonic() - self._synced > SYNC:
                 self.sync()
             if start + len(line) > SHARD:
@@ -123,15 +134,26 @@ def clean(value: Any) -> Any:
 
 @dataclass
 class Damage:
-    """Lines that could not be used, by reason, with where they stand."""
+    """Lines and parts that could not be used, by reason, with where they stand."""
 
     places: list[str] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.places) + len(self.parts)
+
+    def of_part(self, name: str, why: str) -> None:
+        """Note a part that cannot be used."""
+        told = f"the part {FOLDER}/{name} {why}; its runs count as missing and are run again"
+        if told not in self.parts:
+            self.parts.append(told)
 
     def summary(self) -> str:
         """One sentence, empty when nothing is damaged."""
+        if self.parts:
+            more = f"; so it is with {len(self.parts) - 1} more" if len(self.parts) > 1 else ""
+            lines = Damage(self.places).summary()
+            return self.parts[0] + more + (f"; {lines}" if lines else "")
         if not self.places:
             return ""
         shown = "; ".join(self.places[:3]) + ("; ..." if len(self.places) > 3 else "")
@@ -146,20 +168,25 @@ def lines(folder: str | Path, damage: Damage, kind: str = FOLDER) -> Iterator[tu
         if path.is_dir():
             damage.places.append(f"{kind}/{path.name} is a folder and no shard")
             continue
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                head = HEAD.match(line)
-                place = f"{kind}/{path.name}, line {number}"
-                if head is None or not line.endswith(b"}\n"):
-                    if line.strip():
-                        damage.places.append(f"{place} is cut off or no record")
-                elif int(head[1]) != FORMAT:
-                    damage.places.append(f"{place} has format {int(head[1])}, this version reads {FORMAT}")
-                elif whole(line) is False:
-                    about = "record" if kind == FOLDER else "later scores"
-                    damage.places.append(f"the {about} of run {head[2].decode()} differs from its checksum ({place})")
-                else:
-                    yield head[2].decode(), head[3].decode(), line
+        with suppress(FileNotFoundError), path.open("rb") as file:  # merged into a part since the folder was listed
+            yield from lines_of(file, f"{kind}/{path.name}", damage)
+
+
+def lines_of(file: Iterable[bytes], name: str, damage: Damage) -> Iterator[tuple[str, str, bytes]]:
+    """``lines`` of one shard; ``name`` is its path within the result folder."""
+    for number, line in enumerate(file, 1):
+        head = HEAD.match(line)
+        place = f"{name}, line {number}"
+        if head is None or not line.endswith(b"}\n"):
+            if line.strip():
+                damage.places.append(f"{place} is cut off or no record")
+        elif int(head[1]) != FORMAT:
+            damage.places.append(f"{place} has format {int(head[1])}, this version reads {FORMAT}")
+        elif whole(line) is False:
+            about = "record" if name.startswith(FOLDER) else "later scores"
+            damage.places.append(f"the {about} of run {head[2].decode()} differs from its checksum ({place})")
+        else:
+            yield head[2].decode(), head[3].decode(), line
 
 
 def whole(line: bytes) -> bool | None:
@@ -178,6 +205,10 @@ def stored(folder: str | Path) -> tuple[dict[str, str], Damage]:
     for key, status, line in lines(folder, damage):
         if found.get(key) != "ok" and _usable(key, line, damage):
             found[key] = status
+    for table in all_parts(Path(folder) / FOLDER, damage.of_part, ["key", "status"]):
+        for key, status in zip(table["key"].to_pylist(), table["status"].to_pylist()):
+            if found.get(key) != "ok":
+                found[key] = status
     return found, damage
 
 
@@ -189,18 +220,60 @@ def _usable(key: str, line: bytes, damage: Damage) -> bool:
     return not problem
 
 
-def records(folder: str | Path, damage: Damage | None = None) -> Iterator[dict[str, Any]]:
-    """Every usable record, one at a time, with the scores that were computed later."""
+def records(
+    folder: str | Path, damage: Damage | None = None, only: Container[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Every usable record, one at a time, with the scores that were computed later; read them, do not change them.
+
+    Args:
+        only: keys of the runs that are wanted; by default all.
+    """
     damage = damage if damage is not None else Damage()
     later = later_scores(folder, damage)
-    for key, _, line in lines(folder, damage):
-        if not _usable(key, line, damage):
-            continue
-        record = json.loads(line) if whole(line) else clean(json.loads(line))
-        record.pop("crc", None)
+    seen: set[tuple[str, Any]] = set()
+    for record in _plain_records(folder, damage, only, seen):
+        key = record["key"]
         if key in later and record["status"] == "ok":
             _join(record, later[key])
         yield record
+
+
+def _plain_records(
+    folder: str | Path, damage: Damage, only: Container[str] | None, seen: set[tuple[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Records of lines, then those of parts that are in no line."""
+    root = Path(folder) / FOLDER
+    for key, _, line in lines(folder, damage):
+        if (only is None or key in only) and _usable(key, line, damage):
+            record = parsed(line)
+            seen.add((key, str(record.get("started"))))
+            yield record
+    for table in all_parts(root, damage.of_part):
+        chosen = table if only is None else table.filter([k in only for k in table["key"].to_pylist()])
+        for record in records_of(chosen):
+            mark = (record["key"], str(record.get("started")))
+            if mark not in seen:
+                seen.add(mark)
+                yield record
+
+
+def parsed(line: bytes) -> dict[str, Any]:
+    """The record of a usable line."""
+    record: dict[str, Any] = json.loads(line) if whole(line) else clean(json.loads(line))
+    record.pop("crc", None)
+    return record
+
+
+def good_records(file: Iterable[bytes], name: str, damage: Damage) -> Iterator[dict[str, Any]]:
+    """The records of one shard; what cannot be merged is damage: bad lines, and lines without the shape of a record."""
+    for key, status, line in lines_of(file, name, damage):
+        if _usable(key, line, damage):
+            record = parsed(line)
+            problem = fault(record) if (record.get("key"), record.get("status")) == (key, status) else "is ambiguous"
+            if problem:
+                damage.places.append(f"the record of run {key} {problem}")
+            else:
+                yield record
 
 
 def later_scores(folder: str | Path, damage: Damage) -> dict[str, dict[str, list[float | None]]]:
@@ -235,12 +308,12 @@ class Follower:
     """Keys of records as they are written, by reading only what was appended since the last look.
 
     Args:
-        at: sizes of the shards at an earlier look (``Follower.at``), by name; those of now by default.
+        at: sizes of the shards and parts at an earlier look (``Follower.at``), by name; those of now by default.
     """
 
     def __init__(self, folder: str | Path, at: dict[str, int] | None = None):
         self.root = Path(folder) / FOLDER
-        self.at = dict(at) if at is not None else {p.name: p.stat().st_size for p in self.root.glob("*.jsonl")}
+        self.at = dict(at) if at is not None else dict(_sizes(self.root))
 
     def new_keys(self) -> list[str]:
         """Keys of the whole lines that are new."""
@@ -251,13 +324,25 @@ class Follower:
             if path.is_dir():
                 continue
             start = self.at.get(path.name, 0)
-            with path.open("rb") as file:  # opening asks the server how long the file is
+            # a shard that is gone was merged into a part
+            with suppress(FileNotFoundError), path.open("rb") as file:  # opening asks the server how long the file is
                 if os.fstat(file.fileno()).st_size <= start:
                     continue
                 file.seek(start)
                 text = file.read()
-            end = text.rfind(b"\n") + 1
-            self.at[path.name] = start + end
-            heads = [HEAD.match(line) for line in text[:end].splitlines(True) if whole(line) is not False]
-            found += [head[2].decode() for head in heads if head is not None]
+                end = text.rfind(b"\n") + 1
+                self.at[path.name] = start + end
+                heads = [HEAD.match(line) for line in text[:end].splitlines(True) if whole(line) is not False]
+                found += [head[2].decode() for head in heads if head is not None]
+        for path in part_paths(self.root):  # lines that were merged before they were seen
+            if path.name not in self.at:
+                with suppress(OSError, ValueError):
+                    self.at[path.name] = path.stat().st_size
+                    found += read_part(path, ["key"])["key"].to_pylist()
         return found
+
+
+def _sizes(root: Path) -> Iterator[tuple[str, int]]:
+    for path in (*root.glob("*.jsonl"), *part_paths(root)):
+        with suppress(FileNotFoundError):
+            yield path.name, path.stat().st_size

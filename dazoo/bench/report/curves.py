@@ -6,7 +6,6 @@ curve thinned to at most ``POINTS`` points, so that it stays small; the records 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,18 +13,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
 from dazoo.bench.analysis.select import UNREADABLE, Run
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
-from dazoo.bench.records.store import Damage, lines
+from dazoo.bench.records.store import records
+from dazoo.bench.records.thin import POINTS, spread
 from dazoo.bench.report.canvas import Dot, Figure, Line, Word
 from dazoo.bench.report.model import Report
 from dazoo.bench.report.origins import Pool
 from dazoo.bench.report.provenance import short
 
 LIMIT = 320
-POINTS = 40
 TOP = 3
 Curve = list[tuple[float, float]]
 
@@ -67,10 +64,10 @@ def curves_of(made: Report, limit: int = LIMIT) -> Curves:
     turns.sort(key=lambda t: t[:3])
     chosen = {run.key: (run, point) for *_, run, point in turns[:limit]}
     found: dict[str, Learned] = {}
-    for key, status, line in lines(made.folder, Damage()):
-        if key in chosen and status == "ok":
-            with suppress(*UNREADABLE):  # a damaged line of a run of which another line is whole, or damaged curves
-                record = json.loads(line)
+    for record in records(made.folder, only=chosen):
+        if record["status"] == "ok":
+            key = record["key"]
+            with suppress(*UNREADABLE):  # damaged curves
                 terms = {n: thin(c) for n, c in (record.get("curves") or {}).items() if len(c) > 1}
                 found[key] = Learned(*chosen[key], [p["step"] for p in record["checkpoints"]], terms)
     place = {r.label: i for i, r in enumerate(board.rows)}
@@ -80,7 +77,7 @@ def curves_of(made: Report, limit: int = LIMIT) -> Curves:
 
 def thin(curve: Sequence[Sequence[float | None]], most: int = POINTS) -> Curve:
     """At most ``most`` points of a curve, evenly spread, first and last among them; NaN where a value is missing."""
-    keep = np.unique(np.linspace(0, len(curve) - 1, min(most, len(curve))).round().astype(int))
+    keep = spread(len(curve), most)
     return [(float(curve[i][0] or 0), math.nan if (v := curve[i][1]) is None else float(v)) for i in keep]
 
 

@@ -124,10 +124,9 @@ def project(folder: Path, wanted: Wanted, way: str) -> dict[str, Any]:
     if not path_of(folder, wanted.run.key).is_file():
         raise DazooError("outputs that are not kept here")
     from dazoo.bench.execute.evidence import evidence_of
-    from dazoo.bench.records.store import Damage, lines
+    from dazoo.bench.records.store import records
 
-    found = (line for key, status, line in lines(folder, Damage()) if (key, status) == (wanted.run.key, "ok"))
-    record = json.loads(next(found))
+    record = next(r for r in records(folder, only=(wanted.run.key,)) if r["status"] == "ok")
     evidence = evidence_of(folder, record, wanted.point)
     source, target = evidence.source_features, evidence.target_features
     if source is None or target is None:

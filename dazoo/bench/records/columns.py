@@ -1,0 +1,193 @@
+"""Records as an Arrow table, one row per record, and back: what is equal in many records is stored once.
+
+Columns of a table:
+
+- ``key`` and ``status``: text.
+- ``field:NAME`` and ``spec:NAME``: a field of the record, or of its ``spec``, as JSON text; null where it is absent.
+  Equal texts (protocols, versions, machines) are one entry of the column's dictionary.
+- ``number:NAME``: a field that is a floating-point number in every record that has it.
+- ``points``: JSON of how the checkpoints are laid out (how many, and the names in each part); ``points_step`` and so on
+  hold their numbers, all names of the first checkpoint, then those of the second.
+- ``curves``: JSON of ``[name, points]`` pairs; ``curves_step`` and ``curves_value`` hold them one after the other.
+
+A part that does not fit (fields unknown here, damaged curves, checkpoints that differ in their names) is a ``field:``:
+every record that is JSON comes back equal. Values that come back may be shared between records: read, do not change.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Record = dict[str, Any]
+NUMBERS = ("step", "fraction")
+TABLES = ("scores", "target", "predicted")
+LARGEST = 2**53
+"""Whole numbers below are floating-point numbers, too."""
+
+
+def text(value: Any) -> str:
+    """JSON, in ASCII and without spaces."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+# -- to columns ---------------------------------------------------------------------------------------------------
+
+
+def table_of(records: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The table of some records."""
+    import pyarrow as pa
+
+    columns: dict[str, list[Any]] = {}
+    for i, record in enumerate(records):
+        for name, value in _row(record).items():
+            column = columns.setdefault(name, [])
+            column += [None] * (i - len(column))
+            column.append(value)
+    arrays = {}
+    for name, column in columns.items():
+        column += [None] * (len(records) - len(column))
+        kind, _, field = name.partition(":")
+        if kind == "field" and all(v is None or type(v) is float for v in column):
+            arrays[f"number:{field}"] = pa.array(column, pa.float64())
+        elif kind in ("field", "spec"):
+            texts = [None if v is None else text(None if v is NULL else v) for v in column]
+            arrays[name] = pa.array(texts, pa.string())
+        else:
+            arrays[name] = pa.array(column, _type(name))
+    return pa.table(arrays)
+
+
+class _Null:
+    """Stands for a field that is there and null."""
+
+
+NULL = _Null()
+
+
+def _type(name: str) -> pa.DataType:
+    import pyarrow as pa
+
+    if name in ("key", "status", "points", "curves"):
+        return pa.string()
+    return pa.list_(pa.int64() if name.endswith("_step") else pa.float64())
+
+
+def _row(record: Mapping[str, Any]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for name, value in record.items():
+        if name in ("key", "status"):
+            row[name] = value
+            continue
+        if name == "spec" and isinstance(value, dict) and value:
+            row |= {f"spec:{k}": NULL if v is None else v for k, v in value.items()}
+            continue
+        fitted = _points(value) if name == "checkpoints" else _curves(value) if name == "curves" else None
+        row |= fitted if fitted is not None else {f"field:{name}": NULL if value is None else value}
+    return row
+
+
+def _points(points: Any) -> dict[str, Any] | None:
+    if not isinstance(points, list) or not all(isinstance(p, dict) for p in points):
+        return None
+    keys = list(points[0]) if points else []
+    if not set(keys) <= {*NUMBERS, *TABLES} or any(list(p) != keys for p in points):
+        return None
+    layout: dict[str, Any] = {"n": len(points)}
+    row: dict[str, Any] = {}
+    for key in keys:
+        if key in NUMBERS:
+            layout[key] = True
+            values = [p[key] for p in points]
+        else:
+            first = points[0][key]
+            if not isinstance(first, dict):
+                return None
+            names = layout[key] = list(first)
+            if any(not isinstance(p[key], dict) or list(p[key]) != names for p in points):
+                return None
+            values = [v for p in points for v in p[key].values()]
+        if not all(_whole(v) if key == "step" else _number(v) for v in values):
+            return None
+        row[f"points_{key}"] = values
+    return row | {"points": text(layout)}
+
+
+def _curves(curves: Any) -> dict[str, Any] | None:
+    if not isinstance(curves, dict) or not all(isinstance(c, list) for c in curves.values()):
+        return None
+    pairs = [at for curve in curves.values() for at in curve]
+    if not all(isinstance(at, (list, tuple)) and len(at) == 2 and _whole(at[0]) and _number(at[1]) for at in pairs):
+        return None
+    layout = text([[name, len(curve)] for name, curve in curves.items()])
+    return {"curves": layout, "curves_step": [at[0] for at in pairs], "curves_value": [at[1] for at in pairs]}
+
+
+def _whole(value: Any) -> bool:
+    return type(value) is int and abs(value) < LARGEST
+
+
+def _number(value: Any) -> bool:
+    return value is None or type(value) is float or _whole(value)
+
+
+# -- and back -----------------------------------------------------------------------------------------------------
+
+
+def records_of(table: pa.Table) -> Iterator[Record]:
+    """The records of a table."""
+    columns = {name: _values(name, table.column(name)) for name in table.column_names}
+    plain = [(name.partition(":"), column) for name, column in columns.items() if ":" in name]
+    for i in range(len(table)):
+        record: Record = {n: columns[n][i] for n in ("key", "status") if n in columns}
+        spec: Record = {}
+        for (kind, _, name), column in plain:
+            if column[i] is not None:
+                (spec if kind == "spec" else record)[name] = None if column[i] is NULL else column[i]
+        if spec:
+            record["spec"] = spec
+        if "points" in columns and columns["points"][i] is not None:
+            record["checkpoints"] = _points_back(columns["points"][i], columns, i)
+        if "curves" in columns and columns["curves"][i] is not None:
+            record["curves"] = _curves_back(columns, i)
+        yield record
+
+
+def _values(name: str, column: pa.ChunkedArray) -> list[Any]:
+    """A column as Python values, JSON parsed once per different text."""
+    kind = name.partition(":")[0]
+    if kind not in ("field", "spec") and name not in ("points", "curves"):
+        found: list[Any] = column.to_pylist()
+        return found
+    coded = column.combine_chunks().dictionary_encode()
+    if not len(coded):
+        return []
+    different = [json.loads(t) for t in coded.dictionary.to_pylist()]
+    different = [NULL if v is None else v for v in different]
+    return [None if at is None else different[at] for at in coded.indices.to_pylist()]
+
+
+def _points_back(layout: Mapping[str, Any], columns: Mapping[str, list[Any]], i: int) -> list[Record]:
+    points: list[Record] = [{} for _ in range(layout["n"])]
+    for key, names in layout.items():
+        if key == "n":
+            continue
+        values = columns[f"points_{key}"][i]
+        for j, point in enumerate(points):
+            width = 1 if names is True else len(names)
+            part = values[j * width : (j + 1) * width]
+            point[key] = part[0] if names is True else dict(zip(names, part))
+    return points
+
+
+def _curves_back(columns: Mapping[str, list[Any]], i: int) -> dict[str, list[list[Any]]]:
+    steps, values, start, curves = columns["curves_step"][i], columns["curves_value"][i], 0, {}
+    for name, length in columns["curves"][i]:
+        at = slice(start, start + length)
+        curves[name] = [list(pair) for pair in zip(steps[at], values[at])]
+        start += length
+    return curves
