@@ -19,8 +19,9 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 sys.path.insert(0, str(DOCS / "generator"))
 
+from site_boards import board_table, boards_page, gallery_page, pictures  # noqa: E402
 from site_formula import formula, prose, typeset  # noqa: E402
-from site_pages import Results, entries, method_page  # noqa: E402
+from site_pages import Results, entries, method_page, percent  # noqa: E402
 
 FENCE = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
 
@@ -107,12 +108,34 @@ def test_every_method_has_a_page_with_all_it_must_say() -> None:
         page = method_page(entry, every, results)
         assert 'class="formula"' in page, entry.name
         assert html.escape(entry.cls.paper.url) in page and entry.evidence, entry.name
-        for head in ("## Hyper-parameters", "## Deviations from the paper", "## Evidence", "## Use"):
+        for head in ("## Hyper-parameters", "## Deviations from the paper", "## Evidence", "## Results", "## Use"):
             assert head in page, (entry.name, head)
     assert any(results.published_of(e.name) for e in every)
     row = next(r for r in results.published if r["ours"] == "tca")
     page = method_page(next(e for e in every if e.name == "tca"), every, results)
     assert all(html.escape(row[k]) in page for k in ("published", "ours (%)", "difference", "verdict"))
+
+
+def test_boards_hold_every_row_of_the_results_and_mark_who_sees_labels() -> None:
+    results, named = Results.read(), {e.name: e for e in entries()}
+    page = boards_page(results, list(named.values()))
+    for suite, rows in results.boards.items():
+        table = board_table(results, named, suite)
+        assert table.count("<tr>") == len(rows) + 1 and f'id="{suite}"' not in table
+        assert f"## {suite} {{ #{suite} }}" in page
+        for row in rows:
+            assert html.escape(row["method"]) in table and f"<td>{percent(row['mean'])}</td>" in table
+    first = board_table(results, named, "digits", first=3)
+    assert first.count("<tr>") == 4
+    assert first.count("†") == sum(r["method"] in ("target_oracle", "fine_tune") for r in results.boards["digits"][:3])
+
+
+def test_the_gallery_shows_the_committed_figures_with_words_for_those_who_cannot_see_them() -> None:
+    shown = pictures()
+    page = gallery_page(shown)
+    assert len({p.place for p in shown}) == len(shown)
+    assert page.count("<img ") == len(shown) == page.count("<figcaption>") == page.count(" alt=")
+    assert all(p.file.is_file() and f'src="../{p.place}"' in page for p in shown)
 
 
 # -- the site -----------------------------------------------------------------------------------------------------

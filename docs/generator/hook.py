@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from mkdocs.structure.files import File, Files
+from site_boards import SHOWN_FIRST, about, board_table, boards_page, gallery_page, pictures
 from site_pages import Results, entries, index_page, method_page
 from site_tables import published_table, regret_table, settings_table, validators_table
 
@@ -17,18 +19,30 @@ TABLES = {
     "<!-- table: validators -->": validators_table,
     "<!-- table: regrets of regret_digits -->": lambda: regret_table("regret_digits"),
     "<!-- table: regrets of regret_features -->": lambda: regret_table("regret_features"),
+    "<!-- table: leaderboard of digits -->": lambda: _board("digits", None),
+    "<!-- table: first of office_caltech10_features -->": lambda: _board("office_caltech10_features", SHOWN_FIRST),
     "<!-- table: published -->": lambda: published_table(Results.read()),
 }
 
 
+def _board(suite: str, first: int | None) -> str:
+    text = f"<p>{html.escape(about(suite))}</p>\n\n"
+    return text + board_table(Results.read(), {e.name: e for e in entries()}, suite, first=first)
+
+
 def on_files(files: Files, config: Any, **_: Any) -> Files:
-    """Add the index of methods and one page per method."""
+    """Add the index of methods, one page per method, the leaderboards, and the gallery with its pictures."""
     every, results = entries(), Results.read()
     families = {e.cls.family: [o for o in every if o.cls.family == e.cls.family] for e in every}
     files.append(File.generated(config, "methods/index.md", content=index_page(every)))
     for entry in every:
         page = method_page(entry, families[entry.cls.family], results)
         files.append(File.generated(config, f"methods/{entry.name}.md", content=page))
+    files.append(File.generated(config, "leaderboards.md", content=boards_page(results, every)))
+    shown = pictures()
+    files.append(File.generated(config, "gallery.md", content=gallery_page(shown)))
+    for picture in shown:
+        files.append(File.generated(config, picture.place, abs_src_path=str(picture.file)))
     return files
 
 

@@ -155,7 +155,9 @@ def method_page(entry: Entry, family: list[Entry], results: Results) -> str:
         "## Deviations from the paper",
         f"<p>{prose(entry.deviations, space(cls))}</p>",
         "## Evidence",
-        *_evidence(entry, results),
+        *_evidence(entry),
+        "## Results",
+        *_results(entry, results),
         "## Use",
         _use(entry),
         f"## Others of the family {cls.family}",
@@ -244,18 +246,23 @@ def percent(text: str) -> str:
         return html.escape(text)
 
 
-def _evidence(entry: Entry, results: Results) -> list[str]:
+def _evidence(entry: Entry) -> list[str]:
     from dazoo.contracts import CONTRACTS
 
     held = [c.promise for c in CONTRACTS if not c.skip(entry.cls)]
     evidence = re.sub(
         r"(tests/\w+\.py(?:::\w+)?|\btest_\w+|`dazoo check[^`]*`)", lambda m: f"``{m[1].strip('`')}``", entry.evidence
     )
-    out = [
+    return [
         f"<p>Tests of the formula: {prose(evidence)}</p>",
         f"<p>Contract tests (<code>dazoo check {entry.name}</code>) that concern it: "
         f"{html.escape('; '.join(held))}.</p>",
     ]
+
+
+def _results(entry: Entry, results: Results) -> list[str]:
+    """Rows of the ledger and of the committed leaderboards."""
+    out = []
     published = results.published_of(entry.name)
     if published:
         wanted = ("published row", "published", "ours (%)", "difference", "verdict", "hyper-parameters", "protocol")
@@ -271,15 +278,19 @@ def _evidence(entry: Entry, results: Results) -> list[str]:
     if boards:
         rows = []
         for suite, row, n in boards:
+            span = f"{percent(row['ci_low'])} to {percent(row['ci_high'])}" if row["ci_low"] else ""
+            rank = f"{float(row['mean_rank']):.2f} of {n}" if row["mean_rank"] else ""
             cells = (
-                f"<code>results/{suite}</code>", percent(row["mean"]),
-                f"{100 * float(row['ci_low']):.2f} to {100 * float(row['ci_high']):.2f}" if row["ci_low"] else "",
-                f"{float(row['mean_rank']):.2f} of {n}" if row["mean_rank"] else "", html.escape(row["selected_by"]),
-            )  # fmt: skip
+                f'<a href="../../leaderboards/#{suite}">{suite}</a>',
+                percent(row["mean"]),
+                f"<span class=one>{span}</span>",
+                f"<span class=one>{rank}</span>",
+                html.escape(row["selected_by"]),
+            )
             rows.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
         names = ("suite", "mean accuracy (%)", "95 % interval", "mean rank", "selected by")
         head = "<tr>" + "".join(f"<th>{n}</th>" for n in names) + "</tr>"
-        out += ["<p>Committed suites of this repository:</p>", table(head, rows)]
+        out += ["<p>Leaderboards of this repository:</p>", table(head, rows)]
     return out
 
 
