@@ -34,7 +34,7 @@ from dazoo.data.task import Task
 from dazoo.engine.fit import Options, fit
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import create_method
-from dazoo.nets.backbones.base import get_backbone
+from dazoo.nets.lookup import get_backbone
 
 BACKBONE, SIDE, BATCH = "tf_efficientnet_lite0", 160, 32
 SUITES = ("digits", "office_caltech10_features", "office_caltech10_images")

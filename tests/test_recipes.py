@@ -17,7 +17,7 @@ from dazoo.engine.prepare import preparer
 from dazoo.engine.recipe import CHOICES, LATER, RECIPES, Recipe
 from dazoo.methods.base import create_method
 from dazoo.nets import augment
-from dazoo.nets.backbones.base import get_backbone
+from dazoo.nets.lookup import get_backbone
 from dazoo.nets.net import NetSpec
 
 

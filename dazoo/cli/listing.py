@@ -231,7 +231,7 @@ def recipe_info(name: str) -> Row | None:
 
 
 def backbone_info(name: str) -> Row | None:
-    from dazoo.nets.backbones.base import get_backbone
+    from dazoo.nets.lookup import get_backbone
 
     try:
         entry = get_backbone(name)

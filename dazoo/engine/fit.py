@@ -21,10 +21,11 @@ from dazoo.core.types import Predictor, Seen
 from dazoo.engine.feed import Feed
 from dazoo.engine.heap import kept_heap
 from dazoo.engine.look import LazyLook
+from dazoo.engine.member import Member
 from dazoo.engine.predictor import NetPredictor, ShallowPredictor, frozen_copy
 from dazoo.engine.prepare import preparer
 from dazoo.engine.recipe import Recipe
-from dazoo.engine.train import Loop, Member
+from dazoo.engine.train import Loop
 from dazoo.engine.trouble import check_single_precision, explained
 from dazoo.engine.units import units_of
 from dazoo.engine.vectors import doubles, standardised

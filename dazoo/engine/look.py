@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
 from dazoo.core.types import Labeled, Prediction
+from dazoo.engine.member import Member
 from dazoo.engine.predictor import run_batched
 from dazoo.methods.base import Look
 from dazoo.nets.net import Net
-
-if TYPE_CHECKING:
-    from dazoo.engine.train import Member
 
 
 class LazyLook(Look):

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +14,16 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
-from dazoo.engine.feed import Feed, Preparer
 from dazoo.engine.learner import Alone, Learner, Stacked, stack_batches
 from dazoo.engine.look import LazyLook
+from dazoo.engine.member import Member
 from dazoo.engine.optim import Update, make_optimizer
 from dazoo.engine.precision import parts_in
 from dazoo.engine.recipe import Recipe
 from dazoo.engine.state import read_state, write_state
 from dazoo.engine.terms import Terms, diverged
-from dazoo.engine.units import Units
 from dazoo.engine.watch import Looks, look_steps, measure, probed
 from dazoo.methods.base import Batch, GradientMethod, Phase, Progress
-from dazoo.nets.net import Net
-
-
-@dataclass
-class Member:
-    """One run: a method with its hyper-parameters, its network and its batches; for values, the units it learns in."""
-
-    method: GradientMethod
-    net: Net
-    feed: Feed
-    prepare: Preparer
-    memory: dict[str, Tensor] = field(default_factory=dict)
-    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
-    notes: list[dict[str, Any]] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    looks: Looks = field(default_factory=Looks)
-    units: Units | None = None
 
 
 @dataclass

@@ -21,7 +21,8 @@ from dazoo.core.files import replacing
 from dazoo.data.domain import Domain
 from dazoo.data.registry import cache_root
 from dazoo.nets.augment import ImageView, eval_images
-from dazoo.nets.backbones.base import Backbone, get_backbone
+from dazoo.nets.backbones.base import Backbone
+from dazoo.nets.lookup import get_backbone
 
 VERSION = "1"  # of the computation: raise it when features of the same key would come out differently
 LONG = 200  # samples from which a progress bar is worth its line

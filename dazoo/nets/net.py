@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dazoo.core.errors import DazooError
-from dazoo.nets.backbones.base import Backbone, get_backbone
+from dazoo.nets.backbones.base import Backbone
 from dazoo.nets.backbones.none import Flat
+from dazoo.nets.lookup import get_backbone
 from dazoo.nets.own import own_backbone
 from dazoo.nets.parts.common import bottleneck
 

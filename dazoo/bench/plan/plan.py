@@ -243,7 +243,7 @@ def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
         None if chosen is None else _check(suite, ("classifier",), lambda: classifier(chosen.name, **chosen.options))
     )
     if suite.backbone != "none":
-        from dazoo.nets.backbones.base import get_backbone
+        from dazoo.nets.lookup import get_backbone
 
         _check(suite, ("backbone",), lambda: get_backbone(suite.backbone))
     if suite.frozen and suite.backbone == "none":

@@ -96,20 +96,3 @@ class Backbone:
 def register_backbone(backbone: Backbone) -> Backbone:
     """Add a backbone to the registry."""
     return BACKBONES.add(backbone.name, backbone)
-
-
-def get_backbone(name: str) -> Backbone:
-    """The backbone called ``name``: one of dazoo's, else the timm model of that name.
-
-    Raises:
-        UnknownName: neither knows the name; the message lists the nearest names of both.
-    """
-    if name in BACKBONES:
-        return BACKBONES.get(name)
-    from dazoo.nets.backbones._timm import timm_backbone, timm_names
-
-    found = timm_backbone(name)
-    if found is None:
-        known = [*BACKBONES.names(), *timm_names()]
-        raise UnknownName(f"unknown backbone {name!r}, neither dazoo's nor timm's: {nearest(name, known)}")
-    return found
