@@ -108,3 +108,59 @@ def test_narrowing() -> None:
     assert [m.label or m.name for m in small.methods] == ["c", "sa"]
     assert small.seeds == (5, 7, 0) and small.tasks == ("upright->noisy",)
     assert [m.name for m in suite.narrow(added=["mine"]).methods] == ["source_only", "coral", "mine"]
+
+
+BIG = "1000000000000"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("seeds: 2", f"seeds: {BIG}"), "at most 10000 seeds"),
+        (("seeds: 2", f"trials: {BIG}"), "trials: "),
+        (("seeds: 2", f"checkpoints: {BIG}"), "checkpoints: "),
+        (("seeds: 2", "seeds: 9999\ntrials: 9999"), "no more than 1,000,000 are planned"),
+        (("seeds: 2", f"few_labels: {BIG}"), "few_labels: "),
+        (("seeds: 2", f"image_size: {BIG}"), "image_size: "),
+        (("seeds: 2", f"recipe: {{name: frozen, steps: {BIG}}}"), "steps must be at most 100,000,000"),
+        (("seeds: 2", f"recipe: {{name: frozen, batch: {BIG}}}"), "batch must be at most 100,000"),
+        (("seeds: 2", f"recipe: {{name: frozen, bottleneck: {BIG}}}"), "bottleneck must be at most 100,000"),
+        (("seeds: 2", f"recipe: {{name: frozen, epochs: {BIG}}}"), "epochs must be at most"),
+        (("seeds: 2", f"represent: {{name: pca, dim: {BIG}}}"), "pca.dim must be"),
+        (("dataset: digits", "dataset: {name: digits, data_seed: -1}"), "data_seed must be a whole number"),
+        (("dataset: digits", f"dataset: {{name: shifts, n: {BIG}}}"), "n must be a whole number, at least 10"),
+        (("dataset: digits", f"dataset: {{name: shifts_regression, n: {BIG}}}"), "n must be a whole number"),
+        (("dataset: digits", f"dataset: {{name: spoken_digits, bands: {BIG}}}"), "bands must be a whole number"),
+        (("dataset: digits", f"dataset: {{name: folder, image_size: {BIG}}}"), "image_size must be a whole number"),
+        (("dataset: digits", f"dataset: {{name: office_caltech10, image_size: {BIG}}}"), "image_size must be a whole"),
+        (("seeds: 2", "name: ../../etc"), "a suite's name is that of its result folder"),
+        (("seeds: 2", "name: /tmp/x"), "a suite's name is that of its result folder"),
+        (("seeds: 2", "name: ..\\\\x"), "a suite's name is that of its result folder"),
+        (("seeds: 2", "name: nul.txt"), "no name of a device"),
+        (("seeds: 2", f"name: {'x' * 300}"), "at most 100 bytes"),
+        (("as: coral_strong", 'as: "a\\nb"'), "a label is one line"),
+        (("seeds: 2", "description: &a [*a, *a]"), "an alias stands inside of what it names"),
+        (("seeds: 2", "description: 2024-99-99"), "a value cannot be read"),
+        (("seeds: 2", f"description: {'[' * 200}{']' * 200}"), "nested too deeply"),
+        (("seeds: 2", f"description: {'[' * 3000}{']' * 3000}"), "nested too deeply"),
+        (
+            ("seeds: 2", "description:\n  - &a0 [x]\n" + "".join(f"  - &a{i + 1} [*a{i}, *a{i}]\n" for i in range(30))),
+            "the aliases below stand for more than",
+        ),
+        (
+            ("seeds: 2", "description:\n  m0: &m0 {x: 1}\n"
+             + "".join(f"  m{i + 1}: &m{i + 1} {{<<: [*m{i}, *m{i}, *m{i}]}}\n" for i in range(30))),
+            "the aliases below stand for more than",
+        ),
+    ],
+)  # fmt: skip
+def test_suites_of_strangers_end_in_one_sentence(tmp_path: Path, change: tuple[str, str], words: str) -> None:
+    assert change[0] in GOOD
+    message = problem(tmp_path, GOOD.replace(*change))
+    assert words in message and "\n" not in message, message
+
+
+def test_absurdly_long_files_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "long.yaml").write_text("#" * 4_000_001)
+    with pytest.raises(DazooError, match="no file of this kind is that large"):
+        Suite.load(tmp_path / "long.yaml")

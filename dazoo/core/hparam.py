@@ -13,6 +13,8 @@ import numpy as np
 
 from dazoo.core.errors import DazooError, UnknownName, nearest
 
+MOST_COUNT = 1_000_000
+
 
 @dataclass(frozen=True)
 class HParam:
@@ -39,12 +41,15 @@ class HParam:
         """The smallest and the largest number that makes sense.
 
         No weight, size or count is negative unless its default or its range is; a count whose default and range begin
-        at 1 or above is at least 1; a number whose range is linear and inside [0, 1] is a share, at most 1.
+        at 1 or above is at least 1; a number whose range is linear and inside [0, 1] is a share, at most 1. No size or
+        count is above ``MOST_COUNT``, or 100 times what is usual where that is more.
         """
         starts = [v for v in (self.low, self.default) if v is not None]
         least = -math.inf if min(starts) < 0 else 1 if isinstance(self.default, int) and min(starts) >= 1 else 0
         share = self.low is not None and self.high is not None and self.low >= 0 and self.high <= 1 and not self.log
         most = 1 if share and isinstance(self.default, float) else math.inf
+        if isinstance(self.default, int):
+            most = max(MOST_COUNT, 100 * max(abs(v) for v in (self.default, self.high) if v is not None))
         return (least if self.least is None else self.least, most if self.most is None else self.most)
 
     @property

@@ -20,6 +20,7 @@ from dazoo.core.errors import DazooError
 from dazoo.data.labels import Labels, in_order
 
 POLICIES = ("same", "common", "union")
+MOST_SEED = 2**32 - 1
 _RESERVED = ("->", "+", "*", "?", "[", "/")
 
 
@@ -112,6 +113,14 @@ def coded(labels: Labels | None, classes: tuple[str, ...] | None) -> tuple[np.nd
     rows = np.flatnonzero(~labels.known | np.isin(labels.names, list(classes)))
     kept = labels.rows(rows)
     return rows, {"y": kept.coded(classes), "classes": classes, "known": torch.from_numpy(kept.known)}
+
+
+def check_whole(option: str, value: object, least: int, most: int) -> None:
+    """Refuse what is no whole number between two bounds."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise DazooError(
+            f"the option {option} must be a whole number, at least {least} and at most {most}, not {value!r}"
+        )
 
 
 def check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:

@@ -56,6 +56,14 @@ def image_files(folder: Path, classes: Sequence[str], dataset: str) -> list[Path
     return found
 
 
+def check_view(image_size: int, fit: str) -> None:
+    """Refuse a size that is none, and another fit than ``crop`` and ``squash``."""
+    if fit not in FITS:
+        raise DazooError(f"fit must be 'crop' or 'squash', not {fit!r}")
+    if isinstance(image_size, bool) or not isinstance(image_size, int) or not 1 <= image_size <= 4096:
+        raise DazooError(f"image_size must be a whole number of pixels between 1 and 4096, not {image_size!r}")
+
+
 def decode(files: Sequence[Path], size: int, fit: str = "crop", cache: Path | None = None) -> Tensor:
     """Images as one uint8 tensor (n, size, size, 3), RGB, mapped from the cache.
 
@@ -69,10 +77,7 @@ def decode(files: Sequence[Path], size: int, fit: str = "crop", cache: Path | No
     Raises:
         DazooError: an image cannot be read, or the cache cannot be written.
     """
-    if fit not in FITS:
-        raise DazooError(f"fit must be 'crop' or 'squash', not {fit!r}")
-    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 4096:
-        raise DazooError(f"image_size must be a whole number of pixels between 1 and 4096, not {size!r}")
+    check_view(size, fit)
     if not files:
         raise DazooError("there are no images to decode; check the folder")
     folder = cache_root() / "images" if cache is None else cache

@@ -32,6 +32,7 @@ class Dataset:
         pairs: the (source, target) pairs that wildcards expand to; None for all pairs of different domains.
         content: ``content(root, **options)``, a hash of files that may change under their name, such as a user's own:
             runs on the old content are no runs on the new. None where the name of a dataset says it all.
+        check: ``check(**options)``, an error where an option has no such value; asked before the first run of a suite.
         look: ``look(root, **options)``, whether files hold ``classes`` or ``values``; None where ``targets`` says it.
     """
 
@@ -46,6 +47,12 @@ class Dataset:
     pairs: tuple[tuple[str, str], ...] | None = None
     content: Callable[..., str] | None = None
     look: Callable[..., str] | None = None
+    check: Callable[..., None] | None = None
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Raise ``DazooError`` where an option has no such value."""
+        if self.check is not None:
+            self.check(**{**self.options, **options})
 
     def domain_names(self, root: Path | None = None, **options: Any) -> tuple[str, ...]:
         """The names of the domains, looked up on disk where needed."""
@@ -90,6 +97,7 @@ def load_domain(dataset: str, domain: str, root: str | Path | None = None, **opt
         if key not in entry.options:
             raise UnknownName(f"dataset {dataset!r} has no option {key!r}: {nearest(key, entry.options)}")
     merged = {**entry.options, **options}
+    entry.check_options(options)
     where = data_root(root)
     names = entry.domain_names(where, **merged)
     if domain not in names:

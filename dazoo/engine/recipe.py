@@ -89,6 +89,11 @@ class Recipe:
         for field in ("steps", "batch", "accumulate"):
             if getattr(self, field) < 1:
                 raise DazooError(f"recipe {self.name!r}: {field} must be at least 1, not {getattr(self, field)!r}")
+        for field, most in MOST.items():
+            if getattr(self, field) > most:
+                raise DazooError(
+                    f"recipe {self.name!r}: {field} must be at most {most:,}, not {getattr(self, field):,}"
+                )
         if self.epochs < 0 or not 0 < self.stair <= 1:
             raise DazooError(f"recipe {self.name!r}: epochs must not be negative, and stair lie in (0, 1]")
         for field in ("lr", "backbone_lr", "weight_decay", "grad_clip", "bottleneck", "few_steps", "gamma", "power"):
@@ -181,6 +186,11 @@ class Recipe:
         return 1.0
 
 
+MOST = {
+    "steps": 100_000_000, "few_steps": 100_000_000, "epochs": 1_000_000, "batch": 100_000, "accumulate": 100_000,
+    "bottleneck": 100_000,
+}  # fmt: skip
+"""What no training on one machine exceeds; more is a slip of the finger, and would fill the memory or never end."""
 CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("sgd", "adam", "adamw"),
     "schedule": ("constant", "inverse", "inverse_step", "cosine", "onecycle", "stairs"),

@@ -234,6 +234,8 @@ def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
         if key not in dataset.options:
             problem = f"dataset {dataset.name!r} has no option {key!r}: {nearest(key, dataset.options)}"
             raise suite.origin.error(("dataset", key), f"{problem} (options: {_listing(dataset.options)})")
+    for key, value in suite.dataset.options.items():  # one by one, for the line of each
+        _check(suite, ("dataset", key), partial(dataset.check_options, {key: value}), ("dataset",))
     for i, name in enumerate(suite.transform):
         if name not in TRANSFORMS:
             raise suite.origin.error(("transform", i), f"unknown transform {name!r}: {nearest(name, TRANSFORMS)}")

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from dazoo.core.errors import DazooError
 from dazoo.data.domain import Domain
+from dazoo.data.generic import MOST_SEED, check_choice, check_whole
 from dazoo.data.registry import Dataset, register_dataset
 
 DOMAINS = ("upright", "rotated", "inverted", "noisy", "blurred", "scaled")
@@ -39,14 +39,19 @@ def rows(domain: str, data_seed: int = 0) -> np.ndarray:
     return np.sort(shuffled[DOMAINS.index(domain) :: len(DOMAINS)])
 
 
+def check(kind: str, data_seed: int) -> None:
+    """Refuse kinds and seeds that are none."""
+    check_choice("kind", kind, ("vector", "image"))
+    check_whole("data_seed", data_seed, 0, MOST_SEED)
+
+
 def load(domain: str, root: Path | None, kind: str = "vector", data_seed: int = 0) -> Domain:
     """One domain, as vectors (n, 64) float32 in [0, 1] or images (n, 8, 8, 1) uint8.
 
     Raises:
         DazooError: ``kind`` is neither ``vector`` nor ``image``.
     """
-    if kind not in ("vector", "image"):
-        raise DazooError(f"digits: kind must be 'vector' or 'image', not {kind!r}")
+    check(kind, data_seed)
     images, labels = _raw()
     picked = rows(domain, data_seed)
     x = np.clip(_shifted(images[picked], domain, np.random.default_rng([data_seed, 64])), 0.0, 1.0)
@@ -91,6 +96,7 @@ register_dataset(
         load=load,
         description="8x8 handwritten digits, six disjoint domains: upright, rotated, inverted, noisy, blurred, scaled",
         options={"kind": "vector", "data_seed": 0},
+        check=check,
         license="UCI optical digits (Alpaydin and Kaynak, 1998), CC BY 4.0; shipped with scikit-learn",
     )
 )

@@ -15,8 +15,8 @@ import torch
 
 from dazoo.core.errors import DazooError
 from dazoo.data.domain import Domain
-from dazoo.data.generic import class_names, content_of, domain_names, locate
-from dazoo.data.images import SUFFIXES, decode
+from dazoo.data.generic import POLICIES, check_choice, class_names, content_of, domain_names, locate
+from dazoo.data.images import SUFFIXES, check_view, decode
 from dazoo.data.registry import Dataset, register_dataset
 
 
@@ -26,6 +26,12 @@ def names(root: Path | None, path: str | None = None, **options: object) -> tupl
     if not place.is_dir():
         raise DazooError(f"the dataset 'folder' needs a folder, but {place} is a file; use the dataset npz or table")
     return domain_names(_folders(place), place)
+
+
+def check(image_size: int, fit: str, classes: str, **options: object) -> None:
+    """Refuse sizes and choices that are none."""
+    check_view(image_size, fit)
+    check_choice("classes", classes, POLICIES)
 
 
 def load(
@@ -87,5 +93,6 @@ register_dataset(
         options={"path": None, "image_size": 224, "fit": "crop", "classes": "same"},
         license="yours",
         content=content_of,
+        check=check,
     )
 )

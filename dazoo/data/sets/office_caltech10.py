@@ -14,7 +14,7 @@ import torch
 
 from dazoo.core.errors import DazooError
 from dazoo.data.domain import Domain
-from dazoo.data.images import decode, image_files
+from dazoo.data.images import check_view, decode, image_files
 from dazoo.data.registry import Dataset, register_dataset
 
 DOMAINS = ("amazon", "caltech10", "dslr", "webcam")
@@ -30,6 +30,11 @@ CLASSES = (
     "mug",
     "projector",
 )
+
+
+def check(features: str, image_size: int, fit: str) -> None:
+    """Refuse sizes that are none."""
+    check_view(image_size, fit)
 
 
 def load(domain: str, root: Path, features: str = "surf", image_size: int = 224, fit: str = "crop") -> Domain:
@@ -76,6 +81,7 @@ register_dataset(
         description="ten object classes: amazon, caltech10, dslr, webcam; SURF histograms or photographs",
         options={"features": "surf", "image_size": 224, "fit": "crop"},
         needs_root=True,
+        check=check,
         license="research use; Gong et al. 2012, Saenko et al. 2010, Griffin et al. 2007",
     )
 )

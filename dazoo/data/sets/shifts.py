@@ -29,14 +29,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dazoo.core.errors import DazooError, UnknownName, nearest
+from dazoo.core.errors import UnknownName, nearest
 from dazoo.data.domain import Domain
+from dazoo.data.generic import MOST_SEED, check_whole
 from dazoo.data.registry import Dataset, register_dataset
 
 KINDS = ("covariate", "label", "concept", "subspace")
 SIDES = ("source", "target")
 DOMAINS = tuple(f"{kind}_{side}" for kind in KINDS for side in SIDES)
 CLASSES = ("negative", "positive")
+MOST = 1_000_000
 
 CURVE, STEEP = 0.8, 6.0
 COVARIATES = {"source": ((0.0, 1.2), (1.0, 1.5)), "target": ((1.5, 0.5), (CURVE * 1.5**2, 1.0))}
@@ -79,14 +81,19 @@ def draw(domain: str, n: int, rng: np.random.Generator) -> Sample:
     return Sample(_turned(z) if side == "target" else z, y, p)
 
 
+def check(n: int, data_seed: int) -> None:
+    """Refuse sizes and seeds that make no sense, before memory is taken."""
+    check_whole("n", n, 10, MOST)
+    check_whole("data_seed", data_seed, 0, MOST_SEED)
+
+
 def load(domain: str, root: Path | None, n: int = 500, data_seed: int = 0) -> Domain:
     """``n`` samples of one domain, float32; source and target of a kind come from independent streams.
 
     Raises:
-        DazooError: fewer than 10 samples are asked for.
+        DazooError: fewer than 10 samples are asked for, or more than ``MOST``.
     """
-    if isinstance(n, bool) or not isinstance(n, int) or n < 10:
-        raise DazooError(f"shifts: n must be a whole number of at least 10, not {n!r}")
+    check(n, data_seed)
     drawn = draw(domain, n, np.random.default_rng([data_seed, DOMAINS.index(domain)]))
     x = torch.from_numpy(drawn.x.astype(np.float32))
     return Domain(domain, x, torch.from_numpy(drawn.y.astype(np.int64)), CLASSES)
@@ -164,5 +171,6 @@ register_dataset(
         description="synthetic covariate, label, concept and subspace shift with known Bayes accuracy",
         options={"n": 500, "data_seed": 0},
         license="generated",
+        check=check,
     )
 )

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dazoo.core.errors import DazooError
 from dazoo.data.domain import Domain
-from dazoo.data.generic import domain_names
+from dazoo.data.generic import check_choice, check_whole, domain_names
 from dazoo.data.registry import Dataset, register_dataset
 
 CLASSES = tuple(str(d) for d in range(10))
@@ -30,6 +30,14 @@ def names(root: Path | None, **options: object) -> tuple[str, ...]:
     """The speakers below ``fsdd``."""
     place = _place(root)
     return domain_names(sorted(f.name for f in place.iterdir() if f.is_dir() and not f.name.startswith(".")), place)
+
+
+def check(kind: str, bands: int, seconds: float) -> None:
+    """Refuse kinds and sizes that make no sense."""
+    check_choice("kind", kind, ("series", "vector"))
+    check_whole("bands", bands, 4, 64)
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0.1 <= seconds <= 10:
+        raise DazooError(f"the option seconds must be a number between 0.1 and 10, not {seconds!r}")
 
 
 def load(domain: str, root: Path | None, kind: str = "series", bands: int = 40, seconds: float = 0.8) -> Domain:
@@ -46,10 +54,7 @@ def load(domain: str, root: Path | None, kind: str = "series", bands: int = 40, 
     Raises:
         DazooError: a file is missing or no recording of the expected form, or an option has no such value.
     """
-    if kind not in ("series", "vector"):
-        raise DazooError(f"spoken_digits: kind must be 'series' or 'vector', not {kind!r}")
-    if isinstance(bands, bool) or not isinstance(bands, int) or not 4 <= bands <= 64 or not 0.1 <= seconds <= 10:
-        raise DazooError("spoken_digits: bands must lie in 4..64 and seconds in 0.1..10")
+    check(kind, bands, seconds)
     files = [
         file
         for digit in CLASSES
@@ -122,6 +127,7 @@ register_dataset(
         load=load,
         description="ten spoken digits, one domain per speaker, as log-mel spectrograms",
         options={"kind": "series", "bands": 40, "seconds": 0.8},
+        check=check,
         needs_root=True,
         license="Free Spoken Digit Dataset (Jackson et al.), CC BY-SA 4.0",
     )
