@@ -230,20 +230,18 @@ def splits_by_seed(protocol: Protocol, setting: str) -> bool:
 def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
     """The shared part, with every default filled in and every name checked."""
     dataset = _check(suite, ("dataset", "name"), lambda: DATASETS.get(suite.dataset.name), ("dataset",))
-    for key in suite.dataset.options:
+    for key, value in suite.dataset.options.items():
         if key not in dataset.options:
             problem = f"dataset {dataset.name!r} has no option {key!r}: {nearest(key, dataset.options)}"
             raise suite.origin.error(("dataset", key), f"{problem} (options: {_listing(dataset.options)})")
-    for key, value in suite.dataset.options.items():  # one by one, for the line of each
         _check(suite, ("dataset", key), partial(dataset.check_options, {key: value}), ("dataset",))
     for i, name in enumerate(suite.transform):
         if name not in TRANSFORMS:
             raise suite.origin.error(("transform", i), f"unknown transform {name!r}: {nearest(name, TRANSFORMS)}")
     recipe, chosen = suite.recipe, suite.classifier
     made = None if recipe is None else _check(suite, ("recipe",), lambda: Recipe.named(recipe.name, **recipe.options))
-    finish = (
-        None if chosen is None else _check(suite, ("classifier",), lambda: classifier(chosen.name, **chosen.options))
-    )
+    name, options = (chosen.name, chosen.options) if chosen is not None else ("", {})
+    finish = _check(suite, ("classifier",), partial(classifier, name, **options)) if chosen is not None else None
     if suite.backbone != "none":
         from dazoo.nets.lookup import get_backbone
 
