@@ -41,8 +41,8 @@ OPS: dict[str, Callable[[], object]] = {
     "sinkhorn_plan": lambda: transport.sinkhorn_plan(transport.feature_cost(FS, FT)),
 }
 LARGE: dict[str, Callable[[], object]] = {
-    "squared_distances_958x295x800": lambda: linear.squared_distances(XS, XT),
-    "covariance_958x800": lambda: linear.covariance(XS),
+    "squared_distances_958x295x800": lambda: linear.distances_between(XS, XT),
+    "covariance_958x800": lambda: linear.mean_and_covariance(XS),
     "ridge_power_958x800": lambda: linear.ridge_power(XS, 1.0, -0.5),
     "principal_components_958x800": lambda: spectral.principal_components(XS, 20),
     "eval_images_32x224": lambda: augment.eval_images(PHOTOS, VIEW),

@@ -150,7 +150,7 @@ def test_domain_error_and_dynamic_factor():
     assert float(games.dynamic_factor(e(0.0)[0], e(0.5, 0.5))) == 0.0  # the domains are, the classes are not
     assert float(games.dynamic_factor(e(0.5)[0], e(0.0, 0.5))) == 1.0
     assert float(games.dynamic_factor(e(0.25)[0], e(0.25, 0.25))) == pytest.approx(0.5)
-    assert float(games.a_distance(e(0.0)[0])) == 2.0 and float(games.a_distance(e(0.8)[0])) == 0.0
+    assert float(games.a_distance_of_error(e(0.0)[0])) == 2.0 and float(games.a_distance_of_error(e(0.8)[0])) == 0.0
 
 
 def test_daan_with_omega_zero_is_dann():

@@ -179,7 +179,8 @@ def test_gvb_predicts_with_the_bridge():
 
 def test_vada_looks_where_predictions_change_most():
     from dazoo.methods.adversarial.vada import smoothness
-    from dazoo.ops.perturb import kl_of_logits, unit_rows
+    from dazoo.ops.linalg.linear import unit_rows
+    from dazoo.ops.perturb import kl_of_logits
 
     g = game("vada", seed=3)
     x = g.b.xt

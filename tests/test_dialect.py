@@ -7,8 +7,10 @@ import pathlib
 import re
 
 import pytest
+import torch
 
 from dazoo.methods.base import METHODS
+from dazoo.ops.linalg.linear import distances_between
 
 ROOT = pathlib.Path(__file__).parent.parent / "dazoo"
 METHOD_FILES = sorted(p for p in (ROOT / "methods").rglob("*.py") if "paper = Paper(" in p.read_text())
@@ -32,3 +34,26 @@ def test_class_names_write_acronyms_in_capitals(name):
     acronym = re.sub(r"[^a-z]", "", name)
     if len(acronym) <= 4:
         assert cls.__name__ != acronym.capitalize(), f"{cls.__name__} is an acronym: {acronym.upper()}"
+
+
+def test_a_public_name_of_ops_is_defined_once_in_dazoo():
+    """Two functions of one name differ in signature or precision, and a reader takes one for the other."""
+    places: dict[str, list[str]] = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    layers = ("ops", "methods", "nets", "shallow")  # validators are functions named as what they measure
+    for name, found in places.items():
+        mine = [f for f in found if f.startswith(layers)]
+        assert len(mine) < 2 or not any(f.startswith("ops") for f in mine), f"{name} is defined in {mine}"
+
+
+@pytest.mark.parametrize("rows", [80, 30])
+def test_distances_between_keep_precision_at_a_common_offset(rows):
+    """Uncentred inner products err by thousands at 1.6e9."""
+    x, y = (torch.randn(rows, 70, dtype=torch.float64, generator=torch.Generator().manual_seed(s)) for s in (0, 1))
+    x, y = x + 1.6e9, y + 1.6e9
+    for other in (x, y):
+        expected = (x[:, None] - other).square().sum(2)
+        torch.testing.assert_close(distances_between(x, other), expected, rtol=0, atol=1e-5)

@@ -22,6 +22,7 @@ from dazoo.ops import (
     perturb,
     reversal,
 )
+from dazoo.ops.linalg.linear import unit_rows
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -226,7 +227,7 @@ def test_virtual_adversarial_direction_beats_random_ones() -> None:
     def change(direction: Tensor) -> float:
         return float(perturb.kl_of_logits(f(x), f(x + 0.1 * direction)))
 
-    others = [change(perturb.unit_rows(normal(6, 10, seed=s))) for s in range(3, 30)]
+    others = [change(unit_rows(normal(6, 10, seed=s))) for s in range(3, 30)]
     assert change(d) > max(others)
     assert float(perturb.vat(f, x, normal(6, 10, seed=2), 0.1, steps=5)) == pytest.approx(change(d), rel=1e-10)
 

@@ -23,7 +23,7 @@ from dazoo.data.domain import Domain
 from dazoo.data.task import Task
 from dazoo.methods import shallow as methods
 from dazoo.methods.base import Domains, create_method
-from dazoo.ops.linalg.linear import covariance
+from dazoo.ops.linalg.linear import mean_and_covariance
 from dazoo.shallow.classifiers import classifier
 
 Y = np.array([0, 1, 1, 0])
@@ -118,8 +118,8 @@ def test_runs_in_a_group_have_means_of_their_own(tmp_path: Path) -> None:
 
 def test_a_group_pays_for_a_shared_piece_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    whole = methods.squared_distances
-    monkeypatch.setattr(methods, "squared_distances", lambda *a: made.append(1) or whole(*a))
+    whole = methods.distances_between
+    monkeypatch.setattr(methods, "distances_between", lambda *a: made.append(1) or whole(*a))
     gen = torch.Generator().manual_seed(0)
     x, y = torch.randn(30, 4, generator=gen, dtype=torch.float64), torch.arange(30) % 3
     names = ("a", "b", "c")
@@ -129,7 +129,7 @@ def test_a_group_pays_for_a_shared_piece_once(monkeypatch: pytest.MonkeyPatch) -
     assert set(in_a_group(cases, task, shelves)) == {c.name for c in cases}
     assert len(made) == 2  # one per repeat
     found = []
-    monkeypatch.setattr(methods, "covariance", lambda *a: found.append(1) or covariance(*a))
+    monkeypatch.setattr(methods, "mean_and_covariance", lambda *a: found.append(1) or mean_and_covariance(*a))
     turned = dataclasses.replace(task, sources=(task.target,), target=task.sources[0])
     for pair in (task, turned):
         in_a_group([c for c in PEERS["skada"] if c.name == "sa"], pair, shelves)

@@ -23,6 +23,7 @@ from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.engine.fit import Options, fit
 from dazoo.methods.base import Context, Domains, Memo, create_method
 from dazoo.methods.shallow import Aligned, FeatureMap, Reweighting, pair, source_inner
+from dazoo.ops.classwise import one_hot
 from dazoo.ops.linalg import linear, spectral
 from dazoo.shallow import steps as st
 from dazoo.shallow.classifiers import classifier
@@ -262,7 +263,7 @@ def test_every_piece_saves_and_loads(tmp_path):
     for head in (
         classifier("1nn").fit(z, y, 3),
         classifier("logistic").fit(z, y, 3),
-        st.NearestScores(z, linear.one_hot(y, 3)),
+        st.NearestScores(z, one_hot(y, 3, torch.float64)),
         st.StepsThenHead((st.UnitNorm(),), st.AsScores(2.0)),
     ):
         model = st.Pipeline(tuple(parts), (st.Affine(torch.eye(5, 2, dtype=torch.float64)),), head)

@@ -13,8 +13,9 @@ import torch
 from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.methods.base import create_method
-from dazoo.methods.transport._plan import barycentric, emd_plan, sinkhorn_plan
-from dazoo.ops.linalg.linear import RidgeFit, one_hot, squared_distances
+from dazoo.methods.transport._plan import barycentric, entropic_plan, exact_plan
+from dazoo.ops.classwise import one_hot
+from dazoo.ops.linalg.linear import RidgeFit, distances_between
 from tests.test_subspace import arrays, context, toy
 
 
@@ -23,7 +24,7 @@ def unlike(seen: Seen, xt: torch.Tensor) -> Seen:
 
 
 def cost_of(seen: Seen) -> torch.Tensor:
-    return squared_distances(seen.source.x, seen.target.x)
+    return distances_between(seen.source.x, seen.target.x)
 
 
 def test_emd_plan_is_the_linear_programmes_optimum():
@@ -57,7 +58,7 @@ def test_sinkhorn_plan_has_the_form_and_the_marginals_of_the_optimum():
     for reg in (0.05, 0.0049):  # plain and log domain
         cost = cost_of(toy(9, 7)) + 500  # nearly flat, so that both converge quickly
         ctx = context()
-        plan = sinkhorn_plan(cost, reg, ctx, 2000)
+        plan = entropic_plan(cost, reg, ctx, 2000)
         inner = torch.log(plan) + cost / cost.max() / reg
         residue = inner - inner.mean(0) - inner.mean(1, keepdim=True) + inner.mean()
         assert residue.abs().max() < 1e-6
@@ -68,9 +69,9 @@ def test_sinkhorn_plan_has_the_form_and_the_marginals_of_the_optimum():
 
 def test_sinkhorn_tends_to_emd():
     cost = cost_of(toy(9, 9))
-    exact = float((emd_plan(cost, context()) * cost).sum())
+    exact = float((exact_plan(cost, context()) * cost).sum())
     regs = (0.5, 0.05, 0.01)
-    gaps = [float((sinkhorn_plan(cost, reg, context(), 5000) * cost).sum()) - exact for reg in regs]
+    gaps = [float((entropic_plan(cost, reg, context(), 5000) * cost).sum()) - exact for reg in regs]
     assert gaps[0] > gaps[1] > gaps[2] > -1e-6
     # the optimum's entropy is at least log 9, and no plan's is above log 81
     assert all(gap <= reg * float(cost.max()) * np.log(9) for gap, reg in zip(gaps, regs))
@@ -89,7 +90,7 @@ def test_sinkhorn_is_finite_on_wide_features_and_says_when_it_stops_early():
 
 def test_barycentric_map_in_sparse_and_dense_form_is_the_same():
     seen = toy(30, 25)
-    plan = emd_plan(cost_of(seen), context())
+    plan = exact_plan(cost_of(seen), context())
     assert (plan > 0).sum() < 0.1 * plan.numel()
     assert torch.allclose(barycentric(plan, seen.target.x), 30 * plan @ seen.target.x)
     plan[0] = 0
@@ -124,9 +125,9 @@ def test_ridge_fit_solves_the_normal_equations(shape):
 
 def jdot_objective(seen: Seen, model, alpha: float, ridge: float) -> float:
     cost = cost_of(seen)
-    loss = squared_distances(one_hot(seen.source.y, 3), model.predict(seen.target.x).scores)
+    loss = distances_between(one_hot(seen.source.y, 3, torch.float64), model.predict(seen.target.x).scores)
     total = alpha * cost / cost.max() + loss
-    plan = emd_plan(total, context())
+    plan = exact_plan(total, context())
     return float((plan * total).sum()) + ridge * float(model.head.weight.square().sum()) / len(seen.target)
 
 
@@ -143,8 +144,8 @@ def test_jdot_objective_never_rises():
 def test_jdot_with_a_large_alpha_is_emd_label_transfer():
     seen = toy(60, 60)
     model = create_method("jdot", alpha=1e9, ridge=1.0).fit(seen, context())
-    plan = emd_plan(cost_of(seen), context())
-    w, b = RidgeFit(seen.target.x, 1.0).fit(60 * plan.T @ one_hot(seen.source.y, 3))
+    plan = exact_plan(cost_of(seen), context())
+    w, b = RidgeFit(seen.target.x, 1.0).fit(60 * plan.T @ one_hot(seen.source.y, 3, torch.float64))
     assert torch.allclose(model.predict(seen.target.x).scores, seen.target.x @ w + b, atol=1e-8)
 
 

@@ -11,7 +11,7 @@ from sklearn.metrics import mutual_info_score
 from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.methods.base import create_method
-from dazoo.methods.subspace._graph import cosine_graph, normalised
+from dazoo.methods.subspace._graph import cosine_graph, scaled_by_degree
 from dazoo.methods.subspace.fmmd import discrepancy_weights
 from dazoo.methods.subspace.mmd_location_scale import location_scale
 from dazoo.methods.subspace.scl import shared_directions
@@ -33,7 +33,7 @@ def test_label_propagation_is_the_fixed_point_of_its_iteration():
     seen = toy(40, 30)
     model = create_method("label_propagation", alpha=0.9, neighbours=6).fit(seen, context())
     both = torch.cat([seen.source.x, seen.target.x])
-    spread = normalised(cosine_graph(both, 6))
+    spread = scaled_by_degree(cosine_graph(both, 6))
     start = torch.cat([torch.eye(3, dtype=torch.float64)[seen.source.y], torch.zeros(30, 3, dtype=torch.float64)])
     f = start
     for _ in range(400):

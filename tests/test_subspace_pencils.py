@@ -17,7 +17,7 @@ from dazoo.methods.subspace._pencil import joint_indicators
 from dazoo.methods.subspace.jgsa import Coupled
 from dazoo.methods.subspace.mida import components_of_independence
 from dazoo.methods.subspace.msda import denoiser
-from dazoo.ops.linalg.linear import one_hot
+from dazoo.ops.classwise import one_hot
 from dazoo.shallow.steps import run_steps
 from tests import surf
 from tests.test_subspace import arrays, context, dense_joint, same_up_to_sign, toy
@@ -120,7 +120,9 @@ def test_mida_solves_its_eigenproblem(gamma):
     ky[:14, :14] = ys[:, None] == ys
     inner = k @ (0.4 * h + gamma * h @ ky @ h - h @ kd @ h) @ k
     w = np.linalg.eigh(inner)[1][:, ::-1][:, :3]
-    mine = components_of_independence(seen.source.x, seen.target.x, one_hot(seen.source.y, 3), 0.4, gamma, 3)
+    mine = components_of_independence(
+        seen.source.x, seen.target.x, one_hot(seen.source.y, 3, torch.float64), 0.4, gamma, 3
+    )
     assert same_up_to_sign(x @ mine.numpy(), k @ w)
 
 

@@ -13,7 +13,7 @@ from dazoo.methods.base import create_method
 from dazoo.methods.subspace._descent import ascend
 from dazoo.methods.subspace.itl import domain_information, target_information
 from dazoo.methods.subspace.tsl import divergence, orthonormal
-from dazoo.ops.linalg.linear import one_hot
+from dazoo.ops.classwise import one_hot
 from dazoo.shallow.steps import run_steps
 from tests.test_subspace import context, toy
 from tests.test_subspace_more import seen_of
@@ -70,7 +70,7 @@ def test_itl_objective_equals_its_sums():
         posts.append([weights[ys == c].sum() / weights.sum() for c in range(3)])
     expected = h(np.mean(posts, 0)) - np.mean([h(p) for p in posts])
     args = torch.from_numpy(zs), torch.from_numpy(zt)
-    assert np.isclose(float(target_information(*args, one_hot(torch.from_numpy(ys), 3))), expected)
+    assert np.isclose(float(target_information(*args, one_hot(torch.from_numpy(ys), 3, torch.float64))), expected)
     z, sides = np.concatenate([zs, zt]), np.r_[np.ones(7), np.zeros(5)]
     posts = []
     for i in range(12):
@@ -104,7 +104,7 @@ def test_the_direction_that_tells_the_domains_apart_loses_weight(name):
 def test_itl_ignores_the_direction_that_tells_domains():
     xs, ys, xt, _ = shifted()
     axes = [torch.from_numpy(x) for x in (xs, xt)]
-    labels = one_hot(torch.from_numpy(ys), 2)
+    labels = one_hot(torch.from_numpy(ys), 2, torch.float64)
 
     def value(axis: int) -> float:
         z = [x[:, axis : axis + 1] for x in axes]

@@ -15,13 +15,14 @@ from dazoo.core.errors import DazooError
 from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.methods.base import create_method
-from dazoo.methods.transport._plan import check_size, entropic, sinkhorn_plan
-from dazoo.ops.linalg.linear import one_hot, squared_distances
+from dazoo.methods.transport._plan import check_size, entropic, entropic_plan
+from dazoo.ops.classwise import one_hot
+from dazoo.ops.linalg.linear import distances_between
 from tests.test_subspace import arrays, context, toy
 
 
 def scaled_cost(seen: Seen) -> torch.Tensor:
-    cost = squared_distances(seen.source.x, seen.target.x)
+    cost = distances_between(seen.source.x, seen.target.x)
     return cost / cost.max()
 
 
@@ -81,7 +82,7 @@ def test_plans_on_tensors_equal_plans_on_arrays(name, monkeypatch):
 @pytest.mark.parametrize("reg", [0.05, 0.004])
 def test_sinkhorn_on_tensors_equals_sinkhorn_on_arrays(reg):
     cost = scaled_cost(toy(20, 15))
-    plans = [sinkhorn_plan(cost, reg, context(), 3000, native=native) for native in (False, True)]
+    plans = [entropic_plan(cost, reg, context(), 3000, native=native) for native in (False, True)]
     assert torch.allclose(*plans, rtol=0, atol=1e-6)
 
 
@@ -134,7 +135,7 @@ def test_minibatches_move_towards_the_exact_images(name):
 
 
 def class_reg_objective(plan: torch.Tensor, seen: Seen, reg: float, weight: float, epsilon: float = 1e-3) -> float:
-    masses = plan.shape[1] * one_hot(seen.source.y, seen.n_classes).T @ plan
+    masses = plan.shape[1] * one_hot(seen.source.y, seen.n_classes, torch.float64).T @ plan
     entropy = (plan * (plan.clamp(min=1e-300).log() - 1)).sum()
     omega = (masses + epsilon).sqrt().sum() / plan.shape[1]
     return float((plan * scaled_cost(seen)).sum() + reg * entropy + weight * omega)
@@ -160,7 +161,7 @@ def test_class_reg_objective_falls():
 
 
 def group_lasso_objective(plan: torch.Tensor, seen: Seen, reg: float, weight: float) -> float:
-    norms = (one_hot(seen.source.y, seen.n_classes).T @ plan.square()).sqrt()
+    norms = (one_hot(seen.source.y, seen.n_classes, torch.float64).T @ plan.square()).sqrt()
     entropy = (plan * plan.clamp(min=1e-300).log()).sum()
     return float((plan * scaled_cost(seen)).sum() + reg * entropy + weight * norms.sum())
 
@@ -169,7 +170,7 @@ def test_group_lasso_meets_its_optimality_conditions():
     """At the optimum C + reg log P + weight P / ||P_class|| has the form u_i + v_j, and the marginals hold."""
     seen = toy(30, 25)
     plan = create_method("ot_group_lasso", rounds=500, iterations=5000).plan(seen, context())
-    members = one_hot(seen.source.y, 3)
+    members = one_hot(seen.source.y, 3, torch.float64)
     slope = plan / (members @ (members.T @ plan.square()).sqrt())
     heavy = scaled_cost(seen) + 0.05 * plan.log() + 0.1 * slope
     assert marginals_hold(plan, 1e-6)
@@ -189,7 +190,7 @@ def test_group_lasso_is_at_least_as_good_as_pots_class():
 def test_class_regularisers_unmix_the_classes(name, weight):
     """The largest share one class holds of a target sample's mass rises with the weight."""
     seen = toy(60, 50, move=1.5)
-    members = one_hot(seen.source.y, 3)
+    members = one_hot(seen.source.y, 3, torch.float64)
 
     def purity(plan: torch.Tensor) -> float:
         return float((members.T @ plan).amax(0).sum())
@@ -232,7 +233,7 @@ def test_unbalanced_tends_to_sinkhorn():
 
 def test_partial_plan_is_the_linear_programmes_optimum():
     seen = toy(9, 7)
-    cost = squared_distances(seen.source.x, seen.target.x)
+    cost = distances_between(seen.source.x, seen.target.x)
     plan = create_method("ot_partial", share=0.6).plan(seen, context())
     rows, cols = np.kron(np.eye(9), np.ones(7)), np.kron(np.ones(9), np.eye(7))
     reference = scipy.optimize.linprog(
@@ -299,20 +300,20 @@ def laplace_objective(plan: torch.Tensor, seen: Seen, weight: float, share: floa
     """Written out over all pairs of neighbours."""
     from sklearn.neighbors import kneighbors_graph
 
-    cost = squared_distances(seen.source.x, seen.target.x)
+    cost = distances_between(seen.source.x, seen.target.x)
     us, ut = seen.source.x / cost.max().sqrt(), seen.target.x / cost.max().sqrt()
     total = float((plan * cost / cost.max()).sum())
     for part, x, images in ((share, us, len(us) * plan @ ut), (1 - share, ut, len(ut) * plan.T @ us)):
         graph = torch.from_numpy(kneighbors_graph(x.numpy(), 3).toarray())
         moved = images - x if keep == "displacement" else images
-        total += weight * part * float((graph * squared_distances(moved, moved)).sum() / graph.sum())
+        total += weight * part * float((graph * distances_between(moved, moved)).sum() / graph.sum())
     return total
 
 
 def test_laplace_equals_pots_class():
     """The same convex problem in POT's units: its optimum has the same value."""
     seen = toy(30, 25)
-    cost = squared_distances(seen.source.x, seen.target.x)
+    cost = distances_between(seen.source.x, seen.target.x)
     us, ut = (x / cost.max().sqrt() for x in (seen.source.x, seen.target.x))
     for share, keep, kind in ((0.5, "position", "pos"), (0.8, "displacement", "disp")):
         total = 2 * (share * 30 + (1 - share) * 25) / 3
@@ -344,7 +345,7 @@ def test_laplace_keeps_neighbours_together():
 def test_linear_mapping_equals_pots_class():
     """Centring both domains gives the map that POT finds with a bias."""
     seen = toy(40, 30)
-    scale = squared_distances(seen.source.x, seen.target.x).max().sqrt()
+    scale = distances_between(seen.source.x, seen.target.x).max().sqrt()
     us, ut = (seen.source.x / scale).numpy(), (seen.target.x / scale).numpy()
     theirs = ot.da.MappingTransport(mu=1, eta=1e-2, bias=True, max_iter=300, max_inner_iter=50, tol=1e-10)
     theirs.fit(Xs=us, Xt=ut)
@@ -356,7 +357,7 @@ def test_linear_mapping_equals_pots_class():
 
 def test_kernel_mapping_equals_pots_class():
     seen = toy(30, 25)
-    scale = squared_distances(seen.source.x, seen.target.x).max().sqrt()
+    scale = distances_between(seen.source.x, seen.target.x).max().sqrt()
     us, ut = seen.source.x / scale, seen.target.x / scale
     us, mean_t = us - us.mean(0), ut.mean(0)
     from dazoo.ops.linalg.linear import median_gamma

@@ -11,7 +11,8 @@ from dazoo.core.errors import DazooError
 from dazoo.core.setting import MULTI_SOURCE
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.methods.base import create_method
-from dazoo.ops.linalg.linear import one_hot, squared_distances
+from dazoo.ops.classwise import one_hot
+from dazoo.ops.linalg.linear import distances_between
 from tests.test_subspace import context, toy
 
 CENTRES = np.array([[0.0, 0.0], [5.0, 0.0], [0.0, 5.0]])
@@ -47,7 +48,7 @@ def split(seen: Seen) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
 def test_jcpot_equals_pots_class():
     """Round by round: both run the same number of projections."""
     seen, _ = sources([[20, 10, 5], [5, 20, 15]], [6, 12, 18])
-    scale = squared_distances(seen.source.x, seen.target.x).max().sqrt()
+    scale = distances_between(seen.source.x, seen.target.x).max().sqrt()
     xs, ys = split(seen)
     theirs = ot.da.JCPOTTransport(reg_e=0.2, max_iter=500, tol=0).fit(
         Xs=[(x / scale).numpy() for x in xs], ys=[y.numpy() for y in ys], Xt=(seen.target.x / scale).numpy()
@@ -78,7 +79,7 @@ def test_jcpot_plans_meet_their_constraints():
     seen, _ = sources([[20, 10, 5], [5, 20, 15]], [6, 12, 18])
     joint = create_method("jcpot", reg=0.2, iterations=5000).joint(seen, context())
     for rows, plan in zip(joint.rows, joint.plans):
-        members = one_hot(seen.source.y[rows], 3)
+        members = one_hot(seen.source.y[rows], 3, torch.float64)
         assert np.allclose(plan.sum(0), 1 / 36, rtol=0, atol=1e-6)
         assert np.allclose(members.T @ plan.sum(1), joint.proportions, rtol=0, atol=1e-6)
         assert np.allclose(plan.sum(1), members @ (joint.proportions / members.sum(0)), rtol=0, atol=1e-6)

@@ -83,13 +83,13 @@ def pair_of(seen: Seen) -> Pair:
 
     from dazoo.methods.base import Context
     from dazoo.methods.reweighting._ratio import median_sigma
-    from dazoo.ops.linalg.linear import squared_distances
+    from dazoo.ops.linalg.linear import distances_between
 
     assert seen.source is not None
     few = seen.few
     d = seen.target.x.shape[1]
     xs, xt = seen.source.x.double(), seen.target.x.double()
-    cost = squared_distances(xs, xt)
+    cost = distances_between(xs, xt)
     return Pair(
         xs.numpy(), seen.source.y.numpy(), xt.numpy(),
         np.empty((0, d)) if few is None else few.x.double().numpy(),

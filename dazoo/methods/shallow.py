@@ -16,7 +16,7 @@ from dazoo.core.errors import DazooError, NonFiniteError
 from dazoo.core.types import Labeled, Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod
 from dazoo.ops.linalg.blas import all_finite, product
-from dazoo.ops.linalg.linear import Inner, covariance, inner, second_moment, squared_distances
+from dazoo.ops.linalg.linear import Inner, distances_between, inner, mean_and_covariance, second_moment
 from dazoo.ops.linalg.spectral import principal_components
 from dazoo.shallow.classifiers import Classifier
 from dazoo.shallow.steps import Head, Pipeline, Step, run_steps
@@ -62,7 +62,7 @@ def moments_of(seen: Seen, ctx: Context, side: str) -> tuple[Tensor, Tensor]:
     """Mean and covariance of ``side`` ``"s"`` or ``"t"``, computed once per domain."""
     xs, xt = pair(seen)
     x = xs if side == "s" else xt
-    return ctx.memo(f"moments_{side}", lambda: ctx.memo.domains(x, "moments", lambda: covariance(x)))
+    return ctx.memo(f"moments_{side}", lambda: ctx.memo.domains(x, "moments", lambda: mean_and_covariance(x)))
 
 
 def components(seen: Seen, ctx: Context, side: str, k: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -82,7 +82,7 @@ def components(seen: Seen, ctx: Context, side: str, k: int) -> tuple[Tensor, Ten
 def costs(seen: Seen, ctx: Context) -> Tensor:
     """Squared Euclidean distances (n_s, n_t) of source and target, once per pair. Not to be changed in place."""
     xs, xt = pair(seen)
-    return ctx.memo("costs", lambda: squared_distances(xs, xt))
+    return ctx.memo("costs", lambda: distances_between(xs, xt))
 
 
 def source_inner(seen: Seen, ctx: Context, fits: int = 1) -> Inner | None:

@@ -57,7 +57,7 @@ def domain_error(logits: Tensor, n_source: int, weights: Tensor | None = None) -
     return 0.5 * (rate(slice(None, n_source)) + rate(slice(n_source, None)))
 
 
-def a_distance(error: Tensor) -> Tensor:
+def a_distance_of_error(error: Tensor) -> Tensor:
     """Proxy A-distance ``2 (1 - 2 error)`` of a domain classifier's error, cut below at 0: any shape.
 
     Ben-David et al., 2010, https://doi.org/10.1007/s10994-009-5152-4
@@ -70,7 +70,7 @@ def dynamic_factor(global_error: Tensor, local_errors: Tensor) -> Tensor:
 
     One half where both distances are 0. Yu et al., ICDM 2019 (DAAN), https://arxiv.org/abs/1909.08184
     """
-    marginal, local = a_distance(global_error), a_distance(local_errors).mean()
+    marginal, local = a_distance_of_error(global_error), a_distance_of_error(local_errors).mean()
     total = marginal + local
     return torch.where(total > 0, local / total.clamp_min(_TINY), torch.full_like(total, 0.5))
 

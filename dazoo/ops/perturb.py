@@ -8,17 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dazoo.ops.linalg.linear import unit_rows
+
 
 def kl_of_logits(logits_p: Tensor, logits_q: Tensor) -> Tensor:
     """Mean over rows of ``KL(p | q) = sum_c p_c (log p_c - log q_c)`` for softmax probabilities: (n, C), (n, C)."""
     log_p, log_q = functional.log_softmax(logits_p, dim=-1), functional.log_softmax(logits_q, dim=-1)
     return (log_p.exp() * (log_p - log_q)).sum(-1).mean()
-
-
-def unit_rows(x: Tensor) -> Tensor:
-    """Each sample over its Euclidean norm: x (n, ...) -> (n, ...). A zero sample stays zero."""
-    flat = x.flatten(1)
-    return (flat / flat.norm(dim=1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)).reshape(x.shape)
 
 
 def vat_direction(f: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, xi: float = 1e-2, steps: int = 1) -> Tensor:

@@ -15,7 +15,7 @@ from dazoo.core.errors import DazooError, NonFiniteError
 from dazoo.core.portable import Portable
 from dazoo.core.types import Prediction, Predictor
 from dazoo.ops.linalg.blas import all_finite, product
-from dazoo.ops.linalg.linear import gram, rows_per_block, squared_distances, unit_rows
+from dazoo.ops.linalg.linear import distances_between, gram, rows_per_block, unit_rows
 from dazoo.ops.linalg.neighbours import nearest, suited
 
 EPS_VOTE = 1e-3
@@ -250,7 +250,7 @@ class CentreScores(Head):
 
     def __call__(self, z: Tensor) -> Tensor:
         z = _fit_width(z, self.centres, self.centres.shape[1])
-        raw = self.offsets - squared_distances(z, self.centres).sqrt()
+        raw = self.offsets - distances_between(z, self.centres).sqrt()
         scores = (raw.amin(1, keepdim=True) - 1).repeat(1, self.n_classes)
         scores[:, self.classes] = raw
         return scores

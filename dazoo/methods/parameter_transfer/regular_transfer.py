@@ -26,7 +26,7 @@ from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.parameter_transfer._few import few_of
 from dazoo.methods.shallow import pair, source_of
-from dazoo.ops.linalg.linear import one_hot
+from dazoo.ops.classwise import one_hot
 from dazoo.shallow.classifiers import Classifier, classifier
 from dazoo.shallow.steps import LinearScores, Pipeline
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from dazoo.core.errors import DazooError, NonFiniteError
 from dazoo.core.types import Seen
 from dazoo.methods.shallow import source_of, source_x
-from dazoo.ops.linalg.linear import one_hot
+from dazoo.ops.classwise import one_hot
 from dazoo.shallow.steps import EPS_VOTE, Head
 
 

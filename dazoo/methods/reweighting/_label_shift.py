@@ -11,7 +11,7 @@ from dazoo.core.errors import DazooError
 from dazoo.core.types import Prediction, Predictor, Seen
 from dazoo.methods.base import Context
 from dazoo.methods.shallow import Reweighting, pair, source_of
-from dazoo.ops.linalg.linear import one_hot
+from dazoo.ops.classwise import one_hot
 from dazoo.shallow.steps import Head, run_steps
 
 LOST = 0.1

@@ -13,7 +13,7 @@ from dazoo.methods.reweighting._qp import Quadratic
 from dazoo.methods.reweighting._ratio import median_sigma
 from dazoo.methods.shallow import pair, source_inner
 from dazoo.ops.linalg.blas import eigh, product
-from dazoo.ops.linalg.linear import Inner, distances_within, rows_per_block, squared_distances
+from dazoo.ops.linalg.linear import Inner, distances_between, distances_within, rows_per_block
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def embed(seen: Seen, ctx: Context, scale: float, limit: int, landmarks: int) ->
 def _exact(xs: Tensor, xt: Tensor, gamma: Tensor, known: Inner | None) -> Embedding:
     size = rows_per_block(len(xt))
     mean = torch.cat([_gauss(xs[i : i + size], xt, gamma).mean(1) for i in range(0, len(xs), size)])
-    within = squared_distances(xs, xs) if known is None else distances_within(known.gram.clone())
+    within = distances_between(xs, xs) if known is None else distances_within(known.gram.clone())
     return Embedding(Quadratic(dense=within.mul_(-gamma).exp_()), mean)
 
 
@@ -65,4 +65,4 @@ def _features(x: Tensor, at: Tensor, gamma: Tensor, root: Tensor) -> Tensor:
 
 
 def _gauss(x: Tensor, y: Tensor, gamma: Tensor) -> Tensor:
-    return squared_distances(x, y).mul_(-gamma).exp_()
+    return distances_between(x, y).mul_(-gamma).exp_()

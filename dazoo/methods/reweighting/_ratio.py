@@ -8,7 +8,7 @@ from torch import Tensor
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context
 from dazoo.methods.shallow import pair
-from dazoo.ops.linalg.linear import median_gamma, squared_distances
+from dazoo.ops.linalg.linear import distances_between, median_gamma
 
 GRID = tuple(10.0 ** (k / 4) for k in range(-4, 5))
 SAMPLE = 1000
@@ -51,7 +51,7 @@ class Bumps:
 
     def __init__(self, xs: Tensor, xt: Tensor, at: Tensor, limit: int = 0):
         offset = at.mean(0)
-        self.s, self.t = (squared_distances(x - offset, at - offset) for x in (xs, xt))
+        self.s, self.t = (distances_between(x - offset, at - offset) for x in (xs, xt))
         self.room = limit // (self.s.nbytes + self.t.nbytes)
         self._kept: dict[float, tuple[Tensor, Tensor]] = {}
 

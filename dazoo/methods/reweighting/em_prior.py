@@ -27,7 +27,7 @@ from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.reweighting._label_shift import PriorCorrected, note_lost
 from dazoo.methods.shallow import fit_classifier, labelled, pair
-from dazoo.ops.linalg.linear import one_hot
+from dazoo.ops.classwise import one_hot
 from dazoo.shallow.steps import run_steps
 
 ITERATIONS = 2000

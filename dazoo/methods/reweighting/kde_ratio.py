@@ -23,7 +23,7 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.reweighting._ratio import flattened
 from dazoo.methods.shallow import Reweighting, pair
-from dazoo.ops.linalg.linear import rows_per_block, squared_distances
+from dazoo.ops.linalg.linear import distances_between, rows_per_block
 
 FLOOR = 1e-3
 
@@ -65,5 +65,5 @@ def log_density(x: Tensor, data: Tensor, pooled: Tensor) -> Tensor:
     offset = data.mean(0)
     x, data = (x - offset) / h, (data - offset) / h
     size = rows_per_block(m)
-    parts = [torch.logsumexp(-squared_distances(x[i : i + size], data) / 2, 1) for i in range(0, len(x), size)]
+    parts = [torch.logsumexp(-distances_between(x[i : i + size], data) / 2, 1) for i in range(0, len(x), size)]
     return torch.cat(parts) - math.log(m) - h.log().sum() - d / 2 * math.log(2 * math.pi)

@@ -27,7 +27,7 @@ from dazoo.methods.reweighting._label_shift import note_lost
 from dazoo.methods.reweighting._means import embed
 from dazoo.methods.reweighting._qp import Quadratic, solve_qp
 from dazoo.methods.shallow import Reweighting, source_of
-from dazoo.ops.linalg.linear import one_hot
+from dazoo.ops.classwise import one_hot
 
 
 @register
@@ -80,7 +80,7 @@ class MMDTargetShift(Reweighting):
     def problem(self, seen: Seen, ctx: Context) -> tuple[Tensor, Tensor, Tensor]:
         """A (C, C), a (C,) and the source's class shares s (C,)."""
         e = embed(seen, ctx, self.scale, self.exact, self.landmarks)
-        belongs = one_hot(source_of(seen).y, seen.n_classes) / len(e.mean)
+        belongs = one_hot(source_of(seen).y, seen.n_classes, torch.float64) / len(e.mean)
         if e.kernel.factor is not None:
             means = e.kernel.factor.T @ belongs
             quadratic = means.T @ means

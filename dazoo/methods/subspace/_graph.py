@@ -36,7 +36,7 @@ def cosine_graph(x: Tensor, neighbours: int) -> Tensor:
     return torch.maximum(out, out.T)
 
 
-def normalised(weights: Tensor) -> Tensor:
+def scaled_by_degree(weights: Tensor) -> Tensor:
     """D^(-1/2) W D^(-1/2) (n, n); samples without neighbours keep zero rows."""
     degree = weights.sum(1)
     scale = torch.where(degree > 0, degree.clamp(min=1e-300).rsqrt(), torch.zeros_like(degree))
@@ -45,4 +45,4 @@ def normalised(weights: Tensor) -> Tensor:
 
 def laplacian(weights: Tensor) -> Tensor:
     """The normalised Laplacian I - D^(-1/2) W D^(-1/2) (n, n)."""
-    return torch.eye(len(weights), dtype=weights.dtype, device=weights.device) - normalised(weights)
+    return torch.eye(len(weights), dtype=weights.dtype, device=weights.device) - scaled_by_degree(weights)

@@ -115,7 +115,7 @@ def scatter(xs: Tensor, xt: Tensor) -> Tensor:
     return second_moment(cs) + second_moment(ct)
 
 
-def mean_difference(xs: Tensor, xt: Tensor) -> Tensor:
+def mean_gap(xs: Tensor, xt: Tensor) -> Tensor:
     """mean(x_s) - mean(x_t), (d,)."""
     return xs.mean(0) - xt.mean(0)
 

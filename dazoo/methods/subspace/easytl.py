@@ -26,8 +26,9 @@ from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import labelled, pair
 from dazoo.methods.subspace.coral import coral_map
+from dazoo.ops.classwise import one_hot
 from dazoo.ops.linalg.blas import all_finite
-from dazoo.ops.linalg.linear import one_hot, squared_distances
+from dazoo.ops.linalg.linear import distances_between
 from dazoo.shallow.steps import Affine, CentreScores, Pipeline, Step, run_steps
 
 
@@ -60,11 +61,11 @@ class EasyTL(ShallowMethod):
             a = coral_map(seen, ctx, 1.0)
             steps = (Affine(a, xt.mean(0) - xs.mean(0) @ a if self.align == "moments" else None),)
         z, y = labelled(seen, run_steps(steps, xs), lambda x: run_steps((), x))
-        shares = one_hot(y, seen.n_classes)
+        shares = one_hot(y, seen.n_classes, torch.float64)
         counts = shares.sum(0)
         classes = torch.nonzero(counts > 0)[:, 0]
         centres = (shares.T @ z)[classes] / counts[classes, None]
-        offsets = multipliers(squared_distances(xt, centres).sqrt(), ctx)
+        offsets = multipliers(distances_between(xt, centres).sqrt(), ctx)
         return Pipeline((), steps, CentreScores(centres, offsets, classes, seen.n_classes))
 
 

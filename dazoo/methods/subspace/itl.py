@@ -25,7 +25,8 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
 from dazoo.methods.subspace._descent import ascend, thinned
-from dazoo.ops.linalg.linear import median_gamma, one_hot, squared_distances
+from dazoo.ops.classwise import one_hot
+from dazoo.ops.linalg.linear import distances_between, median_gamma
 from dazoo.ops.linalg.spectral import principal_components
 from dazoo.shallow.steps import Affine
 
@@ -54,7 +55,7 @@ class ITL(FeatureMap):
         xs, xt = pair(seen)
         rows = thinned(len(xs), self.limit, xs.device)
         few_s, few_t = xs[rows], xt[thinned(len(xt), self.limit, xt.device)]
-        labels = one_hot(source_of(seen).y[rows], seen.n_classes)
+        labels = one_hot(source_of(seen).y[rows], seen.n_classes, torch.float64)
         mean, _, directions = principal_components(torch.cat([xs, xt]), self.dim)
         spread = median_gamma(torch.cat([few_s, few_t]) @ directions)
         start = directions * (spread * 2 * directions.shape[1] / 3).sqrt()
@@ -69,25 +70,25 @@ class ITL(FeatureMap):
         return Aligned(step(xs), (step,))
 
 
-def entropy(p: Tensor) -> Tensor:
+def nats(p: Tensor) -> Tensor:
     """-sum p log p over the last axis, in nats."""
     return -(p * p.clamp(min=1e-300).log()).sum(-1)
 
 
 def information(p: Tensor) -> Tensor:
     """H(mean p) - mean H(p) of distributions (n, C)."""
-    return entropy(p.mean(0)) - entropy(p).mean()
+    return nats(p.mean(0)) - nats(p).mean()
 
 
 def target_information(zs: Tensor, zt: Tensor, labels: Tensor) -> Tensor:
     """I_t with source labels (n_s, C)."""
-    return information(torch.softmax(-squared_distances(zt, zs), dim=1) @ labels)
+    return information(torch.softmax(-distances_between(zt, zs), dim=1) @ labels)
 
 
 def domain_information(zs: Tensor, zt: Tensor) -> Tensor:
     """I_st."""
     z = torch.cat([zs, zt])
-    near = -squared_distances(z, z)
+    near = -distances_between(z, z)
     near = near.masked_fill(torch.eye(len(z), dtype=torch.bool, device=z.device), -torch.inf)
     source = torch.softmax(near, dim=1)[:, : len(zs)].sum(1)
     return information(torch.stack([source, (1 - source).clamp(min=0)], dim=1))

@@ -30,7 +30,7 @@ from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
 from dazoo.methods.subspace._pencil import joint_indicators
 from dazoo.methods.subspace._rounds import alternate, label_target
-from dazoo.ops.linalg.linear import one_hot
+from dazoo.ops.classwise import one_hot
 from dazoo.ops.linalg.spectral import leading_eigenvectors, span
 from dazoo.shallow.steps import Affine, Step, UnitNorm, run_steps
 

@@ -20,8 +20,8 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import labelled, pair, target_x
-from dazoo.methods.subspace._graph import check_dense, cosine_graph, normalised
-from dazoo.ops.linalg.linear import one_hot
+from dazoo.methods.subspace._graph import check_dense, cosine_graph, scaled_by_degree
+from dazoo.ops.classwise import one_hot
 from dazoo.shallow.classifiers import classifier
 from dazoo.shallow.steps import NearestScores, Pipeline, run_steps
 
@@ -49,7 +49,7 @@ class LabelPropagation(ShallowMethod):
         free = seen.target.x.flatten(1).to(z)
         n, both = len(z), torch.cat([z, free])
         check_dense(len(both), self.name)
-        spread = ctx.memo(("graph", self.neighbours), lambda: normalised(cosine_graph(both, self.neighbours)))
+        spread = ctx.memo(("graph", self.neighbours), lambda: scaled_by_degree(cosine_graph(both, self.neighbours)))
         system = -self.alpha * spread
         system.diagonal().add_(1.0)
         start = torch.cat([one_hot(y, seen.n_classes).to(z), z.new_zeros(len(free), seen.n_classes)])
@@ -61,6 +61,6 @@ class LabelPropagation(ShallowMethod):
             ctx.warn(f"label_propagation: {int(lonely.sum())} target samples are joined to no labelled one")
             scores[lonely] = classifier("1nn").fit(z, y, seen.n_classes)(free[lonely])
         if seen.few is not None:
-            known = torch.log(one_hot(seen.few.y, seen.n_classes) + 1e-12).to(scores)
+            known = torch.log(one_hot(seen.few.y, seen.n_classes, torch.float64) + 1e-12).to(scores)
             scores = torch.cat([scores, known])
         return Pipeline((), None, NearestScores(target_x(seen), scores))

@@ -32,7 +32,8 @@ from dazoo.methods.shallow import pair, source_of
 from dazoo.methods.subspace._graph import check_dense, cosine_graph, laplacian
 from dazoo.methods.subspace._pencil import joint_indicators
 from dazoo.methods.subspace.gfk import flow_steps
-from dazoo.ops.linalg.linear import RidgeFit, gram, one_hot
+from dazoo.ops.classwise import one_hot
+from dazoo.ops.linalg.linear import RidgeFit, gram
 from dazoo.shallow.classifiers import classifier
 from dazoo.shallow.steps import AsScores, KernelMap, Pipeline, UnitNorm, run_steps
 
@@ -81,7 +82,7 @@ class MEDA(ShallowMethod):
         labels[len(labels) - len(few) :] = few
         coef = z.new_zeros(n, c)
         for _ in range(max(self.rounds, 1)):
-            target = one_hot(torch.cat([ys, labels]), c) * known[:, None]
+            target = one_hot(torch.cat([ys, labels]), c, torch.float64) * known[:, None]
             b = balance_of(z[:n_s], z[n_s:], ys, labels, c) if self.adaptive else self.balance
             es, et = joint_indicators(ys, labels, c, 1 - b, b)
             e = torch.cat([es, -et])
@@ -99,13 +100,13 @@ class MEDA(ShallowMethod):
 
 def balance_of(zs: Tensor, zt: Tensor, ys: Tensor, yt: Tensor, n_classes: int) -> float:
     """1 - d_0 / (d_0 + sum_c d_c) in [0, 1]; 0.5 where no classifier tells the domains apart."""
-    whole = a_distance(zs, zt)
-    parts = [a_distance(zs[ys == c], zt[yt == c]) for c in range(n_classes)]
+    whole = ridge_a_distance(zs, zt)
+    parts = [ridge_a_distance(zs[ys == c], zt[yt == c]) for c in range(n_classes)]
     total = whole + sum(parts)
     return 1 - whole / total if total > 0 else 0.5
 
 
-def a_distance(zs: Tensor, zt: Tensor) -> float:
+def ridge_a_distance(zs: Tensor, zt: Tensor) -> float:
     """Proxy A-distance 2 (1 - 2 error), at least 0; 0 where a side has fewer than two samples."""
     if min(len(zs), len(zt)) < 2:
         return 0.0

@@ -27,7 +27,7 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
-from dazoo.ops.linalg.linear import one_hot
+from dazoo.ops.classwise import one_hot
 from dazoo.ops.linalg.spectral import leading_eigenvectors
 from dazoo.shallow.steps import Affine
 
@@ -57,10 +57,10 @@ class MIDA(FeatureMap):
         """Solve the eigenproblem."""
         xs, xt = pair(seen)
         y = source_of(seen).y
-        labels = one_hot(y, seen.n_classes)
+        labels = one_hot(y, seen.n_classes, torch.float64)
         if seen.few is not None:
             gap = labels.new_zeros(len(seen.target), seen.n_classes)
-            labels = torch.cat([labels, gap, one_hot(seen.few.y, seen.n_classes)])
+            labels = torch.cat([labels, gap, one_hot(seen.few.y, seen.n_classes, torch.float64)])
         d = xs.shape[1]
         spread = torch.cat([xs, xt]).var(0, correction=0)
         size = spread.mean().sqrt() if self.augment else spread.new_zeros(())

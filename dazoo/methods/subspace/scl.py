@@ -22,7 +22,8 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
-from dazoo.ops.linalg.linear import RidgeFit, fix_signs, one_hot
+from dazoo.ops.classwise import one_hot
+from dazoo.ops.linalg.linear import RidgeFit, fix_signs
 from dazoo.shallow.steps import Affine, Append
 
 

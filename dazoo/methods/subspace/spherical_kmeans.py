@@ -30,7 +30,8 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import fit_classifier, pair, source_of
-from dazoo.ops.linalg.linear import one_hot, unit_rows
+from dazoo.ops.classwise import one_hot
+from dazoo.ops.linalg.linear import unit_rows
 from dazoo.shallow.steps import Center, CentreScores, Pipeline, Step, UnitNorm, run_steps
 
 
@@ -65,8 +66,8 @@ class SphericalKMeans(ShallowMethod):
         few = y.new_empty(0) if seen.few is None else seen.few.y.to(y)
         z, y = torch.cat([zs, zt[len(zt) - len(few) :]]), torch.cat([y, few])
         classes = torch.unique(y)
-        known = one_hot(few, seen.n_classes)[:, classes].to(zt)
-        own = unit_rows(one_hot(y, seen.n_classes)[:, classes].to(z).T @ z)
+        known = one_hot(few, seen.n_classes, torch.float64)[:, classes].to(zt)
+        own = unit_rows(one_hot(y, seen.n_classes, torch.float64)[:, classes].to(z).T @ z)
         begin = own
         if self.first == "classifier":
             chances = fit_classifier(seen, ctx, z, y)(zt).softmax(1)[:, classes]
@@ -96,7 +97,7 @@ def cluster(z: Tensor, centres: Tensor, known: Tensor, rounds: int) -> tuple[Ten
     free = z[: len(z) - len(known)]
     label = (free @ centres.T).argmax(1)
     for _ in range(rounds):
-        centres = centres_of(z, torch.cat([one_hot(label, len(centres)).to(z), known]), centres)
+        centres = centres_of(z, torch.cat([one_hot(label, len(centres), torch.float64).to(z), known]), centres)
         now = (free @ centres.T).argmax(1)
         if torch.equal(now, label):
             return centres, True

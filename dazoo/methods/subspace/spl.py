@@ -37,7 +37,8 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import pair, source_of
-from dazoo.ops.linalg.linear import one_hot, squared_distances, unit_rows
+from dazoo.ops.classwise import one_hot
+from dazoo.ops.linalg.linear import distances_between, unit_rows
 from dazoo.ops.linalg.spectral import generalised_eigenvectors, principal_components
 from dazoo.shallow.steps import Affine, Head, Pipeline, Step, UnitNorm, run_steps
 
@@ -55,7 +56,7 @@ class PrototypeScores(Head):
     n_classes: int
 
     def __call__(self, z: Tensor) -> Tensor:
-        logs = [torch.log_softmax(-squared_distances(z, c).sqrt(), dim=1) for c in (self.source, self.target)]
+        logs = [torch.log_softmax(-distances_between(z, c).sqrt(), dim=1) for c in (self.source, self.target)]
         best = torch.maximum(*logs)
         scores = (best.amax(1, keepdim=True) - 30).repeat(1, self.n_classes)
         scores[:, self.classes] = best
@@ -135,7 +136,7 @@ def prototypes(z: Tensor, y: Tensor, zt: Tensor, classes: Tensor, n_classes: int
         warnings.simplefilter("ignore", ConvergenceWarning)
         found = KMeans(len(classes), init=source.cpu().numpy(), n_init=1).fit(zt.cpu().numpy())
     target = unit_rows(torch.from_numpy(found.cluster_centers_).to(z))
-    _, match = linear_sum_assignment(squared_distances(source, target).sqrt().cpu().numpy())
+    _, match = linear_sum_assignment(distances_between(source, target).sqrt().cpu().numpy())
     return PrototypeScores(source, target[torch.from_numpy(match).to(classes)], classes, n_classes)
 
 

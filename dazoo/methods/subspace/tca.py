@@ -22,7 +22,7 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap
-from dazoo.methods.subspace._pencil import Problem, mean_difference, problem
+from dazoo.methods.subspace._pencil import Problem, mean_gap, problem
 from dazoo.ops.linalg.spectral import low_rank_pencil, low_rank_pencil_of_rows, unit_columns
 
 
@@ -54,7 +54,7 @@ class TCA(FeatureMap):
 
     def solve(self, p: Problem) -> Tensor:
         """Unit-norm eigenvectors (r, k) in the coordinates of ``p``."""
-        factor = mean_difference(p.xs, p.xt) * (len(p.xs) * len(p.xt) / (len(p.xs) + len(p.xt))) ** 0.5
+        factor = mean_gap(p.xs, p.xt) * (len(p.xs) * len(p.xt) / (len(p.xs) + len(p.xt))) ** 0.5
         if p.few:
             _, vectors = low_rank_pencil_of_rows(p.centred(), factor[:, None], self.mu, self.dim)
         else:

@@ -42,7 +42,7 @@ def check_size(n_s: int, n_t: int, gib: float = 4.0, pair_bytes: int = PAIR_BYTE
         )
 
 
-def uniform(n: int) -> np.ndarray[Any, Any]:
+def even_weights(n: int) -> np.ndarray[Any, Any]:
     """The uniform distribution on n points."""
     return np.full(n, 1.0 / n)
 
@@ -78,7 +78,7 @@ def marginals(cost: Tensor, a: Tensor | None = None, b: Tensor | None = None) ->
     )
 
 
-def emd_plan(cost: Tensor, ctx: Context, a: Tensor | None = None, b: Tensor | None = None) -> Tensor:
+def exact_plan(cost: Tensor, ctx: Context, a: Tensor | None = None, b: Tensor | None = None) -> Tensor:
     """The exact plan (n_s, n_t) between weights ``a`` and ``b`` (None: uniform) by the network simplex."""
     import ot
 
@@ -93,7 +93,7 @@ def emd_plan(cost: Tensor, ctx: Context, a: Tensor | None = None, b: Tensor | No
     return back(plan, cost)
 
 
-def sinkhorn_plan(
+def entropic_plan(
     cost: Tensor,
     reg: float,
     ctx: Context,

@@ -32,7 +32,7 @@ from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import costs, fit_classifier, pair, source_of
 from dazoo.methods.transport._plan import barycentric, check_size, top_cost
 from dazoo.methods.transport._sources import rows_of_sources
-from dazoo.ops.linalg.linear import one_hot
+from dazoo.ops.classwise import one_hot
 from dazoo.shallow.steps import EPS_VOTE, NearestScores, NearestShift, Pipeline
 
 

@@ -23,8 +23,9 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import costs, labelled, pair, target_x
-from dazoo.methods.transport._plan import check_size, emd_plan
-from dazoo.ops.linalg.linear import RidgeFit, one_hot, squared_distances
+from dazoo.methods.transport._plan import check_size, exact_plan
+from dazoo.ops.classwise import one_hot
+from dazoo.ops.linalg.linear import RidgeFit, distances_between
 from dazoo.shallow.steps import LinearScores, Pipeline
 
 
@@ -55,17 +56,17 @@ class JDOT(ShallowMethod):
         cost = ctx.memo("costs_scaled", lambda: _scale(costs(seen, ctx)))
         zs, y = labelled(seen, xs, lambda x: x.flatten(1).to(xs))
         if seen.few is not None:
-            cost = torch.cat([cost, _scale(squared_distances(zs[len(xs) :], xt))])
+            cost = torch.cat([cost, _scale(distances_between(zs[len(xs) :], xt))])
         centre, spread, ys = _targets(y, seen.n_classes)
         solver = RidgeFit(target_x(seen), self.ridge)
         joint, last = self.alpha * cost, None
         weight = bias = torch.empty(0)
         for _ in range(max(self.rounds, 1)):
-            plan = emd_plan(joint, ctx)
+            plan = exact_plan(joint, ctx)
             if last is not None and torch.equal(plan, last):
                 break
             weight, bias = solver.fit(plan.T @ ys / plan.sum(0)[:, None])
-            joint, last = self.alpha * cost + squared_distances(ys, xt @ weight + bias), plan
+            joint, last = self.alpha * cost + distances_between(ys, xt @ weight + bias), plan
         else:
             ctx.warn(f"jdot stopped after {self.rounds} rounds before the plan settled")
         kind, columns = ("decision", seen.n_classes) if seen.n_classes else ("values", 1)
@@ -82,7 +83,7 @@ def _scale(cost: Tensor) -> Tensor:
 def _targets(y: Tensor, n_classes: int) -> tuple[Tensor, Tensor, Tensor]:
     """Centre, scale and rows (n, C) or (n, 1) of the labels as regression targets."""
     if n_classes:
-        rows = one_hot(y, n_classes)
+        rows = one_hot(y, n_classes, torch.float64)
         return rows.new_zeros(()), rows.new_ones(()), rows
     values = y.to(torch.float64)[:, None]
     centre, spread = values.mean(), values.std(correction=0)

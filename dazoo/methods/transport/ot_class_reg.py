@@ -25,7 +25,7 @@ from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import costs, source_of
 from dazoo.methods.transport._classes import class_plan
 from dazoo.methods.transport._plan import MovedByPlan, top_cost
-from dazoo.ops.linalg.linear import one_hot
+from dazoo.ops.classwise import one_hot
 
 
 @register

@@ -20,7 +20,7 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import costs
-from dazoo.methods.transport._plan import MovedByPlan, emd_plan
+from dazoo.methods.transport._plan import MovedByPlan, exact_plan
 
 
 @register
@@ -39,4 +39,4 @@ class OTEMD(MovedByPlan):
 
     def plan(self, seen: Seen, ctx: Context) -> Tensor:
         """The exact plan."""
-        return ctx.memo("emd", lambda: emd_plan(costs(seen, ctx), ctx))
+        return ctx.memo("emd", lambda: exact_plan(costs(seen, ctx), ctx))

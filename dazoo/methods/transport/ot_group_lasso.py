@@ -29,7 +29,7 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import costs, source_of
 from dazoo.methods.transport._plan import MovedByPlan, back, entropic, marginals, top_cost
-from dazoo.ops.linalg.linear import one_hot
+from dazoo.ops.classwise import one_hot
 
 TINY = 1e-300
 

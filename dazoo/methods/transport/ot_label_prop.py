@@ -23,8 +23,8 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import costs, pair, source_of
-from dazoo.methods.transport._plan import check_size, emd_plan, sinkhorn_plan
-from dazoo.ops.linalg.linear import one_hot
+from dazoo.methods.transport._plan import check_size, entropic_plan, exact_plan
+from dazoo.ops.classwise import one_hot
 from dazoo.shallow.steps import EPS_VOTE, NearestScores, Pipeline
 
 
@@ -73,5 +73,5 @@ class OTLabelProp(ShallowMethod):
     def plan(self, seen: Seen, ctx: Context) -> Tensor:
         """The plan (n_s, n_t)."""
         if self.solver == "emd":
-            return ctx.memo("emd", lambda: emd_plan(costs(seen, ctx), ctx))
-        return sinkhorn_plan(costs(seen, ctx), self.reg, ctx, self.iterations)
+            return ctx.memo("emd", lambda: exact_plan(costs(seen, ctx), ctx))
+        return entropic_plan(costs(seen, ctx), self.reg, ctx, self.iterations)

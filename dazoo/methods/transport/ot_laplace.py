@@ -30,7 +30,7 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import costs, pair
-from dazoo.methods.transport._plan import EMD_ITERATIONS, MovedByPlan, back, emd_plan, marginals, note_gap, top_cost
+from dazoo.methods.transport._plan import EMD_ITERATIONS, MovedByPlan, back, exact_plan, marginals, note_gap, top_cost
 from dazoo.ops.linalg.blas import product
 
 
@@ -95,7 +95,7 @@ class OTLaplace(MovedByPlan):
             return alpha, 1, value + alpha * fall + alpha**2 * curve, at + alpha * turn
 
         a, b = marginals(cost)
-        first = ctx.memo("emd", lambda: emd_plan(costs(seen, ctx), ctx))
+        first = ctx.memo("emd", lambda: exact_plan(costs(seen, ctx), ctx))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             plan, log = ot.optim.cg(

@@ -38,8 +38,8 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair
-from dazoo.methods.transport._plan import barycentric, check_size, emd_plan
-from dazoo.ops.linalg.linear import squared_distances
+from dazoo.methods.transport._plan import barycentric, check_size, exact_plan
+from dazoo.ops.linalg.linear import distances_between
 from dazoo.shallow.steps import NearestShift
 
 
@@ -83,7 +83,7 @@ class OTNearestBrenier(FeatureMap):
         ]
         images, last, values = xs, None, []
         for _ in range(max(self.rounds, 1)):
-            plan = emd_plan(squared_distances(images, xt), ctx)
+            plan = exact_plan(distances_between(images, xt), ctx)
             if last is not None and torch.equal(plan, last):
                 break
             last = plan
@@ -91,7 +91,7 @@ class OTNearestBrenier(FeatureMap):
             images = torch.empty_like(xs)
             for region in regions:
                 images[region.rows] = torch.from_numpy(region.solve(towards[region.rows].cpu().numpy())).to(xs)
-            values.append(float((plan * squared_distances(images, xt)).sum()))
+            values.append(float((plan * distances_between(images, xt)).sum()))
         else:
             ctx.warn(f"ot_nearest_brenier stopped after {self.rounds} rounds before the plan settled")
         worst = max(region.violation for region in regions)

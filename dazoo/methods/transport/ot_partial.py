@@ -24,7 +24,7 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Labeled, Predictor, Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import costs, fit_classifier, labelled, pair, source_of
-from dazoo.methods.transport._plan import EMD_ITERATIONS, MovedByPlan, back, emd_plan, marginals, posed, top_cost
+from dazoo.methods.transport._plan import EMD_ITERATIONS, MovedByPlan, back, exact_plan, marginals, posed, top_cost
 from dazoo.shallow.steps import NearestShift, Pipeline
 
 
@@ -65,7 +65,7 @@ class OTPartial(MovedByPlan):
             raise DazooError(f"{self.name}.share must lie in (0, 1], not {self.share}")
         cost = costs(seen, ctx)
         if self.share > 1 - 1e-12:
-            return emd_plan(cost, ctx)
+            return exact_plan(cost, ctx)
         a, b = (posed(w, False) for w in marginals(cost))
         try:
             plan = ot.partial.partial_wasserstein(

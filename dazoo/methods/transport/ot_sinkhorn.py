@@ -27,8 +27,8 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import costs, pair
-from dazoo.methods.transport._plan import MovedByPlan, barycentric, posed, sinkhorn_plan
-from dazoo.ops.linalg.linear import rows_per_block, squared_distances
+from dazoo.methods.transport._plan import MovedByPlan, barycentric, entropic_plan, posed
+from dazoo.ops.linalg.linear import distances_between, rows_per_block
 
 
 @register
@@ -55,7 +55,7 @@ class OTSinkhorn(MovedByPlan):
 
     def plan(self, seen: Seen, ctx: Context) -> Tensor:
         """The entropic plan."""
-        return sinkhorn_plan(costs(seen, ctx), self.reg, ctx, self.iterations)
+        return entropic_plan(costs(seen, ctx), self.reg, ctx, self.iterations)
 
     def move_large(self, seen: Seen, ctx: Context) -> tuple[Tensor, Tensor]:
         """By mini-batches, or without the matrix of all pairs."""
@@ -65,7 +65,7 @@ class OTSinkhorn(MovedByPlan):
 
         xs, xt = pair(seen)
         size = rows_per_block(len(xt))
-        top = torch.stack([squared_distances(x, xt).max() for x in xs.split(size)]).max()
+        top = torch.stack([distances_between(x, xt).max() for x in xs.split(size)]).max()
         top = torch.where(top > 0, top, torch.ones_like(top))
         us, ut = xs / top.sqrt(), xt / top.sqrt()
         with warnings.catch_warnings(record=True) as caught:
@@ -79,7 +79,7 @@ class OTSinkhorn(MovedByPlan):
         log_u, log_v = torch.as_tensor(f).to(xs), torch.as_tensor(g).to(xs)
         images, mass = [], []
         for u, x in zip(log_u.split(size), us.split(size)):
-            block = torch.exp(u[:, None] + log_v - squared_distances(x, ut) / self.reg)
+            block = torch.exp(u[:, None] + log_v - distances_between(x, ut) / self.reg)
             images.append(barycentric(block, xt))
             mass.append(block.sum(dim=1))
         return torch.cat(images), torch.cat(mass)

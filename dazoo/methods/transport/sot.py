@@ -35,7 +35,8 @@ from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import fit_classifier, pair, source_of
 from dazoo.methods.transport._classes import class_plan
 from dazoo.methods.transport._plan import barycentric
-from dazoo.ops.linalg.linear import one_hot, squared_distances
+from dazoo.ops.classwise import one_hot
+from dazoo.ops.linalg.linear import distances_between
 from dazoo.shallow.steps import Head, Pipeline
 
 
@@ -97,7 +98,7 @@ class SOT(ShallowMethod):
         means, labels = self.substructures(xs, y, seed)
         target = mixture(xt, min(self.clusters, max(len(xt) // 2, 1)), seed)
         anchors = torch.from_numpy(target.means_).to(xs)
-        cost = squared_distances(means, anchors)
+        cost = distances_between(means, anchors)
         middle = cost.median()
         cost = cost / torch.where(middle > 0, middle, torch.ones_like(middle))
         plan, settled = class_plan(

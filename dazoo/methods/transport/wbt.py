@@ -25,9 +25,9 @@ from dazoo.core.setting import MULTI_SOURCE
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import fit_classifier, pair, source_of
-from dazoo.methods.transport._plan import back, barycentric, check_size, emd_plan, posed, sinkhorn_plan
+from dazoo.methods.transport._plan import back, barycentric, check_size, entropic_plan, exact_plan, posed
 from dazoo.methods.transport._sources import rows_of_sources
-from dazoo.ops.linalg.linear import squared_distances
+from dazoo.ops.linalg.linear import distances_between
 from dazoo.shallow.steps import NearestShift, Pipeline
 
 
@@ -67,12 +67,12 @@ class WBT(ShallowMethod):
         xs, xt = pair(seen)
         points, labels = self.barycenter(seen, ctx)
         check_size(len(points), len(xt), self.memory_gib)
-        zs = barycentric(sinkhorn_plan(squared_distances(points, xt), self.reg, ctx, self.iterations), xt)
+        zs = barycentric(entropic_plan(distances_between(points, xt), self.reg, ctx, self.iterations), xt)
         images, y = torch.empty_like(xs), source_of(seen).y
         for rows in rows_of_sources(seen):
             for c in torch.unique(y[rows]):
                 mine = rows[y[rows] == c]
-                plan = emd_plan(squared_distances(xs[mine], points[labels == c]), ctx)
+                plan = exact_plan(distances_between(xs[mine], points[labels == c]), ctx)
                 images[mine] = barycentric(plan, zs[labels == c])
         head = fit_classifier(seen, ctx, zs, labels)
         return Pipeline((), (NearestShift(xs, images - xs),), head)

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dazoo.ops.kernels import squared_distances
 from dazoo.ops.linalg.blas import cholesky, cholesky_solve, eigh, plain, product
 
 # 48 MiB of float64: above the size from which malloc maps and unmaps whole blocks
 BLOCK_ENTRIES = 6 << 20
 
 
-def covariance(x: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def mean_and_covariance(x: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Mean (d,) and unbiased covariance (d, d) of ``x`` (n, d).
 
     With ``weights`` (n,) the weighted mean and the weighted covariance without bias correction.
@@ -96,7 +97,7 @@ def spectrum(x: Tensor, cov: Tensor | None = None) -> Spectrum:
     matrix, without what is below rounding error."""
     n, d = x.shape
     if n >= d:
-        values, vectors = eigh(covariance(x)[1] if cov is None else cov)
+        values, vectors = eigh(mean_and_covariance(x)[1] if cov is None else cov)
         return Spectrum(values.clamp(min=0), vectors)
     centred, scale = x - x.mean(dim=0), max(n - 1, 1)
     values, left = eigh(second_moment(centred.T) / scale)
@@ -225,21 +226,25 @@ def fix_signs(vectors: Tensor) -> Tensor:
 
 
 def unit_rows(x: Tensor) -> Tensor:
-    """Rows of ``x`` (n, d) scaled to Euclidean norm 1; zero rows stay zero."""
-    norms = x.norm(dim=1, keepdim=True)
-    return x / torch.where(norms > 0, norms, torch.ones_like(norms))
+    """Samples ``x`` (n, ...) scaled to Euclidean norm 1; samples of zeros stay zero."""
+    flat = x.flatten(1)
+    norms = flat.norm(dim=1, keepdim=True)
+    return (flat / torch.where(norms > 0, norms, torch.ones_like(norms))).reshape(x.shape)
 
 
-def squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """Squared Euclidean distances (n, m) between the rows of ``x`` (n, d) and ``y`` (m, d), never negative.
+def distances_between(x: Tensor, y: Tensor) -> Tensor:
+    """``squared_distances`` (n, m) of the rows of ``x`` (n, d) and ``y`` (m, d), by BLAS for plain matrices.
 
-    Where ``y`` is ``x`` itself on the CPU, by a rank-k update at half the work, symmetric and with a zero diagonal.
+    Rows are taken relative to the mean of ``y``: a common offset costs no precision, and what is found for a row does
+    not depend on the other rows of ``x``. Where ``y`` is ``x`` itself on the CPU, by a rank-k update at half the work,
+    symmetric and with a zero diagonal.
     """
-    if y is x and plain(x) and x.dtype is torch.float64 and min(x.shape) >= 64:
-        return distances_within(second_moment(x.T))
-    if not plain(x, y):
-        return torch.addmm(x.square().sum(1)[:, None] + y.square().sum(1), x, y.T, alpha=-2.0).clamp_(min=0)
-    x_, y_ = x.numpy(), y.numpy()
+    if not plain(x, y) or not len(y):
+        return squared_distances(x, None if y is x else y)
+    centre = y.mean(dim=0)
+    if y is x and x.dtype is torch.float64 and min(x.shape) >= 64:
+        return distances_within(second_moment((x - centre).T))
+    x_, y_ = (x - centre).numpy(), (y - centre).numpy()
     out = (-2.0 * x_) @ y_.T
     out += np.einsum("ij,ij->i", x_, x_)[:, None]
     out += np.einsum("ij,ij->i", y_, y_)
@@ -273,7 +278,7 @@ def median_gamma(x: Tensor, limit: int = 2000) -> Tensor:
     x = x[:: max(1, -(-len(x) // limit))]
     if len(x) < 2:
         return torch.ones((), dtype=x.dtype, device=x.device)
-    middle = middle_distance(squared_distances(x, x))
+    middle = middle_distance(distances_between(x, x))
     return torch.where(middle > 0, 1 / middle.clamp(min=1e-300), torch.ones_like(middle))
 
 
@@ -282,13 +287,8 @@ def gram(kind: str, x: Tensor, y: Tensor, gamma: Tensor | float = 1.0) -> Tensor
     if kind == "linear":
         return product(x, y.T)
     if kind == "rbf":
-        return torch.exp(-gamma * squared_distances(x, y))
+        return torch.exp(-gamma * distances_between(x, y))
     raise ValueError(f"unknown kernel {kind!r}")
-
-
-def one_hot(y: Tensor, n_classes: int) -> Tensor:
-    """Float64 indicator matrix (n, C) of class indices (n,)."""
-    return torch.nn.functional.one_hot(y.long(), n_classes).to(torch.float64)
 
 
 def rows_per_block(columns: int) -> int:
