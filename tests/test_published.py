@@ -12,9 +12,10 @@ import pytest
 from dazoo.bench.analysis.select import read_runs, select
 from dazoo.bench.plan.shipped import find_suite
 from dazoo.bench.plan.suite import Suite
-from dazoo.bench.published.ledger import Line, ledger, make_ledger, markdown, read_results
+from dazoo.bench.published.ledger import Line, ledger, make_ledger, read_results
 from dazoo.bench.published.tables import Declared, default_published, read_declaration, read_published
 from dazoo.bench.records.store import Writer
+from dazoo.bench.report.ledger import markdown
 from dazoo.bench.suite_run import run_suite
 from dazoo.cli.commands import main
 from dazoo.core.errors import DazooError

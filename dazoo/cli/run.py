@@ -72,7 +72,8 @@ def _shown_anyway() -> Iterator[None]:
 
 def show_ledger(folders: list[Path], published: Path | None, rows: Path | None, out: Path | None) -> None:
     """Make the ledger; print it, or write it and print the verdicts."""
-    from dazoo.bench.published.ledger import make_ledger, markdown
+    from dazoo.bench.published.ledger import make_ledger
+    from dazoo.bench.report.ledger import markdown
 
     lines = make_ledger(folders, published, rows)
     if out is None:

@@ -12,9 +12,9 @@ from dazoo.bench.analysis.metrics import SHARES
 from dazoo.bench.analysis.select import Cell, Runs, read_runs
 from dazoo.bench.analysis.table import Leaderboard, leaderboard
 from dazoo.bench.analysis.timing import Time
+from dazoo.bench.plan.beside import read_beside
 from dazoo.bench.plan.suite import DEFAULT_RULE, LAST, ORACLE_RULE
 from dazoo.bench.records.store import FOLDER
-from dazoo.bench.report.beside import read_beside
 from dazoo.bench.report.origins import Origins
 from dazoo.core.errors import DazooError, nearest
 
