@@ -152,6 +152,21 @@ def ledger(
 
 
 @app.command()
+def site(
+    folders: Annotated[list[Path], typer.Argument(help="Result folders, or folders of such; same suites are merged.")],
+    out: Annotated[Path, typer.Option(help="Folder of the site.")] = Path("public"),
+    published: Annotated[
+        Path | None, typer.Option(help="CSV of published numbers; reference/published.csv beside $DAZOO_DATA.")
+    ] = None,
+    rows: Annotated[Path | None, typer.Option(help="The declaration; benchmarks/published/ledger.yaml.")] = None,
+) -> None:
+    """Write a static site of result folders: suites, methods, datasets, downloads; it needs no server."""
+    from dazoo.cli.run import make_site
+
+    make_site(folders, out, published, rows)
+
+
+@app.command()
 def compare(
     folder: Annotated[Path, typer.Argument(help="A result folder.")],
     a: Annotated[str, typer.Argument(help="A method of the leaderboard.")],

@@ -86,6 +86,21 @@ def show_ledger(folders: list[Path], published: Path | None, rows: Path | None, 
     print(f"page: {out}")
 
 
+def make_site(folders: list[Path], out: Path, published: Path | None, rows: Path | None) -> None:
+    """Write a site and say where it is; without a table of published numbers its rows carry no badge."""
+    from dazoo.bench.published.ledger import make_ledger
+    from dazoo.bench.published.tables import default_published, default_rows
+    from dazoo.bench.report.site import site
+
+    asked = published is not None or rows is not None
+    there = (published or default_published()).is_file() and (rows or default_rows()).is_file()
+    lines = make_ledger(folders, published, rows) if asked or there else []
+    made = site(folders, out, lines)
+    if not lines:
+        print("no table of published numbers is at hand, so no row carries a badge; --published names one")
+    print(f"{len(made)} files; open {out / 'index.html'}")
+
+
 def _announce(job: Job, log: Console) -> None:
     plan = job.plan
     stored = len(plan.specs) - len(job.missing)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from dazoo.bench.report.sections import Sections
 from dazoo.bench.report.shading import Shades, shades
 from dazoo.data.registry import split_name
 
+if TYPE_CHECKING:
+    import jinja2
+
 ICONS = {
     "collapse": "◔", "inert term": "∅", "negative transfer": "▼", "unstable": "≋", "saturated discriminator": "⤒",
     "blind discriminator": "◌", "below baseline": "▽",
@@ -31,8 +35,8 @@ TALL = 30
 """Methods above which a table scrolls in a box of its own, below its heads."""
 
 
-def page(made: Report, sections: Sections, learned: Curves, points: Scatter) -> str:
-    """The page of a report with learning curves and the scatter of features."""
+def environment() -> jinja2.Environment:
+    """The templates of pages: text is escaped, ``sig`` writes numbers and ``name`` lets names break at underscores."""
     import jinja2
     from markupsafe import Markup, escape
 
@@ -44,37 +48,61 @@ def page(made: Report, sections: Sections, learned: Curves, points: Scatter) -> 
     )
     env.filters["sig"] = lambda v: "" if math.isnan(v) else f"{v:.6g}"
     env.filters["name"] = lambda text: Markup(str(escape(text)).replace("_", "_<wbr>"))
+    return env
+
+
+def page(
+    made: Report,
+    sections: Sections,
+    learned: Curves,
+    points: Scatter,
+    home: str = "",
+    evidence: Mapping[str, str] | None = None,
+) -> str:
+    """The page of a report with learning curves and the scatter of features.
+
+    Args:
+        home: address of the site that the page belongs to. evidence: what a ledger says about each label.
+    """
+    from markupsafe import Markup
+
     board, found = made.board, shades(made.board)
-    return env.get_template("leaderboard.html").render(
-        made=made,
-        board=board,
-        rule=words.rule_sentence(made).replace("`", ""),
-        facts=words.facts(made),
-        rows=_rows(made, sections),
-        families=sorted({r.family for r in board.rows}),
-        tasks=[_task(t) for t in board.tasks],
-        grid=_grid(made, found),
-        reference=found.reference or "the median of the column",
-        dense=len(board.tasks) > DENSE,
-        tall=len(board.rows) > TALL,
-        rules_differ=len({r.selected_by for r in board.rows if not math.isnan(r.mean)}) > 1,
-        rules=_rules(made, sections),
-        findings=sections.findings,
-        figures=[(f.title, Markup(f.svg())) for f in figures(made)],
-        learned=learned,
-        curve_points=curves.POINTS,
-        points=points,
-        samples=SAMPLES,
-        shades=len(PALETTE),
-        data=[
-            script("runs", provenance.payload(made, sections)),
-            script("curves", curves.payload(made, learned)),
-            script("scatter", {"panels": points.panels, "shades": len(PALETTE)}),
-        ],
-        failures=_failures(made),
-        warnings=_notes(made),
-        digits=made.show,
-        isnan=math.isnan,
+    return (
+        environment()
+        .get_template("leaderboard.html")
+        .render(
+            made=made,
+            home=home,
+            evidence=evidence or {},
+            board=board,
+            rule=words.rule_sentence(made).replace("`", ""),
+            facts=words.facts(made),
+            rows=_rows(made, sections),
+            families=sorted({r.family for r in board.rows}),
+            tasks=[_task(t) for t in board.tasks],
+            grid=_grid(made, found),
+            reference=found.reference or "the median of the column",
+            dense=len(board.tasks) > DENSE,
+            tall=len(board.rows) > TALL,
+            rules_differ=len({r.selected_by for r in board.rows if not math.isnan(r.mean)}) > 1,
+            rules=_rules(made, sections),
+            findings=sections.findings,
+            figures=[(f.title, Markup(f.svg())) for f in figures(made)],
+            learned=learned,
+            curve_points=curves.POINTS,
+            points=points,
+            samples=SAMPLES,
+            shades=len(PALETTE),
+            data=[
+                script("runs", provenance.payload(made, sections)),
+                script("curves", curves.payload(made, learned)),
+                script("scatter", {"panels": points.panels, "shades": len(PALETTE)}),
+            ],
+            failures=_failures(made),
+            warnings=_notes(made),
+            digits=made.show,
+            isnan=math.isnan,
+        )
     )
 
 
