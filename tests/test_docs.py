@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import html
+import itertools
 import os
 import re
 import subprocess
 import sys
+import types
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from dazoo.methods.base import METHODS
 
@@ -53,6 +57,52 @@ def test_the_chinese_tutorial_has_the_same_code() -> None:
     heads = [len(re.findall(r"^#+ ", FENCE.sub("", (DOCS / f"tutorial.{k}.md").read_text(encoding="utf-8")), re.M))
              for k in ("en", "zh")]  # fmt: skip
     assert heads[0] == heads[1]
+
+
+def _stage(folder: Path) -> dict[str, object]:
+    """What the README's blocks take for granted: arrays, a folder of pictures and a table."""
+    rng = np.random.default_rng(0)
+    names = {"x_source": rng.normal(size=(60, 4)), "y_source": np.repeat(["cat", "dog"], 30)}
+    names["x_source"][30:] += 2
+    names["x_target"] = names["x_source"] + 0.3
+    for domain, kind, i in itertools.product(("photos", "sketches"), ("cat", "dog"), range(2)):
+        place = folder / "root" / domain / kind
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(place / f"{i}.jpg")
+    rows = [
+        f"{rng.normal()},{rng.normal()},{y},{s}" for s in ("hospital_a", "hospital_b") for y in (0, 1) for _ in "123"
+    ]
+    (folder / "patients.csv").write_text("\n".join(["a,b,label,site", *rows]) + "\n", encoding="utf-8")
+    return names
+
+
+def test_the_blocks_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order and in one namespace, on arrays and files as the text describes them; the method is registered apart."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(METHODS, "_items", dict(METHODS.items()))
+    module = types.ModuleType("match_means")  # a method is called like its file
+    monkeypatch.setitem(sys.modules, "match_means", module)
+    names = vars(module)
+    names.update(_stage(tmp_path))
+    found = FENCE.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(found) >= 3
+    for i, block in enumerate(found):
+        exec(compile(block, f"README block {i}", "exec", dont_inherit=True), names)
+    assert set(names["names"]) <= {"cat", "dog"} and (tmp_path / "model.safetensors").is_file()
+    assert METHODS.get("match_means") is names["MatchMeans"]
+
+
+def test_the_chinese_readme_says_the_same() -> None:
+    """The same blocks but for comments, as many headings, and the same links."""
+    pages = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh.md")]
+    fence = re.compile(r"^```\w*\n(.*?)^```", re.S | re.M)
+    english, chinese = ([re.sub(r"[ ]*#.*", "", b) for b in fence.findall(p)] for p in pages)
+    assert english == chinese
+    english_links, chinese_links = (sorted(set(re.findall(r"\]\(([^)]+)\)", p))) for p in pages)
+    assert [x for x in english_links if "README" not in x] == [x for x in chinese_links if "README" not in x]
+    assert "README.zh.md" in english_links and "README.md" in chinese_links
+    heads = [len(re.findall(r"^#+ ", fence.sub("", p), re.M)) for p in pages]
+    assert heads[0] == heads[1] and len(re.findall(r"[\u4e00-\u9fff]", pages[1])) > 800
 
 
 # -- formulas -----------------------------------------------------------------------------------------------------
