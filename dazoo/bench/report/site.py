@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from dazoo.bench.analysis.table import Row
+from dazoo.bench.plan.beside import SCATTER, SUITE
 from dazoo.bench.plan.suite import Suite
 from dazoo.bench.published.ledger import Line
 from dazoo.bench.records.store import FOLDER, Damage, lines
 from dazoo.bench.report import curves, tables
 from dazoo.bench.report import scatter as features
-from dazoo.bench.report.beside import SCATTER, SUITE
 from dazoo.bench.report.latex import latex
 from dazoo.bench.report.markdown import markdown
 from dazoo.bench.report.model import Report, load_report
