@@ -11,9 +11,10 @@ import numpy as np
 import scipy.io
 import torch
 
+from dazoo.core.memo import Memo
 from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
-from dazoo.methods.base import Context, Memo, create_method
+from dazoo.methods.base import Context, create_method
 from dazoo.shallow.classifiers import classifier
 
 DOMAINS = ("caltech10", "amazon", "webcam", "dslr")

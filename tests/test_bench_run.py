@@ -22,11 +22,12 @@ from dazoo.bench.plan.plan import make_plan
 from dazoo.bench.plan.suite import Suite
 from dazoo.bench.records.store import records
 from dazoo.bench.suite_run import prepare, run_suite
+from dazoo.core.memo import Memo
 from dazoo.core.types import Prediction, Predictor
 from dazoo.data.registry import load_task
 from dazoo.engine.fit import Options
 from dazoo.methods import shallow
-from dazoo.methods.base import METHODS, Memo
+from dazoo.methods.base import METHODS
 from dazoo.validators.base import score_all
 from tests.bench_tools import SMALL
 

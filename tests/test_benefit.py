@@ -12,12 +12,13 @@ from functools import lru_cache
 import pytest
 import torch
 
+from dazoo.core.memo import Memo
 from dazoo.core.setting import FEW_LABELS, MULTI_SOURCE, ORACLE, UNSUPERVISED
 from dazoo.data.registry import load_domain, load_task
 from dazoo.data.task import Task
 from dazoo.engine.fit import Options, fit
 from dazoo.engine.recipe import Recipe
-from dazoo.methods.base import METHODS, Memo, create_method
+from dazoo.methods.base import METHODS, create_method
 from dazoo.shallow.classifiers import classifier
 from tests.toys import is_gradient, setting_of
 

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from dazoo.core.errors import DazooError
+from dazoo.core.memo import Memo
 from dazoo.core.setting import FEW_LABELS
 from dazoo.engine.fit import fit
 from dazoo.engine.recipe import Recipe
-from dazoo.methods.base import Memo, create_method
+from dazoo.methods.base import create_method
 from dazoo.nets.parts.stoch_norm import StochNorm, stochastic
 from dazoo.ops import transfer as ops
 from tests.small import at, draw, small_batch, small_net

@@ -29,6 +29,8 @@ LAYERS = {
     "cli": 7,
 }
 FILES = sorted(ROOT.rglob("*.py"))
+ROOMS = ("records", "plan", "analysis", "execute", "published", "report", "suite_run", "export")
+"""Rooms of ``bench``, lowest first."""
 
 
 def layer_of(path: pathlib.Path) -> int:
@@ -54,6 +56,56 @@ def test_imports_point_down(path):
         other = LAYERS.get(head, 7)
         if head in LAYERS or (ROOT / f"{head}.py").exists():
             assert other <= mine, f"{path.relative_to(ROOT)} (layer {mine}) imports {name} (layer {other})"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in FILES if p.relative_to(ROOT).parts[0] == "bench" and p.parent.name + p.stem != "bench__init__"],
+    ids=lambda p: str(p.relative_to(ROOT / "bench")),
+)
+def test_imports_inside_bench_point_down(path):
+    room = path.relative_to(ROOT / "bench").with_suffix("").parts[0]
+    for name in imported(path):
+        if name.startswith("dazoo.bench."):
+            other = name.split(".")[2]
+            assert ROOMS.index(other) <= ROOMS.index(room), f"{path.relative_to(ROOT)} imports {name}"
+
+
+def module_of(path: pathlib.Path) -> str:
+    return ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of_files(paths: list[pathlib.Path]) -> dict[str, set[str]]:
+    """Which files each file imports, those imported late or for type checkers alone too.
+
+    ``from dazoo.a import b`` is an import of the file ``dazoo/a/b.py`` where there is one, else of ``dazoo/a``.
+    """
+    modules = {module_of(p) for p in paths}
+    found = {}
+    for path in paths:
+        names: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {a.name for a in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path} imports by a relative name"
+                parts = {f"{node.module}.{a.name}" for a in node.names}
+                names |= {p if p in modules else str(node.module) for p in parts}
+        found[module_of(path)] = (names & modules) - {module_of(path)}
+    return found
+
+
+def circle_in(imports: dict[str, set[str]]) -> list[str]:
+    """What is left when all that imports nothing else is taken away again and again: empty where there is no circle."""
+    left = {name: set(others) for name, others in imports.items()}
+    while leaves := {name for name, others in left.items() if not others & left.keys()}:
+        left = {name: others for name, others in left.items() if name not in leaves}
+    return sorted(left)
+
+
+def test_no_files_import_each_other_in_a_circle():
+    assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
+    assert not circle_in(imports_of_files(FILES))
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,13 @@ from benchmarks.peers.cases import Pair, mean_one
 from benchmarks.peers.measure import Machine, Row, Side, library_share, take_turns, timed
 from benchmarks.peers.shallow import FEATURES, PEERS, in_a_group, ours, pair_of, prepared
 from benchmarks.peers.tables import geometric_mean, read, summary, write
+from dazoo.core.memo import Domains
 from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.data.domain import Domain
 from dazoo.data.task import Task
 from dazoo.methods import shallow as methods
-from dazoo.methods.base import Domains, create_method
+from dazoo.methods.base import create_method
 from dazoo.ops.linalg.linear import mean_and_covariance
 from dazoo.shallow.classifiers import classifier
 

@@ -17,11 +17,12 @@ from sklearn.svm import SVC, LinearSVC
 
 from dazoo.core import portable
 from dazoo.core.errors import DazooError, NonFiniteError, UnknownName
+from dazoo.core.memo import Domains, Memo
 from dazoo.core.paper import Paper
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.engine.fit import Options, fit
-from dazoo.methods.base import Context, Domains, Memo, create_method
+from dazoo.methods.base import Context, create_method
 from dazoo.methods.shallow import Aligned, FeatureMap, Reweighting, pair, source_inner
 from dazoo.ops.classwise import one_hot
 from dazoo.ops.linalg import linear, spectral

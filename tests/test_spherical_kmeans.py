@@ -10,9 +10,10 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
+from dazoo.core.memo import Memo
 from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
-from dazoo.methods.base import Context, Memo, create_method
+from dazoo.methods.base import Context, create_method
 from dazoo.methods.subspace.spherical_kmeans import cluster
 from dazoo.shallow.classifiers import classifier
 

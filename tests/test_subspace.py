@@ -14,9 +14,10 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
+from dazoo.core.memo import Memo
 from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
-from dazoo.methods.base import Context, Memo, create_method
+from dazoo.methods.base import Context, create_method
 from dazoo.methods.subspace._pencil import joint_factor
 from dazoo.methods.subspace.easytl import multipliers
 from dazoo.methods.subspace.gfk import geodesic_root

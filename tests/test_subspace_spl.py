@@ -10,9 +10,10 @@ from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 
+from dazoo.core.memo import Memo
 from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
-from dazoo.methods.base import Context, Memo, create_method
+from dazoo.methods.base import Context, create_method
 from dazoo.methods.subspace.spl import projection, prototypes, select
 from dazoo.shallow.classifiers import classifier
 from tests.test_subspace import same_up_to_sign

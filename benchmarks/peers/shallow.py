@@ -56,13 +56,14 @@ from benchmarks.peers.by_adapt import ADAPT
 from benchmarks.peers.by_skada import SKADA
 from benchmarks.peers.cases import Case, Pair, pair_of
 from benchmarks.peers.measure import Row, Run, library_share, take_turns, timed
+from dazoo.core.memo import Domains, Memo
 from dazoo.core.types import Seen
 from dazoo.data.domain import Domain
 from dazoo.data.registry import load_domain
 from dazoo.data.task import Task
 from dazoo.data.transform import apply
 from dazoo.engine.fit import Options, fit
-from dazoo.methods.base import Domains, Memo, create_method
+from dazoo.methods.base import create_method
 from dazoo.shallow.classifiers import classifier
 
 DOMAINS = ("amazon", "caltech10", "dslr", "webcam")

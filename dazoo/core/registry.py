@@ -31,16 +31,13 @@ class Registry(Generic[T]):
         kind: what the entries are, in the singular, for messages (``"method"``).
         package: the package whose modules register themselves when imported.
         group: entry-point group through which other distributions add entries.
-        derive: makes an entry from a name that no file defines, or returns None; such entries are not listed.
     """
 
-    def __init__(
-        self, kind: str, package: str, group: str | None = None, derive: Callable[[str], T | None] | None = None
-    ):
+    def __init__(self, kind: str, package: str, group: str | None = None):
         self.kind = kind
         self.package = package
         self.group = group or f"dazoo.{kind}s"
-        self.derive = derive
+        self._derive: Callable[[str], T | None] | None = None
         self.broken: dict[str, str] = {}
         self._items: dict[str, T] = {}
         self._stems: dict[str, str] | None = None
@@ -56,15 +53,22 @@ class Registry(Generic[T]):
         self._items[name] = item
         return item
 
+    def derive_by(self, derive: Callable[[str], T | None]) -> None:
+        """Let ``derive`` make entries from names that no file defines; it returns None for a name that is not its own.
+
+        A module of the package calls this when it is imported. Such entries are not listed.
+        """
+        self._derive = derive
+
     def get(self, name: str) -> T:
         """The entry called ``name``; raises ``UnknownName`` with the nearest names."""
-        derived = self.derive(name) if self.derive is not None and name not in self._items else None
-        if derived is not None:
-            return derived
         if name not in self._items and name in self._module_stems():
             importlib.import_module(self._module_stems()[name])
         if name not in self._items:
             self.discover()
+            derived = None if self._derive is None or name in self._items else self._derive(name)
+            if derived is not None:
+                return derived
         if name not in self._items:
             reason = f" (a plug-in of that name is broken: {self.broken[name]})" if name in self.broken else ""
             raise UnknownName(f"unknown {self.kind} {name!r}{reason}: {nearest(name, self._items)}")
@@ -82,10 +86,10 @@ class Registry(Generic[T]):
 
     def __contains__(self, name: object) -> bool:
         self.discover()
-        if name in self._items or self.derive is None or not isinstance(name, str):
+        if name in self._items or self._derive is None or not isinstance(name, str):
             return name in self._items
         try:
-            return self.derive(name) is not None
+            return self._derive(name) is not None
         except DazooError:
             return False
 

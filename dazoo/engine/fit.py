@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from dazoo.core import hparam
 from dazoo.core.errors import DazooError
+from dazoo.core.memo import Memo
 from dazoo.core.setting import Setting
 from dazoo.core.types import Predictor, Seen
 from dazoo.engine.feed import Feed
@@ -30,7 +31,7 @@ from dazoo.engine.trouble import check_single_precision, explained
 from dazoo.engine.units import units_of
 from dazoo.engine.vectors import doubles, standardised
 from dazoo.engine.watch import check
-from dazoo.methods.base import Context, GradientMethod, Memo, Method, ShallowMethod, create_method
+from dazoo.methods.base import Context, GradientMethod, Method, ShallowMethod, create_method
 from dazoo.nets.net import Net, NetSpec, build_net, part_seed, seeded
 from dazoo.nets.own import OWN
 

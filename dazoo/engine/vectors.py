@@ -7,9 +7,9 @@ import dataclasses
 import torch
 from torch import Tensor
 
+from dazoo.core.memo import Domains
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.engine.units import Units
-from dazoo.methods.base import Domains
 
 
 def doubles(seen: Seen, device: torch.device, domains: Domains) -> Seen:

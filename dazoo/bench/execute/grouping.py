@@ -10,7 +10,8 @@ from typing import Any, cast
 
 from dazoo.bench.plan.plan import RunSpec
 from dazoo.core import hparam
-from dazoo.methods.base import METHODS, Domains, GradientMethod, Memo
+from dazoo.core.memo import Domains, Memo
+from dazoo.methods.base import METHODS, GradientMethod
 
 
 class Memos:

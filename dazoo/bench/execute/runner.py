@@ -23,11 +23,12 @@ from dazoo.bench.records.claims import Claims
 from dazoo.bench.records.keep import Keeper
 from dazoo.bench.records.store import Follower, Writer
 from dazoo.core.hparam import configure
+from dazoo.core.memo import Memo
 from dazoo.core.types import Seen
 from dazoo.data.scales import scales_of
 from dazoo.engine.fit import Options, fit, fit_group
 from dazoo.engine.recipe import Recipe
-from dazoo.methods.base import METHODS, GradientMethod, Memo
+from dazoo.methods.base import METHODS, GradientMethod
 from dazoo.shallow.classifiers import classifier
 
 Outcome = tuple[str, dict[str, Any]]

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from dazoo.core.errors import DazooError
 from dazoo.core.hparam import configure
+from dazoo.core.memo import Memo
 from dazoo.data.domain import Domain
 from dazoo.data.task import Task
-from dazoo.methods.base import METHODS, Context, Memo
+from dazoo.methods.base import METHODS, Context
 from dazoo.methods.shallow import FeatureMap
 from dazoo.shallow.steps import Step, run_steps
 

@@ -295,3 +295,6 @@ def _own(method: GradientMethod, phase: Phase, prefix: str, update: tuple[str, .
     return dataclasses.replace(
         phase, losses=f"{method.name}.{phase.losses}", update=moved, radius=_dotted(method, phase.radius)
     )
+
+
+METHODS.derive_by(composed)

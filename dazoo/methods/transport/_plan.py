@@ -17,8 +17,9 @@ from torch import Tensor
 
 from dazoo.core.errors import DazooError, NonFiniteError
 from dazoo.core.hparam import hp
+from dazoo.core.memo import Memo
 from dazoo.core.types import Labeled, Seen, Unlabeled
-from dazoo.methods.base import Context, Memo
+from dazoo.methods.base import Context
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
 from dazoo.ops.linalg.blas import product
 from dazoo.shallow.steps import NearestShift

@@ -1,0 +1,169 @@
+"""What a gradient method is: named loss terms that the one training loop minimises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from dazoo.core.types import Prediction
+from dazoo.methods.base_method import Method
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One optimiser step of an iteration.
+
+    Attributes:
+        losses: name of the method that returns the named loss terms of this phase.
+        update: names of the parts that move (``"*"`` for all).
+        repeat: how often the phase runs per iteration.
+        smooth: terms whose gradient is taken not at the parameters w but at w + r g / |g|, with g the gradient of
+            these terms at w (sharpness-aware minimisation); all other terms keep their gradient at w.
+        radius: name of the hyper-parameter that holds r.
+    """
+
+    losses: str = "losses"
+    update: tuple[str, ...] = ("*",)
+    repeat: int = 1
+    smooth: tuple[str, ...] = ()
+    radius: str = ""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands: ``fraction`` in [0, 1], the ``step``, the number of ``steps``, and the recipe's ``ramp``
+    of adversarial weights at this step (in [0, 1])."""
+
+    fraction: float
+    step: int
+    steps: int
+    ramp: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch, on the training device, augmented and normalised.
+
+    Shapes: ``xs`` (b, ...), ``ys`` (b,), ``ds`` (b,) source index, ``xt`` (b, ...); ``s_rows``/``t_rows`` (b,) are the
+    samples' rows in ``Seen.source``/``Seen.target``, to look things up in ``memory`` (what ``refresh`` returned).
+    ``xs_strong``/``xt_strong`` are second, strongly augmented views where the method sets ``strong_views``; ``xf``,
+    ``yf`` are labelled target samples in the few-label settings, ``xf_strong`` their strong views.
+    """
+
+    xs: Tensor
+    ys: Tensor
+    ds: Tensor
+    xt: Tensor
+    s_rows: Tensor
+    t_rows: Tensor
+    xs_strong: Tensor | None = None
+    xt_strong: Tensor | None = None
+    xf: Tensor | None = None
+    yf: Tensor | None = None
+    xf_strong: Tensor | None = None
+    memory: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Look:
+    """Full passes over the visible data in evaluation mode, made on demand for ``refresh``.
+
+    ``source`` and ``target`` are pairs (features (n, d), scores (n, C)) in the order of ``Seen``'s rows; ``ys`` (n_s,).
+    ``few`` likewise for the labelled target samples, with labels ``yf``.
+    """
+
+    source: tuple[Tensor, Tensor]
+    target: tuple[Tensor, Tensor]
+    few: tuple[Tensor, Tensor]
+    ys: Tensor
+    yf: Tensor
+
+    def inputs(self, part: str, size: int = 256) -> Iterator[Tensor]:
+        """Prepared network inputs without augmentation, in the order of ``Seen``'s rows and in chunks of ``size``.
+
+        ``part`` is ``"source"``, ``"target"`` or ``"few"``. No chunk holds a single sample where there are more.
+        """
+        raise NotImplementedError
+
+
+class GradientMethod(Method):
+    """A method trained by gradients in the one training loop.
+
+    A file shows its equation in ``losses`` and the extra parts it needs in ``build``; body, bottleneck, head, batches,
+    optimiser, schedule and devices are the engine's and the same for all methods.
+
+    Class attributes:
+        phases: the optimiser steps of one iteration.
+        strong_views: whether batches carry strongly augmented second views.
+        fresh: parts that are initialised anew after a warm start (``start``).
+        stackable: whether members of a group may train as one batched model.
+        uses_source, uses_target: which batches the losses read; unread ones may be left out by the engine.
+        needs_batch_norm: whether the method acts on batch normalisation in the body; a network without it is refused.
+        own_norms: whether batch statistics are what the method is about: those of the backbone then follow the data
+            even where a recipe keeps them as pretrained.
+        neutral: hyper-parameters that, with all weights at 0, make the method exactly source-only (for most methods
+            none beside the weights); None where the algorithm never reduces to it.
+        alone: values that hyper-parameters take wherever the method is put together with another, since other values
+            change how it predicts; there they cannot be set.
+        discriminators: parts that, where there are such, give one logit per sample for "source", called on the rows of
+            the source batch followed by those of the target batch (or on shares of these rows, one per class); the
+            engine watches whether they work.
+        partner: values that hyper-parameters take where the method is added to another one (``other+this``); there
+            they cannot be set.
+    """
+
+    phases: ClassVar[tuple[Phase, ...]] = (Phase(),)
+    strong_views: ClassVar[bool] = False
+    fresh: ClassVar[tuple[str, ...]] = ()
+    stackable: ClassVar[bool] = True
+    uses_source: ClassVar[bool] = True
+    uses_target: ClassVar[bool] = True
+    needs_batch_norm: ClassVar[bool] = False
+    own_norms: ClassVar[bool] = False
+    neutral: ClassVar[dict[str, Any] | None] = {}
+    partner: ClassVar[dict[str, Any]] = {}
+    alone: ClassVar[dict[str, Any]] = {}
+    discriminators: ClassVar[tuple[str, ...]] = ("disc",)
+
+    def build(self, width: int, n_classes: int) -> dict[str, nn.Module]:
+        """Extra parts by name, for features of ``width`` and ``n_classes`` scores. Default: none."""
+        return {}
+
+    def setup(self, net: Any) -> None:
+        """Called once, after all parts are built and warm-started: to copy parts, add buffers, attach penalties."""
+
+    def part_lr(self) -> dict[str, float]:
+        """Learning-rate multipliers by part (``"body"``, ``"head"``, ``"disc"``); 0 keeps a part fixed."""
+        return {}
+
+    def resting(self, net: Any, t: Progress) -> frozenset[str]:
+        """Names of parameters that do not move at this point of training: no gradient, no weight decay, no momentum."""
+        return frozenset()
+
+    def losses(self, net: Any, b: Batch, t: Progress) -> dict[str, Tensor]:
+        """The named, weighted terms whose sum is minimised."""
+        raise NotImplementedError(f"{self.name} does not define losses")
+
+    def refresh(self, net: Any, look: Look) -> dict[str, Tensor]:
+        """Per epoch: tensors for ``Batch.memory`` (pseudo-labels, centroids, banks). Default: none."""
+        return {}
+
+    def after_step(self, net: Any, b: Batch, t: Progress) -> None:
+        """After each iteration, without gradients and in evaluation mode: moving averages, banks.
+
+        Sets ``stackable = False`` if defined.
+        """
+
+    def finish(self, net: Any, look: Look) -> None:
+        """Before each checkpoint's evaluation model is taken, on a copy of ``net``: weight averaging, statistics."""
+
+    def predict(self, net: Any, x: Tensor) -> Prediction:
+        """Predict preprocessed target samples (n, ...) in evaluation mode. Default: body, then head."""
+        features = net.body(x)
+        return Prediction(net.head(features), features)
+
+    def predict_source(self, net: Any, x: Tensor) -> Prediction:
+        """Predict source samples; override where source and target have different bodies."""
+        return self.predict(net, x)
