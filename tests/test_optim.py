@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from dazoo.engine.optim import Update, make_optimizer
+from dazoo.engine.optim import Update, kernels_agree, make_optimizer
 from dazoo.engine.recipe import Recipe
 
 
@@ -69,3 +69,30 @@ def test_the_direct_step_is_the_optimisers_own_step_bit_for_bit(name: str, chang
         two.step()
         assert all(torch.equal(ours[k], torchs[k]) for k in ours)
     assert not any(torch.equal(ours[k], start[k]) for k in ours)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW])
+def test_without_torchs_private_kernels_the_public_step_is_taken(kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are tried before use: one that is gone or computes something else is not called again."""
+    assert kernels_agree.__wrapped__(kind)
+    for name in ("_fused_sgd_", "_fused_adam_", "_fused_adamw_"):
+        monkeypatch.setattr(torch, name, lambda *lists, **options: None)  # leaves the parameters where they are
+    assert not kernels_agree.__wrapped__(kind)
+    for name in ("_fused_sgd_", "_fused_adam_", "_fused_adamw_"):
+        monkeypatch.delattr(torch, name)
+    assert not kernels_agree.__wrapped__(kind)
+
+
+@pytest.mark.parametrize("name", ["frozen", "digits"])
+def test_the_public_step_is_the_direct_step(name: str) -> None:
+    recipe, gen = Recipe.named(name, weight_decay=0.01), torch.Generator().manual_seed(3)
+    start = {"head.a": torch.randn(4, 3, generator=gen), "head.b": torch.randn(5, generator=gen)}
+    moved = []
+    grads = [[torch.randn(4, 3, generator=gen), None if i == 0 else torch.randn(5, generator=gen)] for i in range(3)]
+    for direct in (True, False):
+        params = {k: v.clone() for k, v in start.items()}
+        update = Update(make_optimizer(params, list(params), {}, recipe), direct)
+        for grad in grads:
+            update(list(params.values()), grad)
+        moved.append(params)
+    assert all(torch.equal(moved[0][k], moved[1][k]) and not torch.equal(moved[0][k], start[k]) for k in start)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -46,17 +47,27 @@ class Update:
     """An optimiser's step for gradients given as a list, straight to torch's fused kernels.
 
     The same numbers as ``optimizer.step()``, without what that does around them at every step, which for small networks
-    is more than the arithmetic. The state lies in the optimiser, where it is saved and restored.
+    is more than the arithmetic. The state lies in the optimiser, where it is saved and restored. These kernels are not
+    part of torch's public interface: where ``kernels_agree`` says no, or ``direct`` is False, ``optimizer.step()`` is
+    called.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer):
+    def __init__(self, optimizer: torch.optim.Optimizer, direct: bool | None = None):
         self.optimizer = optimizer
+        self.direct = kernels_agree(type(optimizer)) if direct is None else direct
         self.adam = isinstance(optimizer, torch.optim.Adam)
         self.plans: dict[tuple[int, ...], list[_Share]] = {}
         self.counted: set[int] = set()
 
     def __call__(self, leaves: Sequence[Tensor], grads: Sequence[Tensor | None]) -> None:
         """Move every leaf that has a gradient."""
+        if not self.direct:
+            for leaf, grad in zip(leaves, grads):
+                leaf.grad = grad
+            self.optimizer.step()
+            for leaf in leaves:
+                leaf.grad = None
+            return
         key = tuple(id(leaf) for leaf, grad in zip(leaves, grads) if grad is not None)
         if key not in self.plans:
             self.plans[key] = self._plan([leaf for leaf, grad in zip(leaves, grads) if grad is not None])
@@ -135,3 +146,24 @@ class _Share:
     params: list[Tensor]
     states: list[list[Tensor]]
     clock: Tensor | None
+
+
+@cache
+def kernels_agree(kind: type[torch.optim.Optimizer]) -> bool:
+    """Whether the kernels that ``Update`` calls do what the optimiser does without them, tried once on few numbers."""
+
+    def after(direct: bool) -> Tensor:
+        p = torch.linspace(-1, 1, 5)
+        more = {"momentum": 0.9, "nesterov": True} if kind is torch.optim.SGD else {}
+        optimizer = kind([p], lr=0.1, weight_decay=0.01, fused=direct, **more)  # type: ignore[call-arg]
+        if more:
+            optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        update = Update(optimizer, direct)
+        for step in range(2):
+            update([p], [torch.linspace(1, 2 + step, 5)])
+        return p
+
+    try:
+        return torch.allclose(after(True), after(False))
+    except (AttributeError, TypeError, RuntimeError):  # a kernel that is gone or takes other arguments
+        return False

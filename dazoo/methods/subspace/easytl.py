@@ -25,7 +25,7 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import labelled, pair
-from dazoo.methods.subspace.coral import coral_map
+from dazoo.methods.subspace._recolour import coral_map
 from dazoo.ops.classwise import one_hot
 from dazoo.ops.linalg.blas import all_finite
 from dazoo.ops.linalg.linear import distances_between
