@@ -1,8 +1,8 @@
 """How many lines a reader of a method meets: ``python -m benchmarks.reading [--root TREE] [--depth 2] [NAME ...]``.
 
 Own lines are those of the method's file. Lines beyond are those of the functions, classes and constants of dazoo that
-the file uses, of what these use, and so on to ``--depth`` steps; each counts once, classes and functions as a whole. What
-lies in ``dazoo/core``, the words that all files share (fields, papers, settings, types), is counted apart.
+the file uses, of what these use, and so on to ``--depth`` steps; each counts once, classes and functions as a whole.
+What lies in ``dazoo/core``, the words that all files share (fields, papers, settings, types), is counted apart.
 ``--root`` is a checkout of another version, for a comparison: nothing of it is imported, only parsed.
 """
 

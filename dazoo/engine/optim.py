@@ -154,7 +154,7 @@ def kernels_agree(kind: type[torch.optim.Optimizer]) -> bool:
 
     def after(direct: bool) -> Tensor:
         p = torch.linspace(-1, 1, 5)
-        more = {"momentum": 0.9, "nesterov": True} if kind is torch.optim.SGD else {}
+        more: dict[str, Any] = {"momentum": 0.9, "nesterov": True} if kind is torch.optim.SGD else {}
         optimizer = kind([p], lr=0.1, weight_decay=0.01, fused=direct, **more)  # type: ignore[call-arg]
         if more:
             optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
