@@ -18,9 +18,10 @@ from dazoo.core.types import Seen
 from dazoo.data.registry import load_task
 from dazoo.engine.feed import Feed
 from dazoo.engine.fit import Options, fit, net_spec
+from dazoo.engine.member import Member
 from dazoo.engine.prepare import preparer
 from dazoo.engine.recipe import Recipe
-from dazoo.engine.train import Loop, Member
+from dazoo.engine.train import Loop
 from dazoo.methods.base import METHODS, GradientMethod, Method, ShallowMethod, create_method
 from dazoo.nets.net import build_net
 from dazoo.shallow.classifiers import classifier

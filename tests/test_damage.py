@@ -16,7 +16,7 @@ import pytest
 
 from dazoo.bench.execute.rescore import rescore
 from dazoo.bench.report.build import report
-from dazoo.bench.report.figures import Figure
+from dazoo.bench.report.canvas import Figure
 from dazoo.bench.suite_run import run_suite
 from dazoo.cli import main
 from tests.bench_tools import SMALL
