@@ -54,7 +54,7 @@ class Update:
 
     def __init__(self, optimizer: torch.optim.Optimizer, direct: bool | None = None):
         self.optimizer = optimizer
-        self.direct = kernels_agree(type(optimizer)) if direct is None else direct
+        self.direct = kernels_agree(type(optimizer).__name__) if direct is None else direct
         self.adam = isinstance(optimizer, torch.optim.Adam)
         self.plans: dict[tuple[int, ...], list[_Share]] = {}
         self.counted: set[int] = set()
@@ -149,13 +149,13 @@ class _Share:
 
 
 @cache
-def kernels_agree(kind: type[torch.optim.Optimizer]) -> bool:
-    """Whether the kernels that ``Update`` calls do what the optimiser does without them, tried once on few numbers."""
+def kernels_agree(kind: str) -> bool:
+    """Whether the kernels that ``Update`` calls do what ``torch.optim``'s ``kind`` does without them, tried once."""
 
     def after(direct: bool) -> Tensor:
         p = torch.linspace(-1, 1, 5)
-        more: dict[str, Any] = {"momentum": 0.9, "nesterov": True} if kind is torch.optim.SGD else {}
-        optimizer = kind([p], lr=0.1, weight_decay=0.01, fused=direct, **more)  # type: ignore[call-arg]
+        more: dict[str, Any] = {"momentum": 0.9, "nesterov": True} if kind == "SGD" else {}
+        optimizer = getattr(torch.optim, kind)([p], lr=0.1, weight_decay=0.01, fused=direct, **more)
         if more:
             optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
         update = Update(optimizer, direct)
