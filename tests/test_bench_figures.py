@@ -52,6 +52,8 @@ def test_pages_hold_the_figures_and_files_are_written(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     demsar(tmp_path)
     report(tmp_path, "last")
+    assert not [*tmp_path.glob("*.pdf"), *tmp_path.glob("*.png")], "drawn when asked for"
+    report(tmp_path, "last", figures=True)
     page = (tmp_path / "leaderboard.html").read_text()
     drawings = re.findall(r'<svg class="figure".*?</svg>', page, re.S)
     assert len(drawings) == 2

@@ -151,6 +151,7 @@ def test_the_scatter_shows_predicted_classes_from_kept_outputs(kept: Report) -> 
         assert len(p["target"]) == len(p["target_class"]) <= features.SAMPLES
         flat = np.array([*p["source"], *p["target"]])
         assert flat.min() == 0 and flat.max() == 1000 and set(p["target_class"]) <= set(range(10))
+    report(kept.folder, figures=True)
     assert (kept.folder / "scatter.pdf").read_bytes().startswith(b"%PDF")
     assert "<strong>predicted</strong> class: hidden target labels are not used" in (
         kept.folder / "leaderboard.html"

@@ -15,7 +15,7 @@ from dazoo.bench.records.store import Writer
 from dazoo.bench.report.build import report
 from dazoo.bench.report.cite import bibtex, fragment, keys
 from dazoo.bench.report.diff import diff, told
-from dazoo.bench.report.latex import escape, latex
+from dazoo.bench.report.latex import Layout, escape, latex
 from dazoo.bench.report.model import load_report
 from dazoo.cli.commands import app
 from dazoo.core.errors import DazooError
@@ -68,6 +68,20 @@ def test_many_tasks_make_a_wide_table(tmp_path: Path) -> None:
     many = [f"toy/{a}->z" for a in "abcdefgh"]
     wide = latex(load_report(fill(tmp_path / "many", {"coral": 0.7, "sa": 0.6}, many), "last"))
     assert few.count("{table}") == 2 and wide.count("{table*}") == 2 and r"\scriptsize \setlength" in wide
+
+
+def test_a_table_of_some_methods_in_blocks_that_breaks_over_pages(tmp_path: Path) -> None:
+    values = {"coral": 0.7, "top_1": 0.8, "sa": 0.5, "target_oracle": 0.9}
+    made = load_report(fill(tmp_path, values), "last")
+    best = latex(made, Layout(top=2))
+    assert "sa &" not in best and "oracle" not in best and "2 of 4 methods." in best
+    named = latex(made, Layout(methods=("sa", "coral")))
+    assert r"\textbf" in next(line for line in named.splitlines() if line.startswith("coral"))
+    long = latex(made, Layout(long=True, families=True))
+    assert long.count("{longtable}") == 2 and r"\endhead" in long and long.count("Method &") == 2
+    assert r"\multicolumn{8}{l}{\textit{made up}} \\" in long and long.count("{") == long.count("}")
+    with pytest.raises(DazooError, match="no method 'coal': did you mean 'coral'"):
+        latex(made, Layout(methods=("coal",)))
 
 
 def test_special_characters_are_escaped() -> None:

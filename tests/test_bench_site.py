@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from dazoo.bench.published.ledger import Line
 from dazoo.bench.published.tables import Declared, Published, Source
+from dazoo.bench.records.compact import compact
 from dazoo.bench.records.store import Writer
 from dazoo.bench.report.site import ELSEWHERE, INFERRED, REPRODUCED, UNPROVEN, site
 from dazoo.cli.commands import app
@@ -68,6 +69,7 @@ def test_every_link_leads_somewhere_and_none_leaves_the_site(folders: Path, tmp_
 
 def test_folders_of_one_suite_are_merged_and_others_are_not(folders: Path, tmp_path: Path) -> None:
     out = tmp_path / "public"
+    compact(folders / "yours")
     site([folders / "mine", folders / "yours", folders / "other"], out)
     assert sorted(p.name for p in (out / "suites").iterdir()) == ["other", "small"]
     with (out / "suites" / "small" / "leaderboard.csv").open(newline="") as file:

@@ -111,12 +111,23 @@ def report(
     scatter_methods: Annotated[
         str | None, typer.Option(help="Methods whose features are shown, separated by commas, instead of a choice.")
     ] = None,
+    methods: Annotated[str | None, typer.Option(help="LaTeX: only these labels, separated by commas.")] = None,
+    top: Annotated[int, typer.Option(min=0, help="LaTeX: the best so many without target labels; 0 for all.")] = 0,
+    longtable: Annotated[bool, typer.Option("--longtable", help="LaTeX: a table that breaks over pages.")] = False,
+    by_family: Annotated[bool, typer.Option("--by-family", help="LaTeX: one block per family.")] = False,
+    figures: Annotated[bool, typer.Option("--figures", help="Also write the figures as PDF and PNG.")] = False,
 ) -> None:
     """Rebuild leaderboard and tables of a result folder from its records alone."""
+    from dazoo.bench.report.latex import Layout
     from dazoo.cli.run import show_report
 
-    chosen = [m.strip() for m in (scatter_methods or "").split(",") if m.strip()]
-    show_report(folder, select_by, metric, scatter, chosen)
+    chosen = _names(scatter_methods)
+    layout = Layout(methods=tuple(_names(methods)), top=top, long=longtable, families=by_family)
+    show_report(folder, select_by, metric, scatter, chosen, layout=layout, figures=figures)
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
 @app.command()

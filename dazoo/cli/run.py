@@ -19,6 +19,7 @@ from rich.table import Table
 from dazoo.bench.plan.shipped import find_suite
 from dazoo.bench.records.size import size_text
 from dazoo.bench.report.build import NotWritten, report
+from dazoo.bench.report.latex import Layout
 from dazoo.bench.report.model import Report
 from dazoo.bench.report.words import rule_sentence, skipped
 from dazoo.bench.suite_run import Job, carry_out, prepare, unkept
@@ -53,11 +54,18 @@ def run_suite(suite: str, **options: Any) -> None:
 
 
 def show_report(
-    folder: Path, select_by: str | None, metric: str | None, scatter: str = "pca", methods: list[str] | None = None
+    folder: Path,
+    select_by: str | None,
+    metric: str | None,
+    scatter: str = "pca",
+    methods: list[str] | None = None,
+    *,
+    layout: Layout | None = None,
+    figures: bool = False,
 ) -> None:
     """Rebuild and print a leaderboard."""
     with _shown_anyway():
-        show(report(folder, select_by, metric, scatter, methods or []))
+        show(report(folder, select_by, metric, scatter, methods or [], layout, figures))
 
 
 @contextmanager

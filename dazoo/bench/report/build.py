@@ -8,8 +8,8 @@ from pathlib import Path
 
 from dazoo.bench.report import curves, tables
 from dazoo.bench.report import scatter as features
-from dazoo.bench.report.figures import figures
-from dazoo.bench.report.latex import latex
+from dazoo.bench.report.figures import figures as drawings
+from dazoo.bench.report.latex import Layout, latex
 from dazoo.bench.report.markdown import markdown
 from dazoo.bench.report.model import Report, load_report
 from dazoo.bench.report.page import page
@@ -24,15 +24,18 @@ def report(
     metric: str | None = None,
     scatter: str = "pca",
     scatter_methods: Sequence[str] = (),
+    layout: Layout | None = None,
+    figures: bool = False,
 ) -> Report:
-    """Rebuild ``leaderboard.{md,csv,html,tex}``, ``per_task.csv``, ``seconds.csv``, ``validators.csv`` and figures.
+    """Rebuild ``leaderboard.{md,csv,html,tex}``, ``per_task.csv``, ``seconds.csv`` and ``validators.csv``.
 
-    All of it comes from records alone. The figures are written as PDF and PNG where Matplotlib is installed; the page
-    holds them in any case. The scatter of features comes from kept outputs, or from ``scatter.json``, where its
+    All of it comes from records alone. The page holds the figures; PDF and PNG are written when asked for, and where
+    Matplotlib is installed. The scatter of features comes from kept outputs, or from ``scatter.json``, where its
     coordinates are kept.
 
     Args:
         scatter: ``pca`` or ``tsne``. scatter_methods: whose features are shown, instead of a choice by the numbers.
+        layout: of ``leaderboard.tex``. figures: also write PDF and PNG.
 
     Raises:
         DazooError: as of ``load_report``. NotWritten: some files cannot be written; all others are.
@@ -47,11 +50,11 @@ def report(
         "seconds.csv": tables.seconds_csv(made),
         "validators.csv": sections.validators_csv(),
         "leaderboard.md": markdown(made, sections),
-        "leaderboard.tex": latex(made),
+        "leaderboard.tex": latex(made, layout),
         "leaderboard.html": page(made, sections, learned, points),
     }
     steps: list[Callable[[], object]] = [partial(write_text, made.folder / name, text) for name, text in texts.items()]
-    drawn = (*figures(made), curves.figure(made, learned), features.figure(points))
+    drawn = (*drawings(made), curves.figure(made, learned), features.figure(points)) if figures else ()
     steps += [partial(figure.save, made.folder) for figure in drawn if figure is not None]
     steps += [partial(features.store, made.folder, points)]
     problems = [problem for step in steps if (problem := _tried(step))]

@@ -12,6 +12,7 @@ import fnmatch
 import inspect
 import math
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ from dazoo.bench.analysis.table import Row
 from dazoo.bench.plan.beside import SCATTER, SUITE
 from dazoo.bench.plan.suite import Suite
 from dazoo.bench.published.ledger import Line
-from dazoo.bench.records.store import FOLDER, Damage, lines
+from dazoo.bench.records.store import FOLDER
 from dazoo.bench.report import curves, tables
 from dazoo.bench.report import scatter as features
 from dazoo.bench.report.latex import latex
@@ -142,8 +143,10 @@ def merged(folders: Sequence[Path], place: Path) -> Path:
     for kind in (FOLDER, "scores"):
         (place / kind).mkdir()
         for i, folder in enumerate(folders):
-            with (place / kind / f"shard-{i:04d}.jsonl").open("wb") as file:
-                file.writelines(line for _, _, line in lines(folder, Damage(), kind))
+            for path in sorted(p for p in (folder / kind).glob("*") if p.suffix in (".jsonl", ".parquet")):
+                # the name of a part is its checksum; two shards of one name may differ
+                name = path.name if path.suffix == ".parquet" else f"{path.stem}-{i}{path.suffix}"
+                shutil.copyfile(path, place / kind / name)
     for name in (SUITE, SCATTER):
         source = next((f / name for f in folders if (f / name).is_file()), None)
         if source is not None:
