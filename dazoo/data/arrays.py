@@ -43,11 +43,14 @@ def numbers(x: Any, whose: str) -> tuple[Tensor, tuple[str, ...]]:
     if isinstance(x, (list, tuple)) and x and all(isinstance(row, Tensor) for row in x):
         if len({row.shape for row in x}) > 1:
             raise DazooError(_ragged(whose))
-        return _tensor(torch.stack([row.detach().cpu() for row in x]), whose), ()
+        rows = [row.detach() for row in x]
+        return _tensor(torch.stack([row if row.is_meta else row.cpu() for row in rows]), whose), ()
     return _tensor(torch.from_numpy(_plain(_array(x, whose), whose)), whose), ()
 
 
 def _tensor(x: Tensor, whose: str) -> Tensor:
+    if x.is_meta:
+        raise DazooError(f"{whose} is a tensor without values (device 'meta'); give one on a device that holds them")
     x = x.detach().resolve_conj().resolve_neg()
     if x.layout is not torch.strided:
         if x.numel() * x.element_size() > DENSE_BYTES:
@@ -118,12 +121,15 @@ def _plain(x: np.ndarray, whose: str) -> np.ndarray:
 
 def _objects(x: np.ndarray, whose: str) -> np.ndarray:
     """An array of Python objects as one of numbers."""
-    rows = list(x) if x.ndim == 1 else []
-    if rows and all(hasattr(row, "__len__") and not isinstance(row, (str, bytes)) for row in rows):
-        if len({np.shape(row) for row in rows}) > 1:
-            raise DazooError(_ragged(whose))
-        return _plain(np.stack([np.asarray(row) for row in rows]), whose)
+    if x.ndim == 1 and len(x) and all(_is_row(row) for row in x):
+        try:
+            stacked = np.stack([np.asarray(row) for row in x])
+        except (TypeError, ValueError):
+            raise DazooError(_ragged(whose)) from None
+        return _plain(stacked, whose)
     for i, value in np.ndenumerate(x):
+        if isinstance(value, dict):
+            raise DazooError(f"{whose} holds a dict in row {i[0]}; make a data frame of them: pandas.DataFrame(x)")
         if value is None or type(value).__name__ in ("NAType", "NaTType"):
             raise DazooError(f"{whose} holds a missing value ({value}) in row {i[0]}; fill it in or drop the row")
         if isinstance(value, (str, bytes)):
@@ -138,8 +144,16 @@ def _objects(x: np.ndarray, whose: str) -> np.ndarray:
         raise DazooError(f"{whose} holds objects that are no numbers ({error}); convert it to floats") from error
 
 
+def _is_row(value: Any) -> bool:
+    """Whether an object is an array or a list itself; text, dicts and sets have a length and no axis."""
+    try:
+        return np.ndim(value) > 0
+    except ValueError:  # lists of different lengths
+        return True
+
+
 def _frame(x: Any, whose: str) -> tuple[Tensor, tuple[str, ...]]:
-    """A data frame column by column; the default numbering of pandas counts as no names."""
+    """A data frame column by column, and their names."""
     if not type(x).__module__.startswith("pandas"):
         try:
             x = x.to_pandas()
@@ -170,8 +184,7 @@ def _frame(x: Any, whose: str) -> tuple[Tensor, tuple[str, ...]]:
         raise DazooError(f"{whose}: values are missing (NaN) in {some(missing)}; impute or drop these columns")
     short = all(t.itemsize <= (4 if t.kind == "f" else 2) if isinstance(t, np.dtype) else False for t in x.dtypes)
     data = x.to_numpy(dtype=np.float32 if short else np.float64)
-    default = isinstance(x.columns, pd.RangeIndex) and x.columns.start == 0 and x.columns.step == 1
-    return _tensor(torch.from_numpy(_plain(data, whose)), whose), () if default else names
+    return _tensor(torch.from_numpy(_plain(data, whose)), whose), names
 
 
 def _numeric(column: Any) -> bool:

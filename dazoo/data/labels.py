@@ -228,7 +228,10 @@ def with_few(few: Any, yt: Labels | None, n: int, unlabelled: Any = None) -> tup
 
 def few_rows(rows: Any, n: int) -> tuple[np.ndarray, bool]:
     """Indices (k,) of the rows named, and whether a mask named them."""
-    found: np.ndarray = np.asarray(rows.detach().cpu() if isinstance(rows, Tensor) else rows)
+    try:
+        found: np.ndarray = np.asarray(rows.detach().cpu() if isinstance(rows, Tensor) else rows)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DazooError(f"the rows in few are no array of row numbers and no mask ({error})") from error
     if found.dtype == bool:
         if found.shape != (n,):
             raise DazooError(f"the mask in few has the shape {found.shape}, but the target has {n} samples")
@@ -272,6 +275,8 @@ def _column(y: Any, whose: str) -> tuple[np.ndarray, np.ndarray]:
             f"{whose} are a single {type(y).__name__}, not one value per sample; {advice} in a list or array"
         )
     if isinstance(y, Tensor):
+        if y.is_meta:
+            raise DazooError(f"{whose} are a tensor without values (device 'meta'); give one that holds them")
         y = y.detach().cpu()
         y = y.to_dense() if y.layout is not torch.strided else y
         y = (y.float() if y.dtype is torch.bfloat16 else y).numpy()
@@ -306,6 +311,8 @@ def _hint(raw: np.ndarray) -> str:
 def _single(item: Any, i: int, whose: str) -> Any:
     """The label in a list's ``i``-th entry, which may be a scalar tensor or a list of one."""
     while isinstance(item, (list, tuple, np.ndarray, Tensor)):
+        if isinstance(item, Tensor) and item.is_meta:
+            raise DazooError(f"{whose} hold a tensor without values (device 'meta') in entry {i}; give one with values")
         if isinstance(item, (np.ndarray, Tensor)) and item.ndim == 0:
             return item.item()
         if len(item) != 1:
@@ -334,8 +341,8 @@ def _objects(raw: np.ndarray, whose: str) -> tuple[np.ndarray, np.ndarray]:
         numbers = np.array([0 if not k else float(v) if fractions else int(v) for v, k in zip(items, known)])  # type: ignore[arg-type]
     except OverflowError as error:
         raise DazooError(f"{whose} hold a number beyond all floats ({error}); rescale them") from error
-    if numbers.dtype == object:  # integers beyond 64 bits are names at most
-        return np.array([str(v) for v in numbers], dtype=object), known
+    if not fractions and numbers.dtype.kind not in "iu":  # integers that no type of 64 bits holds are names at most
+        return np.array([name_of(v) if k else "" for v, k in zip(items, known)], dtype=object), known
     return numbers, known
 
 
@@ -360,12 +367,15 @@ def _means_missing(value: Any) -> bool:
 
 def _among(values: np.ndarray, known: np.ndarray, unlabelled: Any) -> np.ndarray:
     """Which labels (n,) are among the values that mean "no label"."""
+    unlabelled = unlabelled.tolist() if isinstance(unlabelled, (np.ndarray, np.generic, Tensor)) else unlabelled
     several = isinstance(unlabelled, (list, tuple, set, frozenset))
     tokens = {name_of(v) for v in (unlabelled if several else [unlabelled]) if not _means_missing(v)}
     if not tokens:
         return np.zeros(len(values), dtype=bool)
     if values.dtype == object:
         return known & np.array([v in tokens for v in values], dtype=bool)
+    if values.dtype.kind in "iu":  # as names, since floats cannot tell integers beyond 2**53 apart
+        return known & np.isin(values.astype(str), [name_of(_order(t)[1]) if "." in t else t for t in tokens])
     numbers = [_order(t)[1] for t in tokens if _order(t)[0] == 0]
     return known & np.isin(values, numbers)
 

@@ -74,7 +74,7 @@ def read(x: Any, whose: str, kind: str | None = None, like: Schema | None = None
     Raises:
         DazooError: no samples of this kind, or unlike ``like``.
     """
-    found, names = numbers(x, whose)
+    found, names = _numbered(*numbers(x, whose))
     kind = like.kind if like is not None else kind or _kind(found, whose)
     if kind == "image":
         return _pictures(found, whose, like)
@@ -94,7 +94,11 @@ def read_all(parts: Sequence[tuple[str, Any]], kind: str | None = None) -> list[
     """
     (name, x), *others = parts
     found = [read(x, _whose(name), kind)]
-    return found + [read(x, _whose(name), like=found[0][1]) for name, x in others]
+    for name, x in others:  # what came first may be an array, and the names come with a later frame
+        like = replace(found[0][1], names=found[-1][1].names)
+        found.append(read(x, _whose(name), like=like))
+    names = found[-1][1].names
+    return [(x, replace(schema, names=names)) for x, schema in found]
 
 
 def _whose(name: str) -> str:
@@ -121,6 +125,15 @@ def _check_axes(x: Tensor, whose: str, kind: str) -> None:
         "series": "series are (n, channels, length); one channel is x[:, None, :]",
     }[kind]
     raise DazooError(f"{whose} has the shape {tuple(x.shape)}, which is not that of {kind} samples; {remedy}")
+
+
+def _numbered(x: Tensor, names: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:
+    """Columns called 0 to d - 1 in this order and without names: that is how frames number them by themselves."""
+    place = {n: i for i, n in enumerate(names)}
+    numbering = tuple(map(str, range(len(names))))
+    if not names or place.keys() != set(numbering):
+        return x, names
+    return (x if names == numbering else x[:, [place[n] for n in numbering]]), ()
 
 
 def _matched(x: Tensor, whose: str, found: Schema, like: Schema) -> tuple[Tensor, Schema]:
