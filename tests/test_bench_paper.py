@@ -122,8 +122,19 @@ def test_cite_prints_every_key_it_uses_and_names_unknown_methods(tmp_path: Path)
     done = CliRunner().invoke(app, ["cite", str(tmp_path)])
     assert done.exit_code == 0, done.output
     used = set(re.findall(r"\\cite\{([^}]*)\}", done.output))
-    assert len(used) == 2 and used == set(re.findall(r"^@\w+\{([^,]*),", done.output, re.M))
+    used = {key for keys in used for key in keys.split(",")}
+    assert len(used) == 3 and "dazoo" in used and used == set(re.findall(r"^@\w+\{([^,]*),", done.output, re.M))
     assert "% no paper is known here for the method of_my_own" in done.output
+
+
+def test_cite_names_the_papers_of_the_data(tmp_path: Path) -> None:
+    fill(tmp_path, {"coral": 0.7}, ["office_caltech10/amazon->webcam", "digits/upright->noisy"])
+    done = CliRunner().invoke(app, ["cite", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    used = {key for keys in re.findall(r"\\cite\{([^}]*)\}", done.output) for key in keys.split(",")}
+    entries = re.findall(r"^@\w+\{([^,]*),", done.output, re.M)
+    assert used == set(entries) and len(entries) == len(used) == 6
+    assert "author = {Boqing Gong and Yuan Shi and Fei Sha and Kristen Grauman}" in done.output
 
 
 def test_diff_shows_what_moved_and_what_is_sure(tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ def compact(folders: Annotated[list[Path], typer.Argument(help="Result folders."
 
 @app.command()
 def cite(folder: Annotated[Path, typer.Argument(help="A result folder.")]) -> None:
-    """Print a method-section fragment and the BibTeX of all methods of a result folder."""
+    """Print a method-section fragment and the BibTeX of dazoo, datasets and methods of a folder."""
     from dazoo.cli.statistics import show_cite
 
     show_cite(folder)

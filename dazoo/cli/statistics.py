@@ -31,8 +31,8 @@ def show_compare(folder: Path, a: str, b: str, select_by: str | None, metric: st
 
 
 def show_cite(folder: Path) -> None:
-    """Print a method-section fragment and the BibTeX of all methods of a folder."""
-    from dazoo.bench.report.cite import bibtex, fragment, papers_of, protocol_of
+    """Print a method-section fragment and the BibTeX of dazoo, the datasets and all methods of a folder."""
+    from dazoo.bench.report.cite import bibtex, data_of, fragment, papers_of, protocol_of, software
 
     made = _read(folder)
     papers, unknown = papers_of(made)
@@ -41,6 +41,9 @@ def show_cite(folder: Path) -> None:
     print("% references")
     for name in unknown:
         print(f"% no paper is known here for the method {name}; cite it by hand")
+    print(software() + "\n")
+    if data := data_of(made):
+        print(bibtex(data))
     print(bibtex(papers))
 
 

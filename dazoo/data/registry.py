@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dazoo.core.errors import DazooError, UnknownName, nearest
+from dazoo.core.paper import Paper
 from dazoo.core.paths import cache_root as cache_root
 from dazoo.core.registry import Registry
 from dazoo.data.domain import Domain
@@ -33,6 +34,7 @@ class Dataset:
         content: ``content(root, **options)``, a hash of files that may change under their name, such as a user's own:
             runs on the old content are no runs on the new. None where the name of a dataset says it all.
         check: ``check(**options)``, an error where an option has no such value; asked before the first run of a suite.
+        papers: what to cite when the data are used.
         look: ``look(root, **options)``, whether files hold ``classes`` or ``values``; None where ``targets`` says it.
     """
 
@@ -48,6 +50,7 @@ class Dataset:
     content: Callable[..., str] | None = None
     look: Callable[..., str] | None = None
     check: Callable[..., None] | None = None
+    papers: tuple[Paper, ...] = ()
 
     def check_options(self, options: dict[str, Any]) -> None:
         """Raise ``DazooError`` where an option has no such value."""

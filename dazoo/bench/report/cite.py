@@ -43,6 +43,31 @@ def papers_of(made: Report) -> tuple[dict[str, Paper], list[str]]:
     return papers, unknown
 
 
+def data_of(made: Report) -> dict[str, Paper]:
+    """Papers of the datasets of all tasks, by ``dataset`` or, where there are several, ``dataset-2`` and so on."""
+    from dazoo.data.registry import DATASETS, split_name
+
+    found = {}
+    for name in sorted({split_name(r.task)[0] for r in made.runs.runs}):
+        papers = DATASETS.get(name).papers if name in DATASETS else ()
+        found |= {name if i == 0 else f"{name}-{i + 1}": paper for i, paper in enumerate(papers)}
+    return found
+
+
+def software() -> str:
+    """The entry of dazoo itself."""
+    from dazoo import __version__
+
+    return (
+        "@misc{dazoo,\n  title = {{dazoo: a zoo of transfer-learning and domain-adaptation methods}},\n"
+        f"  author = {{{{The dazoo developers}}}},\n  note = {{Version {__version__}}}\n}}"
+    )
+
+
+def _cited(papers: dict[str, Paper]) -> str:
+    return rf"~\cite{{{','.join(dict.fromkeys(keys(papers).values()))}}}" if papers else ""
+
+
 def protocol_of(made: Report) -> dict[str, Any]:
     """The protocol of the newest record."""
     from dazoo.bench.records.store import records
@@ -61,7 +86,8 @@ def fragment(made: Report, papers: dict[str, Paper], protocol: dict[str, Any]) -
     named = [f"{escape(n)}~\\cite{{{key[n]}}}" if n in key else escape(n) for n in sorted({r.method for r in runs})]
     dataset = escape(str(protocol.get("dataset", made.name)))
     parts = [
-        f"We compare {_listed(named)} on {_count(len(board.tasks), 'task')} of {dataset} with dazoo.",
+        f"We compare {_listed(named)} on {_count(len(board.tasks), 'task')} of {dataset}{_cited(data_of(made))} "
+        r"with dazoo~\cite{dazoo}.",
         _training(protocol),
         f"Every method had {_count(len(trials), 'hyper-parameter setting')} and up to "
         f"{_count(len(seeds), 'random seed')} per task.",

@@ -14,6 +14,7 @@ import torch
 
 from dazoo.core.archive import check_gzip, check_unpacked
 from dazoo.core.errors import DazooError
+from dazoo.core.paper import Paper
 from dazoo.data.domain import Domain
 from dazoo.data.registry import Dataset, register_dataset
 
@@ -49,6 +50,23 @@ def _part(domain: str, path: Path) -> Domain:
     return Domain(domain, torch.from_numpy(np.ascontiguousarray(x.toarray())), labels, CLASSES)
 
 
+PAPERS = (
+    Paper(
+        title="Biographies, Bollywood, Boom-boxes and Blenders: Domain Adaptation for Sentiment Classification",
+        authors="John Blitzer, Mark Dredze, Fernando Pereira",
+        year=2007,
+        url="https://aclanthology.org/P07-1056",
+        venue="Annual Meeting of the Association of Computational Linguistics",
+    ),
+    Paper(
+        title="Marginalized Denoising Autoencoders for Domain Adaptation",
+        authors="Minmin Chen, Zhixiang Xu, Kilian Weinberger, Fei Sha",
+        year=2012,
+        url="https://arxiv.org/abs/1206.4683",
+        venue="International Conference on Machine Learning",
+    ),
+)
+
 register_dataset(
     Dataset(
         name="amazon_reviews",
@@ -58,5 +76,6 @@ register_dataset(
         options={},
         needs_root=True,
         license="research use; Blitzer et al. 2007, Chen et al. 2012",
+        papers=PAPERS,
     )
 )

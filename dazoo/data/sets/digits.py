@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dazoo.core.paper import Paper
 from dazoo.data.domain import Domain
 from dazoo.data.generic import MOST_SEED, check_choice, check_whole
 from dazoo.data.registry import Dataset, register_dataset
@@ -89,6 +90,15 @@ def _raw() -> tuple[np.ndarray, np.ndarray]:
     return data.images / 16.0, data.target.astype(np.int64)
 
 
+PAPERS = (
+    Paper(
+        title="Optical Recognition of Handwritten Digits",
+        authors="Ethem Alpaydin, Cenk Kaynak",
+        year=1998,
+        url="https://doi.org/10.24432/C50P49",
+    ),
+)
+
 register_dataset(
     Dataset(
         name="digits",
@@ -98,5 +108,6 @@ register_dataset(
         options={"kind": "vector", "data_seed": 0},
         check=check,
         license="UCI optical digits (Alpaydin and Kaynak, 1998), CC BY 4.0; shipped with scikit-learn",
+        papers=PAPERS,
     )
 )

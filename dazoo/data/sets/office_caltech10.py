@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from dazoo.core.errors import DazooError
+from dazoo.core.paper import Paper
 from dazoo.data.domain import Domain
 from dazoo.data.images import check_view, decode, image_files
 from dazoo.data.registry import Dataset, register_dataset
@@ -73,6 +74,29 @@ def _surf(domain: str, root: Path) -> Domain:
     return Domain(domain, torch.from_numpy(x), torch.from_numpy(y), CLASSES)
 
 
+PAPERS = (
+    Paper(
+        title="Geodesic Flow Kernel for Unsupervised Domain Adaptation",
+        authors="Boqing Gong, Yuan Shi, Fei Sha, Kristen Grauman",
+        year=2012,
+        url="https://doi.org/10.1109/CVPR.2012.6247911",
+        venue="IEEE Conference on Computer Vision and Pattern Recognition",
+    ),
+    Paper(
+        title="Adapting Visual Category Models to New Domains",
+        authors="Kate Saenko, Brian Kulis, Mario Fritz, Trevor Darrell",
+        year=2010,
+        url="https://doi.org/10.1007/978-3-642-15561-1_16",
+        venue="European Conference on Computer Vision",
+    ),
+    Paper(
+        title="Caltech-256 Object Category Dataset",
+        authors="Gregory Griffin, Alex Holub, Pietro Perona",
+        year=2007,
+        url="https://resolver.caltech.edu/CaltechAUTHORS:CNS-TR-2007-001",
+    ),
+)
+
 register_dataset(
     Dataset(
         name="office_caltech10",
@@ -83,5 +107,6 @@ register_dataset(
         needs_root=True,
         check=check,
         license="research use; Gong et al. 2012, Saenko et al. 2010, Griffin et al. 2007",
+        papers=PAPERS,
     )
 )
