@@ -192,7 +192,8 @@ def _idle(curve: Any) -> bool:
 
 
 def _table(points: list[dict[str, Any]], part: str, names: tuple[str, ...]) -> np.ndarray:
-    rows = [[point[part].get(name) for name in names] for point in points]
+    same = all(len(point[part]) == len(names) and tuple(point[part]) == names for point in points)
+    rows = [list(point[part].values()) if same else [point[part].get(name) for name in names] for point in points]
     return np.array(rows, dtype=np.float64).reshape(len(points), len(names))
 
 
@@ -259,17 +260,20 @@ def select(runs: Sequence[Run], rule: str, metric: str) -> list[Cell]:
 def _select_cell(group: list[Run], rule: str, metric: str) -> Cell:
     """A trial counts only if it succeeded with every seed; among those the best mean score over seeds wins."""
     seeds = sorted({r.seed for r in group})
+    trials: dict[int, dict[int, Run]] = {}
+    for run in group:
+        if run.ok:
+            trials.setdefault(run.trial, {})[run.seed] = run
     best: tuple[float, int] | None = None
     chosen: list[tuple[Run, int, bool]] = []
-    for trial in sorted({r.trial for r in group}):
-        members = {r.seed: r for r in group if r.trial == trial and r.ok}
+    for trial, members in sorted(trials.items()):
         if len(members) < len(seeds):
             continue
         picks = [(members[s], *_pick(members[s], rule, metric)) for s in seeds]
-        quality = float(np.mean([score for _, _, score in picks]))
+        quality = _mean([score for _, _, score in picks])
         if best is None or quality > best[0]:
             best = (quality, trial)
-            chosen = [(run, point, np.isfinite(score)) for run, point, score in picks]
+            chosen = [(run, point, math.isfinite(score)) for run, point, score in picks]
     values = np.array([run.metric(metric)[point] for run, point, _ in chosen])
     if np.isnan(values).any():  # the target has no labels, or the validator no score
         values, chosen = np.empty(0), []
@@ -298,7 +302,12 @@ def _select_cell(group: list[Run], rule: str, metric: str) -> Cell:
 def mean_of(values: Sequence[float]) -> float:
     """The mean of the values that are no NaN; NaN where there are none."""
     known = [v for v in values if not math.isnan(v)]
-    return float(np.mean(known)) if known else math.nan
+    return _mean(known) if known else math.nan
+
+
+def _mean(values: Sequence[float]) -> float:
+    """``np.mean`` of a few numbers, bit for bit, at a third of its time."""
+    return float(np.add.reduce(values)) / len(values)
 
 
 def _pick(run: Run, rule: str, metric: str) -> tuple[int, float]:
