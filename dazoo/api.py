@@ -88,8 +88,8 @@ def fit(
         device: ``cpu``, ``cuda`` or ``cuda:1``; ``auto`` takes CUDA where it is there.
         select_by: a label-free validator that picks among ``checkpoints`` models of the run; None keeps the last.
         transform: of vectors before the method sees them, and later before it predicts: a name or names as in a
-            suite's ``transform``, or None. ``auto`` is ``zscore_within`` where columns differ in scale or lie far from
-            0, else nothing; a warning says so.
+            suite's ``transform``, or None. ``auto`` is ``zscore_within`` where columns differ in scale, lie far from 0
+            or are all tiny or huge, else nothing; a warning says so.
         hparams: the method's hyper-parameters; ``dazoo info METHOD`` lists them.
 
     Warns:

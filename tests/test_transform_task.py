@@ -11,7 +11,8 @@ import torch
 
 import dazoo
 from dazoo import Task
-from dazoo.data.scales import judge
+from dazoo.core.errors import DazooWarning
+from dazoo.data.scales import judge, scales_of
 from dazoo.data.transform import OF_TASK, apply_to_task
 
 RNG = np.random.default_rng(0)
@@ -53,8 +54,9 @@ def test_comparable_features_are_no_matter_of_units() -> None:
     constant = torch.full((60, 1), 7.0, dtype=torch.float64)
     for extra in (counts, constant):
         assert judge(torch.cat([xs, extra], 1), torch.cat([xt, extra], 1)).all == ()
-    for factor in (1e-150, 1e150):
-        assert judge(xs * factor, xt * factor).all == ()
+    for factor, size in ((1e-150, "tiny"), (1e150, "huge")):  # one common unit, and nothing else
+        (said,) = judge(xs * factor, xt * factor).all
+        assert said.startswith(f"all columns are {size}")
     assert (
         "spread" in judge(xs, xt * 1e4).apart[0]
         and "differ in scale" in judge(xs * torch.from_numpy(FACTOR), xt * torch.from_numpy(FACTOR)).units[0]
@@ -81,3 +83,25 @@ def test_suites_know_them_and_records_warn(tmp_path: Path) -> None:
 def test_diagnose_says_so() -> None:
     notes = dazoo.diagnose(Task.from_arrays(XS * FACTOR, Y, XT * FACTOR), limit=60).notes
     assert any("differ in scale" in n for n in notes)
+
+
+@pytest.mark.parametrize("method", ["coral", "kmm", "ot_sinkhorn"])
+@pytest.mark.parametrize("unit", [1e-12, 1e-3, 1e4, 1e12])
+def test_fit_does_not_depend_on_the_common_unit(method: str, unit: float) -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(40) % 2
+    xs, xt = rng.normal(size=(40, 3)) + 3 * y[:, None], rng.normal(size=(40, 3)) + 3 * y[:, None] + 0.5
+    with pytest.warns(DazooWarning, match="all columns are (tiny|huge).*standardised"):
+        model = dazoo.fit(method, Task.from_arrays(unit * xs, y, unit * xt))
+    assert (model.predict(unit * xt).labels.numpy() == y).mean() > 0.9
+
+
+@pytest.mark.parametrize("rows", ["pixels", "length one", "counts"])
+def test_usual_units_are_left_as_they_are(rows: str) -> None:
+    rng = np.random.default_rng(0)
+    x = {
+        "pixels": rng.integers(0, 256, size=(40, 30)),
+        "length one": (lambda v: v / np.linalg.norm(v, axis=1, keepdims=True))(rng.normal(size=(40, 500))),
+        "counts": rng.poisson(0.05, size=(40, 200)),
+    }[rows]
+    assert scales_of(Task.from_arrays(x, np.arange(40) % 2, x[::-1]).seen()).units == ()

@@ -1,7 +1,8 @@
 """Whether the features of a task have comparable units, judged without labels.
 
 Most methods compare features by distances, inner products or weights under one penalty and one learning rate, so a
-column of scale 1e6, or one far from 0, decides everything. Deep features, pixels and counts differ by a factor of less
+column of scale 1e6, or one far from 0, decides everything, and where all columns are tiny or huge, so does the penalty
+or the rate. Deep features, pixels and counts differ by a factor of less
 than 15 on the data sets that come with dazoo, columns of raw tables by hundreds; the limit lies between.
 """
 
@@ -21,6 +22,8 @@ AUTO = "zscore_within"
 
 RATIO = 30.0  # of the largest scale to the smallest
 OFFSET = 30.0  # of the largest mean to the middle scale
+SMALL = 1 / 30  # of the whole spread (rows of length 1 have about 1), below which penalties outweigh all features
+LARGE = 300.0  # of the middle scale: pixels in 0..255 reach half of it
 APART = 10.0  # of the distance of the domains' means to the spread within them
 
 
@@ -29,8 +32,8 @@ class Scales:
     """What stands out in the features of a task; empty where they are comparable.
 
     Attributes:
-        units: sentences about columns whose scales differ, or whose means lie far from 0. One common change of units
-            mends both (``zscore_within``).
+        units: sentences about columns whose scales differ, whose means lie far from 0, or that are tiny or huge
+            together. One common change of units mends all (``zscore_within``).
         apart: sentences about columns whose means lie far apart in source and target.
     """
 
@@ -97,6 +100,10 @@ def judge(xs: Tensor, xt: Tensor, names: Sequence[str] = ()) -> Scales:
             f"columns lie far from 0: the mean of {called[worst]} is {float(mean[worst] / spread[worst]):.3g} times "
             "its spread"
         )
+    whole_spread = largest * (torch.where(varies, spread, 0.0) / largest).square().sum().sqrt()
+    if not units and (float(whole_spread) < SMALL or float(middle) > LARGE):
+        word = "tiny" if float(middle) < 1 else "huge"
+        units.append(f"all columns are {word}: they vary by {float(middle):.3g}, while penalties and rates suit 1")
     apart = [*_apart(xs / unit, xt / unit, variance.sqrt(), varies, called)]
     return Scales(tuple(units), tuple(apart))
 
