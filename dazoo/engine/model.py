@@ -112,8 +112,10 @@ def contents(x: Tensor, double: bool) -> list[str]:
 @lru_cache(maxsize=1)
 def versions() -> dict[str, str]:
     """Versions of what a fit is computed with."""
-    found = {}
-    for package in ("dazoo", "torch", "numpy", "scipy", "scikit-learn", "POT", "timm"):
+    from dazoo import __version__
+
+    found = {"dazoo": __version__}
+    for package in ("torch", "numpy", "scipy", "scikit-learn", "POT", "timm"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -50,8 +50,11 @@ def machine(device: str) -> dict[str, Any]:
     """Device, machine and versions of what computed a run."""
     from importlib.metadata import PackageNotFoundError, version
 
-    versions = {"python": platform.python_version()}
-    for package in ("torch", "numpy", "scipy", "scikit-learn", "POT", "timm", "dazoo"):
+    from dazoo import __version__
+
+    # not what pip knows of dazoo: of an editable install that is the version on the day it was installed
+    versions = {"python": platform.python_version(), "dazoo": __version__}
+    for package in ("torch", "numpy", "scipy", "scikit-learn", "POT", "timm"):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
