@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dazoo.core.version import VERSION
+
 if TYPE_CHECKING:
     from dazoo.api import (
         DazooError,
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
         save,
     )
 
-__version__ = "0.2.0.dev0"
+__version__ = VERSION
 __all__ = [
     "DazooError",
     "DazooWarning",

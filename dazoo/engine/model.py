@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dazoo.core.types import Prediction, Predictor, Seen
+from dazoo.core.version import VERSION
 from dazoo.data.samples import Schema, content
 from dazoo.data.transform import Preprocessing
 
@@ -112,9 +113,7 @@ def contents(x: Tensor, double: bool) -> list[str]:
 @lru_cache(maxsize=1)
 def versions() -> dict[str, str]:
     """Versions of what a fit is computed with."""
-    from dazoo import __version__
-
-    found = {"dazoo": __version__}
+    found = {"dazoo": VERSION}
     for package in ("torch", "numpy", "scipy", "scikit-learn", "POT", "timm"):
         try:
             found[package] = version(package)

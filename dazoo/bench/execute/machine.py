@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from dazoo.core.version import VERSION
+
 
 @lru_cache(maxsize=1)
 def warm_up() -> None:
@@ -50,10 +52,8 @@ def machine(device: str) -> dict[str, Any]:
     """Device, machine and versions of what computed a run."""
     from importlib.metadata import PackageNotFoundError, version
 
-    from dazoo import __version__
-
     # not what pip knows of dazoo: of an editable install that is the version on the day it was installed
-    versions = {"python": platform.python_version(), "dazoo": __version__}
+    versions = {"python": platform.python_version(), "dazoo": VERSION}
     for package in ("torch", "numpy", "scipy", "scikit-learn", "POT", "timm"):
         try:
             versions[package] = version(package)
