@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from dazoo.bench.plan.beside import SCATTER, SCATTER_FORMAT
 from dazoo.bench.records.store import Writer
 from dazoo.bench.report.build import report
 from dazoo.bench.report.model import load_report
-from dazoo.bench.report.scatter import FILE, FORMAT, choose
+from dazoo.bench.report.scatter import choose
 from tests.bench_tools import accuracies, write_run
 from tests.browser_tools import CHROMIUM, Browser
 
@@ -51,7 +52,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 )  # fmt: skip
     panel = {"source": [[0, 0], [9, 9]], "target": [[500, 1000]], "source_class": [0, 1], "target_class": [1]}
     panels = {w.name("pca"): {**panel, "of": [20, 10]} for w in choose(load_report(folder))}
-    (folder / FILE).write_text(json.dumps({"format": FORMAT, "panels": panels}))
+    (folder / SCATTER).write_text(json.dumps({"format": SCATTER_FORMAT, "panels": panels}))
     report(folder)
     return folder / "leaderboard.html"
 
@@ -195,3 +196,41 @@ def test_the_page_is_painted(page: Path, browser: Browser, tmp_path: Path, width
     browser.shot(tmp_path / "shot.png")
     with Image.open(tmp_path / "shot.png") as image:
         assert image.width == width and len(image.convert("RGB").getcolors(1 << 20) or []) > 20
+
+
+def test_the_address_names_a_view_and_a_method(page: Path, browser: Browser) -> None:
+    browser.open("about:blank", 1280)
+    browser.open(f"{page.as_uri()}#name=coral&sort=1.ascending&method=coral&task=a-%3Eb", 1280)
+    assert browser.run(PANEL) and browser.run('document.getElementById("panel-title").textContent') == "coral on a->b"
+    assert browser.run(NAMES) == ["coral", "deep_coral"]
+    browser.key("Escape")
+    assert browser.run("location.hash") == "#name=coral&sort=1.ascending"
+    enter(browser, "f-name", "")
+    browser.run('document.getElementById("f-mark").click(); document.getElementById("f-group").click()')
+    assert browser.run("location.hash") == "#mark=no&group=yes&sort=1.ascending"
+    rows = 'document.querySelectorAll("#board tbody tr:not([hidden])")'
+    shown = f"[...{rows}].map((r) => r.dataset.name || r.textContent.trim())"
+    assert browser.run(shown) == [
+        "baseline (1)", "source_only", "moment (2)", "coral", "deep_coral", "other (1)", "broken",
+    ]  # fmt: skip
+    assert browser.run('document.querySelectorAll("#board tr:not([hidden]) .range").length') == 3
+    assert browser.trouble() == []
+
+
+def test_large_data_is_unpacked_by_the_browser(page: Path, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dazoo.bench.report import embedded
+
+    plain = page.read_text()
+    monkeypatch.setattr(embedded.script, "__defaults__", (100,))
+    report(page.parent)
+    assert page.read_text().count('data-packed="gzip"') == 3
+    browser.open("about:blank", 1280)
+    browser.open(page.as_uri(), 1280)
+    browser.run("Promise.all(Object.values(unpacked)).then(() => new Promise((done) => setTimeout(done)))")
+    browser.run('document.querySelector("#grid tbody tr td.open > button").click()')
+    text = browser.run('document.getElementById("panel-body").textContent')
+    monkeypatch.undo()
+    page.write_text(plain)
+    browser.open(page.as_uri(), 1280)
+    browser.run('document.querySelector("#grid tbody tr td.open > button").click()')
+    assert browser.run('document.getElementById("panel-body").textContent') == text and "run key" in text

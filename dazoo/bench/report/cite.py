@@ -47,7 +47,7 @@ def data_of(made: Report) -> dict[str, Paper]:
     """Papers of the datasets of all tasks, by ``dataset`` or, where there are several, ``dataset-2`` and so on."""
     from dazoo.data.registry import DATASETS, split_name
 
-    found = {}
+    found: dict[str, Paper] = {}
     for name in sorted({split_name(r.task)[0] for r in made.runs.runs}):
         papers = DATASETS.get(name).papers if name in DATASETS else ()
         found |= {name if i == 0 else f"{name}-{i + 1}": paper for i, paper in enumerate(papers)}
