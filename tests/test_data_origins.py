@@ -82,3 +82,9 @@ def test_integers_beyond_floats_stay_themselves():
 def test_the_token_for_no_label_in_any_form(token):
     task = Task.from_arrays(X, Y, X, np.where(np.arange(N) < 3, -1, Y), unlabelled=token)
     assert task.classes == ("0", "1") and task.target.known[:4].tolist() == [False, False, False, True]
+
+
+def test_floats_too_large_for_fractions_are_values():
+    task = Task.from_arrays(X, X.sum(1) * 1e20, X)
+    assert task.regression and torch.equal(task.sources[0].y, torch.from_numpy(X.sum(1) * 1e20))
+    assert Task.from_arrays(X, Y * 1e6, X).classes == ("0", "1000000")

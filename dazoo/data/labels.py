@@ -56,11 +56,11 @@ class Labels:
 
     @property
     def fractional(self) -> bool:
-        """Whether some label is a number that is not whole."""
+        """Whether some label is a number that is not whole, or so large that no float has a fraction there."""
         if not np.issubdtype(self.values.dtype, np.floating):
             return False
         numbers = self.values[self.known]
-        return bool((numbers != np.round(numbers)).any())
+        return bool(((numbers != np.round(numbers)) | (np.abs(numbers) > 2.0**53)).any())
 
     @cached_property
     def names(self) -> np.ndarray:
