@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dazoo.bench.published.ledger import _table_line
 from dazoo.bench.records.store import Writer
 from dazoo.bench.report.build import report
+from dazoo.bench.report.text import md_table
 from dazoo.cli.run import show
 from tests.bench_tools import accuracies, write_run
 
@@ -55,7 +55,7 @@ def test_tables(folder: Path) -> None:
 
 
 def test_ledger_cells() -> None:
-    line = _table_line([NASTY, "plain"])
+    line = md_table([NASTY, "plain"], [])[0]
     assert len(re.findall(r"(?<!\\)\|", line)) == 3 and "<b>" not in line and "`x`" not in line.replace("\\`x\\`", "")
 
 

@@ -17,6 +17,8 @@ test_tsl_turns_away_from_the_shift.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -48,6 +50,9 @@ class TSL(FeatureMap):
         "leading discriminative directions of the domains differ: it matches densities inside the source's",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    # in as many dimensions as there are features all orthonormal maps are equally good
+    knob_needs: ClassVar[dict[str, dict[str, int]]] = {"iterations": {"dim": 3}, "lam": {"dim": 3}}
+
     dim: int = hp(20, 3, 100, log=True, help="dimensions of the common space")
     lam: float = hp(10.0, 0.1, 1e3, log=True, help="weight of the divergence")
     iterations: int = hp(50, 10, 200, log=True, help="steps of Adam")
