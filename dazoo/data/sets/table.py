@@ -138,7 +138,7 @@ def _parse(place: Path, size: int, changed: int) -> pd.DataFrame:
     except DazooError:
         raise
     except ImportError as error:
-        raise DazooError(f"reading {place} needs pyarrow; install it with: pip install 'dazoo[parquet]'") from error
+        raise DazooError(f"reading {place} needs pyarrow; install it with: pip install pyarrow") from error
     except Exception as error:
         raise DazooError(f"{place} is damaged or no table ({error}); export it again") from error
     raise DazooError(f"{place} is no .csv, .tsv or .parquet file; export the table in one of these formats")
