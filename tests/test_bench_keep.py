@@ -18,8 +18,9 @@ from dazoo.bench.execute import observer
 from dazoo.bench.execute import runner as run
 from dazoo.bench.execute.executor import execute
 from dazoo.bench.execute.tasks import Tasks
-from dazoo.bench.records.keep import Keeper, half, kept_keys, used
+from dazoo.bench.records.keep import Keeper, half
 from dazoo.bench.records.kept import Kept, KeptEvidence
+from dazoo.bench.records.kept_files import kept_keys, used
 from dazoo.bench.records.size import size_of
 from dazoo.bench.records.store import records
 from dazoo.bench.suite_run import prepare

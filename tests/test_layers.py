@@ -145,6 +145,13 @@ def test_help_needs_no_torch():
     assert out.strip() == "[]"
 
 
+@pytest.mark.parametrize("module", ["bench.records.compact", "bench.report.build", "bench.analysis.frame"])
+def test_records_and_reports_need_no_torch(module):
+    code = f"import sys, dazoo.{module}; print(sorted({{'torch', 'sklearn', 'timm', 'matplotlib'}} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"
+
+
 def test_heavy_packages_load_late():
     late = "{'ot', 'timm', 'sklearn', 'peft'}"
     code = f"import sys, dazoo.api; dazoo.api.list_methods(); print(sorted({late} & set(sys.modules)))"

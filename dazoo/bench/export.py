@@ -10,8 +10,8 @@ from dazoo.bench.analysis.select import Cell
 from dazoo.bench.execute.evidence import spec_of
 from dazoo.bench.execute.runner import options_of
 from dazoo.bench.execute.tasks import Tasks
-from dazoo.bench.records.keep import path_of
 from dazoo.bench.records.kept import Kept
+from dazoo.bench.records.kept_files import path_of
 from dazoo.bench.records.store import records
 from dazoo.bench.report.model import Report, load_report
 from dazoo.core import portable

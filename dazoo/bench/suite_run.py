@@ -21,7 +21,7 @@ from dazoo.bench.execute.rescore import rescore
 from dazoo.bench.plan.plan import Plan, make_plan
 from dazoo.bench.plan.shipped import find_suite
 from dazoo.bench.plan.suite import Suite
-from dazoo.bench.records.keep import kept_keys
+from dazoo.bench.records.kept_files import kept_keys
 from dazoo.bench.records.size import size_of
 from dazoo.bench.records.store import Damage, Follower, stored
 from dazoo.bench.report.build import report

@@ -14,6 +14,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.paths import cache_root as cache_root
 from dazoo.core.registry import Registry
 from dazoo.data.domain import Domain
+from dazoo.data.names import split_name as split_name
 from dazoo.data.task import Task
 
 
@@ -106,18 +107,6 @@ def load_domain(dataset: str, domain: str, root: str | Path | None = None, **opt
     if domain not in names:
         raise UnknownName(f"dataset {dataset!r} has no domain {domain!r}: {nearest(domain, names)}")
     return entry.load(domain, where, **merged)
-
-
-def split_name(name: str) -> tuple[str, tuple[str, ...], str]:
-    """``dataset/a+b->t`` as ``(dataset, (a, b), t)``."""
-    dataset, slash, pair = name.partition("/")
-    left, arrow, target = pair.rpartition("->")
-    sources = tuple(s for s in left.split("+") if s)
-    if not (slash and arrow and dataset and sources and target):
-        raise DazooError(f"task {name!r} is not of the form dataset/source->target (several sources: a+b->target)")
-    if len({*sources, target}) <= len(sources) and not any(ch in pair for ch in "*?["):
-        raise DazooError(f"task {name!r} names a domain twice; sources and target must all be different domains")
-    return dataset, sources, target
 
 
 def load_task(name: str, data_root: str | Path | None = None, **options: Any) -> Task:

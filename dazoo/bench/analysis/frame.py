@@ -13,7 +13,7 @@ from dazoo.bench.analysis.select import Run, read_runs
 from dazoo.bench.records.store import FOLDER
 from dazoo.core.errors import DazooError
 from dazoo.core.files import replacing
-from dazoo.data.registry import split_name
+from dazoo.data.names import split_name
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -148,7 +148,7 @@ def _share_features(
 
     Errors are left to the runs, which meet them again and record them.
     """
-    from dazoo.data.registry import split_name
+    from dazoo.data.names import split_name
 
     if not specs[0].protocol.frozen:
         return

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dazoo.bench.execute.evidence import evidence_of
-from dazoo.bench.records.keep import kept_keys
+from dazoo.bench.records.kept_files import kept_keys
 from dazoo.bench.records.shape import fault
 from dazoo.bench.records.store import FOLDER, SCORES, Damage, NotStored, Writer, records
 from dazoo.core.errors import DazooError, UnknownName, nearest

@@ -24,7 +24,7 @@ from dazoo.bench.published.tables import (
 )
 from dazoo.bench.records.store import FOLDER, records
 from dazoo.core.errors import DazooError, nearest
-from dazoo.data.registry import split_name
+from dazoo.data.names import split_name
 
 RECIPE = ("optimizer", "lr", "momentum", "weight_decay", "schedule", "ramp", "steps", "batch", "bottleneck")
 

@@ -24,11 +24,10 @@ import dataclasses
 import io
 import json
 import math
-import os
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dazoo.bench.records.kept_files import path_of, used
 from dazoo.bench.records.size import size_text
 from dazoo.core import portable
 from dazoo.core.archive import read_archive
@@ -43,33 +43,9 @@ from dazoo.core.files import opened
 from dazoo.core.types import Prediction, Predictor
 from dazoo.validators.base import Evidence
 
-FOLDER = "kept"
 FORMAT = 1
 PARTS = ("target", "source", "source_val", "few")
 BLOCK = 1 << 20
-
-
-def path_of(folder: str | Path, key: str) -> Path:
-    """Where the outputs of a run are kept."""
-    return Path(folder) / FOLDER / f"{key}.npz"
-
-
-def used(folder: str | Path) -> int:
-    """Bytes of all finished files that are kept in a result folder."""
-    return sum(size for _, size in _files(folder))
-
-
-def kept_keys(folder: str | Path) -> set[str]:
-    """Keys of the runs whose outputs are kept."""
-    return {name.removesuffix(".npz") for name, _ in _files(folder)}
-
-
-def _files(folder: str | Path) -> Iterator[tuple[str, int]]:
-    with suppress(FileNotFoundError), os.scandir(Path(folder) / FOLDER) as entries:
-        for entry in entries:
-            if entry.name.endswith(".npz"):
-                with suppress(FileNotFoundError):
-                    yield entry.name, entry.stat().st_size
 
 
 # -- writing ------------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dazoo.bench.records.keep import FORMAT, path_of
+from dazoo.bench.records.keep import FORMAT
+from dazoo.bench.records.kept_files import path_of
 from dazoo.core import portable
 from dazoo.core.archive import Archive
 from dazoo.core.errors import DazooError

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from dazoo.core.errors import DazooError
-from dazoo.data.registry import split_name
+from dazoo.data.names import split_name
 
 Whole = Annotated[int, Field(ge=0, lt=2**53)]
 Number = float | None

@@ -45,7 +45,8 @@ def papers_of(made: Report) -> tuple[dict[str, Paper], list[str]]:
 
 def data_of(made: Report) -> dict[str, Paper]:
     """Papers of the datasets of all tasks, by ``dataset`` or, where there are several, ``dataset-2`` and so on."""
-    from dazoo.data.registry import DATASETS, split_name
+    from dazoo.data.names import split_name
+    from dazoo.data.registry import DATASETS
 
     found: dict[str, Paper] = {}
     for name in sorted({split_name(r.task)[0] for r in made.runs.runs}):

@@ -16,7 +16,7 @@ from dazoo.bench.analysis.table import Row
 from dazoo.bench.report.model import Report
 from dazoo.bench.report.sections import shown
 from dazoo.core.errors import DazooError, nearest
-from dazoo.data.registry import split_name
+from dazoo.data.names import split_name
 
 WIDE = 7
 SPECIAL = {

@@ -19,7 +19,7 @@ from dazoo.bench.report.model import Report
 from dazoo.bench.report.scatter import SAMPLES, Scatter
 from dazoo.bench.report.sections import Sections
 from dazoo.bench.report.shading import Shades, shades
-from dazoo.data.registry import split_name
+from dazoo.data.names import split_name
 
 if TYPE_CHECKING:
     import jinja2

@@ -35,7 +35,7 @@ from dazoo.bench.report.sections import sections_of
 from dazoo.bench.report.text import csv_text, number
 from dazoo.core.errors import DazooError
 from dazoo.core.files import write_text
-from dazoo.data.registry import split_name
+from dazoo.data.names import split_name
 
 REPRODUCED, INFERRED, MISSED, ELSEWHERE, UNPROVEN = (
     "reproduced", "inferred", "not reproduced", "reproduced elsewhere", "unproven",

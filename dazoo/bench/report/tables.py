@@ -6,7 +6,7 @@ from dazoo.bench.analysis.table import Row
 from dazoo.bench.report.model import Report
 from dazoo.bench.report.text import csv_text, number
 from dazoo.bench.report.words import problem
-from dazoo.data.registry import split_name
+from dazoo.data.names import split_name
 
 PER_TASK = ("method", "source", "target", "metric", "mean", "std", "n_seeds", "selected_by")
 OVERALL = ("method", "family", "mean", "ci_low", "ci_high", "mean_rank", "seconds", "selected_by")

@@ -1,0 +1,17 @@
+"""Names of tasks. Apart from the registry, so that what only reads records needs no torch."""
+
+from __future__ import annotations
+
+from dazoo.core.errors import DazooError
+
+
+def split_name(name: str) -> tuple[str, tuple[str, ...], str]:
+    """``dataset/a+b->t`` as ``(dataset, (a, b), t)``."""
+    dataset, slash, pair = name.partition("/")
+    left, arrow, target = pair.rpartition("->")
+    sources = tuple(s for s in left.split("+") if s)
+    if not (slash and arrow and dataset and sources and target):
+        raise DazooError(f"task {name!r} is not of the form dataset/source->target (several sources: a+b->target)")
+    if len({*sources, target}) <= len(sources) and not any(ch in pair for ch in "*?["):
+        raise DazooError(f"task {name!r} names a domain twice; sources and target must all be different domains")
+    return dataset, sources, target
