@@ -173,7 +173,7 @@ def method_info(name: str) -> Row | None:
         "family": cls.family,
         "settings": sorted(s.value for s in cls.settings),
         "predicts": sorted(cls.targets),
-        "paper": f"{paper.authors}: {paper.title}. {paper.venue + ', ' if paper.venue else ''}{paper.year}.",
+        "paper": f"{paper.authors}: {paper.title}. {paper.where + ', ' if paper.where else ''}{paper.year}.",
         "url": paper.url,
         "deviations": paper.deviations or "none known",
         "starts from": cls.start,

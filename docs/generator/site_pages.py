@@ -150,7 +150,7 @@ def method_page(entry: Entry, family: list[Entry], results: Results) -> str:
         _knobs(cls),
         "## Paper",
         f'<p>{html.escape(paper.authors)}: <a href="{html.escape(paper.url)}">{html.escape(paper.title)}</a>. '
-        f"{html.escape(paper.venue + ', ' if paper.venue else '')}{paper.year}.</p>",
+        f"{html.escape(paper.where + ', ' if paper.where else '')}{paper.year}.</p>",
         "```bibtex\n" + paper.bibtex(entry.name) + "\n```",
         "## Deviations from the paper",
         f"<p>{prose(entry.deviations, space(cls))}</p>",

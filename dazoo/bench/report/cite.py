@@ -18,16 +18,23 @@ def entry_key(name: str, paper: Paper) -> str:
 
 def bibtex(papers: dict[str, Paper]) -> str:
     """One entry per paper; methods of the same paper share the entry of the first."""
+    single = _single(papers)
     found: dict[str, Paper] = {}
-    for name, key in keys(papers).items():
-        found.setdefault(key, papers[name])
+    for name, key in keys(single).items():
+        found.setdefault(key, single[name])
     return "\n\n".join(paper.bibtex(key) for key, paper in found.items()) + "\n"
 
 
 def keys(papers: dict[str, Paper]) -> dict[str, str]:
-    """The BibTeX key of every method."""
+    """The BibTeX key of every method; a combination has those of its methods, as ``\\cite`` takes them."""
     first: dict[tuple[str, int], str] = {}
-    return {n: first.setdefault((p.title, p.year), entry_key(n, p)) for n, p in papers.items()}
+    own = {n: first.setdefault((p.title, p.year), entry_key(n, p)) for n, p in _single(papers).items()}
+    return {n: ",".join(own[part] for part, _ in p.parts) if p.parts else own[n] for n, p in papers.items()}
+
+
+def _single(papers: dict[str, Paper]) -> dict[str, Paper]:
+    """Papers by method, with the methods of a combination in its place."""
+    return dict(pair for name, paper in papers.items() for pair in (paper.parts or ((name, paper),)))
 
 
 def papers_of(made: Report) -> tuple[dict[str, Paper], list[str]]:

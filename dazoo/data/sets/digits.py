@@ -95,6 +95,7 @@ PAPERS = (
         title="Optical Recognition of Handwritten Digits",
         authors="Ethem Alpaydin, Cenk Kaynak",
         year=1998,
+        venue="UCI Machine Learning Repository (Data)",
         url="https://doi.org/10.24432/C50P49",
     ),
 )

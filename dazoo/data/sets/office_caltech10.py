@@ -93,6 +93,7 @@ PAPERS = (
         title="Caltech-256 Object Category Dataset",
         authors="Gregory Griffin, Alex Holub, Pietro Perona",
         year=2007,
+        venue="California Institute of Technology (Report)",
         url="https://resolver.caltech.edu/CaltechAUTHORS:CNS-TR-2007-001",
     ),
 )

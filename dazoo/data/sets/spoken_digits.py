@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
+from dazoo.core.paper import Paper
 from dazoo.data.domain import Domain
 from dazoo.data.generic import check_choice, check_whole, domain_names
 from dazoo.data.registry import Dataset, register_dataset
@@ -120,6 +121,16 @@ def _place(root: Path | None) -> Path:
     return place
 
 
+PAPERS = (
+    Paper(
+        title="Jakobovski/free-spoken-digit-dataset: v1.0.8",
+        authors="Zohar Jackson, César Souza, Jason Flaks, Yuxin Pan, Hereman Nicolas, Adhish Thite",
+        year=2018,
+        url="https://doi.org/10.5281/zenodo.1342401",
+        venue="Zenodo (Data)",
+    ),
+)
+
 register_dataset(
     Dataset(
         name="spoken_digits",
@@ -130,5 +141,6 @@ register_dataset(
         check=check,
         needs_root=True,
         license="Free Spoken Digit Dataset (Jackson et al.), CC BY-SA 4.0",
+        papers=PAPERS,
     )
 )

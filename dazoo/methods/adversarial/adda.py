@@ -33,7 +33,9 @@ class ADDA(GradientMethod):
     """Adversarial discriminative domain adaptation."""
 
     paper = Paper(
-        title="Adversarial Discriminative Domain Adaptation", authors="Tzeng, Hoffman, Saenko, Darrell", year=2017,
+        title="Adversarial Discriminative Domain Adaptation",
+        authors="Eric Tzeng, Judy Hoffman, Kate Saenko, Trevor Darrell",
+        year=2017,
         url="https://arxiv.org/abs/1702.05464", venue="CVPR",
         deviations="both phases run in every iteration; the encoder's rate is relative to the recipe's",
     )  # fmt: skip

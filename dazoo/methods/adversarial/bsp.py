@@ -29,7 +29,8 @@ class BSP(GradientMethod):
 
     paper = Paper(
         title="Transferability vs. Discriminability: Batch Spectral Penalization for Adversarial Domain Adaptation",
-        authors="Chen, Wang, Long, Wang", year=2019, url="https://proceedings.mlr.press/v97/chen19i.html", venue="ICML",
+        authors="Xinyang Chen, Sinan Wang, Mingsheng Long, Jianmin Wang",
+        year=2019, url="https://proceedings.mlr.press/v97/chen19i.html", venue="ICML",
         deviations="the base is the one here, without batch normalisation in its discriminator",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})

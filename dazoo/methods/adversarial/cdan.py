@@ -31,7 +31,9 @@ class CDAN(GradientMethod):
     """Conditional domain-adversarial network."""
 
     paper = Paper(
-        title="Conditional Adversarial Domain Adaptation", authors="Long, Cao, Wang, Jordan", year=2018,
+        title="Conditional Adversarial Domain Adaptation",
+        authors="Mingsheng Long, Zhangjie Cao, Jianmin Wang, Michael I. Jordan",
+        year=2018,
         url="https://arxiv.org/abs/1705.10667", venue="NeurIPS",
         deviations="the discriminator has no batch normalisation; certainty weights (CDAN+E) are constants scaled over "
         "both batches together, in the authors' program each domain's are scaled by themselves and carry a reversed "

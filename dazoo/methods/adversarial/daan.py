@@ -31,7 +31,8 @@ class DAAN(GradientMethod):
     """Dynamic adversarial adaptation network."""
 
     paper = Paper(
-        title="Transfer Learning with Dynamic Adversarial Adaptation Network", authors="Yu, Wang, Chen, Huang",
+        title="Transfer Learning with Dynamic Adversarial Adaptation Network",
+        authors="Chaohui Yu, Jindong Wang, Yiqiang Chen, Meiyu Huang",
         year=2019, url="https://arxiv.org/abs/1909.08184", venue="ICDM",
         deviations="distances come from the discriminators' errors on all visible samples, not from running losses; "
         "omega weighs the classes by their share of the distance, as its meaning in the text and the authors' code do",

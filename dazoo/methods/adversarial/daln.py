@@ -29,7 +29,8 @@ class DALN(GradientMethod):
     paper = Paper(
         title="Reusing the Task-specific Classifier as a Discriminator: Discriminator-free Adversarial Domain "
         "Adaptation",
-        authors="Chen, Chen, Wei, Jin, Tan, Jin, Chen", year=2022, url="https://arxiv.org/abs/2204.03838", venue="CVPR",
+        authors="Lin Chen, Huaian Chen, Zhixiang Wei, Xin Jin, Xiao Tan, Yi Jin, Enhong Chen",
+        year=2022, url="https://arxiv.org/abs/2204.03838", venue="CVPR",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
 

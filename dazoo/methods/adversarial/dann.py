@@ -30,7 +30,11 @@ class DANN(GradientMethod):
 
     paper = Paper(
         title="Domain-Adversarial Training of Neural Networks",
-        authors="Ganin, Ustinova, Ajakan, Germain, Larochelle, Laviolette, Marchand, Lempitsky", year=2016,
+        authors=(
+            "Yaroslav Ganin, Evgeniya Ustinova, Hana Ajakan, Pascal Germain, Hugo Larochelle, François Laviolette, "
+            "Mario Marchand, Victor Lempitsky"
+        ),
+        year=2016,
         url="https://arxiv.org/abs/1505.07818", venue="Journal of Machine Learning Research",
         deviations="the discriminator is as wide as disc_width says, without batch normalisation",
     )  # fmt: skip

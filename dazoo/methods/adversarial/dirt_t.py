@@ -33,7 +33,9 @@ class DIRTT(GradientMethod):
     """Decision-boundary iterative refinement training with a teacher."""
 
     paper = Paper(
-        title="A DIRT-T Approach to Unsupervised Domain Adaptation", authors="Shu, Bui, Narui, Ermon", year=2018,
+        title="A DIRT-T Approach to Unsupervised Domain Adaptation",
+        authors="Rui Shu, Hung H. Bui, Hirokazu Narui, Stefano Ermon",
+        year=2018,
         url="https://arxiv.org/abs/1802.08735", venue="ICLR",
         deviations="the teacher is renewed a fixed number of times; the radius is relative, as in vada; the teacher is "
         "a copy of the network, in the authors' program of a moving average of its weights, which also predicts",

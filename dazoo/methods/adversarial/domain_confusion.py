@@ -30,7 +30,8 @@ class DomainConfusion(GradientMethod):
     """Adaptation by a domain confusion loss."""
 
     paper = Paper(
-        title="Simultaneous Deep Transfer Across Domains and Tasks", authors="Tzeng, Hoffman, Darrell, Saenko",
+        title="Simultaneous Deep Transfer Across Domains and Tasks",
+        authors="Eric Tzeng, Judy Hoffman, Trevor Darrell, Kate Saenko",
         year=2015, url="https://arxiv.org/abs/1510.02192", venue="ICCV",
         deviations="without the soft-label loss, which needs labelled target samples; the weight is ramped up",
     )  # fmt: skip

@@ -34,7 +34,8 @@ class ELS(GradientMethod):
 
     paper = Paper(
         title="Free Lunch for Domain Adversarial Training: Environment Label Smoothing",
-        authors="Zhang, Wang, Liang, Zhang, Wang, Jin, Tan", year=2023, url="https://arxiv.org/abs/2302.00194",
+        authors="Yi-Fan Zhang, Xue Wang, Jian Liang, Zhang Zhang, Liang Wang, Rong Jin, Tieniu Tan",
+        year=2023, url="https://arxiv.org/abs/2302.00194",
         venue="ICLR",
         deviations="all sources count as one domain",
     )  # fmt: skip

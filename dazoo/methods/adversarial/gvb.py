@@ -34,7 +34,8 @@ class GVB(GradientMethod):
 
     paper = Paper(
         title="Gradually Vanishing Bridge for Adversarial Domain Adaptation",
-        authors="Cui, Wang, Zhuo, Su, Huang, Tian", year=2020, url="https://arxiv.org/abs/2003.13183", venue="CVPR",
+        authors="Shuhao Cui, Shuhui Wang, Junbao Zhuo, Chi Su, Qingming Huang, Qi Tian",
+        year=2020, url="https://arxiv.org/abs/2003.13183", venue="CVPR",
         deviations="without the entropy weights and the dropout of the authors' code",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})

@@ -29,7 +29,9 @@ class MADA(GradientMethod):
     """Multi-adversarial domain adaptation."""
 
     paper = Paper(
-        title="Multi-Adversarial Domain Adaptation", authors="Pei, Cao, Long, Wang", year=2018,
+        title="Multi-Adversarial Domain Adaptation",
+        authors="Zhongyi Pei, Zhangjie Cao, Mingsheng Long, Jianmin Wang",
+        year=2018,
         url="https://arxiv.org/abs/1809.02176", venue="AAAI",
         deviations="predictions weigh the features as constants; each domain weighs one half",
     )  # fmt: skip

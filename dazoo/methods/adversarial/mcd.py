@@ -30,7 +30,8 @@ class MCD(GradientMethod):
 
     paper = Paper(
         title="Maximum Classifier Discrepancy for Unsupervised Domain Adaptation",
-        authors="Saito, Watanabe, Ushiku, Harada", year=2018, url="https://arxiv.org/abs/1712.02560", venue="CVPR",
+        authors="Kuniaki Saito, Kohei Watanabe, Yoshitaka Ushiku, Tatsuya Harada",
+        year=2018, url="https://arxiv.org/abs/1712.02560", venue="CVPR",
         deviations="the classifiers are linear on the common bottleneck, not perceptrons of their own; without the "
         "class balance (weight 0.01) that the authors' program adds on VisDA",
     )  # fmt: skip

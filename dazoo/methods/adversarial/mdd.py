@@ -28,7 +28,9 @@ class MDD(GradientMethod):
     """Margin disparity discrepancy."""
 
     paper = Paper(
-        title="Bridging Theory and Algorithm for Domain Adaptation", authors="Zhang, Liu, Long, Jordan", year=2019,
+        title="Bridging Theory and Algorithm for Domain Adaptation",
+        authors="Yuchen Zhang, Tianle Liu, Mingsheng Long, Michael I. Jordan",
+        year=2019,
         url="https://arxiv.org/abs/1904.05801", venue="ICML",
         deviations="the head is linear, as for every method here; the adversarial one has a hidden layer",
     )  # fmt: skip

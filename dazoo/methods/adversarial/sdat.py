@@ -29,7 +29,8 @@ class SDAT(GradientMethod):
 
     paper = Paper(
         title="A Closer Look at Smoothness in Domain Adversarial Training",
-        authors="Rangwani, Aithal, Mishra, Jain, Babu", year=2022, url="https://arxiv.org/abs/2206.08213", venue="ICML",
+        authors="Harsh Rangwani, Sumukh K. Aithal, Mayank Mishra, Arihant Jain, R. Venkatesh Babu",
+        year=2022, url="https://arxiv.org/abs/2206.08213", venue="ICML",
         deviations="the adversarial gradient is taken at w as the objective says; the authors' code takes it at w + e",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})

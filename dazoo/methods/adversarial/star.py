@@ -41,7 +41,8 @@ class STAR(GradientMethod):
     """Stochastic classifiers."""
 
     paper = Paper(
-        title="Stochastic Classifiers for Unsupervised Domain Adaptation", authors="Lu, Yang, Zhu, Liu, Song, Xiang",
+        title="Stochastic Classifiers for Unsupervised Domain Adaptation",
+        authors="Zhihe Lu, Yongxin Yang, Xiatian Zhu, Cong Liu, Yi-Zhe Song, Tao Xiang",
         year=2020,
         url="https://openaccess.thecvf.com/content_CVPR_2020/html/"
         "Lu_Stochastic_Classifiers_for_Unsupervised_Domain_Adaptation_CVPR_2020_paper.html",

@@ -34,7 +34,9 @@ class SymNets(GradientMethod):
     """Domain-symmetric networks."""
 
     paper = Paper(
-        title="Domain-Symmetric Networks for Adversarial Domain Adaptation", authors="Zhang, Tang, Jia, Tan", year=2019,
+        title="Domain-Symmetric Networks for Adversarial Domain Adaptation",
+        authors="Yabin Zhang, Hui Tang, Kui Jia, Mingkui Tan",
+        year=2019,
         url="https://arxiv.org/abs/1904.04663", venue="CVPR",
         deviations="no gain at the defaults from scratch under large shifts, where it collapses; the paper starts from "
         "ImageNet, and so should it here",

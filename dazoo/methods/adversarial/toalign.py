@@ -33,7 +33,8 @@ class ToAlign(DANN):
 
     paper = Paper(
         title="ToAlign: Task-oriented Alignment for Unsupervised Domain Adaptation",
-        authors="Wei, Lan, Zeng, Zhang, Chen", year=2021, url="https://arxiv.org/abs/2106.10812", venue="NeurIPS",
+        authors="Guoqiang Wei, Cuiling Lan, Wenjun Zeng, Zhizheng Zhang, Zhibo Chen",
+        year=2021, url="https://arxiv.org/abs/2106.10812", venue="NeurIPS",
         deviations="on the paper's DANNP base (discriminator on predictions), without HDA's extra heads",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})

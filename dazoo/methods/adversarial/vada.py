@@ -34,7 +34,9 @@ class VADA(GradientMethod):
     """Virtual adversarial domain adaptation."""
 
     paper = Paper(
-        title="A DIRT-T Approach to Unsupervised Domain Adaptation", authors="Shu, Bui, Narui, Ermon", year=2018,
+        title="A DIRT-T Approach to Unsupervised Domain Adaptation",
+        authors="Rui Shu, Hung H. Bui, Hirokazu Narui, Stefano Ermon",
+        year=2018,
         url="https://arxiv.org/abs/1802.08735", venue="ICLR",
         deviations="the radius is relative to the samples' mean norm (the paper's 3.5 is about a tenth of it); "
         "gradient reversal instead of alternating steps; no instance normalisation and no averaging of weights",

@@ -26,8 +26,8 @@ class SourceOnly(GradientMethod, ShallowMethod):
     """Empirical risk minimisation on the source."""
 
     paper = Paper(
-        title="The Nature of Statistical Learning Theory", authors="Vapnik", year=1995,
-        url="https://doi.org/10.1007/978-1-4757-2440-0", venue="Springer",
+        title="The Nature of Statistical Learning Theory", authors="Vladimir N. Vapnik", year=1995,
+        url="https://doi.org/10.1007/978-1-4757-2440-0", venue="Springer (Book)",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     targets = frozenset({"classes", "values"})

@@ -27,7 +27,11 @@ class TargetOracle(GradientMethod, ShallowMethod):
 
     paper = Paper(
         title="A theory of learning from different domains",
-        authors="Ben-David, Blitzer, Crammer, Kulesza, Pereira, Vaughan", year=2010,
+        authors=(
+            "Shai Ben-David, John Blitzer, Koby Crammer, Alex Kulesza, Fernando Pereira, "
+            "Jennifer Wortman\u00a0Vaughan"
+        ),
+        year=2010,
         url="https://doi.org/10.1007/s10994-009-5152-4", venue="Machine Learning Journal",
         deviations="half of the target's labels are used, so that the rest can be tested on",
     )  # fmt: skip

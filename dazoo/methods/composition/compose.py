@@ -118,11 +118,12 @@ def _paper(classes: list[type[GradientMethod]]) -> Paper:
     notes = [f"{c.name}: {c.paper.deviations}" for c in classes if c.paper.deviations]
     return Paper(
         title=" + ".join(p.title for p in papers),
-        authors="; ".join(p.authors for p in papers),
+        authors=", ".join(dict.fromkeys(name for p in papers for name in p.authors.split(", "))),
         year=max(p.year for p in papers),
         url=papers[-1].url,
-        venue=" + ".join(p.venue for p in papers),
+        venue=" + ".join(p.where for p in papers),
         deviations="; ".join(["the terms of the methods are added up", *notes]),
+        parts=tuple((c.name, c.paper) for c in classes),
     )
 
 

@@ -31,7 +31,7 @@ class DeepJDOT(GradientMethod):
 
     paper = Paper(
         title="DeepJDOT: Deep Joint Distribution Optimal Transport for Unsupervised Domain Adaptation",
-        authors="Damodaran, Kellenberger, Flamary, Tuia, Courty", year=2018,
+        authors="Bharath Bhushan Damodaran, Benjamin Kellenberger, Rémi Flamary, Devis Tuia, Nicolas Courty", year=2018,
         url="https://arxiv.org/abs/1803.10081", venue="ECCV",
         deviations="source batches are drawn at random, in the authors' program with equally many samples of every "
         "class; training does not start from a source model",

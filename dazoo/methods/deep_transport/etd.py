@@ -36,7 +36,8 @@ class ETD(GradientMethod):
     """Enhanced transport distance."""
 
     paper = Paper(
-        title="Enhanced Transport Distance for Unsupervised Domain Adaptation", authors="Li, Zhai, Luo, Ge, Ren",
+        title="Enhanced Transport Distance for Unsupervised Domain Adaptation",
+        authors="Mengxue Li, Yi-Ming Zhai, You-Wei Luo, Peng-Fei Ge, Chuan-Xian Ren",
         year=2020,
         url="https://openaccess.thecvf.com/content_CVPR_2020/html/"
         "Li_Enhanced_Transport_Distance_for_Unsupervised_Domain_Adaptation_CVPR_2020_paper.html",

@@ -32,7 +32,7 @@ class JUMBOT(GradientMethod):
 
     paper = Paper(
         title="Unbalanced minibatch Optimal Transport; applications to Domain Adaptation",
-        authors="Fatras, Sejourne, Flamary, Courty", year=2021,
+        authors="Kilian Fatras, Thibault Séjourné, Rémi Flamary, Nicolas Courty", year=2021,
         url="https://arxiv.org/abs/2103.03606", venue="ICML",
         deviations="batches are not balanced by class; the plan is that of at most 100 Sinkhorn iterations; the "
         "weights are the paper's for Office-Home (for digits it has 0.1, 0.1, 0.1 and 1); the plan's entropy is "

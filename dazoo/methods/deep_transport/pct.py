@@ -31,7 +31,8 @@ class PCT(GradientMethod):
 
     paper = Paper(
         title="A Prototype-Oriented Framework for Unsupervised Domain Adaptation",
-        authors="Tanwisuth, Fan, Zheng, Zhang, Zhang, Chen, Zhou", year=2021, url="https://arxiv.org/abs/2110.12024",
+        authors="Korawat Tanwisuth, Xinjie Fan, Huangjie Zheng, Shujian Zhang, Hao Zhang, Bo Chen, Mingyuan Zhou",
+        year=2021, url="https://arxiv.org/abs/2110.12024",
         venue="NeurIPS",
         deviations="as many target as source samples per batch (the authors' program: 96 to 32); the rate of the "
         "proportions is constant; predictions are the classifier's with its bias, in the authors' program inner "

@@ -32,7 +32,9 @@ class SlicedAlignment(GradientMethod):
 
     paper = Paper(
         title="Learning a Domain-Invariant Embedding for Unsupervised Domain Adaptation Using Class-Conditioned "
-        "Distribution Alignment", authors="Gabourie, Rostami, Pope, Kolouri, Kim", year=2019,
+        "Distribution Alignment",
+        authors="Alexander J. Gabourie, Mohammad Rostami, Philip E. Pope, Soheil Kolouri, Kyungnam Kim",
+        year=2019,
         url="https://arxiv.org/abs/1907.02271", venue="Allerton",
         deviations="every target sample enters a class with its predicted probability; the paper admits confident "
         "samples with their predicted label, a growing number of them",

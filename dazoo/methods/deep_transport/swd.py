@@ -32,7 +32,8 @@ class SWD(GradientMethod):
     """Sliced Wasserstein discrepancy of two classifiers."""
 
     paper = Paper(
-        title="Sliced Wasserstein Discrepancy for Unsupervised Domain Adaptation", authors="Lee, Batra, Baig, Ulbricht",
+        title="Sliced Wasserstein Discrepancy for Unsupervised Domain Adaptation",
+        authors="Chen-Yu Lee, Tanmay Batra, Mohammad Haris Baig, Daniel Ulbricht",
         year=2019, url="https://arxiv.org/abs/1903.04064", venue="CVPR",
         deviations="classifiers are single layers, as for every method here, and disagree little; the discrepancy is a "
         "mean over the batch and of the order of 1 / classes, so that at the paper's weight it moves little with many "

@@ -35,7 +35,8 @@ class WDGRL(GradientMethod):
 
     paper = Paper(
         title="Wasserstein Distance Guided Representation Learning for Domain Adaptation",
-        authors="Shen, Qu, Zhang, Yu", year=2018, url="https://arxiv.org/abs/1707.01217", venue="AAAI",
+        authors="Jian Shen, Yanru Qu, Weinan Zhang, Yong Yu",
+        year=2018, url="https://arxiv.org/abs/1707.01217", venue="AAAI",
         deviations="the critic has the recipe's optimiser and learning rate, and its five steps see one batch",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})

@@ -33,7 +33,9 @@ class BiTuning(FineTune):
     """Contrast of samples with class weights, and with each other."""
 
     paper = Paper(
-        title="Bi-tuning: Efficient Transfer from Pre-trained Models", authors="Zhong, Ma, Kou, Wang, Long", year=2020,
+        title="Bi-tuning of Pre-trained Representations",
+        authors="Jincheng Zhong, Ximei Wang, Zhi Kou, Jianmin Wang, Mingsheng Long",
+        year=2020,
         url="https://arxiv.org/abs/2011.06182", venue="arXiv",
         deviations="keys are those of the batch instead of a queue of 40 per class, which few labels could not fill",
     )  # fmt: skip

@@ -24,7 +24,8 @@ class BitFit(GradientMethod):
 
     paper = Paper(
         title="BitFit: Simple Parameter-efficient Fine-tuning for Transformer-based Masked Language-models",
-        authors="Ben Zaken, Ravfogel, Goldberg", year=2022, url="https://arxiv.org/abs/2106.10199", venue="ACL",
+        authors="Elad Ben\u00a0Zaken, Shauli Ravfogel, Yoav Goldberg",
+        year=2022, url="https://arxiv.org/abs/2106.10199", venue="ACL",
         deviations="any network in place of a transformer; a body without biases leaves the head alone to learn",
     )  # fmt: skip
     settings = frozenset({FEW_LABELS})

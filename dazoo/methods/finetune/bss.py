@@ -26,7 +26,8 @@ class BSS(FineTune):
 
     paper = Paper(
         title="Catastrophic Forgetting Meets Negative Transfer: Batch Spectral Shrinkage for Safe Transfer Learning",
-        authors="Chen, Wang, Fu, Long, Wang", year=2019, url="https://papers.nips.cc/paper/8466", venue="NeurIPS",
+        authors="Xinyang Chen, Sinan Wang, Bo Fu, Mingsheng Long, Jianmin Wang",
+        year=2019, url="https://papers.nips.cc/paper/8466", venue="NeurIPS",
         deviations="zeros are passed over, since batches repeat samples where labels are few",
     )  # fmt: skip
 

@@ -30,7 +30,9 @@ class CoTuning(FineTune):
     """Learning from the relation of source and target classes."""
 
     paper = Paper(
-        title="Co-Tuning for Transfer Learning", authors="You, Kou, Long, Wang", year=2020,
+        title="Co-Tuning for Transfer Learning",
+        authors="Kaichao You, Zhi Kou, Mingsheng Long, Jianmin Wang",
+        year=2020,
         url="https://proceedings.neurips.cc/paper/2020/hash/c8067ad1937f728f51288b3eb986afaa-Abstract.html",
         venue="NeurIPS",
         deviations="the relation is the direct one (mean predictions), without calibration on source data; source and "

@@ -28,7 +28,8 @@ class DELTA(FineTune):
 
     paper = Paper(
         title="DELTA: DEep Learning Transfer using Feature Map with Attention for Convolutional Networks",
-        authors="Li, Xiong, Wang, Rao, Liu, Huan", year=2019, url="https://arxiv.org/abs/1901.09229", venue="ICLR",
+        authors="Xingjian Li, Haoyi Xiong, Hanchao Wang, Yuxuan Rao, Liping Liu, Zeyu Chen, Jun Huan",
+        year=2019, url="https://arxiv.org/abs/1901.09229", venue="ICLR",
         deviations="one layer, the features before the head, in place of the maps of several blocks; the attention "
         "uses the source model's head, which knows the same classes, in place of one fitted first; no head decay",
     )  # fmt: skip

@@ -25,7 +25,8 @@ class FineTune(GradientMethod):
     """Plain fine-tuning of the source model on a few target labels."""
 
     paper = Paper(
-        title="How transferable are features in deep neural networks?", authors="Yosinski, Clune, Bengio, Lipson",
+        title="How transferable are features in deep neural networks?",
+        authors="Jason Yosinski, Jeff Clune, Yoshua Bengio, Hod Lipson",
         year=2014, url="https://arxiv.org/abs/1411.1792", venue="NeurIPS",
         deviations="the head is kept from the source model by default, since the classes are the same",
     )  # fmt: skip

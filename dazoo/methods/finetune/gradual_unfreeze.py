@@ -26,7 +26,9 @@ class GradualUnfreeze(GradientMethod):
     """Fine-tuning from the top down."""
 
     paper = Paper(
-        title="Universal Language Model Fine-tuning for Text Classification", authors="Howard, Ruder", year=2018,
+        title="Universal Language Model Fine-tuning for Text Classification",
+        authors="Jeremy Howard, Sebastian Ruder",
+        year=2018,
         url="https://arxiv.org/abs/1801.06146", venue="ACL",
         deviations="groups of layers per share of training instead of a layer per epoch; one rate for the body and "
         "the recipe's schedule in place of discriminative rates and slanted triangles",

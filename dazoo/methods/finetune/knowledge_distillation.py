@@ -26,7 +26,9 @@ class KnowledgeDistillation(FineTune):
     """Distillation of the source model on unlabelled target samples."""
 
     paper = Paper(
-        title="Distilling the Knowledge in a Neural Network", authors="Hinton, Vinyals, Dean", year=2015,
+        title="Distilling the Knowledge in a Neural Network",
+        authors="Geoffrey Hinton, Oriol Vinyals, Jeff Dean",
+        year=2015,
         url="https://arxiv.org/abs/1503.02531", venue="NIPS workshop",
         deviations="the student has the teacher's architecture and starts at its weights; the transfer set is the "
         "unlabelled target, on which the teacher may be wrong",

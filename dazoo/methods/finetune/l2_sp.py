@@ -30,7 +30,8 @@ class L2SP(FineTune):
 
     paper = Paper(
         title="Explicit Inductive Bias for Transfer Learning with Convolutional Networks",
-        authors="Li, Grandvalet, Davoine", year=2018, url="https://arxiv.org/abs/1802.01483", venue="ICML",
+        authors="Xuhong Li, Yves Grandvalet, Franck Davoine",
+        year=2018, url="https://arxiv.org/abs/1802.01483", venue="ICML",
         deviations="the recipe's own weight decay, where it has one, stays on top",
     )  # fmt: skip
     knob_needs: ClassVar[dict[str, dict[str, Any]]] = {"head_weight": {"new_head": True}}

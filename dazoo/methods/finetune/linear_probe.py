@@ -22,7 +22,8 @@ class LinearProbe(GradientMethod):
     """A new linear head on a frozen body."""
 
     paper = Paper(
-        title="How transferable are features in deep neural networks?", authors="Yosinski, Clune, Bengio, Lipson",
+        title="How transferable are features in deep neural networks?",
+        authors="Jason Yosinski, Jeff Clune, Yoshua Bengio, Hod Lipson",
         year=2014, url="https://arxiv.org/abs/1411.1792", venue="NeurIPS",
         deviations="the fixed body is the source-only model's, not one of a third data set",
     )  # fmt: skip

@@ -29,7 +29,11 @@ class LoRA(GradientMethod):
 
     paper = Paper(
         title="LoRA: Low-Rank Adaptation of Large Language Models",
-        authors="Hu, Shen, Wallis, Allen-Zhu, Li, Wang, Wang, Chen", year=2022, url="https://arxiv.org/abs/2106.09685",
+        authors=(
+            "Edward J. Hu, Yelong Shen, Phillip Wallis, Zeyuan Allen-Zhu, Yuanzhi Li, Shean Wang, Lu Wang, "
+            "Weizhu Chen"
+        ),
+        year=2022, url="https://arxiv.org/abs/2106.09685",
         venue="ICLR",
         deviations="all linear layers and convolutions of the body, not only a transformer's attention",
     )  # fmt: skip

@@ -25,7 +25,8 @@ class LPFT(GradientMethod):
 
     paper = Paper(
         title="Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution",
-        authors="Kumar, Raghunathan, Jones, Ma, Liang", year=2022, url="https://arxiv.org/abs/2202.10054", venue="ICLR",
+        authors="Ananya Kumar, Aditi Raghunathan, Robbie Jones, Tengyu Ma, Percy Liang",
+        year=2022, url="https://arxiv.org/abs/2202.10054", venue="ICLR",
         deviations="the pretrained features are the source-only model's; as many steps for each half as other methods "
         "have in all",
     )  # fmt: skip

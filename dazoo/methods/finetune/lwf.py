@@ -28,7 +28,9 @@ class LwF(FineTune):
     """Learning without forgetting."""
 
     paper = Paper(
-        title="Learning without Forgetting", authors="Li, Hoiem", year=2016, url="https://arxiv.org/abs/1606.09282",
+        title="Learning without Forgetting",
+        authors="Zhizhong Li, Derek Hoiem",
+        year=2016, url="https://arxiv.org/abs/1606.09282",
         venue="ECCV",
         deviations="the new task is the target with the same classes; no warm-up of the new head alone",
     )  # fmt: skip

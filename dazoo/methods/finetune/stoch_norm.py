@@ -24,7 +24,7 @@ class StochNormTune(FineTune):
     """Stochastic normalisation."""
 
     paper = Paper(
-        title="Stochastic Normalization", authors="Kou, You, Long, Wang", year=2020,
+        title="Stochastic Normalization", authors="Zhi Kou, Kaichao You, Mingsheng Long, Jianmin Wang", year=2020,
         url="https://proceedings.neurips.cc/paper/2020/hash/bc573864331a9e42e4511de6f678aa83-Abstract.html",
         venue="NeurIPS",
     )  # fmt: skip

@@ -27,7 +27,10 @@ class WiseFT(GradientMethod):
 
     paper = Paper(
         title="Robust fine-tuning of zero-shot models",
-        authors="Wortsman, Ilharco, Kim, Li, Kornblith, Roelofs, Lopes, Hajishirzi, Farhadi, Namkoong, Schmidt",
+        authors=(
+            "Mitchell Wortsman, Gabriel Ilharco, Jong Wook Kim, Mike Li, Simon Kornblith, Rebecca Roelofs, "
+            "Raphael Gontijo-Lopes, Hannaneh Hajishirzi, Ali Farhadi, Hongseok Namkoong, Ludwig Schmidt"
+        ),
         year=2022, url="https://arxiv.org/abs/2109.01903", venue="CVPR",
         deviations="the source-only model takes the place of a zero-shot one",
     )  # fmt: skip

@@ -47,7 +47,8 @@ class AdvSKM(GradientMethod):
     """Adversarial spectral kernel matching."""
 
     paper = Paper(
-        title="Adversarial Spectral Kernel Matching for Unsupervised Time Series Domain Adaptation", authors="Liu, Xue",
+        title="Adversarial Spectral Kernel Matching for Unsupervised Time Series Domain Adaptation",
+        authors="Qiao Liu, Hui Xue",
         year=2021, url="https://www.ijcai.org/proceedings/2021/378", venue="IJCAI",
         deviations="the kernel network has no batch normalisation and both of its halves have two layers",
     )  # fmt: skip

@@ -39,7 +39,8 @@ class CAN(GradientMethod):
 
     paper = Paper(
         title="Contrastive Adaptation Network for Unsupervised Domain Adaptation",
-        authors="Kang, Jiang, Yang, Hauptmann", year=2019, url="https://arxiv.org/abs/1901.00976", venue="CVPR",
+        authors="Guoliang Kang, Lu Jiang, Yi Yang, Alexander G. Hauptmann",
+        year=2019, url="https://arxiv.org/abs/1901.00976", venue="CVPR",
         deviations="batches are drawn at random, not class by class, and one source batch serves both terms; a class "
         "pair enters when the batch holds it; one bandwidth for all class pairs, in the authors' program one for each "
         "(as_program); training does not stop when labels settle; the domains share batch normalisations, in the paper "

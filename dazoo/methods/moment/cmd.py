@@ -26,7 +26,8 @@ class CMD(GradientMethod):
 
     paper = Paper(
         title="Central Moment Discrepancy (CMD) for Domain-Invariant Representation Learning",
-        authors="Zellinger, Grubinger, Lughofer, Natschlaeger, Saminger-Platz", year=2017,
+        authors="Werner Zellinger, Thomas Grubinger, Edwin Lughofer, Thomas Natschläger, Susanne Saminger-Platz",
+        year=2017,
         url="https://arxiv.org/abs/1702.08811", venue="ICLR",
         deviations="the bottleneck's activations are unbounded, so the moments are taken of their tanh",
     )  # fmt: skip

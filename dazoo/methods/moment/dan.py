@@ -27,7 +27,8 @@ class DAN(GradientMethod):
     """Deep adaptation network."""
 
     paper = Paper(
-        title="Learning Transferable Features with Deep Adaptation Networks", authors="Long, Cao, Wang, Jordan",
+        title="Learning Transferable Features with Deep Adaptation Networks",
+        authors="Mingsheng Long, Yue Cao, Jianmin Wang, Michael I. Jordan",
         year=2015, url="https://arxiv.org/abs/1502.02791", venue="ICML",
         deviations="kernel weights are equal instead of learned by the quadratic programme; five bandwidths around the "
         "mean squared distance, in the paper 33 from 2^-8 to 2^8 times the median",

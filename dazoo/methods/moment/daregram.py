@@ -31,7 +31,7 @@ class DAREGRAM(GradientMethod):
 
     paper = Paper(
         title="DARE-GRAM: Unsupervised Domain Adaptation Regression by Aligning Inverse Gram Matrices",
-        authors="Nejjar, Wang, Fink", year=2023, url="https://arxiv.org/abs/2303.13325", venue="CVPR",
+        authors="Ismail Nejjar, Qin Wang, Olga Fink", year=2023, url="https://arxiv.org/abs/2303.13325", venue="CVPR",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     targets = frozenset({"values"})

@@ -30,9 +30,10 @@ class DDAN(GradientMethod):
     """Dynamic distribution adaptation network."""
 
     paper = Paper(
-        title="Transfer Learning with Dynamic Distribution Adaptation", authors="Wang, Chen, Feng, Yu, Huang, Yang",
+        title="Transfer Learning with Dynamic Distribution Adaptation",
+        authors="Jindong Wang, Yiqiang Chen, Wenjie Feng, Han Yu, Meiyu Huang, Qiang Yang",
         year=2020, url="https://arxiv.org/abs/1909.08531",
-        venue="Journal: ACM Transactions on Intelligent Systems and Technology",
+        venue="ACM Transactions on Intelligent Systems and Technology (Journal)",
         deviations="the mean over classes instead of the sum; the marginal distance is the unbiased estimate; the "
         "distances are ramped up, since predictions of an untrained network name no classes",
     )  # fmt: skip

@@ -25,7 +25,8 @@ class DDC(GradientMethod):
 
     paper = Paper(
         title="Deep Domain Confusion: Maximizing for Domain Invariance",
-        authors="Tzeng, Hoffman, Zhang, Saenko, Darrell", year=2014, url="https://arxiv.org/abs/1412.3474",
+        authors="Eric Tzeng, Judy Hoffman, Ning Zhang, Kate Saenko, Trevor Darrell",
+        year=2014, url="https://arxiv.org/abs/1412.3474",
         venue="arXiv",
         deviations="the distance is squared; place and width of the adaptation layer are the recipe's, not searched",
     )  # fmt: skip

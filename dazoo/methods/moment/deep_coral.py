@@ -24,7 +24,9 @@ class DeepCORAL(GradientMethod):
     """Correlation alignment inside the network."""
 
     paper = Paper(
-        title="Deep CORAL: Correlation Alignment for Deep Domain Adaptation", authors="Sun, Saenko", year=2016,
+        title="Deep CORAL: Correlation Alignment for Deep Domain Adaptation",
+        authors="Baochen Sun, Kate Saenko",
+        year=2016,
         url="https://arxiv.org/abs/1607.01719", venue="ECCV Workshops",
         deviations="aligns the features by default; layer='scores' aligns the last layer as the paper does; the weight "
         "is ours, where the paper sets it so that both losses end alike",

@@ -30,8 +30,9 @@ class DSAN(GradientMethod):
 
     paper = Paper(
         title="Deep Subdomain Adaptation Network for Image Classification",
-        authors="Zhu, Zhuang, Wang, Ke, Chen, Bian, Xiong, He", year=2021, url="https://arxiv.org/abs/2106.09388",
-        venue="Journal: IEEE Transactions on Neural Networks and Learning Systems",
+        authors="Yongchun Zhu, Fuzhen Zhuang, Jindong Wang, Guolin Ke, Jingwu Chen, Jiang Bian, Hui Xiong, Qing He",
+        year=2021, url="https://arxiv.org/abs/2106.09388",
+        venue="IEEE Transactions on Neural Networks and Learning Systems (Journal)",
         deviations="a class enters only if a source row has it and it is some target row's most probable class, as in "
         "the authors' program, where the paper sums over all classes; the weight is 0.1 instead of 0.5, at which the "
         "biased estimate shrinks a network trained from scratch until it no longer fits the source; the bandwidth is a "

@@ -32,7 +32,7 @@ class HoMM(GradientMethod):
 
     paper = Paper(
         title="HoMM: Higher-order Moment Matching for Unsupervised Domain Adaptation",
-        authors="Chen, Fu, Chen, Jin, Cheng, Jin, Hua", year=2020,
+        authors="Chao Chen, Zhihang Fu, Zhihong Chen, Sheng Jin, Zhaowei Cheng, Xinyu Jin, Xian-Sheng Hua", year=2020,
         url="https://arxiv.org/abs/1912.11976", venue="AAAI",
         deviations="fewer sampled moments per step (300 000 in the paper); class centres are those of the source batch "
         "instead of moving averages over target pseudo-labels; without the kernelised form",

@@ -27,7 +27,9 @@ class JAN(GradientMethod):
     """Joint adaptation network."""
 
     paper = Paper(
-        title="Deep Transfer Learning with Joint Adaptation Networks", authors="Long, Zhu, Wang, Jordan", year=2017,
+        title="Deep Transfer Learning with Joint Adaptation Networks",
+        authors="Mingsheng Long, Han Zhu, Jianmin Wang, Michael I. Jordan",
+        year=2017,
         url="https://arxiv.org/abs/1605.06636", venue="ICML",
         deviations="without the adversarial variant JAN-A; the quadratic estimator is the default; five bandwidths "
         "around the mean squared distance on features and one of 0.92 on probabilities, in the paper one at the median "

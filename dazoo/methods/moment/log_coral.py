@@ -30,7 +30,7 @@ class LogCORAL(GradientMethod):
 
     paper = Paper(
         title="Minimal-Entropy Correlation Alignment for Unsupervised Deep Domain Adaptation",
-        authors="Morerio, Cavazza, Murino", year=2018,
+        authors="Pietro Morerio, Jacopo Cavazza, Vittorio Murino", year=2018,
         url="https://arxiv.org/abs/1711.10288", venue="ICLR",
         deviations="aligns the features by default (layer='scores' as in the paper), with a ridge of 1e-3 of the mean "
         "variance; the entropy that selects the weight in the paper is left to validators",

@@ -27,7 +27,8 @@ class M3SDA(GradientMethod):
     """Moment matching for multi-source domain adaptation."""
 
     paper = Paper(
-        title="Moment Matching for Multi-Source Domain Adaptation", authors="Peng, Bai, Xia, Huang, Saenko, Wang",
+        title="Moment Matching for Multi-Source Domain Adaptation",
+        authors="Xingchao Peng, Qinxun Bai, Xide Xia, Zijun Huang, Kate Saenko, Bo Wang",
         year=2019, url="https://arxiv.org/abs/1812.01754", venue="ICCV",
         deviations="one classifier for all sources instead of one per source weighted by its accuracy; without the "
         "paired classifiers of the variant M3SDA-beta; the weight is ours, that of the "

@@ -36,7 +36,8 @@ class MFSAN(GradientMethod):
     paper = Paper(
         title="Aligning Domain-Specific Distribution and Classifier for Cross-Domain Classification from "
         "Multiple Sources",
-        authors="Zhu, Zhuang, Wang", year=2019, url="https://arxiv.org/abs/2201.01003", venue="AAAI",
+        authors="Yongchun Zhu, Fuzhen Zhuang, Deqing Wang",
+        year=2019, url="https://arxiv.org/abs/2201.01003", venue="AAAI",
         deviations="the domain-specific feature maps are single layers; the MMD is the unbiased estimate, divided by "
         "the number of sources; the bandwidth is a mean over all pairs of rows, in the authors' program over pairs of "
         "different rows",

@@ -27,7 +27,7 @@ class MMDA(GradientMethod):
 
     paper = Paper(
         title="On Minimum Discrepancy Estimation for Deep Domain Adaptation",
-        authors="Rahman, Fookes, Baktashmotlagh, Sridharan", year=2019,
+        authors="Mohammad Mahfujur Rahman, Clinton Fookes, Mahsa Baktashmotlagh, Sridha Sridharan", year=2019,
         url="https://arxiv.org/abs/1901.00282", venue="arXiv",
         deviations="aligns the features by default; layer='scores' aligns the last layer. Five Gaussians instead of "
         "one kernel; the weights are ours",

@@ -32,8 +32,8 @@ class MRAN(GradientMethod):
 
     paper = Paper(
         title="Multi-Representation Adaptation Network for Cross-domain Image Classification",
-        authors="Zhu, Zhuang, Wang, Chen, Shi, Wu, He", year=2019,
-        url="https://arxiv.org/abs/2201.01002", venue="Journal: Neural Networks",
+        authors="Yongchun Zhu, Fuzhen Zhuang, Jindong Wang, Jingwu Chen, Zhiping Shi, Wenjuan Wu, Qing He", year=2019,
+        url="https://arxiv.org/abs/2201.01002", venue="Neural Networks (Journal)",
         deviations="the branches are perceptrons on the features instead of convolutions on the last feature map; the "
         "mean over representations instead of their sum; the weight ends at 0.1 instead of 1, at which the biased "
         "estimate shrinks a network trained from scratch until it no longer fits the source; the bandwidth is a mean "

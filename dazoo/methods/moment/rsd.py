@@ -29,7 +29,8 @@ class RSD(GradientMethod):
     """Representation subspace distance."""
 
     paper = Paper(
-        title="Representation Subspace Distance for Domain Adaptation Regression", authors="Chen, Wang, Wang, Long",
+        title="Representation Subspace Distance for Domain Adaptation Regression",
+        authors="Xinyang Chen, Sinan Wang, Jianmin Wang, Mingsheng Long",
         year=2021, url="https://proceedings.mlr.press/v139/chen21u.html", venue="ICML",
         deviations="where a batch is larger than half the width, only the leading width / 2 directions are compared: "
         "larger subspaces meet by dimension alone",

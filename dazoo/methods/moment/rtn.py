@@ -35,7 +35,8 @@ class RTN(GradientMethod):
     """Residual transfer network."""
 
     paper = Paper(
-        title="Unsupervised Domain Adaptation with Residual Transfer Networks", authors="Long, Zhu, Wang, Jordan",
+        title="Unsupervised Domain Adaptation with Residual Transfer Networks",
+        authors="Mingsheng Long, Han Zhu, Jianmin Wang, Michael I. Jordan",
         year=2016, url="https://arxiv.org/abs/1602.04433", venue="NIPS",
         deviations="the entropy is ramped up, so that it does not sharpen the guesses of an untrained network; at the "
         "paper's weight it still can take a shift that leaves most predictions wrong below source-only; five "

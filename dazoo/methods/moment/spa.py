@@ -39,7 +39,7 @@ class SPA(GradientMethod):
 
     paper = Paper(
         title="SPA: A Graph Spectral Alignment Perspective for Domain Adaptation",
-        authors="Xiao, Wang, Jin, Feng, Chen, Huang, Zhao", year=2023,
+        authors="Zhiqing Xiao, Haobo Wang, Ying Jin, Lei Feng, Gang Chen, Fei Huang, Junbo Zhao", year=2023,
         url="https://arxiv.org/abs/2310.17594", venue="NeurIPS",
         deviations="votes are collected from evaluation passes before every epoch instead of a memory that each batch "
         "updates, and scaled to sum 1; the kernel's scale is that of the batches; the adversary is DANN without "

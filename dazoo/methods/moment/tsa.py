@@ -32,7 +32,8 @@ class TSA(GradientMethod):
     """Transferable semantic augmentation."""
 
     paper = Paper(
-        title="Transferable Semantic Augmentation for Domain Adaptation", authors="Li, Xie, Gong, Liu, Wang, Li",
+        title="Transferable Semantic Augmentation for Domain Adaptation",
+        authors="Shuang Li, Mixue Xie, Kaixiong Gong, Chi Harold Liu, Yulin Wang, Wei Li",
         year=2021, url="https://arxiv.org/abs/2103.12562", venue="CVPR",
         deviations="class statistics are taken of all samples before every epoch instead of a memory that each batch "
         "updates; in the program this memory holds features of training batches",

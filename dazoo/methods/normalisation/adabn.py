@@ -29,7 +29,8 @@ class AdaBN(GradientMethod):
     """Adaptive batch normalisation."""
 
     paper = Paper(
-        title="Revisiting Batch Normalization For Practical Domain Adaptation", authors="Li, Wang, Shi, Liu, Hou",
+        title="Revisiting Batch Normalization For Practical Domain Adaptation",
+        authors="Yanghao Li, Naiyan Wang, Jianping Shi, Jiaying Liu, Xiaodi Hou",
         year=2016, url="https://arxiv.org/abs/1603.04779", venue="arXiv",
         deviations="statistics are means over chunks of some 256 target samples; features are matched to the source's "
         "moments where there is no batch normalisation",

@@ -32,7 +32,8 @@ class DSBN(MSTN):
     own_norms = True
     paper = Paper(
         title="Domain-Specific Batch Normalization for Unsupervised Domain Adaptation",
-        authors="Chang, You, Seo, Kwak, Han", year=2019, url="https://arxiv.org/abs/1906.03950", venue="CVPR",
+        authors="Woong-Gi Chang, Tackgeun You, Seonguk Seo, Suha Kwak, Bohyung Han",
+        year=2019, url="https://arxiv.org/abs/1906.03950", venue="CVPR",
         deviations="the first of the paper's two stages; the second, training on its pseudo-labels, is left out; "
         "features are matched to the source's moments where there is no batch normalisation; averages of mstn, whose "
         "as_program has those of its program",

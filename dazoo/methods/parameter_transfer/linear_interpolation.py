@@ -55,7 +55,7 @@ class LinearInterpolation(ShallowMethod):
 
     paper = Paper(
         title="Frustratingly Easy Domain Adaptation",
-        authors="Hal Daumé III",
+        authors="Hal Daumé\u00a0III",
         year=2007,
         url="https://aclanthology.org/P07-1033/",
         venue="ACL",

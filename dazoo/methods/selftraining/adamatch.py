@@ -32,7 +32,8 @@ class AdaMatch(GradientMethod):
 
     paper = Paper(
         title="AdaMatch: A Unified Approach to Semi-Supervised Learning and Domain Adaptation",
-        authors="Berthelot, Roelofs, Sohn, Carlini, Kurakin", year=2022, url="https://arxiv.org/abs/2106.04732",
+        authors="David Berthelot, Rebecca Roelofs, Kihyuk Sohn, Nicholas Carlini, Alex Kurakin",
+        year=2022, url="https://arxiv.org/abs/2106.04732",
         venue="ICLR",
         deviations="as many target as source samples per batch (the paper: 3 to 1); no average of the weights; without "
         "batch normalisation the random interpolation of scores has no effect and is left out",

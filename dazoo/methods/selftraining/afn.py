@@ -26,7 +26,8 @@ class AFN(GradientMethod):
 
     paper = Paper(
         title="Larger Norm More Transferable: An Adaptive Feature Norm Approach for Unsupervised Domain Adaptation",
-        authors="Xu, Li, Yang, Lin", year=2019, url="https://arxiv.org/abs/1811.07456", venue="ICCV",
+        authors="Ruijia Xu, Guanbin Li, Jihan Yang, Liang Lin",
+        year=2019, url="https://arxiv.org/abs/1811.07456", venue="ICCV",
         deviations="the recipe's bottleneck in place of the paper's 1000-wide one with its rescaled dropout; without "
         "the optional entropy term; in a network without normalisation or weight decay nothing bounds the norms, and "
         "Adam lets them run away: no gain at the defaults there (prefer a recipe with norm='batch')",

@@ -27,7 +27,8 @@ class ATDOC(GradientMethod):
     """Auxiliary target domain-oriented classifier by neighbourhood aggregation."""
 
     paper = Paper(
-        title="Domain Adaptation with Auxiliary Target Domain-Oriented Classifier", authors="Liang, Hu, Feng",
+        title="Domain Adaptation with Auxiliary Target Domain-Oriented Classifier",
+        authors="Jian Liang, Dapeng Hu, Jiashi Feng",
         year=2021, url="https://arxiv.org/abs/2007.04171", venue="CVPR",
         deviations="the neighbourhood variant; the bank starts from a full pass instead of random entries and is "
         "renewed by one per epoch; sharpened predictions are divided by class means, not sums, so that rows from "

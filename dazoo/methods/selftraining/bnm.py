@@ -25,7 +25,8 @@ class BNM(GradientMethod):
     paper = Paper(
         title="Towards Discriminability and Diversity: Batch Nuclear-norm Maximization under Label Insufficient "
         "Situations",
-        authors="Cui, Wang, Zhuo, Li, Huang, Tian", year=2020, url="https://arxiv.org/abs/2003.12237", venue="CVPR",
+        authors="Shuhao Cui, Shuhui Wang, Junbao Zhuo, Liang Li, Qingming Huang, Qi Tian",
+        year=2020, url="https://arxiv.org/abs/2003.12237", venue="CVPR",
         deviations="the nuclear norm is divided by the batch size as in the paper, in the authors' program by the "
         "number min(b, C) of singular values",
     )  # fmt: skip

@@ -30,7 +30,9 @@ class CCLoss(GradientMethod):
     """Minimum class confusion with consistent confusions."""
 
     paper = Paper(
-        title="Minimum Class Confusion for Versatile Domain Adaptation", authors="Jin, Wang, Long, Wang", year=2020,
+        title="Minimum Class Confusion for Versatile Domain Adaptation",
+        authors="Ying Jin, Ximei Wang, Mingsheng Long, Jianmin Wang",
+        year=2020,
         url="https://arxiv.org/abs/1912.03699", venue="ECCV",
         deviations="the consistency term is not in the paper but in the library of its authors' group "
         "(Transfer-Learning-Library, cc_loss); strong views of vectors are noise and masked entries",

@@ -32,7 +32,8 @@ class CrossDomainMixup(GradientMethod):
     """Inter- and intra-domain mixup training."""
 
     paper = Paper(
-        title="Improve Unsupervised Domain Adaptation with Mixup Training", authors="Yan, Song, Li, Zou, Ren",
+        title="Improve Unsupervised Domain Adaptation with Mixup Training",
+        authors="Shen Yan, Huan Song, Nanxiang Li, Lincan Zou, Liu Ren",
         year=2020, url="https://arxiv.org/abs/2001.00677", venue="arXiv",
         deviations="without the domain-adversarial term; pseudo-labels from one view, sharpened; weights are ours and "
         "rise linearly; the shares belong to the step, the same for every seed",

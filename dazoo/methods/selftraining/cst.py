@@ -30,7 +30,7 @@ class CST(GradientMethod):
     """Cycle self-training."""
 
     paper = Paper(
-        title="Cycle Self-Training for Domain Adaptation", authors="Liu, Wang, Long", year=2021,
+        title="Cycle Self-Training for Domain Adaptation", authors="Hong Liu, Jianmin Wang, Mingsheng Long", year=2021,
         url="https://arxiv.org/abs/2103.03571", venue="NeurIPS",
         deviations="alpha is a hyper-parameter, not chosen anew in every step by trying values on the source; ridge is "
         "relative to the features' size and there is an intercept (as_program: unit features, labels less 1/C, ridge "

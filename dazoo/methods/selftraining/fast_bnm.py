@@ -24,7 +24,8 @@ class FastBNM(GradientMethod):
 
     paper = Paper(
         title="Fast Batch Nuclear-norm Maximization and Minimization for Robust Domain Adaptation",
-        authors="Cui, Wang, Zhuo, Li, Huang, Tian", year=2021, url="https://arxiv.org/abs/2107.06154", venue="arXiv",
+        authors="Shuhao Cui, Shuhui Wang, Junbao Zhuo, Liang Li, Qingming Huang, Qi Tian",
+        year=2021, url="https://arxiv.org/abs/2107.06154", venue="arXiv",
         deviations="maximisation on the target only; the minimisation on the source is left out; divided by the batch "
         "size, in the authors' program by min(b, C)",
     )  # fmt: skip

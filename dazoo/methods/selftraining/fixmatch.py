@@ -27,7 +27,11 @@ class FixMatch(GradientMethod):
 
     paper = Paper(
         title="FixMatch: Simplifying Semi-Supervised Learning with Consistency and Confidence",
-        authors="Sohn, Berthelot, Li, Zhang, Carlini, Cubuk, Kurakin, Zhang, Raffel", year=2020,
+        authors=(
+            "Kihyuk Sohn, David Berthelot, Chun-Liang Li, Zizhao Zhang, Nicholas Carlini, Ekin D. Cubuk, "
+            "Alex Kurakin, Han Zhang, Colin Raffel"
+        ),
+        year=2020,
         url="https://arxiv.org/abs/2001.07685", venue="NeurIPS",
         deviations="as many target as source samples per batch (the paper: 7 to 1); no average of the weights; strong "
         "views of vectors are noise and masked entries; on large shifts confident labels are wrong and it can end "

@@ -36,7 +36,8 @@ class FlexMatch(GradientMethod):
 
     paper = Paper(
         title="FlexMatch: Boosting Semi-Supervised Learning with Curriculum Pseudo Labeling",
-        authors="Zhang, Wang, Hou, Wu, Wang, Okumura, Shinozaki", year=2021, url="https://arxiv.org/abs/2110.08263",
+        authors="Bowen Zhang, Yidong Wang, Wenxin Hou, Hao Wu, Jindong Wang, Manabu Okumura, Takahiro Shinozaki",
+        year=2021, url="https://arxiv.org/abs/2110.08263",
         venue="NeurIPS",
         deviations="thresholds start at one half, since runs are short (the paper: at 0); as many target as source "
         "samples per batch (the paper: 7 to 1); no average of the weights; a full pass per epoch renews the counts",

@@ -27,7 +27,7 @@ class InfoMax(GradientMethod):
 
     paper = Paper(
         title="Information-Theoretical Learning of Discriminative Clusters for Unsupervised Domain Adaptation",
-        authors="Shi, Sha", year=2012, url="https://arxiv.org/abs/1206.6438", venue="ICML",
+        authors="Yuan Shi, Fei Sha", year=2012, url="https://arxiv.org/abs/1206.6438", venue="ICML",
         deviations="a network in place of the paper's linear metric with a nearest-neighbour model; no domain term",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})

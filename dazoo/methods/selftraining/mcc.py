@@ -26,7 +26,9 @@ class MCC(GradientMethod):
     """Minimum class confusion."""
 
     paper = Paper(
-        title="Minimum Class Confusion for Versatile Domain Adaptation", authors="Jin, Wang, Long, Wang", year=2020,
+        title="Minimum Class Confusion for Versatile Domain Adaptation",
+        authors="Ying Jin, Ximei Wang, Mingsheng Long, Jianmin Wang",
+        year=2020,
         url="https://arxiv.org/abs/1912.03699", venue="ECCV",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})

@@ -30,7 +30,7 @@ class MeanTeacher(GradientMethod):
     paper = Paper(
         title="Mean teachers are better role models: Weight-averaged consistency targets improve semi-supervised deep "
         "learning results",
-        authors="Tarvainen, Valpola", year=2017, url="https://arxiv.org/abs/1703.01780", venue="NeurIPS",
+        authors="Antti Tarvainen, Harri Valpola", year=2017, url="https://arxiv.org/abs/1703.01780", venue="NeurIPS",
         deviations="consistency on the target only; weak views for the teacher and strong ones for the student; the "
         "decay stays at the paper's 0.99 of the first phase, since runs are short",
     )  # fmt: skip

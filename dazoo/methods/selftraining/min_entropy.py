@@ -23,7 +23,7 @@ class MinEntropy(GradientMethod):
     """Entropy regularisation with unlabelled target samples."""
 
     paper = Paper(
-        title="Semi-supervised Learning by Entropy Minimization", authors="Grandvalet, Bengio", year=2004,
+        title="Semi-supervised Learning by Entropy Minimization", authors="Yves Grandvalet, Yoshua Bengio", year=2004,
         url="https://papers.nips.cc/paper/2740-semi-supervised-learning-by-entropy-minimization", venue="NIPS",
         deviations="the unlabelled samples are the target's; the weight is constant, not annealed; nothing "
         "asks for diversity, so on large shifts it can end below source_only, with few classes predicted",

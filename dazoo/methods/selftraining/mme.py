@@ -29,7 +29,8 @@ class MME(GradientMethod):
     """Semi-supervised domain adaptation via minimax entropy."""
 
     paper = Paper(
-        title="Semi-supervised Domain Adaptation via Minimax Entropy", authors="Saito, Kim, Sclaroff, Darrell, Saenko",
+        title="Semi-supervised Domain Adaptation via Minimax Entropy",
+        authors="Kuniaki Saito, Donghyun Kim, Stan Sclaroff, Trevor Darrell, Kate Saenko",
         year=2019, url="https://arxiv.org/abs/1904.06487", venue="ICCV",
         deviations="labelled and unlabelled terms in one step of the optimiser, in the authors' program in two after "
         "each other, with twice as many unlabelled samples",

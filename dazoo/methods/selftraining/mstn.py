@@ -33,7 +33,8 @@ class MSTN(GradientMethod):
     """Moving semantic transfer network."""
 
     paper = Paper(
-        title="Learning Semantic Representations for Unsupervised Domain Adaptation", authors="Xie, Zheng, Chen, Chen",
+        title="Learning Semantic Representations for Unsupervised Domain Adaptation",
+        authors="Shaoan Xie, Zibin Zheng, Liang Chen, Chuan Chen",
         year=2018, url="https://proceedings.mlr.press/v80/xie18c.html", venue="ICML",
         deviations="the distance of centroids is a mean over the classes, in the paper a sum (semantic_weight times C) "
         "and in the authors' program a mean over classes and features; the program's domain loss has weight 0.1 and "

@@ -25,7 +25,8 @@ class PseudoLabel(GradientMethod):
 
     paper = Paper(
         title="Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method for Deep Neural Networks",
-        authors="Lee", year=2013, url="https://www.semanticscholar.org/paper/798d9840d2439a0e5d47bcf5d164aa46d5e7dc26",
+        authors="Dong-Hyun Lee",
+        year=2013, url="https://www.semanticscholar.org/paper/798d9840d2439a0e5d47bcf5d164aa46d5e7dc26",
         venue="ICML workshop",
         deviations="the ramp runs over fractions of training, 0.1 to 0.6, in place of epochs 100 to 600",
     )  # fmt: skip

@@ -31,7 +31,9 @@ class SelfEnsembling(GradientMethod):
     """Mean teacher for domain adaptation."""
 
     paper = Paper(
-        title="Self-ensembling for visual domain adaptation", authors="French, Mackiewicz, Fisher", year=2018,
+        title="Self-ensembling for visual domain adaptation",
+        authors="Geoffrey French, Michal Mackiewicz, Mark Fisher",
+        year=2018,
         url="https://arxiv.org/abs/1706.05208", venue="ICLR",
         deviations="the student sees strong and the teacher weak views; the paper draws both alike and trains for "
         "hundreds of epochs: in a run of some hundred steps the teacher seldom reaches the paper's threshold, and "

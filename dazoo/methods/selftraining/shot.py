@@ -32,7 +32,7 @@ class SHOT(GradientMethod):
     paper = Paper(
         title="Do We Really Need to Access the Source Data? Source Hypothesis Transfer for Unsupervised Domain "
         "Adaptation",
-        authors="Liang, Hu, Feng", year=2020, url="https://arxiv.org/abs/2002.08546", venue="ICML",
+        authors="Jian Liang, Dapeng Hu, Jiashi Feng", year=2020, url="https://arxiv.org/abs/2002.08546", venue="ICML",
         deviations="the source model is trained without label smoothing and its head without weight normalisation; "
         "labels are renewed per epoch and classes that nobody predicts have no centroid, as in the authors' program, "
         "where the paper gives every class one; entropies are exact, without 1e-5 in their logarithms",

@@ -28,7 +28,7 @@ class EasyAdapt(FeatureMap):
 
     paper = Paper(
         title="Frustratingly Easy Domain Adaptation",
-        authors="Hal Daumé III",
+        authors="Hal Daumé\u00a0III",
         year=2007,
         url="https://arxiv.org/abs/0907.1815",
         venue="ACL",

@@ -32,7 +32,7 @@ class OTLinear(FeatureMap):
         authors="Rémi Flamary, Karim Lounici, André Ferrari",
         year=2019,
         url="https://arxiv.org/abs/1905.10155",
-        venue="arXiv (Journal)",
+        venue="arXiv",
         deviations="covariances are regularised relative to their mean variance",
     )
     settings = frozenset({UNSUPERVISED, FEW_LABELS})

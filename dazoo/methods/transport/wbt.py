@@ -37,7 +37,7 @@ class WBT(ShallowMethod):
 
     paper = Paper(
         title="Wasserstein Barycenter for Multi-Source Domain Adaptation",
-        authors="Eduardo Fernandes Montesuma, Fred Maurice Ngolè Mboula",
+        authors="Eduardo Fernandes\u00a0Montesuma, Fred Maurice Ngolè\u00a0Mboula",
         year=2021,
         url="https://openaccess.thecvf.com/content/CVPR2021/html/"
         "Montesuma_Wasserstein_Barycenter_for_Multi-Source_Domain_Adaptation_CVPR_2021_paper.html",
