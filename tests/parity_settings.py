@@ -10,18 +10,72 @@ from types import SimpleNamespace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from dazoo.methods.base import Context
 from dazoo.methods.reweighting._label_shift import Confusion
 from dazoo.methods.reweighting.bbse import solve_bbse
 from dazoo.methods.selftraining.mme import MME
-from dazoo.ops import entropy, moments, openset, selftraining, sources
+from dazoo.nets.net import Net
+from dazoo.ops import entropy, moments, neighbourhood, openset, selftraining, source_free, sources
 from dazoo.ops.classwise import one_hot
 from dazoo.shallow.classifiers import classifier
 
 
 def _shot_labels(f: Tensor, l: Tensor, threshold: Tensor, probe: Tensor) -> Tensor:  # noqa: E741
     return (probe * selftraining.centroid_labels(f, l.softmax(-1), int(threshold))).sum()
+
+
+def _banks(f: Tensor, l: Tensor, rows: Tensor, bank_f: Tensor, bank_p: Tensor) -> tuple[Tensor, Tensor]:  # noqa: E741
+    """Both banks with the batch as it is now."""
+    new = normalize(f, dim=-1), l.softmax(-1)
+    return neighbourhood.renewed(bank_f, rows, new[0]), neighbourhood.renewed(bank_p, rows, new[1])
+
+
+def _nrc(flat: bool) -> Callable[..., Tensor]:
+    def loss(l: Tensor, f: Tensor, rows: Tensor, bank_f: Tensor, bank_p: Tensor, k: Tensor, kk: Tensor) -> Tensor:  # noqa: E741
+        banks = _banks(f, l, rows, bank_f, bank_p)
+        near, far = neighbourhood.nrc(l, f, rows, *banks, int(k), int(kk), flat=flat)
+        return near + far - entropy.diversity(l.softmax(-1))
+
+    return loss
+
+
+def _aad(l: Tensor, f: Tensor, rows: Tensor, bank_f: Tensor, bank_p: Tensor, k: Tensor, alpha: Tensor) -> Tensor:  # noqa: E741
+    attract, disperse = neighbourhood.aad(l, f, rows, *_banks(f, l, rows, bank_f, bank_p), int(k))
+    return attract + alpha * disperse
+
+
+def _gsfda(hidden: bool) -> Callable[..., Tensor]:
+    """Local clustering with the two nearest rows of the bank as it was: all of it, or without the batch."""
+
+    def loss(l: Tensor, f: Tensor, rows: Tensor, bank_f: Tensor, bank_p: Tensor) -> Tensor:  # noqa: E741
+        if hidden:
+            bank_f = bank_f.index_fill(0, rows, -0.1)
+        nobody = torch.full_like(rows, -1)
+        near = neighbourhood.nearest_rows(f, nobody, bank_f, 2)
+        return sum(neighbourhood.local_clustering(l, bank_p[near]))  # type: ignore[return-value]
+
+    return loss
+
+
+def _unknown_split(l: Tensor, probe: Tensor) -> Tensor:  # noqa: E741
+    _, threshold, unknown = source_free.unknown_split(l.softmax(-1))
+    return threshold + (probe * ~unknown).sum()
+
+
+def _dine_targets(q: Tensor, p: Tensor, top: Tensor, gamma: Tensor, probe: Tensor) -> Tensor:
+    return (probe * (gamma * source_free.top_smoothed(q, int(top)) + (1.0 - gamma) * p)).sum()
+
+
+def _dine_loss(l: Tensor, q: Tensor, lm: Tensor, perm: Tensor, lam: Tensor, mix: Tensor) -> Tensor:  # noqa: E741
+    p = l.softmax(-1).detach()
+    mixed = source_free.distillation(lm, lam * p + (1.0 - lam) * p[perm])
+    return source_free.distillation(l, q) + entropy.info_max(l) + mix * mixed
+
+
+def _label_smoothing(l: Tensor, y: Tensor) -> Tensor:  # noqa: E741
+    return Net.criterion(SimpleNamespace(regression=False, smooth=0.1), l, y)  # type: ignore[arg-type]
 
 
 def _mme(f: Tensor, w: Tensor, T: Tensor, lam: Tensor) -> Tensor:
@@ -56,7 +110,18 @@ def _counts(y: Tensor, p: Tensor, pt: Tensor, probe: Tensor) -> Tensor:
 
 SETTINGS: dict[str, Callable[..., Tensor]] = {
     "sf_infomax": lambda l: entropy.info_max(l),  # noqa: E741
+    "sf_label_smoothing": _label_smoothing,
     "sf_shot_labels": _shot_labels,
+    "sf_unknown_split": _unknown_split,
+    "sf_nrc": _nrc(flat=False),
+    "sf_nrc_flat": _nrc(flat=True),
+    "sf_aad": _aad,
+    "sf_gsfda": _gsfda(hidden=False),
+    "sf_gsfda_hidden": _gsfda(hidden=True),
+    "sf_cowa_jmds": lambda f, l, eps, probe: (probe * source_free.jmds(f, l.softmax(-1), eps)[1]).sum(),  # noqa: E741
+    "sf_decision": lambda l, w: entropy.info_max(source_free.mixture(l, w)),  # noqa: E741
+    "bb_dine_targets": _dine_targets,
+    "bb_dine_loss": _dine_loss,
     "tta_memo": lambda l: entropy.diversity(l.softmax(-1), eps=0.0),  # noqa: E741
     "uni_ovanet_source": _ovanet_source,
     "uni_ovanet_target": lambda o: openset.one_vs_all_entropy(o.transpose(1, 2), eps=1e-8),

@@ -46,6 +46,9 @@ class Recipe:
             target's batches come again in the same order, and each pass shuffles the target anew.
         test_view: what images are predicted from: ``centre`` crop, the whole image ``squashed`` to a square, or the
             ``squashed_centre`` crop of that; training crops come from the squashed image in both cases.
+        smooth: share of label smoothing where classes that were given are learned.
+        head: ``linear``, or ``weight_norm``: a row of the weights is a direction and a length of its own.
+        activation: what ends the bottleneck: ``relu`` or ``none``.
     """
 
     name: str
@@ -79,6 +82,9 @@ class Recipe:
     ramp_rate: float = 10.0
     cycle: str = "fresh"
     test_view: str = "centre"
+    smooth: float = 0.0
+    head: str = "linear"
+    activation: str = "relu"
 
     def __post_init__(self) -> None:
         for field, allowed in CHOICES.items():
@@ -103,6 +109,7 @@ class Recipe:
         for field, value in [
             ("momentum", self.momentum),
             ("dropout", self.dropout),
+            ("smooth", self.smooth),
             *(("betas", b) for b in self.betas),
         ]:
             if not 0 <= value < 1:
@@ -200,9 +207,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "precision": ("fp32", "bf16", "fp16"),
     "cycle": ("fresh", "repeat"),
     "test_view": ("centre", "squashed", "squashed_centre"),
+    "head": ("linear", "weight_norm"),
+    "activation": ("relu", "none"),
 }
 # fields that came after the first published records, with the values that leave things as they were
-LATER: dict[str, Any] = {"epochs": 0, "stair": 1.0, "ramp_rate": 10.0, "cycle": "fresh", "test_view": "centre"}
+LATER: dict[str, Any] = {
+    "epochs": 0, "stair": 1.0, "ramp_rate": 10.0, "cycle": "fresh", "test_view": "centre", "smooth": 0.0,
+    "head": "linear", "activation": "relu",
+}  # fmt: skip
 
 RECIPES: dict[str, Recipe] = {
     r.name: r

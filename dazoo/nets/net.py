@@ -17,7 +17,7 @@ from dazoo.nets.backbones.base import Backbone
 from dazoo.nets.backbones.none import Flat
 from dazoo.nets.lookup import get_backbone
 from dazoo.nets.own import own_backbone
-from dazoo.nets.parts.common import bottleneck
+from dazoo.nets.parts.common import WeightNormLinear, bottleneck
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class NetSpec:
     """All that is needed to build a ``Net`` again: JSON-able.
 
     ``n_classes`` is 0 for regression. ``joint_norm`` sends source and target through batch-normalised bodies in one
-    forward pass; otherwise each domain has its own pass and its own batch statistics. ``own`` is a module of the user's
+    forward pass; otherwise each domain has its own pass and its own batch statistics. ``head``, ``activation`` and
+    ``smooth`` are the recipe's. ``own`` is a module of the user's
     in the place of a named backbone; no file holds it.
     """
 
@@ -40,6 +41,9 @@ class NetSpec:
     image_size: int | None = None
     joint_norm: bool = False
     n_sources: int = 1
+    head: str = "linear"
+    activation: str = "relu"
+    smooth: float = 0.0
     own: nn.Module | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -86,6 +90,7 @@ class Net(nn.Module):
     body: Body
     head: nn.Linear
     n_sources: int = 1
+    smooth: float = 0.0
 
     if TYPE_CHECKING:  # a method's own parts
 
@@ -114,10 +119,13 @@ class Net(nn.Module):
         return self.body(xs), self.body(xt)
 
     def criterion(self, scores: Tensor, y: Tensor) -> Tensor:
-        """Cross-entropy of scores (n, C) with classes (n,), or the mean squared error of (n, 1) with values (n,)."""
+        """Cross-entropy of scores (n, C) with classes (n,), or the mean squared error of (n, 1) with values (n,).
+
+        For labels that were given: classes are smoothed as the recipe says, ``(1 - smooth) onehot(y) + smooth / C``.
+        """
         if self.regression:
             return F.mse_loss(scores.squeeze(1), y)
-        return F.cross_entropy(scores, y)
+        return F.cross_entropy(scores, y, label_smoothing=self.smooth)
 
 
 def part_seed(seed: int, part: str) -> int:
@@ -152,12 +160,12 @@ def build_net(
         backbone = entry.make(spec.shape, pretrained=wanted, image_size=spec.image_size)
     raw = int(backbone.width)  # type: ignore[arg-type]
     with seeded(part_seed(seed, "bottleneck")):
-        neck = bottleneck(raw, spec.bottleneck, spec.norm, spec.dropout)
+        neck = bottleneck(raw, spec.bottleneck, spec.norm, spec.dropout, spec.activation == "relu")
     width, n_scores = spec.bottleneck or raw, spec.n_classes or 1
     with seeded(part_seed(seed, "head")):
-        head = nn.Linear(width, n_scores)
+        head = nn.Linear(width, n_scores) if spec.head == "linear" else WeightNormLinear(width, n_scores)
     net = Net(Body(backbone, neck, width), head, spec.n_classes == 0, spec.joint_norm)
-    net.n_sources = spec.n_sources
+    net.n_sources, net.smooth = spec.n_sources, spec.smooth
     with seeded(part_seed(seed, "extras")):
         for name, module in extras(width, n_scores).items():
             if hasattr(net, name):

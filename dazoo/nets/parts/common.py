@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from dazoo.ops.adversarial import random_map
 
@@ -28,8 +29,8 @@ def mlp(*widths: int, norm: bool = False, final: bool = False) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def bottleneck(width: int, out: int, norm: str = "none", dropout: float = 0.0) -> nn.Module:
-    """Linear -> [batch or layer normalisation] -> ReLU -> [dropout]; the identity when ``out`` is 0."""
+def bottleneck(width: int, out: int, norm: str = "none", dropout: float = 0.0, relu: bool = True) -> nn.Module:
+    """Linear -> [batch or layer normalisation] -> [ReLU] -> [dropout]; the identity when ``out`` is 0."""
     if out == 0:
         return nn.Identity()
     layers: list[nn.Module] = [nn.Linear(width, out)]
@@ -37,10 +38,36 @@ def bottleneck(width: int, out: int, norm: str = "none", dropout: float = 0.0) -
         layers.append(nn.BatchNorm1d(out))
     elif norm == "layer":
         layers.append(nn.LayerNorm(out))
-    layers.append(nn.ReLU())
+    if relu:
+        layers.append(nn.ReLU())
     if dropout:
         layers.append(nn.Dropout(dropout))
     return nn.Sequential(*layers)
+
+
+class WeightNormLinear(nn.Module):
+    """A linear layer whose rows of weights are a direction times a length: x (..., width) -> (..., out).
+
+        w_c = length_c direction_c / |direction_c|,   length_c = |direction_c| at the start
+
+    Salimans and Kingma, NeurIPS 2016, https://arxiv.org/abs/1602.07868
+    """
+
+    def __init__(self, width: int, out: int):
+        super().__init__()
+        start = nn.Linear(width, out)
+        self.in_features, self.out_features = width, out
+        self.direction = nn.Parameter(nn.init.xavier_normal_(start.weight.detach()))
+        self.length = nn.Parameter(self.direction.detach().norm(dim=1, keepdim=True))
+        self.bias = nn.Parameter(start.bias.detach())
+
+    @property
+    def weight(self) -> Tensor:
+        """The weights (out, width) as they act."""
+        return self.length * functional.normalize(self.direction, dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(x, self.weight, self.bias)
 
 
 class RandomProduct(nn.Module):
