@@ -70,8 +70,8 @@ def _dine_targets(q: Tensor, p: Tensor, top: Tensor, gamma: Tensor, probe: Tenso
 
 def _dine_loss(l: Tensor, q: Tensor, lm: Tensor, perm: Tensor, lam: Tensor, mix: Tensor) -> Tensor:  # noqa: E741
     p = l.softmax(-1).detach()
-    mixed = source_free.distillation(lm, lam * p + (1.0 - lam) * p[perm])
-    return source_free.distillation(l, q) + entropy.info_max(l) + mix * mixed
+    mixed = source_free.soft_target_kl(lm, lam * p + (1.0 - lam) * p[perm])
+    return source_free.soft_target_kl(l, q) + entropy.info_max(l) + mix * mixed
 
 
 def _label_smoothing(l: Tensor, y: Tensor) -> Tensor:  # noqa: E741
@@ -119,7 +119,7 @@ SETTINGS: dict[str, Callable[..., Tensor]] = {
     "sf_gsfda": _gsfda(hidden=False),
     "sf_gsfda_hidden": _gsfda(hidden=True),
     "sf_cowa_jmds": lambda f, l, eps, probe: (probe * source_free.jmds(f, l.softmax(-1), eps)[1]).sum(),  # noqa: E741
-    "sf_decision": lambda l, w: entropy.info_max(source_free.mixture(l, w)),  # noqa: E741
+    "sf_decision": lambda l, w: entropy.info_max(source_free.mixed_scores(l, w)),  # noqa: E741
     "bb_dine_targets": _dine_targets,
     "bb_dine_loss": _dine_loss,
     "tta_memo": lambda l: entropy.diversity(l.softmax(-1), eps=0.0),  # noqa: E741

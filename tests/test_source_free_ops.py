@@ -106,9 +106,9 @@ def test_gaussians_bear_a_class_that_nobody_predicts_and_more_dimensions_than_ro
 def test_a_mixture_of_one_model_is_that_model() -> None:
     logits = torch.randn(1, 5, 3, generator=torch.Generator().manual_seed(4)).double()
     for w in (torch.rand(5, 1).double() + 0.1, torch.zeros(5, 1).double()):
-        assert torch.allclose(source_free.mixture(logits, w), logits[0])
-        assert torch.allclose(info_max(source_free.mixture(logits, w)), info_max(logits[0]))
-    two = source_free.mixture(torch.stack([logits[0], -logits[0]]), torch.zeros(5, 2).double())
+        assert torch.allclose(source_free.mixed_scores(logits, w), logits[0])
+        assert torch.allclose(info_max(source_free.mixed_scores(logits, w)), info_max(logits[0]))
+    two = source_free.mixed_scores(torch.stack([logits[0], -logits[0]]), torch.zeros(5, 2).double())
     assert torch.allclose(two, torch.zeros_like(two))  # no weight at all: each counts the same
 
 
@@ -124,8 +124,8 @@ def test_top_smoothed_keeps_the_largest_and_sums_to_one() -> None:
 
 def test_distillation_is_zero_at_the_teacher() -> None:
     logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(9)).double()
-    assert abs(float(source_free.distillation(logits, logits.softmax(-1)))) < 1e-12
-    assert torch.isfinite(source_free.distillation(logits, torch.eye(3).double()[[0, 1, 2, 0]]))
+    assert abs(float(source_free.soft_target_kl(logits, logits.softmax(-1)))) < 1e-12
+    assert torch.isfinite(source_free.soft_target_kl(logits, torch.eye(3).double()[[0, 1, 2, 0]]))
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])

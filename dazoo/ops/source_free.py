@@ -91,7 +91,7 @@ def jmds(f: Tensor, p: Tensor, eps: float | Tensor = 1e-5) -> tuple[Tensor, Tens
     return log_q.exp(), weight
 
 
-def mixture(logits: Tensor, w: Tensor) -> Tensor:
+def mixed_scores(logits: Tensor, w: Tensor) -> Tensor:
     """Weighted mean of the scores of K models: logits (K, n, C), w (n, K) >= 0 -> (n, C).
 
         sum_k w_ik / sum_l w_il  l_kic;   equal weights where a row's are all zero
@@ -117,6 +117,6 @@ def top_smoothed(q: Tensor, top: int) -> Tensor:
     return keep * q + (1.0 - keep) * rest
 
 
-def distillation(logits: Tensor, q: Tensor) -> Tensor:
+def soft_target_kl(logits: Tensor, q: Tensor) -> Tensor:
     """``1/n sum_i KL(q_i || softmax(logits_i))``: scores (n, C), probabilities (n, C)."""
     return functional.kl_div(functional.log_softmax(logits, -1), q, reduction="batchmean")
