@@ -20,6 +20,7 @@ from dazoo.nets.net import Net
 from dazoo.ops import entropy, moments, neighbourhood, openset, selftraining, source_free, sources
 from dazoo.ops.classwise import one_hot
 from dazoo.shallow.classifiers import classifier
+from tests.parity_open import OPEN
 
 
 def _shot_labels(f: Tensor, l: Tensor, threshold: Tensor, probe: Tensor) -> Tensor:  # noqa: E741
@@ -109,6 +110,7 @@ def _counts(y: Tensor, p: Tensor, pt: Tensor, probe: Tensor) -> Tensor:
 
 
 SETTINGS: dict[str, Callable[..., Tensor]] = {
+    **OPEN,
     "sf_infomax": lambda l: entropy.info_max(l),  # noqa: E741
     "sf_label_smoothing": _label_smoothing,
     "sf_shot_labels": _shot_labels,

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dazoo.ops.entropy import entropy
+
 
 def osbp(logits: Tensor, t: float | Tensor = 0.5, eps: float = 1e-6) -> Tensor:
     """Unknown-class cross-entropy of OSBP: target logits (n, K + 1), the last class being unknown.
@@ -45,3 +47,27 @@ def _log_softmax(logits: Tensor, eps: float) -> Tensor:
     if eps == 0:
         return functional.log_softmax(logits, dim=-1)
     return torch.log(functional.softmax(logits, dim=-1) + eps)
+
+
+def known_unknown_terms(
+    ps: Tensor, y: Tensor, pt: Tensor, known: Tensor, ds: Tensor, dt: Tensor, pu: Tensor, eps: float = 1e-12
+) -> dict[str, Tensor]:
+    """Terms of the second stage of STA, without weights: K known classes and, last, the unknown one.
+
+        cls: -mean log ps_i,yi        dom: -mean log ds_i - mean_j known_j log(1 - dt_j)
+        ent: mean_j known_j H(pt_j)   unknown: -mean_j log pu_j,K
+
+    Liu et al., CVPR 2019 (STA)
+
+    Args:
+        ps, y: probabilities of source rows (n, K + 1) and their classes (n,). pt: of target rows (m, K + 1).
+        known: weight of every target row as known (m,). ds, dt: probabilities of "source" by the discriminator.
+        pu: probabilities of the rows taken as unknown (u, K + 1).
+        eps: inside the logarithms but that of the entropy, which has 1e-20.
+    """
+    return {
+        "cls": -torch.log(ps.gather(1, y[:, None]) + eps).mean(),
+        "dom": -torch.log(ds + eps).mean() - (known * torch.log(1.0 - dt.reshape(-1) + eps)).mean(),
+        "ent": (known * entropy(pt, eps=1e-20)).mean(),
+        "unknown": -torch.log(pu[:, -1] + eps).mean(),
+    }
