@@ -1,15 +1,22 @@
-"""How many lines a reader of a method meets: ``python -m benchmarks.reading [--root TREE] [--depth 2] [NAME ...]``.
+"""How many lines a reader of a method meets: ``python -m benchmarks.reading [--against REVISION] [NAME ...]``.
 
 Own lines are those of the method's file. Lines beyond are those of the functions, classes and constants of dazoo that
 the file uses, of what these use, and so on to ``--depth`` steps; each counts once, classes and functions as a whole.
 What lies in ``dazoo/core``, the words that all files share (fields, papers, settings, types), is counted apart.
-``--root`` is a checkout of another version, for a comparison: nothing of it is imported, only parsed.
+``--against`` names a revision of the repository (0.1.0 is 847d2a0), whose counts and the differences are printed beside
+these; ``--root`` a checkout to count in place of this one. Nothing of either is imported, only parsed.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import io
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -83,17 +90,44 @@ def beyond(root: Path, path: Path, depth: int) -> tuple[int, int]:
     return lines[0], lines[1]
 
 
+def counts(root: Path, name: str, depth: int) -> tuple[int, int, int]:
+    """Lines of the method's own file, beyond it, and in ``core``."""
+    path = next((root / "dazoo" / "methods").rglob(f"{name}.py"))
+    return len(path.read_text().splitlines()), *beyond(root, path, depth)
+
+
+@contextmanager
+def revision(root: Path, name: str) -> Iterator[Path]:
+    """A copy of ``dazoo`` at a revision of the repository in ``root``, for as long as the block lasts."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(["git", "archive", name, "dazoo"], cwd=root, capture_output=True)
+        if done.returncode:
+            raise SystemExit(f"git does not give revision {name!r}: {done.stderr.decode().strip()}")
+        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
+            tar.extractall(folder, filter="data")
+        yield Path(folder)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=METHODS, metavar="NAME")
     parser.add_argument("--root", type=Path, default=Path(__file__).parent.parent)
+    parser.add_argument("--against", metavar="REVISION")
     parser.add_argument("--depth", type=int, default=2)
     given = parser.parse_args()
-    print(f"{'method':12}{'own':>6}{'beyond':>8}{'core':>6}   (lines; {given.depth} steps from the file)")
-    for name in given.names:
-        path = next((given.root / "dazoo" / "methods").rglob(f"{name}.py"))
-        lines, core = beyond(given.root, path, given.depth)
-        print(f"{name:12}{len(path.read_text().splitlines()):6}{lines:8}{core:6}")
+    rows = {name: counts(given.root, name, given.depth) for name in given.names}
+    print(f"{'method':12}{'own':>6}{'beyond':>8}{'core':>6}{'all':>6}   (lines; {given.depth} steps from the file)")
+    if given.against is None:
+        for name, row in rows.items():
+            print(f"{name:12}{row[0]:6}{row[1]:8}{row[2]:6}{sum(row):6}")
+        return
+    with revision(given.root, given.against) as other:
+        for name, row in rows.items():
+            old = counts(other, name, given.depth)
+            gap = [a - b for a, b in zip((*row, sum(row)), (*old, sum(old)))]
+            print(f"{name:12}{row[0]:6}{row[1]:8}{row[2]:6}{sum(row):6}")
+            print(f"{'  ' + given.against[:8]:12}{old[0]:6}{old[1]:8}{old[2]:6}{sum(old):6}")
+            print(f"{'  change':12}{gap[0]:+6}{gap[1]:+8}{gap[2]:+6}{gap[3]:+6}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dazoo.bench.report.cite import bibtex, keys
+from dazoo.core.bibtex import bibtex_entry
 from dazoo.core.paper import Paper
 from dazoo.data.registry import DATASETS
 from dazoo.methods.base import METHODS
@@ -45,14 +46,14 @@ def test_one_paper_is_cited_in_one_way() -> None:
 
 def test_surnames_of_several_words_and_marks_of_venues() -> None:
     paper = Paper("T", "Elad Ben\u00a0Zaken, Hal Daumé\u00a0III, Li Wu", 2007, "u", "Neural Networks (Journal)")
-    entry = paper.bibtex("k")
+    entry = bibtex_entry(paper, "k")
     assert "author = {Elad {Ben Zaken} and Hal {Daumé III} and Li Wu}" in entry
     assert entry.startswith("@article") and "journal = {Neural Networks}," in entry
     assert paper.where == "Neural Networks"
-    book = Paper("T", "A B", 1995, "u", "Springer (Book)").bibtex("k")
+    book = bibtex_entry(Paper("T", "A B", 1995, "u", "Springer (Book)"), "k")
     assert book.startswith("@book") and "publisher = {Springer}" in book
-    assert Paper("T", "A B", 1998, "u").bibtex("k").startswith("@misc")
-    assert "booktitle = {ICML}" in Paper("T", "A B", 1998, "u", "ICML").bibtex("k")
+    assert bibtex_entry(Paper("T", "A B", 1998, "u"), "k").startswith("@misc")
+    assert "booktitle = {ICML}" in bibtex_entry(Paper("T", "A B", 1998, "u", "ICML"), "k")
 
 
 def test_a_combination_cites_the_papers_of_its_methods() -> None:

@@ -13,7 +13,7 @@ import torch
 
 from dazoo.contracts.failure import ContractFailure, difference, require, tensor_difference
 from dazoo.contracts.toys import TINY, default_fit, fit_toy, is_gradient, options_for, task_for
-from dazoo.core.hparam import configure, space
+from dazoo.core.hparam import configure, searchable, space
 from dazoo.core.setting import UNSUPERVISED
 from dazoo.engine import fit as engine
 from dazoo.engine.learner import Alone
@@ -104,7 +104,7 @@ def check_stacked(cls: type[Method]) -> None:
     """Two runs trained as one batched model equal the two trained alone."""
     assert issubclass(cls, GradientMethod)
     task = task_for(cls)
-    scalars = [k for k, m in space(cls).items() if not m.structural and m.searchable]
+    scalars = [k for k, m in space(cls).items() if not m.structural and searchable(m)]
     settings: list[dict[str, Any]] = [{}, {k: 0.7 * getattr(configure(cls, {}), k) for k in scalars[:1]}]
     methods = [configure(cls, s) for s in settings]
     # not by Adam, whose first steps are the signs of gradients: rounding decides about those near 0

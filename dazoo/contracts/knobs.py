@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dazoo.contracts.failure import ContractFailure, difference, require
 from dazoo.contracts.toys import default_fit, fit_toy, task_for
-from dazoo.core.hparam import sample, space
+from dazoo.core.hparam import sample, searchable, space
 from dazoo.methods.base import Method
 
 
 def knobs(cls: type[Method]) -> list[str]:
     """The searchable hyper-parameters."""
-    return [key for key, meta in space(cls).items() if meta.searchable]
+    return [key for key, meta in space(cls).items() if searchable(meta)]
 
 
 def check_knob(cls: type[Method], knob: str) -> None:

@@ -18,55 +18,18 @@ MOST_COUNT = 1_000_000
 
 @dataclass(frozen=True)
 class HParam:
-    """What a field declares of itself.
-
-    ``low`` and ``high`` bound the search range; a user may set what lies outside but makes sense, which ``least`` and
-    ``most`` say (``limits`` has what follows where they are None). ``positive`` forbids 0. ``structural`` fields change
-    shapes or control flow, so runs that differ in them cannot be stacked into one batched model.
-    """
+    """What a field declares of itself: the arguments of ``hp``."""
 
     default: Any
-    low: float | None = None
-    high: float | None = None
-    log: bool = False
-    choices: tuple[Any, ...] | None = None
-    structural: bool = False
-    help: str = ""
-    least: float | None = None
-    most: float | None = None
-    positive: bool = False
-
-    @property
-    def limits(self) -> tuple[float, float]:
-        """The smallest and the largest number that makes sense.
-
-        No weight, size or count is negative unless its default or its range is; a count whose default and range begin
-        at 1 or above is at least 1; a number whose range is linear and inside [0, 1] is a share, at most 1. No size or
-        count is above ``MOST_COUNT``, or 100 times what is usual where that is more.
-        """
-        starts = [v for v in (self.low, self.default) if v is not None]
-        least = -math.inf if min(starts) < 0 else 1 if isinstance(self.default, int) and min(starts) >= 1 else 0
-        share = self.low is not None and self.high is not None and self.low >= 0 and self.high <= 1 and not self.log
-        most = 1 if share and isinstance(self.default, float) else math.inf
-        if isinstance(self.default, int):
-            most = max(MOST_COUNT, 100 * max(abs(v) for v in (self.default, self.high) if v is not None))
-        return (least if self.least is None else self.least, most if self.most is None else self.most)
-
-    @property
-    def searchable(self) -> bool:
-        return self.choices is not None or (self.low is not None and self.high is not None)
-
-    def draw(self, u: float) -> Any:
-        """The value at position ``u`` in [0, 1) of the range (log-uniform where ``log``)."""
-        if self.choices is not None:
-            return self.choices[min(int(u * len(self.choices)), len(self.choices) - 1)]
-        if self.low is None or self.high is None:
-            return self.default
-        if self.log:
-            value = math.exp(math.log(self.low) + u * (math.log(self.high) - math.log(self.low)))
-        else:
-            value = self.low + u * (self.high - self.low)
-        return round(value) if isinstance(self.default, int) else float(value)
+    low: float | None
+    high: float | None
+    log: bool
+    choices: tuple[Any, ...] | None
+    structural: bool
+    help: str
+    least: float | None
+    most: float | None
+    positive: bool
 
 
 def hp(
@@ -84,13 +47,12 @@ def hp(
 ) -> Any:
     """A dataclass field that is a hyper-parameter, e.g. ``trade_off: float = hp(1.0, 0.1, 10.0, log=True)``.
 
-    Anything but a plain float is structural unless said otherwise.
-
-    Args:
-        least, most, positive: which numbers make sense, where that is not what ``HParam.limits`` says by itself.
+    A search draws from ``choices``, or from ``low`` to ``high``, log-uniformly where ``log``. A user may set what lies
+    outside but makes sense: from ``least`` to ``most``, which ``limits`` finds where they are None; never 0 where
+    ``positive``. ``structural`` fields change shapes or control flow, so that runs which differ in them cannot be
+    stacked into one batched model; None means all but plain floats.
     """
-    if structural is None:
-        structural = not isinstance(default, float)
+    structural = not isinstance(default, float) if structural is None else structural
     meta = HParam(default, low, high, log, choices, structural, help, least, most, positive)
     return dataclasses.field(default=default, metadata={"hp": meta})
 
@@ -105,9 +67,43 @@ def values(obj: Any) -> dict[str, Any]:
     return {name: getattr(obj, name) for name in space(type(obj))}
 
 
+def searchable(meta: HParam) -> bool:
+    """Whether a search has something to choose."""
+    return meta.choices is not None or (meta.low is not None and meta.high is not None)
+
+
+def draw(meta: HParam, u: float) -> Any:
+    """The value at position ``u`` in [0, 1) of the range (log-uniform where ``log``)."""
+    if meta.choices is not None:
+        return meta.choices[min(int(u * len(meta.choices)), len(meta.choices) - 1)]
+    if meta.low is None or meta.high is None:
+        return meta.default
+    if meta.log:
+        value = math.exp(math.log(meta.low) + u * (math.log(meta.high) - math.log(meta.low)))
+    else:
+        value = meta.low + u * (meta.high - meta.low)
+    return round(value) if isinstance(meta.default, int) else float(value)
+
+
+def limits(meta: HParam) -> tuple[float, float]:
+    """The smallest and the largest number that makes sense; ``least`` and ``most`` overrule.
+
+    No weight, size or count is negative unless its default or its range is; a count whose default and range begin
+    at 1 or above is at least 1; a number whose range is linear and inside [0, 1] is a share, at most 1. No size or
+    count is above ``MOST_COUNT``, or 100 times what is usual where that is more.
+    """
+    starts = [v for v in (meta.low, meta.default) if v is not None]
+    least = -math.inf if min(starts) < 0 else 1 if isinstance(meta.default, int) and min(starts) >= 1 else 0
+    share = meta.low is not None and meta.high is not None and meta.low >= 0 and meta.high <= 1 and not meta.log
+    most = 1 if share and isinstance(meta.default, float) else math.inf
+    if isinstance(meta.default, int):
+        most = max(MOST_COUNT, 100 * max(abs(v) for v in (meta.default, meta.high) if v is not None))
+    return (least if meta.least is None else meta.least, most if meta.most is None else meta.most)
+
+
 def setting_at(cls: type, position: Callable[[str], float]) -> dict[str, Any]:
     """The setting of all searchable fields at ``position(field name)`` in [0, 1) of each one's range."""
-    return {name: meta.draw(position(name)) for name, meta in space(cls).items() if meta.searchable}
+    return {name: draw(meta, position(name)) for name, meta in space(cls).items() if searchable(meta)}
 
 
 def sample(cls: type, seed: int) -> dict[str, Any]:
@@ -140,7 +136,7 @@ def configure(cls: type, overrides: dict[str, Any]) -> Any:
 def _coerce(label: str, name: str, meta: HParam, value: Any) -> Any:
     found = _typed(label, name, meta, value)
     if meta.choices is None and type(meta.default) in (int, float) and type(found) in (int, float):
-        least, most = meta.limits
+        least, most = limits(meta)
         if not least <= found <= most or (meta.positive and found <= 0):
             low = "above 0" if meta.positive and least <= 0 else "" if least == -math.inf else f"at least {least:g}"
             allowed = " and ".join(filter(None, (low, "" if most == math.inf else f"at most {most:g}")))

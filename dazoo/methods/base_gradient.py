@@ -94,37 +94,28 @@ class GradientMethod(Method):
     A file shows its equation in ``losses`` and the extra parts it needs in ``build``; body, bottleneck, head, batches,
     optimiser, schedule and devices are the engine's and the same for all methods.
 
-    Class attributes:
-        phases: the optimiser steps of one iteration.
-        strong_views: whether batches carry strongly augmented second views.
-        fresh: parts that are initialised anew after a warm start (``start``).
-        stackable: whether members of a group may train as one batched model.
-        uses_source, uses_target: which batches the losses read; unread ones may be left out by the engine.
-        needs_batch_norm: whether the method acts on batch normalisation in the body; a network without it is refused.
-        own_norms: whether batch statistics are what the method is about: those of the backbone then follow the data
-            even where a recipe keeps them as pretrained.
-        neutral: hyper-parameters that, with all weights at 0, make the method exactly source-only (for most methods
-            none beside the weights); None where the algorithm never reduces to it.
-        alone: values that hyper-parameters take wherever the method is put together with another, since other values
-            change how it predicts; there they cannot be set.
-        discriminators: parts that, where there are such, give one logit per sample for "source", called on the rows of
-            the source batch followed by those of the target batch (or on shares of these rows, one per class); the
-            engine watches whether they work.
-        partner: values that hyper-parameters take where the method is added to another one (``other+this``); there
-            they cannot be set.
+    The attributes are what a method declares of itself; hyper-parameters follow them in its file.
     """
 
-    phases: ClassVar[tuple[Phase, ...]] = (Phase(),)
-    strong_views: ClassVar[bool] = False
-    fresh: ClassVar[tuple[str, ...]] = ()
-    stackable: ClassVar[bool] = True
+    phases: ClassVar[tuple[Phase, ...]] = (Phase(),)  # the optimiser steps of one iteration
+    strong_views: ClassVar[bool] = False  # batches carry strongly augmented second views
+    fresh: ClassVar[tuple[str, ...]] = ()  # parts that are initialised anew after a warm start (``start``)
+    stackable: ClassVar[bool] = True  # members of a group may train as one batched model
+    # which batches the losses read; the engine may leave out those that are not
     uses_source: ClassVar[bool] = True
     uses_target: ClassVar[bool] = True
+    # it acts on batch normalisation in the body, so a network without it is refused; its statistics are what the method
+    # is about, so those of the backbone follow the data even where a recipe keeps them as pretrained
     needs_batch_norm: ClassVar[bool] = False
     own_norms: ClassVar[bool] = False
+    # hyper-parameters that, with all weights at 0, make it exactly source-only; None where it never reduces to that
     neutral: ClassVar[dict[str, Any] | None] = {}
-    partner: ClassVar[dict[str, Any]] = {}
+    # values of hyper-parameters that cannot be set where it is put together with another method, ``this+other`` or
+    # ``other+this`` (other values of ``alone`` change how it predicts), and where it is the one added, ``other+this``
     alone: ClassVar[dict[str, Any]] = {}
+    partner: ClassVar[dict[str, Any]] = {}
+    # parts, where there are such, that give a logit per sample for "source", on rows of source, then target (or shares
+    # of them, one per class); the engine watches whether they work
     discriminators: ClassVar[tuple[str, ...]] = ("disc",)
 
     def build(self, width: int, n_classes: int) -> dict[str, nn.Module]:

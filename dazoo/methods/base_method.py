@@ -18,25 +18,16 @@ M = TypeVar("M", bound="Method")
 
 
 class Method:
-    """Base of all methods.
+    """Base of all methods. The attributes are what a method declares of itself."""
 
-    Class attributes:
-        name: registry name; the stem of the file, set by ``register``.
-        family: the folder of the file, set by ``register`` unless the class says it.
-        paper: where the method comes from.
-        settings: the settings it runs in.
-        targets: ``"classes"``, ``"values"`` (regression), or both.
-        start: name of a method whose fitted model this one starts from (a warm start), or None.
-        revision: raised by one whenever what the method computes changes under the same hyper-parameters, so that runs
-            of before and after never share a key.
-    """
-
-    name: ClassVar[str] = ""
-    family: ClassVar[str] = ""
+    name: ClassVar[str] = ""  # in the registry: the stem of the file, set by ``register``
+    family: ClassVar[str] = ""  # the folder of the file, set by ``register`` unless the class says it
     paper: ClassVar[Paper]
-    settings: ClassVar[frozenset[Setting]] = frozenset({UNSUPERVISED})
-    targets: ClassVar[frozenset[str]] = frozenset({"classes"})
-    start: ClassVar[str | None] = None
+    settings: ClassVar[frozenset[Setting]] = frozenset({UNSUPERVISED})  # in which it runs
+    targets: ClassVar[frozenset[str]] = frozenset({"classes"})  # "classes", "values" (regression), or both
+    start: ClassVar[str | None] = None  # name of a method from whose fitted model this one starts (a warm start)
+    # raised by one whenever what the method computes changes under the same hyper-parameters, so that runs of before
+    # and after never share a key
     revision: ClassVar[int] = 0
 
 

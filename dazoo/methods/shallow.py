@@ -149,17 +149,7 @@ class FeatureMap(ShallowMethod):
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Align, then train ``ctx.classifier``."""
-        aligned = self.align(seen, ctx)
-        if aligned.zs.shape[1] == 0:
-            raise DazooError(f"{self.name}: no direction is left to map the samples to; do the features vary at all?")
-        if not all_finite(aligned.zs):
-            raise NonFiniteError(
-                f"{self.name}: the mapped source holds NaN or infinite values; check the features' scale"
-            )
-        z, y = labelled(seen, aligned.zs, lambda x: run_steps(aligned.target_steps, x))
-        weights = None if aligned.weights is None else usable(self.name, seen, ctx, aligned.weights)
-        head = fit_classifier(seen, ctx, z, y, weights, aligned.known)
-        return Pipeline(aligned.target_steps, aligned.source_steps, head)
+        return finished(self.name, seen, ctx, self.align(seen, ctx))
 
 
 class Reweighting(ShallowMethod):
@@ -173,11 +163,24 @@ class Reweighting(ShallowMethod):
         """Weigh, then train ``ctx.classifier``."""
         xs, _ = pair(seen)
         weights = self.weights(seen, ctx)
-        if not all_finite(weights):
-            raise NonFiniteError(f"{self.name}: the weights hold NaN or infinite values; check the features' scale")
-        weights = usable(self.name, seen, ctx, weights)
-        z, y = labelled(seen, xs, lambda x: run_steps((), x))
-        return Pipeline((), None, fit_classifier(seen, ctx, z, y, weights, lambda: inner_of(seen, ctx)))
+        return finished(self.name, seen, ctx, Aligned(xs, (), None, weights, lambda: inner_of(seen, ctx)))
+
+
+def finished(name: str, seen: Seen, ctx: Context, aligned: Aligned) -> Predictor:
+    """The maps of the method ``name``, and ``ctx.classifier`` trained on the mapped labelled samples.
+
+    Raises:
+        DazooError: there is nothing to learn from: no direction is left, or maps or weights are not finite.
+    """
+    if aligned.zs.shape[1] == 0:
+        raise DazooError(f"{name}: no direction is left to map the samples to; do the features vary at all?")
+    for what, found in (("mapped source holds", aligned.zs), ("weights hold", aligned.weights)):
+        if found is not None and not all_finite(found):
+            raise NonFiniteError(f"{name}: the {what} NaN or infinite values; check the features' scale")
+    z, y = labelled(seen, aligned.zs, lambda x: run_steps(aligned.target_steps, x))
+    weights = None if aligned.weights is None else usable(name, seen, ctx, aligned.weights)
+    head = fit_classifier(seen, ctx, z, y, weights, aligned.known)
+    return Pipeline(aligned.target_steps, aligned.source_steps, head)
 
 
 def usable(name: str, seen: Seen, ctx: Context, weights: Tensor) -> Tensor:

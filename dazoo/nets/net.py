@@ -101,10 +101,7 @@ class Net(nn.Module):
         self.body = body
         self.head = head  # type: ignore[assignment]
         self.regression = regression
-        layers = [m for m in body.modules() if not list(m.children())]
-        # rows through linear layers come out the same, bit for bit, in whatever batch; those of convolutions need not
-        by_row = all(isinstance(m, (nn.Linear, nn.ReLU, nn.LayerNorm, nn.Identity, Flat)) for m in layers)
-        self.joint = by_row or (joint_norm and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in layers))
+        self.joint = one_pass(body, joint_norm)
 
     def features(self, xs: Tensor, xt: Tensor) -> tuple[Tensor, Tensor]:
         """Features of both batches, (b_s, width) and (b_t, width).
@@ -126,6 +123,15 @@ class Net(nn.Module):
         if self.regression:
             return F.mse_loss(scores.squeeze(1), y)
         return F.cross_entropy(scores, y, label_smoothing=self.smooth)
+
+
+def one_pass(body: nn.Module, joint_norm: bool) -> bool:
+    """Whether both domains may go through ``body`` in one batch: because their rows never meet there, or because a
+    recipe joins their batch statistics."""
+    layers = [m for m in body.modules() if not list(m.children())]
+    # rows through linear layers come out the same, bit for bit, in whatever batch; those of convolutions need not
+    by_row = all(isinstance(m, (nn.Linear, nn.ReLU, nn.LayerNorm, nn.Identity, Flat)) for m in layers)
+    return by_row or (joint_norm and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in layers))
 
 
 def part_seed(seed: int, part: str) -> int:

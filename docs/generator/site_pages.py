@@ -134,6 +134,7 @@ def _boards(folder: Path) -> dict[str, list[dict[str, str]]]:
 
 def method_page(entry: Entry, family: list[Entry], results: Results) -> str:
     """The page of one method, in Markdown with HTML where Markdown would read formulas wrongly."""
+    from dazoo.core.bibtex import bibtex_entry
     from dazoo.core.hparam import space
 
     cls, paper = entry.cls, entry.cls.paper
@@ -151,7 +152,7 @@ def method_page(entry: Entry, family: list[Entry], results: Results) -> str:
         "## Paper",
         f'<p>{html.escape(paper.authors)}: <a href="{html.escape(paper.url)}">{html.escape(paper.title)}</a>. '
         f"{html.escape(paper.where + ', ' if paper.where else '')}{paper.year}.</p>",
-        "```bibtex\n" + paper.bibtex(entry.name) + "\n```",
+        "```bibtex\n" + bibtex_entry(paper, entry.name) + "\n```",
         "## Deviations from the paper",
         f"<p>{prose(entry.deviations, space(cls))}</p>",
         "## Evidence",

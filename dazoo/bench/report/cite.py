@@ -8,6 +8,7 @@ from typing import Any
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.bench.report.latex import escape
 from dazoo.bench.report.model import Report
+from dazoo.core.bibtex import bibtex_entry
 from dazoo.core.paper import Paper
 
 
@@ -22,7 +23,7 @@ def bibtex(papers: dict[str, Paper]) -> str:
     found: dict[str, Paper] = {}
     for name, key in keys(single).items():
         found.setdefault(key, single[name])
-    return "\n\n".join(paper.bibtex(key) for key, paper in found.items()) + "\n"
+    return "\n\n".join(bibtex_entry(paper, key) for key, paper in found.items()) + "\n"
 
 
 def keys(papers: dict[str, Paper]) -> dict[str, str]:

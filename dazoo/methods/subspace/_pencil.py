@@ -14,7 +14,7 @@ from dazoo.methods.base import Context
 from dazoo.methods.shallow import Aligned, pair
 from dazoo.ops.linalg.blas import product
 from dazoo.ops.linalg.linear import gram, median_gamma, second_moment, unit_rows
-from dazoo.ops.linalg.spectral import span
+from dazoo.ops.linalg.spectral import low_rank_pencil, low_rank_pencil_of_rows, span, unit_columns
 from dazoo.shallow.steps import Affine, KernelMap, Step, UnitNorm, run_steps
 
 KERNEL_LIMIT = 20_000
@@ -41,7 +41,8 @@ class Problem:
     @cached_property
     def scatter(self) -> Tensor:
         """X H X' (r, r), the scatter of both domains around their common mean."""
-        return scatter(self.xs, self.xt)
+        mean = (self.xs.sum(0) + self.xt.sum(0)) / (len(self.xs) + len(self.xt))
+        return second_moment(self.xs - mean) + second_moment(self.xt - mean)
 
     @property
     def few(self) -> bool:
@@ -53,22 +54,24 @@ class Problem:
         both = torch.cat([self.xs, self.xt])
         return both - both.mean(0)
 
-    def steps(self, vectors: Tensor, unit: bool = True) -> tuple[Step, ...]:
-        """Steps from samples to the space spanned by ``vectors`` (r, k), scaled to norm 1 where ``unit``."""
+    def leading(self, factor: Tensor, ridge: float, k: int) -> Tensor:
+        """Unit-norm a (r, k) of the largest l in X H X' a = l (factor factor' + ridge I) a, ``factor`` (r, m)."""
+        if self.few:
+            return unit_columns(low_rank_pencil_of_rows(self.centred(), factor, ridge, k)[1])
+        return unit_columns(low_rank_pencil(self.scatter, factor, ridge, k)[1])
+
+    def project(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """The training samples of both domains in the space that ``vectors`` (r, k) span, (n_s, k) and (n_t, k), scaled
+        to norm 1."""
+        return unit_rows(product(self.xs, vectors)), unit_rows(product(self.xt, vectors))
+
+    def aligned(self, vectors: Tensor) -> Aligned:
+        """What ``FeatureMap.align`` returns for these ``vectors`` (r, k)."""
         if self.anchors is not None and self.gamma is not None:
             step: Step = KernelMap("rbf", self.anchors, vectors, self.gamma)
         else:
             step = Affine(vectors if self.basis is None else product(self.basis, vectors))
-        return (*self.before, step, UnitNorm()) if unit else (*self.before, step)
-
-    def project(self, vectors: Tensor, unit: bool = True) -> tuple[Tensor, Tensor]:
-        """The training samples of both domains in that space: (n_s, k) and (n_t, k)."""
-        zs, zt = product(self.xs, vectors), product(self.xt, vectors)
-        return (unit_rows(zs), unit_rows(zt)) if unit else (zs, zt)
-
-    def aligned(self, vectors: Tensor, unit: bool = True) -> Aligned:
-        """What ``FeatureMap.align`` returns for these eigenvectors."""
-        return Aligned(self.project(vectors, unit)[0], self.steps(vectors, unit))
+        return Aligned(unit_rows(product(self.xs, vectors)), (*self.before, step, UnitNorm()))
 
 
 def problem(seen: Seen, ctx: Context, kernel: str, unit_norm: bool, spanned: bool = True) -> Problem:
@@ -106,13 +109,6 @@ def _samples(seen: Seen, unit_norm: bool) -> tuple[Tensor, Tensor, tuple[Step, .
     before: tuple[Step, ...] = (UnitNorm(),) if unit_norm else ()
     xs, xt = pair(seen)
     return run_steps(before, xs), run_steps(before, xt), before
-
-
-def scatter(xs: Tensor, xt: Tensor) -> Tensor:
-    """X H X' (d, d): the scatter of all rows around their common mean."""
-    mean = (xs.sum(0) + xt.sum(0)) / (len(xs) + len(xt))
-    cs, ct = xs - mean, xt - mean
-    return second_moment(cs) + second_moment(ct)
 
 
 def mean_gap(xs: Tensor, xt: Tensor) -> Tensor:

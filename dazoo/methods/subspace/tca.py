@@ -23,7 +23,6 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap
 from dazoo.methods.subspace._pencil import Problem, mean_gap, problem
-from dazoo.ops.linalg.spectral import low_rank_pencil, low_rank_pencil_of_rows, unit_columns
 
 
 @register
@@ -54,9 +53,6 @@ class TCA(FeatureMap):
 
     def solve(self, p: Problem) -> Tensor:
         """Unit-norm eigenvectors (r, k) in the coordinates of ``p``."""
-        factor = mean_gap(p.xs, p.xt) * (len(p.xs) * len(p.xt) / (len(p.xs) + len(p.xt))) ** 0.5
-        if p.few:
-            _, vectors = low_rank_pencil_of_rows(p.centred(), factor[:, None], self.mu, self.dim)
-        else:
-            _, vectors = low_rank_pencil(p.scatter, factor[:, None], self.mu, self.dim)
-        return unit_columns(vectors)
+        n_s, n_t = len(p.xs), len(p.xt)
+        factor = mean_gap(p.xs, p.xt) * (n_s * n_t / (n_s + n_t)) ** 0.5  # X e / ||e||
+        return p.leading(factor[:, None], self.mu, self.dim)
