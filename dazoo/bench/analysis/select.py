@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from dazoo.bench.analysis.metrics import SCORE, higher_is_better
+from dazoo.bench.plan.beside import suite_of
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.bench.records.shape import fault
 from dazoo.bench.records.store import Damage, records
@@ -90,8 +91,8 @@ class Runs:
 
 
 def read_runs(folder: str | Path, look: Callable[[Mapping[str, Any]], None] | None = None) -> Runs:
-    """Runs of a result folder: one per key, for every label only its newest variant, and of runs that differ in nothing
-    but hyper-parameters, as after a change of a default, only the newest.
+    """Runs of a result folder: one per key, for every label only its newest variant on each of the datasets, and of
+    runs that differ in nothing but hyper-parameters, as after a change of a default, only the newest.
 
     Args:
         look: called with every record that counts when it is read; of several with one key, the last call counts.
@@ -113,19 +114,28 @@ def read_runs(folder: str | Path, look: Callable[[Mapping[str, Any]], None] | No
                 best[run.key] = run
         except UNREADABLE as error:
             out.damage.places.append(f"the record of run {record.get('key')} {unreadable(error)}")
-    newest: dict[str, tuple[str, str]] = {}
-    for run in best.values():
-        newest[run.label] = max(newest.get(run.label, ("", "")), (run.started, run.variant))
+    suite, _ = suite_of(Path(folder))
+    of_suite = {k: r for k, r in best.items() if suite is None or dataset_of(r.task) in suite.labels}
+    newest: dict[tuple[str, str], tuple[str, str]] = {}
+    for run in of_suite.values():
+        place = (run.label, dataset_of(run.task))
+        newest[place] = max(newest.get(place, ("", "")), (run.started, run.variant))
     # where a default has changed, the same trial with the same seed has a run at the old and one at the new value
     kept: dict[tuple[str, str, str, int, int], Run] = {}
-    for run in best.values():
-        place = (run.label, run.task, run.setting, run.seed, run.trial)
-        if run.variant == newest[run.label][1] and (place not in kept or run.started > kept[place].started):
-            kept[place] = run
+    for run in of_suite.values():
+        cell = (run.label, run.task, run.setting, run.seed, run.trial)
+        current = run.variant == newest[run.label, dataset_of(run.task)][1]
+        if current and (cell not in kept or run.started > kept[cell].started):
+            kept[cell] = run
     out.runs = list(kept.values())
     out.superseded = len(best) - len(out.runs)
     out.runs.sort(key=lambda r: (r.label, r.task, r.trial, r.seed))
     return out
+
+
+def dataset_of(task: str) -> str:
+    """The dataset of a task as its suite calls it: how the task's name begins."""
+    return task.partition("/")[0]
 
 
 UNREADABLE = (KeyError, IndexError, TypeError, ValueError, AttributeError)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dazoo.bench.execute.tasks import Tasks
-from dazoo.bench.plan.plan import Protocol, RunSpec
+from dazoo.bench.plan.plan import RunSpec
+from dazoo.bench.plan.protocol import Protocol
 from dazoo.bench.records.kept import Kept, KeptEvidence
 
 
@@ -23,7 +24,7 @@ def evidence_of(folder: str | Path, record: dict[str, Any], index: int, data_roo
 
 @lru_cache(maxsize=2)
 def _tasks(folder: str, data_root: str | None) -> Tasks:
-    """The data of a result folder's runs; one suite's protocol holds for all of them."""
+    """The data of a result folder's runs."""
     return Tasks(data_root)
 
 

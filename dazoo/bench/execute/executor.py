@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # a spawned worker imports this module before it may import numpy or torch
     from dazoo.bench.execute.place import Place
-    from dazoo.bench.plan.plan import Protocol, RunSpec
+    from dazoo.bench.plan.plan import RunSpec
+    from dazoo.bench.plan.protocol import Protocol
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 TRIES = 2
@@ -150,13 +151,15 @@ def _share_features(
     """
     from dazoo.data.names import split_name
 
-    if not specs[0].protocol.frozen:
-        return
-    names = dict.fromkeys(name for s in specs for name in (*split_name(s.task)[1], split_name(s.task)[2]))
+    wanted: dict[tuple[str, str], Protocol] = {}
+    for spec in specs:
+        dataset, sources, target = split_name(spec.task)
+        for name in (*sources, target) if spec.protocol.frozen else ():
+            wanted.setdefault((dataset, name), spec.protocol)
     futures = []
-    for i, name in enumerate(names):
+    for i, ((_, name), protocol) in enumerate(wanted.items()):
         worker = pools.get(i % jobs) or pools.setdefault(i % jobs, _Worker(place, since))
-        futures.append(worker.pool.submit(_warm, specs[0].protocol, name))
+        futures.append(worker.pool.submit(_warm, protocol, name))
     concurrent.futures.wait(futures)
     for slot in [i for i, worker in pools.items() if worker.broken]:
         pools.pop(slot).stop()

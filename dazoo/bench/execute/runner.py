@@ -18,7 +18,8 @@ from dazoo.bench.execute.observer import Observer
 from dazoo.bench.execute.place import Place
 from dazoo.bench.execute.record import describe_error, opening
 from dazoo.bench.execute.tasks import Tasks
-from dazoo.bench.plan.plan import Protocol, RunSpec
+from dazoo.bench.plan.plan import RunSpec
+from dazoo.bench.plan.protocol import Protocol
 from dazoo.bench.records.claims import Claims
 from dazoo.bench.records.keep import Keeper
 from dazoo.bench.records.store import Follower, Writer

@@ -6,7 +6,8 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from dazoo.bench.plan.plan import Protocol, RunSpec
+from dazoo.bench.plan.plan import RunSpec
+from dazoo.bench.plan.protocol import Protocol
 from dazoo.bench.plan.represent import feature_map, represented
 from dazoo.core.setting import Setting
 from dazoo.data.domain import Domain
@@ -19,7 +20,7 @@ KEPT_BYTES = 64 << 20  # of small domains more are kept, since what is computed 
 
 
 class Tasks:
-    """Makes the tasks of one suite's runs, in any order; fastest where runs on the same data follow each other.
+    """Makes the tasks of runs, in any order; fastest where runs on the same data follow each other.
 
     Args:
         data_root: of the datasets. device: where frozen features are computed.
@@ -28,20 +29,21 @@ class Tasks:
     def __init__(self, data_root: str | Path | None = None, device: str = "cpu"):
         self.data_root = data_root
         self.device = device
-        self._domains: OrderedDict[str, dict[str, Domain]] = OrderedDict()
+        self._domains: OrderedDict[tuple[str, str], dict[str, Domain]] = OrderedDict()
         self._representation: tuple[tuple[Any, ...], Task] | None = None
 
     def __call__(self, spec: RunSpec) -> Task:
         """The task of a run, its data loaded once for the runs that follow each other."""
         protocol = spec.protocol
         _, sources, target = split_name(spec.task)
-        domains = self._domains.pop(spec.task, None)
+        shown = _shown(protocol)
+        domains = self._domains.pop((shown, spec.task), None)
         if domains is None:
-            kept = {name: d for held in self._domains.values() for name, d in held.items()}
+            kept = {n: d for (how, _), held in self._domains.items() if how == shown for n, d in held.items()}
             domains = {n: kept.get(n) or self.load(protocol, n) for n in (*sources, target)}
             while len(self._domains) >= KEPT_TASKS and self._held() > KEPT_BYTES:
                 self._domains.popitem(last=False)
-        self._domains[spec.task] = domains
+        self._domains[shown, spec.task] = domains
         task = Task(
             spec.task,
             tuple(domains[s] for s in sources),
@@ -81,3 +83,9 @@ class Tasks:
 
             domain = frozen(domain, protocol.backbone, image_size=protocol.image_size, device=self.device)
         return apply(domain, leading(protocol.transform))
+
+
+def _shown(protocol: Protocol) -> str:
+    """What decides how ``load`` shows a domain: runs that differ in it share none, even if its name is the same."""
+    how = (protocol.dataset, protocol.options, protocol.content, protocol.frozen, leading(protocol.transform))
+    return repr((*how, (protocol.backbone, protocol.image_size) if protocol.frozen else ()))

@@ -8,38 +8,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError
 
+from dazoo.bench.plan.entry import OWN, Data, DataEntry, Frozen, Named, Names, entry, listed, short
 from dazoo.bench.plan.yamlfile import Origin, Where, read_yaml
 from dazoo.bench.records.size import BUDGET, size_of
 from dazoo.core.errors import DazooError, nearest
 
 LAST, ORACLE_RULE = "last", "oracle"
 DEFAULT_RULE = "info_max"
-RESERVED = ("name", "as", "solver")
 MOST_SEEDS, MOST_TRIALS, MOST_CHECKPOINTS, MOST_RUNS = 10_000, 10_000, 10_000, 1_000_000
 """What a suite may ask for at most; more is a slip of the finger, and would fill the memory before the first run."""
 DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
-
-
-def entry(
-    name: str, label: str | None = None, options: dict[str, Any] | None = None, solver: str | None = None
-) -> Entry:
-    """A name with its options, from code."""
-    return Entry.model_validate({"name": name, "as": label, "solver": solver, "options": options or {}})
-
-
-def _entry(value: Any) -> Any:
-    if isinstance(value, str):
-        return {"name": value}
-    if isinstance(value, dict) and "options" not in value:
-        rest = {k: v for k, v in value.items() if k not in RESERVED}
-        return {**{k: v for k, v in value.items() if k in RESERVED}, "options": rest}
-    return value
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, (str, dict)) else value
 
 
 def _seed_list(value: Any) -> Any:
@@ -77,45 +57,24 @@ def _folder_name(name: str) -> str:
     return name
 
 
-def _one_line(label: str) -> str:
-    if not label.strip() or len(label) > 200 or not label.isprintable():
-        raise ValueError("a label is one line of at most 200 visible characters")
-    return label
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Entry(_Frozen):
-    """A name with options, written as ``name`` or ``{name: ..., option: value}``; ``as`` gives methods a label.
-
-    ``solver: shallow`` fits a method that could also be trained by gradients with the suite's classifier: the
-    source-only row that shallow methods are to be compared with.
-    """
-
-    name: str
-    label: Annotated[str, AfterValidator(_one_line)] | None = Field(None, alias="as")
-    solver: Literal["shallow"] | None = None
-    options: dict[str, Any] = {}
-
-
-Named = Annotated[Entry, BeforeValidator(_entry)]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1, lt=2**31, strict=True)]
 Folder = Annotated[str, AfterValidator(_folder_name)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
-class Suite(_Frozen):
+class Suite(Frozen):
     """One benchmark protocol.
 
     Attributes:
         name: short name, the file's stem by default; results go to a folder of that name.
         description: one or two sentences for the report.
         dataset: name, or ``{name: ..., option: value}``.
-        tasks: patterns such as ``*->*``, ``upright->rotated`` or ``amazon+dslr->webcam``.
+        datasets: several datasets instead of one, each with its options and, where they differ from the suite's, keys
+            ``tasks``, ``transform``, ``backbone`` and ``frozen`` of its own. One that is listed twice is told apart by
+            ``as``, which then begins the names of its tasks.
+        tasks: patterns such as ``*->*``, ``upright->rotated`` or ``amazon+dslr->webcam``, of every dataset that has
+            none of its own; ``digits/upright->*`` is meant for one of several datasets.
         transform: names of per-domain transforms, in order.
         backbone: first layers of the network; ``none`` for vectors.
         frozen: whether images become fixed features of the backbone first.
@@ -143,19 +102,20 @@ class Suite(_Frozen):
 
     name: Folder = "suite"
     description: str = ""
-    dataset: Named
-    tasks: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_listed)] = ("*->*",)
+    dataset: Named | None = None
+    datasets: Annotated[tuple[Data, ...], BeforeValidator(listed)] = ()
+    tasks: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(listed)] = ("*->*",)
     transform: Names = ()
     backbone: str = "none"
     frozen: bool = False
     image_size: Annotated[int, Field(ge=8, le=4096, strict=True)] | None = None
     represent: Named | None = None
-    methods: Annotated[tuple[Named, ...], Field(min_length=1), BeforeValidator(_listed)]
+    methods: Annotated[tuple[Named, ...], Field(min_length=1), BeforeValidator(listed)]
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1), BeforeValidator(_seed_list)] = (0,)
     trials: Annotated[Count, Field(le=MOST_TRIALS)] = 1
     sampler: Literal["random", "quasi_random"] = "random"
     recipe: Named | None = None
-    recipes: Annotated[tuple[Named, ...], BeforeValidator(_listed)] = ()
+    recipes: Annotated[tuple[Named, ...], BeforeValidator(listed)] = ()
     classifier: Named | None = None
     setting: Literal["auto", "unsupervised", "multi_source", "few_labels", "oracle"] = "auto"
     few_labels: Count = 3
@@ -168,10 +128,22 @@ class Suite(_Frozen):
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "mae", "rmse", "r2"] | None = None
 
     _origin: Origin = PrivateAttr(default_factory=Origin)
+    _narrowed: bool = PrivateAttr(default=False)
 
     @property
     def origin(self) -> Origin:
         return self._origin
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """How the names of tasks begin: the datasets, each by its label or its name."""
+        found = self.datasets or ((self.dataset,) if self.dataset is not None else ())
+        return tuple(d.label or d.name for d in found)
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether its tasks were replaced by a pattern, which may match nothing of some datasets."""
+        return self._narrowed
 
     @staticmethod
     def load(path: str | Path) -> Suite:
@@ -199,7 +171,9 @@ class Suite(_Frozen):
         for key in ("dataset", "recipe", "classifier"):
             entry = getattr(suite, key)
             if entry is not None and (entry.label is not None or entry.solver is not None):
-                raise origin.error((key, "as"), f"{key} has no key 'as'; only methods and recipes take a label")
+                takers = "methods, recipes and the entries of 'datasets'"
+                raise origin.error((key, "as"), f"{key} has no key 'as'; only {takers} take a label")
+        _check_datasets(suite, "datasets" in data, origin)
         if suite.recipe is not None and suite.recipes:
             raise origin.error(("recipes",), "a suite has one recipe or several recipes, not both keys")
         names = [r.label or r.name for r in suite.recipes]
@@ -233,6 +207,8 @@ class Suite(_Frozen):
             change["methods"] = tuple(chosen)
         if tasks is not None:
             change["tasks"] = (tasks,)
+            if self.datasets:
+                change["datasets"] = tuple(d.model_copy(update={"tasks": ()}) for d in self.datasets)
         if seeds is not None:
             if not 1 <= seeds <= MOST_SEEDS:
                 raise DazooError(f"a suite has between 1 and {MOST_SEEDS} seeds, not {seeds}")
@@ -242,7 +218,27 @@ class Suite(_Frozen):
         # positions in the file no longer match what was replaced
         lines = {w: n for w, n in self.origin.lines.items() if not (w and w[0] in change)}
         made._origin = Origin(self.origin.file if lines else "", lines)
+        made._narrowed = tasks is not None
         return made
+
+    def parts(self) -> list[Suite]:
+        """The suite on each of its datasets alone, with that dataset's lines for its errors; where it has but one key
+        ``dataset``, the suite itself."""
+        return [self._on(i, d) for i, d in enumerate(self.datasets)] if self.datasets else [self]
+
+    def _on(self, i: int, chosen: DataEntry) -> Suite:
+        own = chosen.own
+        dataset = entry(chosen.name, chosen.label, chosen.options)
+        one = self.model_copy(update={"dataset": dataset, "datasets": (), **own})
+        moved: dict[Where, int] = {}
+        for where, line in self.origin.lines.items():
+            if where[:2] == ("datasets", i):
+                rest = where[2:]
+                moved[rest if rest and rest[0] in OWN else ("dataset", *rest)] = line
+            elif where and where[0] not in own:
+                moved.setdefault(where, line)
+        one._origin = Origin(self.origin.file, moved)
+        return one
 
     def under(self, i: int | None) -> Suite:
         """The suite with the ``i``-th of its recipes, or with none, and with that recipe's lines for its errors."""
@@ -258,16 +254,24 @@ class Suite(_Frozen):
         data = self.model_dump(mode="json", exclude_none=True, exclude_defaults=True, by_alias=True)
         for key in ("dataset", "recipe", "classifier"):
             if key in data:
-                data[key] = _short(data[key])
-        for key in ("methods", "recipes"):
+                data[key] = short(data[key])
+        for key in ("datasets", "methods", "recipes"):
             if key in data:
-                data[key] = [_short(entry) for entry in data[key]]
+                data[key] = [short(entry) for entry in data[key]]
         return data
 
 
-def _short(entry: dict[str, Any]) -> Any:
-    options = entry.pop("options", {})
-    return {**entry, **options} if options or len(entry) > 1 else entry["name"]
+def _check_datasets(suite: Suite, listed: bool, origin: Origin) -> None:
+    """Refuse both keys, none of them, and names of tasks that would stand for two datasets."""
+    if suite.dataset is not None and listed:
+        raise origin.error(("datasets",), "a suite has one 'dataset' or a list 'datasets', not both keys")
+    if listed and not suite.datasets:
+        raise origin.error(("datasets",), "the list 'datasets' is empty; name at least one dataset")
+    if not suite.labels:
+        raise origin.error((), "the key 'dataset' is missing; every suite needs a dataset and methods")
+    for i, label in enumerate(suite.labels):
+        if label in suite.labels[:i]:
+            raise origin.error(("datasets", i), f"two datasets are called {label!r}; tell them apart with 'as'")
 
 
 def _explain(error: ValidationError, origin: Origin) -> DazooError:

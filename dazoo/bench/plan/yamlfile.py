@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
-from dazoo.core.errors import DazooError
+from dazoo.core.errors import DazooError, UnknownName
 
+T = TypeVar("T")
 Where = tuple[str | int, ...]
 BYTES, PARTS, DEPTH = 4_000_000, 200_000, 60
 """What no file for people exceeds: its size, its parts with every alias written out, and how deep they are nested."""
@@ -33,6 +35,13 @@ class Origin:
     def error(self, where: Where, problem: object) -> DazooError:
         """An error that names the place."""
         return DazooError(f"{self.at(where)}{problem}")
+
+    def check(self, where: Where, call: Callable[[], T], fallback: Where | None = None) -> T:
+        """``call()``, whose user errors are given the place; ``fallback`` is named where ``where`` is unknown."""
+        try:
+            return call()
+        except (DazooError, UnknownName) as error:
+            raise self.error(where if where in self.lines or fallback is None else fallback, error) from None
 
 
 def read_yaml(path: str | Path) -> tuple[Any, Origin]:

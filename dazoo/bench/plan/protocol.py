@@ -1,0 +1,152 @@
+"""What all runs of a suite on one dataset share, with every default filled in and every name checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from dazoo.bench.plan.represent import feature_map
+from dazoo.bench.plan.suite import LAST, ORACLE_RULE, Suite
+from dazoo.core import hparam
+from dazoo.core.errors import DazooError, nearest
+from dazoo.core.setting import FEW_LABELS, ORACLE
+from dazoo.data.registry import DATASETS, data_root
+from dazoo.data.transform import TRANSFORMS
+from dazoo.engine.recipe import Recipe
+from dazoo.shallow.classifiers import classifier
+from dazoo.validators.base import VALIDATORS
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What all runs of a suite share and what determines their results, as plain data."""
+
+    dataset: str
+    options: dict[str, Any]
+    transform: list[str]
+    backbone: str
+    frozen: bool
+    image_size: int | None
+    recipe: dict[str, Any] | None
+    classifier: dict[str, Any] | None
+    few_labels: int
+    source_holdout: float
+    target_holdout: float
+    checkpoints: int
+    validators: list[str]
+    represent: dict[str, Any] | None = None
+    content: str | None = None
+
+    @cached_property
+    def plain(self) -> dict[str, Any]:
+        """All fields; those that suites rarely use are left out where they are not used, so that they change no key."""
+        fields = asdict(self)
+        for rare in ("represent", "content"):
+            if fields[rare] is None:
+                del fields[rare]
+        return fields
+
+    @cached_property
+    def hash(self) -> str:
+        return hashed(self.plain)
+
+
+def splits_by_seed(protocol: Protocol, setting: str) -> bool:
+    """Whether the seed decides which samples are seen."""
+    return setting in (FEW_LABELS, ORACLE) or protocol.source_holdout > 0 or protocol.target_holdout > 0
+
+
+def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
+    """The shared part, with every default filled in and every name checked."""
+    chosen_data = suite.dataset
+    if chosen_data is None:
+        raise DazooError("a suite with several datasets has a protocol for each of its parts")
+    dataset = suite.origin.check(("dataset", "name"), lambda: DATASETS.get(chosen_data.name), ("dataset",))
+    for key, value in chosen_data.options.items():
+        if key not in dataset.options:
+            problem = f"dataset {dataset.name!r} has no option {key!r}: {nearest(key, dataset.options)}"
+            raise suite.origin.error(("dataset", key), f"{problem} (options: {listing(dataset.options)})")
+        suite.origin.check(("dataset", key), partial(dataset.check_options, {key: value}), ("dataset",))
+    for i, name in enumerate(suite.transform):
+        if name not in TRANSFORMS:
+            raise suite.origin.error(("transform", i), f"unknown transform {name!r}: {nearest(name, TRANSFORMS)}")
+    recipe, chosen = suite.recipe, suite.classifier
+    made = (
+        None if recipe is None else suite.origin.check(("recipe",), lambda: Recipe.named(recipe.name, **recipe.options))
+    )
+    name, options = (chosen.name, chosen.options) if chosen is not None else ("", {})
+    finish = suite.origin.check(("classifier",), partial(classifier, name, **options)) if chosen is not None else None
+    if suite.backbone != "none":
+        from dazoo.nets.lookup import get_backbone
+
+        suite.origin.check(("backbone",), lambda: get_backbone(suite.backbone))
+    if suite.frozen and suite.backbone == "none":
+        raise suite.origin.error(("frozen",), "frozen features need a backbone; name one or drop 'frozen'")
+    # an option that says nothing determines nothing: it changes no key when a dataset learns it
+    options = {k: v for k, v in {**dataset.options, **chosen_data.options}.items() if v is not None}
+    content = dataset.content
+    return Protocol(
+        dataset=dataset.name,
+        options=options,
+        transform=list(suite.transform),
+        backbone=suite.backbone,
+        frozen=suite.frozen,
+        image_size=suite.image_size,
+        recipe=None if made is None else {**made.to_json(), "hash": made.hash},
+        classifier=None if finish is None else finish.describe(),
+        few_labels=suite.few_labels,
+        source_holdout=suite.source_holdout,
+        target_holdout=suite.target_holdout,
+        checkpoints=suite.checkpoints,
+        validators=_validators(suite),
+        represent=_representation(suite),
+        content=None
+        if content is None
+        else suite.origin.check(("dataset",), lambda: content(data_root(root), **options)),
+    )
+
+
+def _representation(suite: Suite) -> dict[str, Any] | None:
+    chosen = suite.represent
+    if chosen is None:
+        return None
+    made = suite.origin.check(("represent",), lambda: feature_map(chosen.name, **chosen.options))
+    return {"name": chosen.name, **plain(hparam.values(made))}
+
+
+def _validators(suite: Suite) -> list[str]:
+    found: list[str] = []
+    for i, pattern in enumerate(suite.validators):
+        hits = VALIDATORS.names(pattern)
+        if not hits:
+            problem = f"unknown validator {pattern!r}: {nearest(pattern, VALIDATORS.names())}"
+            raise suite.origin.error(("validators", i), problem)
+        found += [h for h in hits if h not in found]
+    rule = suite.select_by
+    if rule not in (LAST, ORACLE_RULE):
+        if rule not in VALIDATORS:
+            known = [*VALIDATORS.names(), LAST, ORACLE_RULE]
+            raise suite.origin.error(("select_by",), f"unknown selection rule {rule!r}: {nearest(rule, known)}")
+        found += [rule] if rule not in found else []
+    return found
+
+
+def listing(names: Iterable[str]) -> str:
+    """Names for a message."""
+    return ", ".join(names) or "none"
+
+
+def plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Hyper-parameters as JSON has them."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+def hashed(data: Any) -> str:
+    """A hash of plain data, in 32 hexadecimal digits."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
