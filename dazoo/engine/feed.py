@@ -104,6 +104,8 @@ class Feed:
         if seen.few is not None:
             self.samplers["f"] = Sampler(len(seen.few), batch, part_seed(seed, "sample few"))
         self.gens = {k: torch.Generator(device).manual_seed(part_seed(seed, "augment " + k)) for k in "stf"}
+        own = type(method).redraw is not GradientMethod.redraw
+        self.redraws = torch.Generator().manual_seed(part_seed(seed, "redraw")) if own else None
         self.x = {
             "s": _to(source.x if source is not None else EMPTY, device),
             "t": _to(seen.target.x, device),
@@ -127,14 +129,21 @@ class Feed:
     def __call__(self, memory: dict[str, Tensor]) -> Batch:
         here = self.device
         drawn = {k: sampler() for k, sampler in self.samplers.items()}
+        if self.redraws is not None:
+            kept = {k: v.cpu() for k, v in memory.items()}
+            drawn = dict(self.method.redraw(drawn, self.y["s"].cpu(), kept, self.redraws))
         rows = drawn if here.type == "cpu" else {k: r.to(here) for k, r in drawn.items()}
         weak: dict[str, Tensor] = {}
         strong: dict[str, Tensor] = {}
+        more = None
         for k in rows:
             raw = self._gather(k, rows[k] if self.x[k].device.type == here.type else drawn[k])
             weak[k] = self.prepare.train(raw, self.gens[k])
             if self.method.strong_views:
                 strong[k] = self.prepare.strong(raw, self.gens[k])
+            if k == "t" and self.method.strong_views > 1:
+                views = range(self.method.strong_views - 1)
+                more = torch.stack([self.prepare.strong(raw, self.gens[k]) for _ in views], 1)
         s, t = rows.get("s"), rows.get("t")
         return Batch(
             xs=weak.get("s", EMPTY),
@@ -148,6 +157,7 @@ class Feed:
             xf=weak.get("f"),
             yf=self.y["f"].index_select(0, rows["f"]) if "f" in rows else None,
             xf_strong=strong.get("f"),
+            xt_more=more,
             memory=memory,
         )
 
@@ -165,6 +175,7 @@ class Feed:
         return {
             "samplers": {k: s.state() for k, s in self.samplers.items()},
             "gens": {k: g.get_state() for k, g in self.gens.items()},
+            "redraws": None if self.redraws is None else self.redraws.get_state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -172,6 +183,8 @@ class Feed:
             self.samplers[k].restore(s)
         for k, g in state["gens"].items():
             self.gens[k].set_state(g.cpu())
+        if self.redraws is not None:
+            self.redraws.set_state(state["redraws"].cpu())
 
 
 def _to(x: Tensor, device: torch.device) -> Tensor:

@@ -139,19 +139,30 @@ class Loop:
     def _gradient_step(self, phase: Phase, moving: list[str], batch: Batch, t: Progress, look: bool) -> Terms:
         leaves = [self.learner.parameters[n] for n in moving]
         pieces = [batch] if self.accumulate == 1 else _split(batch, self.accumulate)
-        grads: list[Tensor | None] = [None] * len(leaves)
         seen: Terms = {}
+        method = self.members[0].method
+        own = type(method).combine is not GradientMethod.combine
+        apart: dict[str, list[Tensor | None]] = {}
         for piece in pieces:
             terms = self._terms(phase, piece, t) if not look else self._look(phase, moving, piece, t)
             look = False
             plain = {k: v for k, v in terms.items() if k not in phase.smooth} if phase.smooth else terms
-            grads = _added(grads, self._gradients(plain, leaves, 1 / len(pieces), keep=bool(phase.smooth)))
+            groups = {k: {k: v} for k, v in plain.items()} if own else {"": plain}
+            found = {
+                k: self._gradients(group, leaves, 1 / len(pieces), keep=own or bool(phase.smooth))
+                for k, group in groups.items()
+            }
             if phase.smooth:
                 sharp = {k: v for k, v in terms.items() if k in phase.smooth}
-                grads = _added(grads, self._sharp_gradients(phase, sharp, leaves, piece, t, 1 / len(pieces)))
+                found["smooth"] = self._sharp_gradients(phase, sharp, leaves, piece, t, 1 / len(pieces))
+                if own and sharp:
+                    found[next(iter(sharp))] = found.pop("smooth")
+            apart = {k: _added(apart[k], v) if k in apart else v for k, v in found.items()}
             for k, v in terms.items():
                 share = v.detach() if len(pieces) == 1 else v.detach() / len(pieces)
                 seen[k] = seen[k] + share if k in seen else share
+        names = list(moving)
+        grads = method.combine(apart, names) if own else _summed(list(apart.values()))
         # fused optimisers walk through memory: a gradient of another layout would be applied to the wrong elements
         grads = [
             torch.empty_like(leaf).copy_(grad) if grad is not None and grad.stride() != leaf.stride() else grad
@@ -325,6 +336,13 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 def _added(old: list[Tensor | None], new: list[Tensor | None]) -> list[Tensor | None]:
     return [b if a is None else a if b is None else a + b for a, b in zip(old, new)]
+
+
+def _summed(grads: list[list[Tensor | None]]) -> list[Tensor | None]:
+    total = grads[0]
+    for more in grads[1:]:
+        total = _added(total, more)
+    return total
 
 
 def _split(batch: Batch, pieces: int) -> list[Batch]:

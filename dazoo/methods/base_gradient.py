@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from dazoo.core.types import Prediction
 from dazoo.methods.base_method import Method
@@ -50,7 +50,8 @@ class Batch:
     Shapes: ``xs`` (b, ...), ``ys`` (b,), ``ds`` (b,) source index, ``xt`` (b, ...); ``s_rows``/``t_rows`` (b,) are the
     samples' rows in ``Seen.source``/``Seen.target``, to look things up in ``memory`` (what ``refresh`` returned).
     ``xs_strong``/``xt_strong`` are second, strongly augmented views where the method sets ``strong_views``; ``xf``,
-    ``yf`` are labelled target samples in the few-label settings, ``xf_strong`` their strong views.
+    ``yf`` are labelled target samples in the few-label settings, ``xf_strong`` their strong views. ``xt_more``
+    (b, k - 1, ...) are further strong views of the target where ``strong_views`` is k > 1.
     """
 
     xs: Tensor
@@ -64,6 +65,7 @@ class Batch:
     xf: Tensor | None = None
     yf: Tensor | None = None
     xf_strong: Tensor | None = None
+    xt_more: Tensor | None = None
     memory: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -98,7 +100,7 @@ class GradientMethod(Method):
     """
 
     phases: ClassVar[tuple[Phase, ...]] = (Phase(),)  # the optimiser steps of one iteration
-    strong_views: ClassVar[bool] = False  # batches carry strongly augmented second views
+    strong_views: ClassVar[int] = False  # batches carry strongly augmented second views; k > 1: k of the target
     fresh: ClassVar[tuple[str, ...]] = ()  # parts that are initialised anew after a warm start (``start``)
     stackable: ClassVar[bool] = True  # members of a group may train as one batched model
     # which batches the losses read; the engine may leave out those that are not
@@ -140,6 +142,30 @@ class GradientMethod(Method):
     def refresh(self, net: Any, look: Look) -> dict[str, Tensor]:
         """Per epoch: tensors for ``Batch.memory`` (pseudo-labels, centroids, banks). Default: none."""
         return {}
+
+    def redraw(
+        self, rows: Mapping[str, Tensor], ys: Tensor, memory: Mapping[str, Tensor], gen: Generator
+    ) -> Mapping[str, Tensor]:
+        """Other rows for the next batch than those drawn at random; as many of each domain. Default: these.
+
+        Args:
+            rows: of ``"s"`` source, ``"t"`` target (and ``"f"`` labelled target) samples, (b,) each.
+            ys: labels of all source samples (n_s,).
+            memory: what ``refresh`` returned.
+            gen: draws from no other generator, so that a killed run goes on with the same rows.
+        """
+        return rows
+
+    def combine(self, grads: Mapping[str, Sequence[Tensor | None]], names: Sequence[str]) -> list[Tensor | None]:
+        """The gradient of a phase from those of its terms. Default: their sum, which the engine takes in one pass.
+
+        Args:
+            grads: by term (that of ``Phase.smooth`` together under the first's name) the gradients of all parameters.
+            names: of the parameters, in this order.
+
+        Sets ``stackable = False`` if defined.
+        """
+        raise NotImplementedError
 
     def after_step(self, net: Any, b: Batch, t: Progress) -> None:
         """After each iteration, without gradients and in evaluation mode: moving averages, banks.

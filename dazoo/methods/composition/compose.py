@@ -16,6 +16,7 @@ tests/test_compose.py (``cdan+mcc`` with one weight 0 is the other method alone,
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar
 
@@ -64,7 +65,7 @@ def _made(name: str) -> type[Method]:
         "start": lead.start,
         "fresh": lead.fresh,
         "stackable": all(c.stackable for c in classes),
-        "strong_views": any(c.strong_views for c in classes),
+        "strong_views": max(int(c.strong_views) for c in classes),
         "uses_source": any(c.uses_source for c in classes),
         "uses_target": any(c.uses_target for c in classes),
         "needs_batch_norm": any(c.needs_batch_norm for c in classes),
@@ -75,7 +76,7 @@ def _made(name: str) -> type[Method]:
         ),
     }
     # the engine leaves out hooks that a class does not define
-    for hook in ("refresh", "after_step", "finish"):
+    for hook in ("refresh", "redraw", "combine", "after_step", "finish"):
         if any(getattr(c, hook) is not getattr(GradientMethod, hook) for c in classes):
             body[hook] = getattr(Composition, "_" + hook)
     annotations: dict[str, Any] = {}
@@ -108,6 +109,8 @@ def _check(name: str, classes: list[type[GradientMethod]]) -> None:
     own = [c.name for c in classes if c.predict is not GradientMethod.predict and not c.alone]
     if own:
         raise refuse(f"{own[0]!r} predicts in a way of its own, which the others' terms would not know")
+    if sum(c.combine is not GradientMethod.combine for c in classes) > 1:
+        raise refuse("two methods put the gradients of all terms together")
     for what in ("settings", "targets"):
         if not frozenset.intersection(*(getattr(c, what) for c in classes)):
             raise refuse(f"the methods have no {what} in common")
@@ -255,6 +258,17 @@ class Composition(GradientMethod):
             for k, v in m.refresh(self._view(net, i), look).items()
         }
 
+    def _redraw(
+        self, rows: Mapping[str, Tensor], ys: Tensor, memory: Mapping[str, Tensor], gen: torch.Generator
+    ) -> Mapping[str, Tensor]:
+        for m in self.methods:
+            rows = m.redraw(rows, ys, _own_memory(memory, m), gen)
+        return rows
+
+    def _combine(self, grads: Mapping[str, Sequence[Tensor | None]], names: Sequence[str]) -> list[Tensor | None]:
+        own = next(m for m in self.methods if type(m).combine is not GradientMethod.combine)
+        return own.combine(grads, names)
+
     def _after_step(self, net: Any, b: Batch, t: Progress) -> None:
         for i, method in enumerate(self.methods):
             method.after_step(self._view(net, i), _batch(b, method), t)
@@ -279,9 +293,12 @@ def _main(method: GradientMethod) -> tuple[int, Phase]:
 
 def _batch(b: Batch, method: GradientMethod) -> Batch:
     """The batch with the method's own memory under its own names."""
+    return dataclasses.replace(b, memory=_own_memory(b.memory, method))
+
+
+def _own_memory(memory: Mapping[str, Tensor], method: GradientMethod) -> dict[str, Tensor]:
     prefix = f"{method.name}."
-    own = {k.removeprefix(prefix): v for k, v in b.memory.items() if k.startswith(prefix)}
-    return dataclasses.replace(b, memory=own)
+    return {k.removeprefix(prefix): v for k, v in memory.items() if k.startswith(prefix)}
 
 
 def _dotted(method: GradientMethod, field: str) -> str:

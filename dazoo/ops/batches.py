@@ -1,0 +1,28 @@
+"""Which rows make a batch: drawn so that every class has its share, by labels or pseudo-labels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+
+def class_slots(classes: Tensor, size: int, gen: Generator) -> Tensor:
+    """``size`` places for the given ``classes`` (k,): each class floor(size / k) or one more times, in random order."""
+    order = classes[torch.randperm(len(classes), generator=gen)]
+    slots = order.repeat(-(-size // len(order)))[:size]
+    return slots[torch.randperm(size, generator=gen)]
+
+
+def rows_of(slots: Tensor, labels: Tensor, spare: Tensor, gen: Generator) -> Tensor:
+    """For each place (b,) a row of that class, drawn without repetition as long as the class has rows left.
+
+    labels (n,); places of classes without a row keep the ``spare`` row (b,) that stands there.
+    """
+    found = spare.clone()
+    for c in torch.unique(slots).tolist():
+        places, members = torch.nonzero(slots == c)[:, 0], torch.nonzero(labels == c)[:, 0]
+        if len(members):
+            turns = -(-len(places) // len(members))
+            drawn = torch.cat([members[torch.randperm(len(members), generator=gen)] for _ in range(turns)])
+            found[places] = drawn[: len(places)]
+    return found
