@@ -27,6 +27,22 @@ def test_link_and_deviations_stand_in_the_paper_alone(path):
         assert "See the module's docstring" not in (ast.get_docstring(node) or ""), "say in one line what the class is"
 
 
+def test_evidence_names_tests_that_exist():
+    """A line ``Evidence:`` that leads nowhere proves nothing."""
+    tests = {
+        path.name: {n.name for n in ast.parse(path.read_text()).body if isinstance(n, ast.FunctionDef)}
+        for path in pathlib.Path(__file__).parent.glob("test_*.py")
+    }
+    lost = []
+    for path in METHOD_FILES:
+        here: set[str] = set()
+        _, _, said = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("Evidence:")
+        for file, test in re.findall(r"tests/(test_\w+\.py)|\b(test_\w+)\b(?!\.py)", said):
+            here = tests.get(file, set()) if file else here
+            lost += [f"{path.stem}: {file or test}"] if file not in tests and test not in here else []
+    assert not lost
+
+
 @pytest.mark.parametrize("name", METHODS.names())
 def test_class_names_write_acronyms_in_capitals(name):
     """``tca`` is ``TCA``, not ``Tca``."""

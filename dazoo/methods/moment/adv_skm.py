@@ -8,7 +8,8 @@ f = F(x) (b, width). The first half of phi (b, 2 * spectral_width) is a deep spe
 with learned frequencies are Fourier sums of a non-stationary kernel. k is a sum of five Gaussians around the mean
 squared distance. The kernel network ascends and the rest descends in turn.
 
-Evidence: tests/test_moment.py (test_adv_skm_phases_play_against_each_other, test_adv_skm_is_the_mmd_of_its_map).
+Evidence: tests/test_moment_classes.py (test_adv_skm_phases_play_against_each_other,
+test_adv_skm_is_the_mmd_of_its_map).
 """
 
 from __future__ import annotations

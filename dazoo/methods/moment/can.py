@@ -11,7 +11,7 @@ target. A sample is left out where (1 - cos) / 2 to its centre exceeds ``max_dis
 ``as_program`` of the rows of c and c'. With ``domain_norms`` batch normalisations of the body have parameters and
 statistics for each domain.
 
-Evidence: tests/test_moment.py (test_can_contrasts_classes, test_can_clusters_from_source_means,
+Evidence: tests/test_moment_classes.py (test_can_contrasts_classes, test_can_clusters_from_source_means,
 test_spherical_k_means_improves_every_round).
 """
 

@@ -8,7 +8,8 @@ A-distance of the domains and A_c that of class c: err is the error of a linear 
 on the half of the samples it was not trained on. mu is estimated anew before every epoch. Kernels are sums of five
 Gaussians around the mean squared distance; r is the recipe's ramp.
 
-Evidence: tests/test_moment.py (test_ddan_mixes_two_distances, test_a_distance_limits, test_balance_follows_the_shift).
+Evidence: tests/test_moment_classes.py (test_ddan_mixes_two_distances, test_a_distance_limits,
+test_balance_follows_the_shift).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ G_k is a perceptron of k layers, so the branches see the sample through function
 classifier on all representations side by side. yhat are predicted target classes, S those that both batches hold, the
 kernel is a sum of five Gaussians around the mean squared distance, r the recipe's ramp.
 
-Evidence: tests/test_moment.py (test_mran_terms, test_mran_scores_are_linear_in_all_representations).
+Evidence: tests/test_moment_classes.py (test_mran_terms, test_mran_scores_are_linear_in_all_representations).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ scores, and trains it. z (b, width * C) fuses both layers; its kernel, five Gaus
 is computed from the layers' Gram matrices, since <z_i, z_j> = <f_i, f_j> <l_i, l_j> with l = C(f). r is the recipe's
 ramp. Predictions are C's.
 
-Evidence: tests/test_moment.py (test_rtn_terms, test_fused_mmd_equals_the_mmd_of_outer_products).
+Evidence: tests/test_moment_classes.py (test_rtn_terms, test_fused_mmd_equals_the_mmd_of_outer_products).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ idea: each target feature is moved and scaled to the source's mean and deviation
 mean_s (width,), by the moments of the batches in training and running ones after.
 
 Evidence: tests/test_normalisation.py (each domain moves its own statistics and affine parameters only; features equal a
-transcription), tests/test_selftraining.py (MSTN's terms).
+transcription), tests/test_selftraining_teachers.py (MSTN's terms).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
 Where the body has batch normalisation, source scores are random mixtures, entry by entry, of those in a joint batch
 with the target and those in a batch of their own.
 
-Evidence: tests/test_selftraining.py (terms equal transcriptions; invariance to what the alignment divides out).
+Evidence: tests/test_selftraining_labels.py (terms equal transcriptions; invariance to what the alignment divides out).
 """
 
 from __future__ import annotations

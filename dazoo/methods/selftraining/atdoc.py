@@ -6,7 +6,8 @@
 
 p is the fraction of training. The bank is made in a full pass per epoch; after each step the batch's rows are renewed.
 
-Evidence: tests/test_selftraining.py (labels and weights equal a transcription in loops; the batch's rows are renewed).
+Evidence: tests/test_selftraining_teachers.py (labels and weights equal a transcription in loops; the batch's rows are
+renewed).
 """
 
 from __future__ import annotations

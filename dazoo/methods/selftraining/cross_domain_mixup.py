@@ -9,7 +9,7 @@
 with u ~ Beta(concentration, concentration) drawn once per step, H the cross-entropy with soft labels, p the fraction of
 training.
 
-Evidence: tests/test_selftraining.py (terms equal transcriptions; linear networks have no feature term).
+Evidence: tests/test_selftraining_teachers.py (terms equal transcriptions; linear networks have no feature term).
 """
 
 from __future__ import annotations

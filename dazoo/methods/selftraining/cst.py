@@ -9,7 +9,7 @@ authors' program. F_s, F_t (b, width) are features with a constant column, Y_s o
 gradient passes through the closed-form solution. With ``as_program`` the rows of F_s and F_t have unit norm and no
 constant, Y_s and Y_t are one-hot less 1/C, r = ridge (0.001 there), and the term is a mean over the b C entries.
 
-Evidence: tests/test_selftraining.py (equals a normal-equation transcription; gradients by finite differences).
+Evidence: tests/test_selftraining_labels.py (equals a normal-equation transcription; gradients by finite differences).
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ a run of some hundred does not. 1 / (2 - B), the mean of 1 and B / (2 - B), star
 
 Counts come from a full pass per epoch; after each step the batch's samples are renewed.
 
-Evidence: tests/test_selftraining.py (thresholds and loss equal a transcription in loops; the latest predictions).
+Evidence: tests/test_selftraining_labels.py (thresholds and loss equal a transcription in loops; the latest
+predictions).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 
 pytorch-adapt calls the same loss "class confusion loss"; ``cc_loss`` adds a consistency term.
 
-Evidence: tests/test_parity.py (mcc_T2.5), tests/test_ops_entropy.py.
+Evidence: tests/test_parity.py (mcc_T2.5), tests/test_ops_limits.py.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 
 The teacher (F', C') predicts.
 
-Evidence: tests/test_selftraining.py (loss and average equal transcriptions).
+Evidence: tests/test_selftraining_teachers.py (loss and average equal transcriptions).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     min_{F,C}  CE(C(F(x_s)), y_s) + trade_off * 1/b sum_i H(p_i)
     p_i = softmax(C(F(x_t,i))) (C,),  H(p) = -sum_c p_c log p_c in nats
 
-Evidence: tests/test_selftraining.py (equals a transcription in loops), tests/test_ops_entropy.py.
+Evidence: tests/test_selftraining.py (equals a transcription in loops), tests/test_ops_limits.py.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ Centroids mu (C, width) are moving averages whose gradient is that of the curren
 ``as_program`` the domain loss is a tenth of the two domains' sum, the distance is a mean over classes and features, and
 the centroid of a class that a batch lacks fades to (1 - decay) 0 + decay mu_c.
 
-Evidence: tests/test_selftraining.py (two steps of the averages and the loss equal a transcription in loops).
+Evidence: tests/test_selftraining_teachers.py (two steps of the averages and the loss equal a transcription in loops).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
 
 The teacher (F', C') predicts.
 
-Evidence: tests/test_selftraining.py (both terms equal transcriptions; nothing below the threshold).
+Evidence: tests/test_selftraining_teachers.py (both terms equal transcriptions; nothing below the threshold).
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@
 
 Source-free: after F_0 and C no source sample is read.
 
-Evidence: tests/test_selftraining.py (labels equal a transcription in loops; the head keeps its bits; losses never read
-the source).
+Evidence: tests/test_selftraining_labels.py (labels equal a transcription in loops; the head keeps its bits; losses
+never read the source).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ Every target sample should receive mass from source samples of one class only:
 The concave Omega is majorised by its tangent (MM): with the plan of the last round, C / max C gains the constant
 W_ij = class_weight p (n_t m_j,y_i + epsilon)^(p - 1), and POT's Sinkhorn solves the round.
 
-Evidence: tests/test_transport.py::test_class_reg_equals_pots_class, test_class_reg_objective_falls,
+Evidence: tests/test_transport_regularised.py::test_class_reg_equals_pots_class, test_class_reg_objective_falls,
 test_class_regularisers_unmix_the_classes.
 """
 

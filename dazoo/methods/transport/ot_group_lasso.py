@@ -11,7 +11,7 @@ C / max C + class_weight grad Omega(P), the step an Armijo search on the whole o
 
 The generalised conditional gradient is that of https://arxiv.org/abs/1510.06567.
 
-Evidence: tests/test_transport.py::test_group_lasso_meets_its_optimality_conditions,
+Evidence: tests/test_transport_regularised.py::test_group_lasso_meets_its_optimality_conditions,
 test_group_lasso_is_at_least_as_good_as_pots_class, test_class_regularisers_unmix_the_classes.
 """
 

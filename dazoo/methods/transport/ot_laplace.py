@@ -12,7 +12,7 @@ objective is quadratic and convex; POT's conditional gradient solves it, with ex
 
 Section 4.4 of the paper.
 
-Evidence: tests/test_transport.py::test_laplace_equals_pots_class, test_laplace_without_weight_is_emd,
+Evidence: tests/test_transport_regularised.py::test_laplace_equals_pots_class, test_laplace_without_weight_is_emd,
 test_laplace_keeps_neighbours_together.
 """
 

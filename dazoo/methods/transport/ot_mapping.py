@@ -11,8 +11,8 @@ The plan and a smooth map that follows its barycentres are estimated jointly, so
 by POT's block coordinate descent. All features are divided by (max C)^(1/2), C_ij = ||x_s,i - x_t,j||^2. Both domains
 are centred and f maps mean to mean, which is the best b of the linear map.
 
-Evidence: tests/test_transport.py::test_linear_mapping_equals_pots_class, test_kernel_mapping_equals_pots_class,
-test_mapping_recovers_an_affine_map.
+Evidence: tests/test_transport_regularised.py::test_linear_mapping_equals_pots_class,
+test_kernel_mapping_equals_pots_class, test_mapping_recovers_an_affine_map.
 """
 
 from __future__ import annotations

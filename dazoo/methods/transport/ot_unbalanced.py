@@ -10,7 +10,7 @@ by POT's translation-invariant scaling. As ``mass`` grows the plan becomes that 
 
 As domain adaptation it is in POT and in Fatras et al., https://arxiv.org/abs/2103.03606.
 
-Evidence: tests/test_transport.py::test_unbalanced_equals_pots_class,
+Evidence: tests/test_transport_regularised.py::test_unbalanced_equals_pots_class,
 test_unbalanced_meets_its_optimality_conditions, test_unbalanced_tends_to_sinkhorn.
 """
 
