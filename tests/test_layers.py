@@ -160,7 +160,8 @@ def test_heavy_packages_load_late():
 
 
 def test_no_file_is_too_long_to_read():
-    long = {str(p.relative_to(ROOT)): n for p in FILES if (n := len(p.read_text().splitlines())) > 400}
+    files = [*FILES, *pathlib.Path(__file__).parent.glob("*.py")]
+    long = {p.name: n for p in files if (n := len(p.read_text().splitlines())) > 400}
     assert not long
 
 
