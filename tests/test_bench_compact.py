@@ -11,10 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from dazoo.bench.records.claims import Claims
-from dazoo.bench.records.columns import records_of, table_of
+from dazoo.bench.records.columns import table_of
 from dazoo.bench.records.compact import compact
 from dazoo.bench.records.parts import part_paths, write_parts
 from dazoo.bench.records.store import SCORES, Damage, Follower, Writer, records, stored
+from dazoo.bench.records.table import records_of
 from dazoo.bench.records.thin import POINTS, thinned
 from dazoo.bench.report.build import report
 from dazoo.cli.commands import app

@@ -11,7 +11,8 @@ import numpy as np
 
 from dazoo.bench.analysis.compare import paired, seed_spread
 from dazoo.bench.analysis.regret import collapsed
-from dazoo.bench.analysis.select import Cell, Run, engine_flags, idle_terms
+from dazoo.bench.analysis.runs import Run, engine_flags, idle_terms
+from dazoo.bench.analysis.select import Cell
 from dazoo.bench.analysis.significance import ENOUGH, LEVEL, holm, signed_ranks, wilcoxon
 from dazoo.bench.analysis.table import MARKS
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dazoo.bench.analysis.select import Run, read_runs
+from dazoo.bench.analysis.read import read_runs
+from dazoo.bench.analysis.runs import Run
 from dazoo.bench.records.store import FOLDER
+from dazoo.bench.records.table import Row
 from dazoo.core.errors import DazooError
 from dazoo.core.files import replacing
 from dazoo.data.names import split_name
@@ -46,16 +48,15 @@ def load_records(folder: str | Path) -> pd.DataFrame:
     return _frame(found.runs, facts)
 
 
-def _facts(record: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(record: Row) -> dict[str, Any]:
     """What a ``Run`` does not hold."""
-    points = record.get("checkpoints") or []
     return {
         "hparams": json.dumps(record["spec"].get("hparams") or {}, sort_keys=True),
         "device": record.get("device"),
         "version": (record.get("versions") or {}).get("dazoo"),
         "peak_memory_mb": record.get("peak_memory_mb"),
-        "step": [p.get("step") for p in points],
-        "fraction": [p.get("fraction") for p in points],
+        "step": record.along("step"),
+        "fraction": record.along("fraction"),
     }
 
 

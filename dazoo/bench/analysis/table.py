@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dazoo.bench.analysis.metrics import SCORE, higher_is_better
-from dazoo.bench.analysis.select import Cell, Run, default_metric, mean_of, select
+from dazoo.bench.analysis.runs import Run
+from dazoo.bench.analysis.select import Cell, default_metric, mean_of, select
 from dazoo.bench.analysis.statistics import bootstrap_interval, mean_ranks
 from dazoo.bench.plan.suite import DEFAULT_RULE, ORACLE_RULE
 from dazoo.core.setting import FEW_LABELS, ORACLE

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from dazoo.bench.analysis.select import Run, read_runs, select
+from dazoo.bench.analysis.read import read_runs
+from dazoo.bench.analysis.runs import Run
+from dazoo.bench.analysis.select import select
 from dazoo.bench.plan.beside import suite_of
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.bench.published.tables import (
@@ -22,7 +24,7 @@ from dazoo.bench.published.tables import (
     read_declaration,
     read_published,
 )
-from dazoo.bench.records.store import FOLDER, records
+from dazoo.bench.records.store import FOLDER
 from dazoo.core.errors import DazooError, nearest
 from dazoo.data.names import split_name
 
@@ -80,7 +82,9 @@ def read_results(folders: Iterable[str | Path], wanted: Iterable[str]) -> dict[s
             if problem and name in names:
                 raise DazooError(f"{problem}; run the suite again to restore it")
             if name in names:
-                found[name] = Results(read_runs(one).runs, {r["key"]: r["spec"] for r in records(one)})
+                specs: dict[str, dict[str, Any]] = {}
+                runs = read_runs(one, lambda record, specs=specs: specs.__setitem__(record["key"], record["spec"]))  # type: ignore[misc]
+                found[name] = Results(runs.runs, specs)
     return found
 
 

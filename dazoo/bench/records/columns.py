@@ -1,4 +1,4 @@
-"""Records as an Arrow table, one row per record, and back: what is equal in many records is stored once.
+"""Records as an Arrow table, one row per record (``table`` reads it): what is equal in many records is stored once.
 
 Columns of a table:
 
@@ -17,7 +17,7 @@ every record that is JSON comes back equal. Values that come back may be shared 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 NUMBERS = ("step", "fraction")
 TABLES = ("scores", "target", "predicted")
+FLOATS = {float, type(None)}
 LARGEST = 2**53
 """Whole numbers below are floating-point numbers, too."""
 
@@ -33,9 +34,6 @@ LARGEST = 2**53
 def text(value: Any) -> str:
     """JSON, in ASCII and without spaces."""
     return json.dumps(value, separators=(",", ":"))
-
-
-# -- to columns ---------------------------------------------------------------------------------------------------
 
 
 def table_of(records: Sequence[Mapping[str, Any]]) -> pa.Table:
@@ -111,7 +109,7 @@ def _points(points: Any) -> dict[str, Any] | None:
             if any(not isinstance(p[key], dict) or list(p[key]) != names for p in points):
                 return None
             values = [v for p in points for v in p[key].values()]
-        if not all(_whole(v) if key == "step" else _number(v) for v in values):
+        if not (_wholes(values) if key == "step" else _numbers(values)):
             return None
         row[f"points_{key}"] = values
     return row | {"points": text(layout)}
@@ -121,73 +119,21 @@ def _curves(curves: Any) -> dict[str, Any] | None:
     if not isinstance(curves, dict) or not all(isinstance(c, list) for c in curves.values()):
         return None
     pairs = [at for curve in curves.values() for at in curve]
-    if not all(isinstance(at, (list, tuple)) and len(at) == 2 and _whole(at[0]) and _number(at[1]) for at in pairs):
+    if not all(isinstance(at, (list, tuple)) and len(at) == 2 for at in pairs):
+        return None
+    steps, values = [at[0] for at in pairs], [at[1] for at in pairs]
+    if not (_wholes(steps) and _numbers(values)):
         return None
     layout = text([[name, len(curve)] for name, curve in curves.items()])
-    return {"curves": layout, "curves_step": [at[0] for at in pairs], "curves_value": [at[1] for at in pairs]}
+    return {"curves": layout, "curves_step": steps, "curves_value": values}
 
 
-def _whole(value: Any) -> bool:
-    return type(value) is int and abs(value) < LARGEST
+def _wholes(values: Iterable[Any]) -> bool:
+    """Whether all are whole numbers that are floating-point numbers, too."""
+    return all(type(v) is int and abs(v) < LARGEST for v in values)
 
 
-def _number(value: Any) -> bool:
-    return value is None or type(value) is float or _whole(value)
-
-
-# -- and back -----------------------------------------------------------------------------------------------------
-
-
-def records_of(table: pa.Table) -> Iterator[Record]:
-    """The records of a table."""
-    columns = {name: _values(name, table.column(name)) for name in table.column_names}
-    plain = [(name.partition(":"), column) for name, column in columns.items() if ":" in name]
-    for i in range(len(table)):
-        record: Record = {n: columns[n][i] for n in ("key", "status") if n in columns}
-        spec: Record = {}
-        for (kind, _, name), column in plain:
-            if column[i] is not None:
-                (spec if kind == "spec" else record)[name] = None if column[i] is NULL else column[i]
-        if spec:
-            record["spec"] = spec
-        if "points" in columns and columns["points"][i] is not None:
-            record["checkpoints"] = _points_back(columns["points"][i], columns, i)
-        if "curves" in columns and columns["curves"][i] is not None:
-            record["curves"] = _curves_back(columns, i)
-        yield record
-
-
-def _values(name: str, column: pa.ChunkedArray) -> list[Any]:
-    """A column as Python values, JSON parsed once per different text."""
-    kind = name.partition(":")[0]
-    if kind not in ("field", "spec") and name not in ("points", "curves"):
-        found: list[Any] = column.to_pylist()
-        return found
-    coded = column.combine_chunks().dictionary_encode()
-    if not len(coded):
-        return []
-    different = [json.loads(t) for t in coded.dictionary.to_pylist()]
-    different = [NULL if v is None else v for v in different]
-    return [None if at is None else different[at] for at in coded.indices.to_pylist()]
-
-
-def _points_back(layout: Mapping[str, Any], columns: Mapping[str, list[Any]], i: int) -> list[Record]:
-    points: list[Record] = [{} for _ in range(layout["n"])]
-    for key, names in layout.items():
-        if key == "n":
-            continue
-        values = columns[f"points_{key}"][i]
-        for j, point in enumerate(points):
-            width = 1 if names is True else len(names)
-            part = values[j * width : (j + 1) * width]
-            point[key] = part[0] if names is True else dict(zip(names, part))
-    return points
-
-
-def _curves_back(columns: Mapping[str, list[Any]], i: int) -> dict[str, list[list[Any]]]:
-    steps, values, start, curves = columns["curves_step"][i], columns["curves_value"][i], 0, {}
-    for name, length in columns["curves"][i]:
-        at = slice(start, start + length)
-        curves[name] = [list(pair) for pair in zip(steps[at], values[at])]
-        start += length
-    return curves
+def _numbers(values: Sequence[Any]) -> bool:
+    """Whether all are numbers that a column of floating-point numbers holds, or None."""
+    others = [v for v in values if type(v) is not float] if set(map(type, values)) - FLOATS else []
+    return all(v is None for v in others) or _wholes(v for v in others if v is not None)

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import IO
 
 from dazoo.bench.records.claims import writing
-from dazoo.bench.records.columns import Record, records_of
+from dazoo.bench.records.columns import Record
 from dazoo.bench.records.parts import LIMIT, part_paths, read_part, write_parts
 from dazoo.bench.records.store import FOLDER, Damage, Follower, good_records
+from dazoo.bench.records.table import records_of
 from dazoo.bench.records.thin import thinned
 from dazoo.core.errors import DazooError
 

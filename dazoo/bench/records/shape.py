@@ -1,7 +1,7 @@
 """What a record must look like to be read: the fields that any reader opens, with their types.
 
 A field that is missing where it may be missing, or unknown here, is no fault: records of older and newer versions are
-read. Curves are not looked at; damaged ones cost the curves alone (``select.idle_terms``, ``curves``).
+read. Curves are not looked at; damaged ones cost the curves alone (``runs.idle_terms``, ``curves``).
 """
 
 from __future__ import annotations

@@ -24,15 +24,16 @@ import re
 import secrets
 import time
 import zlib
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dazoo.bench.records.columns import records_of
+from dazoo.bench.records.columns import table_of
 from dazoo.bench.records.parts import all_parts, part_paths, read_part
 from dazoo.bench.records.shape import fault, fault_of_line
+from dazoo.bench.records.table import Table, records_of
 from dazoo.core.errors import DazooError
 from dazoo.core.files import sync_folder
 
@@ -43,6 +44,8 @@ HEAD = re.compile(rb'^\{"format":(\d{1,9}),"key":"([0-9a-f]+)","status":"(\w+)"'
 TAIL = re.compile(rb',"crc":"([0-9a-f]{8})"\}\n$')
 TAIL_BYTES = 19
 SYNC = 0.1
+BATCH = 16_000_000
+"""Bytes of lines that are made a table at a time."""
 SHARD = 800_000
 """Bytes from which on a shard is full and the next record opens another one: small files merge and travel well."""
 
@@ -234,7 +237,7 @@ def records(
     for record in _plain_records(folder, damage, only, seen):
         key = record["key"]
         if key in later and record["status"] == "ok":
-            _join(record, later[key])
+            join_scores(record, later[key])
         yield record
 
 
@@ -255,6 +258,29 @@ def _plain_records(
             if mark not in seen:
                 seen.add(mark)
                 yield record
+
+
+def tables(folder: str | Path, damage: Damage) -> Iterator[Table]:
+    """Every record of every line, then of every part, as tables; the same record may come from both.
+
+    Later scores (``later_scores``) are not in them, and what is no record (``sound``) may be.
+    """
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for key, status, line in lines(folder, damage):
+        if _usable(key, line, damage):
+            record = parsed(line)
+            if (record.get("key"), record.get("status")) != (key, status):
+                damage.places.append(f"the record of run {key} is ambiguous")
+                continue
+            batch.append(record)
+            size += len(line)
+        if size > BATCH:
+            yield Table(table_of(batch))
+            batch, size = [], 0
+    if batch:
+        yield Table(table_of(batch))
+    yield from map(Table, all_parts(Path(folder) / FOLDER, damage.of_part))
 
 
 def parsed(line: bytes) -> dict[str, Any]:
@@ -296,7 +322,8 @@ def _numbers(values: Any) -> bool:
     )
 
 
-def _join(record: dict[str, Any], later: dict[str, list[float | None]]) -> None:
+def join_scores(record: dict[str, Any], later: Mapping[str, list[float | None]]) -> None:
+    """Add scores computed later to the checkpoints of a record."""
     points = record.get("checkpoints") or []
     for name, values in later.items():
         if len(values) == len(points):

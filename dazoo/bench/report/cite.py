@@ -81,9 +81,9 @@ def protocol_of(made: Report) -> dict[str, Any]:
     """The protocol of the newest record."""
     from dazoo.bench.records.store import records
 
-    usable = {r.key for r in made.runs.runs}
-    newest = max((r for r in records(made.folder) if r["key"] in usable), key=lambda r: str(r["started"]), default={})
-    found: dict[str, Any] = newest.get("spec", {}).get("protocol") or {}
+    newest = max(made.runs.runs, key=lambda r: r.started)
+    record = next((r for r in records(made.folder, only={newest.key}) if str(r["started"]) == newest.started), {})
+    found: dict[str, Any] = record.get("spec", {}).get("protocol") or {}
     return found
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from dazoo.bench.analysis.select import UNREADABLE, Run
+from dazoo.bench.analysis.runs import UNREADABLE, Run
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.bench.records.store import records
 from dazoo.bench.records.thin import POINTS, spread

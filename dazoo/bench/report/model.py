@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dazoo.bench.analysis.metrics import SHARES
-from dazoo.bench.analysis.select import Cell, Runs, read_runs
+from dazoo.bench.analysis.read import read_runs
+from dazoo.bench.analysis.runs import Runs
+from dazoo.bench.analysis.select import Cell
 from dazoo.bench.analysis.table import Leaderboard, leaderboard
 from dazoo.bench.analysis.timing import Time
 from dazoo.bench.plan.beside import read_beside

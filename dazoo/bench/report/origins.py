@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dazoo.bench.analysis.select import Run
+from dazoo.bench.analysis.runs import Run
+from dazoo.bench.records.table import Row
 
 SETUP = ("dataset", "options", "transform", "backbone", "frozen", "image_size", "represent", "classifier")
+PLACE = ("device", "machine", "versions")
 SPLITS = ("few_labels", "source_holdout", "target_holdout")
 
 
@@ -25,6 +27,7 @@ class Pool:
     def __init__(self) -> None:
         self.values: list[Any] = []
         self._places: dict[str, int] = {}
+        self._known: dict[tuple[int, ...], tuple[Any, int]] = {}
 
     def put(self, value: Any) -> int:
         """The position of ``value``."""
@@ -33,6 +36,13 @@ class Pool:
             self._places[text] = len(self.values)
             self.values.append(value)
         return self._places[text]
+
+    def put_shared(self, parts: tuple[Any, ...], make: Callable[[], Any]) -> int:
+        """The position of what ``make`` makes of ``parts``, made once for the very same objects."""
+        mark = tuple(map(id, parts))
+        if mark not in self._known:
+            self._known[mark] = parts, self.put(make())  # holding the parts keeps their ids theirs
+        return self._known[mark][1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +75,22 @@ class Origins:
     steps: Pool = field(default_factory=Pool)
     _setups: dict[str, int] = field(default_factory=dict)
 
-    def note(self, record: Mapping[str, Any]) -> None:
+    def note(self, record: Row) -> None:
         """Remember a record; anything that an old one lacks is left out."""
         spec, key = record["spec"], record["key"]
+        place = tuple(record.get(k) for k in PLACE)
         variant = f"{record['variant']} {spec['method']} {spec['setting']}"
         if variant not in self._setups:
             self._setups[variant] = self.setups.put(_setup(spec))
         self.runs[key] = Origin(
             record["started"],
             self._setups[variant],
-            self.hparams.put(spec.get("hparams") or {}),
-            self.places.put({k: record[k] for k in ("device", "machine", "versions") if record.get(k)}),
-            self.notes.put(record.get("warnings") or []),
-            self.steps.put([p.get("step") for p in record.get("checkpoints") or []]),
+            self.hparams.put_shared((spec.get("hparams"),), lambda: spec.get("hparams") or {}),
+            self.places.put_shared(place, lambda: {k: v for k, v in zip(PLACE, place) if v}),
+            self.notes.put_shared((record.get("warnings"),), lambda: record.get("warnings") or []),
+            self.steps.put(record.along("step")),
             record.get("peak_memory_mb"),
-            bool(record.get("curves")),
+            record.curved,
             _load(record.get("load")),
         )
 

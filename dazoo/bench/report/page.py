@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dazoo.bench.analysis.select import ORACLE_LABEL, Cell, Run
+from dazoo.bench.analysis.runs import Run
+from dazoo.bench.analysis.select import ORACLE_LABEL, Cell
 from dazoo.bench.report import curves, provenance, words
 from dazoo.bench.report.canvas import PALETTE
 from dazoo.bench.report.curves import Curves

@@ -7,7 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from dazoo.bench.analysis.select import Cell, Run
+from dazoo.bench.analysis.runs import Run
+from dazoo.bench.analysis.select import Cell
 from dazoo.bench.report.model import Report
 from dazoo.bench.report.origins import Pool
 from dazoo.bench.report.sections import Sections

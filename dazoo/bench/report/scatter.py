@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from dazoo.bench.analysis.findings import BASELINES
-from dazoo.bench.analysis.select import Run
+from dazoo.bench.analysis.runs import Run
 from dazoo.bench.plan.beside import SCATTER, SCATTER_FORMAT, held_panels
 from dazoo.bench.records.kept_files import path_of
 from dazoo.bench.report.canvas import PALETTE, Figure, Line, Mark, Word
