@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -86,14 +84,6 @@ def test_a_table_of_some_methods_in_blocks_that_breaks_over_pages(tmp_path: Path
 
 def test_special_characters_are_escaped() -> None:
     assert escape(r"a_b&c%\d{e}~") == r"a\_b\&c\%\textbackslash{}d\{e\}\textasciitilde{}"
-
-
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex is installed")
-def test_the_table_compiles(tmp_path: Path) -> None:
-    table = latex(load_report(fill(tmp_path, {"coral_x": 0.7, "sa&": 0.6}), "last"))
-    page = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{table}\end{{document}}"
-    (tmp_path / "t.tex").write_text(page)
-    subprocess.run(["pdflatex", "-halt-on-error", "t.tex"], cwd=tmp_path, check=True, capture_output=True)
 
 
 def test_bibtex_has_one_entry_per_paper() -> None:

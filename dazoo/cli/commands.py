@@ -115,6 +115,7 @@ def report(
     top: Annotated[int, typer.Option(min=0, help="LaTeX: the best so many without target labels; 0 for all.")] = 0,
     longtable: Annotated[bool, typer.Option("--longtable", help="LaTeX: a table that breaks over pages.")] = False,
     by_family: Annotated[bool, typer.Option("--by-family", help="LaTeX: one block per family.")] = False,
+    text_width: Annotated[float, typer.Option(min=100, help="LaTeX: points between the margins.")] = 397,
     figures: Annotated[bool, typer.Option("--figures", help="Also write the figures as PDF and PNG.")] = False,
 ) -> None:
     """Rebuild leaderboard and tables of a result folder from its records alone."""
@@ -122,7 +123,7 @@ def report(
     from dazoo.cli.run import show_report
 
     chosen = _names(scatter_methods)
-    layout = Layout(methods=tuple(_names(methods)), top=top, long=longtable, families=by_family)
+    layout = Layout(methods=tuple(_names(methods)), top=top, long=longtable, families=by_family, width=text_width)
     show_report(folder, select_by, metric, scatter, chosen, layout=layout, figures=figures)
 
 

@@ -15,19 +15,21 @@ from dazoo.bench.analysis.significance import LEVEL, holm, signed_ranks
 from dazoo.bench.analysis.table import Row
 from dazoo.bench.report.model import Report
 from dazoo.bench.report.sections import shown
+from dazoo.bench.report.typeset import (
+    DENSE,
+    NORMAL,
+    SMALL,
+    TEXT_HEIGHT,
+    TEXT_WIDTH,
+    Size,
+    escape,
+    heads,
+    panels,
+    widths,
+)
 from dazoo.core.errors import DazooError, nearest
-from dazoo.data.names import split_name
 
 WIDE = 7
-SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-}  # fmt: skip
-
-
-def escape(text: str) -> str:
-    """Text with LaTeX's special characters made harmless."""
-    return re.sub(r"[\\&%$#_{}~^<>]", lambda m: SPECIAL[m[0]], text)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Layout:
     Attributes:
         methods: labels in place of all. top: so many of the best that see no target label, 0 for all.
         long: a ``longtable`` that breaks over pages. families: a block per family, that of the best method first.
-        digits: after the point.
+        digits: after the point. width: of the text in points.
     """
 
     methods: tuple[str, ...] = ()
@@ -45,42 +47,40 @@ class Layout:
     long: bool = False
     families: bool = False
     digits: int = 1
+    width: float = TEXT_WIDTH
 
 
 def latex(made: Report, layout: Layout | None = None) -> str:
     """A table with booktabs rules: tasks as columns, the mean last.
 
     The best number of a column is bold, the second underlined (ties share it), among the methods shown that see no
-    target label; the others stand apart below a rule. Standard deviations over seeds where there are several, that of
-    the mean from each seed's mean over tasks. A dagger marks methods that are worse than the best one over tasks
-    (Wilcoxon, Holm-corrected, 5 %). Tables with more than ``WIDE`` tasks span both columns in small print.
+    target label; the others stand apart below a rule, by what they see. Standard deviations over seeds where there are
+    several, that of the mean from each seed's mean over tasks. A dagger marks methods that are worse than the best one
+    over tasks (Wilcoxon, Holm-corrected, 5 %).
+
+    Tables with more than ``WIDE`` tasks span both columns in small print. Long names of domains become letters that the
+    caption explains; columns that do not fit stand in panels one below the other; a table too high for a page breaks
+    over pages.
 
     Raises:
         DazooError: ``layout`` names a method that the leaderboard lacks.
     """
     layout = layout or Layout()
-    board, digits = made.board, layout.digits
     plain, marked = _chosen(made, layout)
-    values = np.array([_values(made, r) for r in plain]).reshape(len(plain), len(board.tasks) + 1)
-    rounded = np.round(values * (100 if made.percent else 1), digits if made.percent else digits + 2)
-    order = [_places(column if board.higher_is_better else -column) for column in rounded.T]
     worse = _worse(made, plain)
-    width = len(board.tasks) + 2
-    body: list[str] = []
-    blocks: dict[str, list[str]] = {}
-    for i, row in enumerate(plain):
-        line = _line(made, row, [places[i] for places in order], worse.get(row.label, False), digits)
-        blocks.setdefault(row.family if layout.families else "", []).append(line)
-    for i, (family, lines) in enumerate(blocks.items()):
-        head = rf"\multicolumn{{{width}}}{{l}}{{\textit{{{escape(family.replace('_', ' '))}}}}} \\"
-        body += ([r"\midrule"] if i else []) + ([head] if family else []) + lines
-    if marked:
-        body += [r"\midrule"] if body else []
-        body += [_line(made, row, [0] * (width - 1), False, digits) for row in marked]
-    heads = " & ".join(["Method", *map(_head, board.tasks), "Mean"]) + r" \\"
-    return (
-        "\n".join((_long if layout.long else _floating)(made, _caption(made, layout, worse), heads, body, width)) + "\n"
-    )
+    names, legend = heads(made.board.tasks)
+    head = ["Method", *names, "Mean"]
+    for size in [SMALL] if len(names) > WIDE else [NORMAL, DENSE]:
+        table = [head, *_body(made, layout, plain, marked, worse, size)]
+        room = widths(table, size)
+        if sum(room) <= layout.width:
+            break
+    columns = [[0, *part] for part in panels(room, layout.width)]
+    blocks = [[_line(row, part) for row in table] for part in columns]
+    caption = _caption(made, layout, worse) + (f" {legend}." if legend else "")
+    high = sum(len(rows) + 3 for rows in blocks) * size.line
+    kind = _long if layout.long or high > TEXT_HEIGHT else _floating
+    return "\n".join(kind(made, caption, size, blocks, [len(part) for part in columns])) + "\n"
 
 
 def _chosen(made: Report, layout: Layout) -> tuple[list[Row], list[Row]]:
@@ -94,6 +94,34 @@ def _chosen(made: Report, layout: Layout) -> tuple[list[Row], list[Row]]:
     return (plain[: layout.top], []) if layout.top and not layout.methods else (plain[: layout.top or None], marked)
 
 
+def _body(
+    made: Report, layout: Layout, plain: list[Row], marked: list[Row], worse: dict[str, bool], size: Size
+) -> list[list[str]]:
+    """Cells of every line; one cell alone is a heading, none a rule."""
+    digits = layout.digits
+    values = np.array([_values(made, r) for r in plain]).reshape(len(plain), len(made.board.tasks) + 1)
+    rounded = np.round(values * (100 if made.percent else 1), digits if made.percent else digits + 2)
+    order = [_places(column if made.board.higher_is_better else -column) for column in rounded.T]
+    blocks: dict[str, list[list[str]]] = {}
+    for i, row in enumerate(plain):
+        line = _cells(made, row, [places[i] for places in order], worse.get(row.label, False), digits, size)
+        blocks.setdefault(row.family if layout.families else "", []).append(line)
+    for row in marked:
+        blocks.setdefault(row.mark, []).append(_cells(made, row, [0] * values.shape[1], False, digits, size))
+    body: list[list[str]] = []
+    for title, lines in blocks.items():
+        body += ([[]] if body else []) + ([[title.replace("_", " ")]] if title else []) + lines
+    return body
+
+
+def _line(cells: list[str], part: list[int]) -> str:
+    if not cells:
+        return r"\midrule"
+    if len(cells) == 1:
+        return rf"\multicolumn{{{len(part)}}}{{l}}{{\textit{{{escape(cells[0])}}}}} \\"
+    return " & ".join(cells[i] for i in part) + r" \\"
+
+
 def _label(made: Report) -> str:
     return rf"\label{{tab:{re.sub(r'[^A-Za-z0-9]+', '-', made.name).strip('-')}}}"
 
@@ -102,49 +130,48 @@ def _columns(width: int) -> str:
     return "l" + "c" * (width - 1)
 
 
-def _floating(made: Report, caption: str, heads: str, body: list[str], width: int) -> list[str]:
-    wide = width - 2 > WIDE
-    kind = "table*" if wide else "table"
-    return [
+def _floating(made: Report, caption: str, size: Size, blocks: list[list[str]], columns: list[int]) -> list[str]:
+    kind = "table*" if size is SMALL else "table"
+    found = [
         r"% needs \usepackage{booktabs}",
         rf"\begin{{{kind}}}[t]",
-        r"\centering" + (r" \scriptsize \setlength{\tabcolsep}{2pt}" if wide else ""),
+        r"\centering" + (f" {size.command}" if size.command else ""),
         rf"\caption{{{caption}}}",
         _label(made),
-        rf"\begin{{tabular}}{{{_columns(width)}}}",
-        r"\toprule",
-        heads,
-        r"\midrule",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}",
-        rf"\end{{{kind}}}",
     ]
+    for i, ((head, *body), width) in enumerate(zip(blocks, columns)):
+        found += [r"", r"\medskip"] if i else []
+        found += [rf"\begin{{tabular}}{{{_columns(width)}}}", r"\toprule", head, r"\midrule", *body]
+        found += [r"\bottomrule", r"\end{tabular}"]
+    return [*found, rf"\end{{{kind}}}"]
 
 
-def _long(made: Report, caption: str, heads: str, body: list[str], width: int) -> list[str]:
-    small = [r"\scriptsize \setlength{\tabcolsep}{2pt}"] if width - 2 > WIDE else []
-    return [
+def _long(made: Report, caption: str, size: Size, blocks: list[list[str]], columns: list[int]) -> list[str]:
+    found = [
         r"% needs \usepackage{booktabs,longtable}; a longtable stands in one-column text (\onecolumn)",
-        r"\begingroup",
-        *small,
-        rf"\begin{{longtable}}{{{_columns(width)}}}",
-        rf"\caption{{{caption}}} {_label(made)} \\",
-        r"\toprule",
-        heads,
-        r"\midrule",
-        r"\endfirsthead",
-        rf"\multicolumn{{{width}}}{{l}}{{\small continued}} \\",
-        r"\toprule",
-        heads,
-        r"\midrule",
-        r"\endhead",
-        r"\bottomrule",
-        r"\endfoot",
-        *body,
-        r"\end{longtable}",
-        r"\endgroup",
+        r"\begingroup" + (f" {size.command}" if size.command else ""),
+        r"\setlength{\LTcapwidth}{\linewidth}",
+        r"\let\plaintablename\tablename \renewcommand{\tablename}{\normalsize\plaintablename}",
     ]
+    for i, ((head, *body), width) in enumerate(zip(blocks, columns)):
+        again = rf"\multicolumn{{{width}}}{{l}}{{\textit{{continued}}}} \\"
+        found += [r"\addtocounter{table}{-1}"] if i else []
+        found += [rf"\begin{{longtable}}{{{_columns(width)}}}"]
+        found += [again] if i else [rf"\caption{{\normalsize {caption}}} {_label(made)} \\"]
+        found += [r"\toprule", head, r"\midrule", r"\endfirsthead"]
+        found += [again, r"\toprule", head, r"\midrule", r"\endhead"]
+        found += [r"\bottomrule", r"\endfoot", *_kept_together(body), r"\end{longtable}"]
+    return [*found, r"\endgroup"]
+
+
+def _kept_together(body: list[str]) -> list[str]:
+    """Lines without a page break behind headings, the first three and those before the last three.
+
+    Space in place of rules, which would double those at the end of a page.
+    """
+    body, last = [r"\addlinespace" if line == r"\midrule" else line for line in body], len(body) - 3
+    kept = (i < 3 or i >= last or line.startswith(r"\multicolumn") for i, line in enumerate(body))
+    return [line + "*" if keep and line.endswith("\\\\") else line for line, keep in zip(body, kept)]
 
 
 def _caption(made: Report, layout: Layout, worse: dict[str, bool]) -> str:
@@ -159,11 +186,6 @@ def _caption(made: Report, layout: Layout, worse: dict[str, bool]) -> str:
     shown_rows, total = sum(map(len, _chosen(made, layout))), len(made.board.rows)
     note += f" {shown_rows} of {total} methods." if shown_rows < total else ""
     return f"{escape(made.name)}: {escape(made.unit)}, selected by {escape(shown(made.board.rule))}.{note}"
-
-
-def _head(task: str) -> str:
-    _, sources, target = split_name(task)
-    return rf"{escape('+'.join(sources))}$\to${escape(target)}"
 
 
 def _values(made: Report, row: Row) -> list[float]:
@@ -198,13 +220,13 @@ def _mean_std(cells: Sequence[Cell | None]) -> float:
     return float(np.mean([c.values for c in known], axis=0).std(ddof=1))
 
 
-def _line(made: Report, row: Row, styles: list[int], worse: bool, digits: int) -> str:
+def _cells(made: Report, row: Row, styles: list[int], worse: bool, digits: int, size: Size) -> list[str]:
+    """The name and the numbers of a row."""
     cells = [made.board.cells.get((row.label, t)) for t in made.board.tasks]
     numbers = [("", "") if c is None else (made.show(c.mean, digits), made.show(c.std, digits)) for c in cells]
     numbers.append((made.show(row.mean, digits), made.show(_mean_std(cells), digits)))
     parts = []
     for (mean, std), style in zip(numbers, styles):
         text = {1: rf"\textbf{{{mean}}}", 2: rf"\underline{{{mean}}}"}.get(style, mean) if mean else "--"
-        parts.append(text + (rf" {{\scriptsize$\pm${std}}}" if std else ""))
-    name = escape(row.label) + (r"$^\dagger$" if worse else "") + (rf" ({escape(row.mark)})" if row.mark else "")
-    return " & ".join([name, *parts]) + r" \\"
+        parts.append(text + (rf" {{{size.spread}$\pm${std}}}" if std else ""))
+    return [escape(row.label) + (r"$^\dagger$" if worse else ""), *parts]
