@@ -11,8 +11,8 @@ import torch
 
 from dazoo.core import hparam
 from dazoo.core.errors import DazooError, DazooWarning, UnknownName
+from dazoo.core.handles import nearby
 from dazoo.core.portable import load, save
-from dazoo.core.setting import MULTI_SOURCE, Setting
 from dazoo.core.types import Predictor, Seen
 from dazoo.data.registry import DATASETS, load_task
 from dazoo.data.samples import Schema
@@ -103,11 +103,12 @@ def fit(
     warned: list[str] = []
     given, task = task, _in_setting(task, cls)
     raw = task.seen()
-    if task.setting is not given.setting:
+    if task.setting != given.setting:
         warned.append(_about_setting(cls.name, given, raw))
     task, preprocessing, about = prepared(task, transform)
     warned.extend(about)
     seen = task.seen()
+    warned.extend(_about_classes(cls, seen))
     default_recipe, default_backbone = _defaults(tuple(task.target.x.shape[1:]), task.regression)
     chosen = recipe if isinstance(recipe, Recipe) else Recipe.named(recipe or default_recipe)
     both = issubclass(cls, GradientMethod) and issubclass(cls, ShallowMethod)
@@ -226,10 +227,10 @@ def load_records(folder: str | Path) -> pd.DataFrame:
 
 def _in_setting(task: Task, cls: type[Method]) -> Task:
     """The task in a setting that a method runs in; of several that which shows the fewest target labels."""
-    if task.setting in cls.settings:
-        return task
-    order = [MULTI_SOURCE, *Setting] if len(task.sources) > 1 else list(Setting)
-    return task.change(setting=next(s for s in order if s in cls.settings))
+    for setting in nearby(task.setting, len(task.sources)):
+        if not cls.handles.problem(setting, baseline=True):
+            return task if setting == task.setting else task.change(setting=setting)
+    return task  # and the engine says what is missing
 
 
 def _about_setting(method: str, given: Task, seen: Seen) -> str:
@@ -243,6 +244,15 @@ def _about_setting(method: str, given: Task, seen: Seen) -> str:
         low, high = int(counts[counts > 0].min()), int(counts.max())
         number += f", {high} per class," if low == high else f", {low} to {high} per class,"
     return f"{start}: it was shown {number} which evaluate leaves out"
+
+
+def _about_classes(cls: type[Method], seen: Seen) -> list[str]:
+    """What it means that a method of the closed set runs where classes differ."""
+    if not cls.handles.problem(seen.setting):
+        return []
+    said = f"{cls.name!r} takes source and target to have the same classes, which {seen.setting.name!r} tasks have not"
+    rule = "; samples are called unknown where the entropy of their probabilities is above half of its largest value"
+    return [said + (rule if seen.setting.has_unknown else "")]
 
 
 def _keep_best(select_by: str, seen: Seen, best: list[tuple[float, Predictor]]) -> Callable[[Checkpoint], None]:

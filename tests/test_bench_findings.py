@@ -12,9 +12,9 @@ import yaml
 from scipy.stats import binom
 
 from dazoo.bench.analysis.findings import check_run, findings
-from dazoo.bench.analysis.metrics import effective_classes
 from dazoo.bench.analysis.regret import collapsed
 from dazoo.bench.analysis.select import Cell
+from dazoo.bench.metrics.formulas import effective_classes
 from dazoo.bench.records.store import Damage, Writer, records
 from dazoo.bench.report.build import report
 from dazoo.bench.report.model import Report, load_report

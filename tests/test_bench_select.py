@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dazoo.bench.analysis.metrics import class_metrics, value_metrics
 from dazoo.bench.analysis.select import Cell, read_runs, select
 from dazoo.bench.analysis.statistics import bootstrap_interval, mean_ranks
 from dazoo.bench.analysis.table import leaderboard
+from dazoo.bench.metrics.formulas import class_metrics, value_metrics
 from dazoo.bench.records.store import Writer
 from tests.bench_tools import accuracies, scored, write_run
 

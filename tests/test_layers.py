@@ -29,7 +29,7 @@ LAYERS = {
     "cli": 7,
 }
 FILES = sorted(ROOT.rglob("*.py"))
-ROOMS = ("records", "plan", "analysis", "execute", "published", "report", "suite_run", "export")
+ROOMS = ("metrics", "records", "plan", "analysis", "execute", "published", "report", "suite_run", "export")
 """Rooms of ``bench``, lowest first."""
 
 

@@ -296,12 +296,13 @@ def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")] = Kind.methods,
     pattern: Annotated[str, typer.Argument(help="Shell-style pattern, e.g. 'ot_*'.")] = "*",
     family: Annotated[str | None, typer.Option(help="Only methods of this family.")] = None,
+    setting: Annotated[str | None, typer.Option(help="Only methods for this setting, e.g. 'partial'.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
     """List methods, datasets, backbones, suites, recipes or validators."""
     from dazoo.cli.listing import show_list
 
-    show_list(kind.value, pattern, family, as_json)
+    show_list(kind.value, pattern, family, as_json, setting)
 
 
 @app.command()

@@ -21,7 +21,7 @@ from dazoo.core.errors import DazooError, UnknownName, nearest
 Row = dict[str, Any]
 
 
-def show_list(kind: str, pattern: str, family: str | None, as_json: bool) -> None:
+def show_list(kind: str, pattern: str, family: str | None, as_json: bool, setting: str | None = None) -> None:
     """Print one row per entry."""
     if family is not None and kind != "methods":
         raise DazooError(f"--family applies to methods, not to {kind}")
@@ -32,6 +32,10 @@ def show_list(kind: str, pattern: str, family: str | None, as_json: bool) -> Non
         rows = [r for r in rows if r["family"] == family]
         if not rows:
             raise UnknownName(f"no method of the family {family!r}: {nearest(family, families)}")
+    if setting is not None:
+        rows = _in_setting(kind, rows, setting)
+        if not rows and not as_json:
+            raise UnknownName(f"no method listed here runs in the setting {setting!r}")
     if as_json:
         print(json.dumps(rows, indent=1, default=str))
         return
@@ -46,6 +50,20 @@ def show_list(kind: str, pattern: str, family: str | None, as_json: bool) -> Non
     console.print(table)
     if sys.stdout.isatty():
         console.print(f"[dim]{len(rows)} {kind if len(rows) != 1 else kind[:-1]}[/dim]")
+
+
+def _in_setting(kind: str, rows: list[Row], name: str) -> list[Row]:
+    """The methods that run in a setting."""
+    from dazoo.core.setting import PRESETS, Setting
+
+    if kind != "methods":
+        raise DazooError(f"--setting applies to methods, not to {kind}")
+    asked = Setting.of(name)
+    if asked.name in PRESETS:
+        return [r for r in rows if asked.name in r["settings"]]
+    from dazoo.methods.base import METHODS
+
+    return [r for r in rows if not METHODS.get(r["name"]).handles.problem(asked)]
 
 
 def _text(value: Any) -> str:

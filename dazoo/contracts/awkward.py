@@ -119,7 +119,7 @@ def awkward_task(data: Arrays, setting: Setting = UNSUPERVISED, regression: bool
         pairs = ((data.xs, data.ys), (data.xt, data.yt))
         ys, yt = (data.unit * ((x.astype(float) / scale).sum(1) + y + 0.25) for x, y in pairs)
     kind: dict[str, Any] = {"targets": "values"} if regression else {}
-    if setting is MULTI_SOURCE:
+    if setting == MULTI_SOURCE:
         return Task.from_arrays(
             [data.xs, data.xs[::-1].copy()], [ys, ys[::-1].copy()], data.xt, yt, setting=setting, **kind
         )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from dazoo.core.hparam import configure
-from dazoo.core.setting import FEW_LABELS, MULTI_SOURCE, ORACLE, UNSUPERVISED, Setting
+from dazoo.core.setting import MULTI_SOURCE, PRESETS, UNSUPERVISED, Setting
 from dazoo.data.task import Task
 from dazoo.engine.fit import FitResult, Options, fit
 from dazoo.engine.recipe import Recipe
@@ -44,15 +44,16 @@ def toy_task(
     if regression:
         beta = rng.normal(size=dims)
         ys, yt = (xs @ beta).astype(np.float32), (xt @ beta).astype(np.float32)
+    setting = Setting.of(setting)
     options: dict[str, Any] = {"setting": setting, "source_holdout": 0.2, "few_per_class": 3}
-    if setting is MULTI_SOURCE:
+    if setting == MULTI_SOURCE:
         return Task.from_arrays([xs, x2], [ys, y2], xt, yt, **options)
     return Task.from_arrays(xs, ys, xt, yt, **options)
 
 
 def setting_of(cls: type[Method]) -> Setting:
     """The setting a method is tried in."""
-    return next(s for s in (UNSUPERVISED, MULTI_SOURCE, FEW_LABELS, ORACLE) if s in cls.settings)
+    return next(s for s in PRESETS.values() if s in cls.settings)
 
 
 def task_for(cls: type[Method], **options: Any) -> Task:

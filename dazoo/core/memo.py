@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ class Domains:
     def __init__(self, limit: int = 32 << 20) -> None:
         self.limit = limit
         self._kept: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self._named: OrderedDict[Any, Any] = OrderedDict()
 
     def __call__(self, x: Tensor, key: Any, make: Callable[[], T], point: Any = None) -> T:
         """What depends on the samples ``x`` (n, ...), on what ``key`` names and on ``point``, and on nothing else; only
@@ -34,6 +36,16 @@ class Domains:
         value = make()
         if _bytes(value) <= self.limit:
             mine[key] = (now, value)
+        return value
+
+    def named(self, key: Any, make: Callable[[], T], most: int = 16) -> T:
+        """The value of ``key``, which names all that it depends on, content included; the last ``most`` are kept."""
+        if key not in self._named:
+            self._named[key] = make()
+        self._named.move_to_end(key)
+        while len(self._named) > most:
+            self._named.popitem(last=False)
+        value: T = self._named[key]
         return value
 
 

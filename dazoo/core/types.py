@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +13,8 @@ from torch import Tensor
 from dazoo.core.errors import DazooError
 from dazoo.core.portable import Portable
 from dazoo.core.setting import Setting
+
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -27,9 +31,10 @@ class Labeled:
 
 @dataclass(frozen=True)
 class Unlabeled:
-    """Samples without labels: ``x`` (n, ...)."""
+    """Samples without labels: ``x`` (n, ...); ``domain`` (n,) says of which target, where there are several."""
 
     x: Tensor
+    domain: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -41,12 +46,16 @@ class Seen:
 
     Attributes:
         source: labelled source samples (several sources are told apart by ``source.domain``); None where the setting
-            has no source.
-        target: unlabelled target samples.
+            hides them.
+        target: unlabelled target samples; none of them (0, ...) where the target is unseen.
         few: the labelled target samples of the few-label and oracle settings, else None.
-        n_classes: number of classes; 0 for regression.
+        n_classes: number of classes K of the source, the only class count a method ever gets; 0 for regression.
         kind: ``vector``, ``image``, ``series``, ``text`` or ``audio``.
         source_val: labelled source rows held out of ``source`` for validators; None where nothing is held out.
+        origin: what the source's model may be trained on, and nothing of the target, where the setting hides the
+            source; the engine takes it away before a method sees the rest.
+        teacher: of the black-box setting: probabilities (m, K) that the source's model gives to samples (m, ...).
+        key: hash of the content where the engine shares what is trained on it.
     """
 
     source: Labeled | None
@@ -57,6 +66,9 @@ class Seen:
     setting: Setting
     source_val: Labeled | None = None
     n_sources: int = 1
+    origin: Seen | None = None
+    teacher: Callable[[Tensor], Tensor] | None = None
+    key: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "setting", Setting.of(self.setting))
@@ -72,18 +84,25 @@ class Prediction:
 
     Attributes:
         features: (n, d), the representation the scores were computed from, where there is one.
-        classes: names of the classes, where they are known.
         regression: whether ``scores`` are values; None tells it by their one column, since classes are at least two.
+        classes: names of the classes, where they are known.
+        unknown: (n,), larger = more likely of none of the C classes; rows above ``threshold`` get the label C.
+        prior: (C,), estimated class shares of the target.
+        cluster: (n,) int64, index of the cluster a sample belongs to, for methods that find classes of their own.
     """
 
     scores: Tensor
     features: Tensor | None = None
     regression: bool | None = None
     classes: tuple[str, ...] = ()
+    unknown: Tensor | None = None
+    threshold: float | None = None
+    prior: Tensor | None = None
+    cluster: Tensor | None = None
 
     @property
     def names(self) -> np.ndarray:
-        """Names of the predicted classes (n,), text.
+        """Names of the predicted classes (n,), text; ``unknown`` where none of them.
 
         Raises:
             DazooError: the model predicts regression values, or does not know the names of its classes.
@@ -91,7 +110,7 @@ class Prediction:
         self._need_classes("names")
         if not self.classes:
             raise DazooError("this model knows no names of classes; take .labels, or fit it again with this version")
-        return np.array(self.classes)[self.labels.detach().cpu().numpy()]
+        return np.array([*self.classes, UNKNOWN])[self.labels.detach().cpu().numpy()]
 
     @property
     def of_values(self) -> bool:
@@ -110,13 +129,16 @@ class Prediction:
 
     @property
     def labels(self) -> Tensor:
-        """Predicted class indices (n,).
+        """Predicted class indices (n,); C where ``unknown`` lies above ``threshold``.
 
         Raises:
             DazooError: the model predicts regression values.
         """
         self._need_classes("labels")
-        return self.scores.argmax(dim=1)
+        best = self.scores.argmax(dim=1)
+        if self.unknown is None or self.threshold is None:
+            return best
+        return torch.where(self.unknown > self.threshold, self.scores.shape[1], best)
 
     @property
     def values(self) -> Tensor:
@@ -128,6 +150,21 @@ class Prediction:
         if not self.of_values:
             raise DazooError("this model predicts classes, so it has no values; take .labels, .probs or .scores")
         return self.scores.squeeze(1)
+
+    def apply(self, change: Callable[[Tensor], Tensor]) -> Prediction:
+        """The prediction with ``change`` made to every tensor in it."""
+        changed: dict[str, Any] = {k: change(v) for k, v in self._tensors().items()}
+        return replace(self, **changed)
+
+    @staticmethod
+    def joined(parts: Sequence[Prediction]) -> Prediction:
+        """Predictions on parts of the samples, one after the other, as one."""
+        names = [k for k in parts[0]._tensors() if k != "prior"]
+        rows: dict[str, Any] = {k: torch.cat([getattr(p, k) for p in parts]) for k in names}
+        return replace(parts[-1], **rows)
+
+    def _tensors(self) -> dict[str, Any]:
+        return {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
 
     def _need_classes(self, what: str) -> None:
         if self.of_values:

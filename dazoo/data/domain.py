@@ -32,6 +32,7 @@ class Domain:
             where all or none have one.
         few: rows (k,) int64 whose labels are for methods that learn from few target labels, and so are never tested
             on; None where nobody chose them.
+        member: which of several pooled targets (n,) int64 a sample is from; None where there is one.
         schema: how the samples looked when they came through ``data.samples``: names of features and the like.
     """
 
@@ -44,6 +45,7 @@ class Domain:
     known: Tensor | None = None
     few: Tensor | None = None
     schema: Schema | None = None
+    member: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from dazoo.core.errors import DazooError, UnknownName, nearest
 from dazoo.core.paper import Paper
 from dazoo.core.paths import cache_root as cache_root
 from dazoo.core.registry import Registry
+from dazoo.core.setting import UNSUPERVISED, Setting
 from dazoo.data.domain import Domain
+from dazoo.data.label_sets import LabelSets, setting_with
 from dazoo.data.names import split_name as split_name
 from dazoo.data.task import Task
 
@@ -36,6 +38,7 @@ class Dataset:
             runs on the old content are no runs on the new. None where the name of a dataset says it all.
         check: ``check(**options)``, an error where an option has no such value; asked before the first run of a suite.
         papers: what to cite when the data are used.
+        splits: the field's splits of the classes by name, as (shared, source, target) counts (``data.label_sets``).
         look: ``look(root, **options)``, whether files hold ``classes`` or ``values``; None where ``targets`` says it.
     """
 
@@ -52,6 +55,7 @@ class Dataset:
     look: Callable[..., str] | None = None
     check: Callable[..., None] | None = None
     papers: tuple[Paper, ...] = ()
+    splits: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
     def check_options(self, options: dict[str, Any]) -> None:
         """Raise ``DazooError`` where an option has no such value."""
@@ -110,11 +114,21 @@ def load_domain(dataset: str, domain: str, root: str | Path | None = None, **opt
 
 
 def load_task(name: str, data_root: str | Path | None = None, **options: Any) -> Task:
-    """The task ``dataset/source->target``; options are those of the dataset or fields of ``Task``."""
+    """The task ``dataset/source->target``; options are those of the dataset or fields of ``Task``.
+
+    ``classes={"shared": 5, "source": 3, "target": 2}``, counts or names, or the name of a split of the dataset's,
+    makes a partial, open-set or universal task of any dataset (``data.label_sets``).
+    """
     dataset, sources, target = split_name(name)
     fields = {k: options.pop(k) for k in list(options) if k in TASK_FIELDS}
+    classes = options.pop("classes", None)
     loaded = {d: load_domain(dataset, d, data_root, **options) for d in {*sources, target}}
-    return Task(name, tuple(loaded[s] for s in sources), loaded[target], **fields)
+    given, held = tuple(loaded[s] for s in sources), loaded[target]
+    if classes is not None:
+        sets = LabelSets.of(classes, DATASETS.get(dataset).splits)
+        given, held = tuple(map(sets.source_part, given)), sets.target_part(held)
+        fields["setting"] = setting_with(Setting.of(fields.get("setting", UNSUPERVISED)), sets)
+    return Task(name, given, held, **fields)
 
 
 TASK_FIELDS = ("setting", "few_per_class", "source_holdout", "target_holdout", "seed")

@@ -19,6 +19,7 @@ from dazoo.data.task import Task
 from dazoo.data.transform import Preprocessing, apply_to_task
 
 AUTO = "zscore_within"
+OF_SOURCE = "zscore_source"
 
 RATIO = 30.0  # of the largest scale to the smallest
 OFFSET = 30.0  # of the largest mean to the middle scale
@@ -52,15 +53,13 @@ def scales_of(seen: Seen, names: Sequence[str] = ()) -> Scales:
     Args:
         names: of the features, for the sentences; columns are counted from 0 without them.
     """
-    if (
-        seen.kind != "vector"
-        or seen.target.x.ndim != 2
-        or seen.source is None
-        or min(len(seen.source), len(seen.target)) < 2
-    ):
+    source = seen.source if seen.origin is None else seen.origin.source
+    target = seen.target if seen.origin is None else source  # what is fitted before the target is there
+    if seen.kind != "vector" or seen.target.x.ndim != 2 or source is None or target is None:
         return Scales()
-    xs, xt = seen.source.x.to(torch.float64), seen.target.x.to(torch.float64)
-    return judge(xs, xt, names)
+    if min(len(source), len(target)) < 2:
+        return Scales()
+    return judge(source.x.to(torch.float64), target.x.to(torch.float64), names)
 
 
 def judge(xs: Tensor, xt: Tensor, names: Sequence[str] = ()) -> Scales:
@@ -111,7 +110,8 @@ def judge(xs: Tensor, xt: Tensor, names: Sequence[str] = ()) -> Scales:
 def prepared(task: Task, transform: str | Sequence[str] | None) -> tuple[Task, Preprocessing, list[str]]:
     """A task under transforms, the fitted transforms, and what is to be said of its features.
 
-    ``auto`` standardises vectors (``zscore_within``) where their units differ, and leaves all others as they are.
+    ``auto`` standardises vectors (``zscore_within``; ``zscore_source`` where a setting hides the source behind a model
+    that exists before the target does) where their units differ, and leaves all others as they are.
 
     Raises:
         DazooError: unknown transforms, or such that do not suit the samples.
@@ -124,8 +124,10 @@ def prepared(task: Task, transform: str | Sequence[str] | None) -> tuple[Task, P
     found = scales_of(task.seen(), names)
     if not found.units:
         return task, Preprocessing(), list(found.apart)
-    done, fitted = apply_to_task(task, AUTO)
-    said = [f"{u}; features were standardised (transform={AUTO!r}, None leaves them)" for u in found.units[:1]]
+    # the model of a hidden source exists before any target sample does
+    chosen = AUTO if task.setting.source == "data" else OF_SOURCE
+    done, fitted = apply_to_task(task, chosen)
+    said = [f"{u}; features were standardised (transform={chosen!r}, None leaves them)" for u in found.units[:1]]
     return done, fitted, [*said, *found.units[1:], *found.apart]
 
 

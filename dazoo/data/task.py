@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any
@@ -12,19 +13,24 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError, UnknownName, nearest
-from dazoo.core.setting import FEW_LABELS, ORACLE, UNSUPERVISED, Setting
+from dazoo.core.setting import FEW_LABELS, UNSEEN, UNSUPERVISED, Setting
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.data.domain import Domain
+from dazoo.data.draw import per_class, rows_of, stratified
 from dazoo.data.labels import Labels, are_classes, in_order, need_all, read, with_few
 from dazoo.data.samples import Schema, read_all
 
 
 @dataclass(frozen=True)
 class Hidden:
-    """The test part: samples and their labels. Opened by ``dazoo.bench.execute.evaluate`` only."""
+    """The test part: samples and their labels. Opened by ``dazoo.bench.execute.evaluate`` only.
+
+    Labels of classes that no source has are K, the number of the source's; ``fine`` (n,) tells them apart.
+    """
 
     x: Tensor
     y: Tensor | None
+    fine: Tensor | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,7 +41,7 @@ class Task:
         name: ``dataset/source->target``, sources joined by ``+``.
         sources: labelled domains.
         target: the target domain; its labels, where known, are hidden.
-        setting: which labels are visible.
+        setting: the question that is asked: which labels are visible, what of the source, and so on.
         few_per_class: labelled target samples per class that the few-label setting draws, where the target is labelled
             as a whole. ``few_rows`` says which are taken where they are not drawn.
         source_holdout: share of the labelled source kept for validators (stratified).
@@ -71,17 +77,21 @@ class Task:
                     f"{tuple(source.x.shape[1:])}, the target {self.target.kind} samples of shape "
                     f"{tuple(self.target.x.shape[1:])}; bring them to one feature space first"
                 )
-            if source.classes != first.classes:
+            if source.classes != first.classes and not self.setting.has_unknown:
                 raise DazooError(_classes_differ(self.name, source, first))
         if self.target.y is not None and self.target.regression != first.regression:
             raise DazooError(
                 f"task {self.name!r} has {_what(first)} in its sources, but {_what(self.target)} in its target; "
                 "use one kind"
             )
+        if self.setting.has_unknown:
+            self._tell_apart()
+            first = self.sources[0]
         if self.target.known is not None and self.target.occurring <= set(first.classes):
             # nobody can be asked to label a sample of every class
             object.__setattr__(self, "target", self.target.coded_as(first.classes))
-        if self.target.y is not None and self.target.classes != first.classes:
+        alike = self.target.classes[: len(first.classes)] if self.setting.has_unknown else self.target.classes
+        if self.target.y is not None and alike != first.classes:
             raise DazooError(_classes_differ(self.name, first, self.target))
         test = self.target.test
         if test is not None and (test.x.shape[1:] != self.target.x.shape[1:] or test.classes != self.target.classes):
@@ -90,6 +100,19 @@ class Task:
             )
         if not first.regression:
             self._check_classes()
+
+    def _tell_apart(self) -> None:
+        """Recode: the classes that sources have samples of, and after them, in the target, those that they have not."""
+        if self.regression:
+            raise DazooError(f"task {self.name!r} is a regression; no value can be unknown, so take another setting")
+        listed = list(dict.fromkeys(c for s in self.sources for c in s.classes))
+        if any(s.classes != self.sources[0].classes for s in self.sources):
+            listed = list(in_order(listed))
+        occurring = set().union(*(s.occurring for s in self.sources))
+        known = tuple(c for c in listed if c in occurring)
+        object.__setattr__(self, "sources", tuple(s.coded_as(known) for s in self.sources))
+        private = tuple(c for c in self.target.classes if c in self.target.occurring and c not in known)
+        object.__setattr__(self, "target", self.target.coded_as((*known, *private)))
 
     def _check_shares(self) -> None:
         for field in ("source_holdout", "target_holdout"):
@@ -107,16 +130,18 @@ class Task:
         if len(present) < 2:
             only = [self.classes[int(c)] for c in present]
             raise DazooError(f"task {self.name!r} has only the class {only}; classification needs at least two")
-        if self.target.y is None:
+        if self.target.y is None or self.setting.has_unknown:
             return
         known = self.target.y[self.target.labelled]
         extra = [self.classes[int(c)] for c in torch.unique(known[~torch.isin(known, present)])]
-        if self.setting in (FEW_LABELS, ORACLE):  # these labels are seen; -1 is how many people write "none"
+        if self.setting.shows_labels:  # these labels are seen; -1 is how many people write "none"
             extra = [name for name in extra if name == "-1"]
         if extra:
+            kind = "closed-set" if self.setting.labels == "closed" else self.setting.labels
             raise DazooError(
-                f"task {self.name!r} is closed-set, but no source has a sample of the target's classes {extra[:5]}; "
-                "drop them from the target, or say unlabelled=... where they mean that a label is missing"
+                f"task {self.name!r} is {kind}, but no source has a sample of the target's classes {extra[:5]}; drop "
+                "them from the target, ask for setting='open_set', or say unlabelled=... where they mean that a label "
+                "is missing"
             )
 
     # -- making one -------------------------------------------------------------------------------------------
@@ -225,26 +250,29 @@ class Task:
     @property
     def draws(self) -> bool:
         """Whether the labelled target samples are drawn, and not those that somebody named."""
-        return self.setting is ORACLE or (self.setting is FEW_LABELS and self.few_rows is None)
+        return self.setting.marked == "half" or (self.setting.marked == "few" and self.few_rows is None)
 
     def seen(self) -> Seen:
         """What a method may look at in this setting."""
         x = torch.cat([s.x for s in self.sources]) if len(self.sources) > 1 else self.sources[0].x
         y = torch.cat([s.y for s in self.sources if s.y is not None])
         which = torch.cat([torch.full((len(s),), i) for i, s in enumerate(self.sources)])
-        train, held = _stratified(y, self.source_holdout, self._rng("source"), self.regression)
-        source = Labeled(_rows(x, train), y[train], which[train])
-        source_val = Labeled(_rows(x, held), y[held], which[held]) if len(held) else None
+        train, held = stratified(y, self.source_holdout, self._rng("source"), self.regression)
+        source = Labeled(rows_of(x, train), y[train], which[train])
+        source_val = Labeled(rows_of(x, held), y[held], which[held]) if len(held) else None
         few_rows, rest, _ = self._target_rows()
         target_y = self.target.y
         few = None
+        if target_y is not None and self.setting.has_unknown:
+            few_rows = few_rows[target_y[few_rows] < self.n_classes]  # what is of no known class teaches none
         if len(few_rows) and target_y is not None:
             few = Labeled(
-                _rows(self.target.x, few_rows), target_y[few_rows], torch.zeros(len(few_rows), dtype=torch.int64)
+                rows_of(self.target.x, few_rows), target_y[few_rows], torch.zeros(len(few_rows), dtype=torch.int64)
             )
-        return Seen(
+        member = None if self.target.member is None else self.target.member[rest]
+        whole = Seen(
             source=source,
-            target=Unlabeled(_rows(self.target.x, rest)),
+            target=Unlabeled(rows_of(self.target.x, rest), member),
             few=few,
             n_classes=self.n_classes,
             kind=self.target.kind,
@@ -252,6 +280,17 @@ class Task:
             source_val=source_val,
             n_sources=len(self.sources),
         )
+        return whole if self.setting.source == "data" else self._behind_model(whole)
+
+    def _behind_model(self, whole: Seen) -> Seen:
+        """``whole`` with the source where only the training of its model can look."""
+        digest = hashlib.sha256(repr([s.fingerprint for s in self.sources]).encode())
+        if self.source_holdout:
+            digest.update(repr((self.source_holdout, self.seed)).encode())
+        nothing = Unlabeled(whole.target.x[:0])
+        setting = UNSEEN.change(n_sources=self.setting.n_sources)
+        origin = replace(whole, target=nothing, few=None, setting=setting, key=digest.hexdigest())
+        return replace(whole, source=None, source_val=None, origin=origin)
 
     def hidden(self) -> Hidden:
         """The test part, for ``dazoo.bench.execute.evaluate`` alone."""
@@ -261,8 +300,11 @@ class Task:
             part, rows = test, torch.arange(len(test))
         known = rows[torch.isin(rows, part.labelled)]
         if part.y is None or not len(known):
-            return Hidden(_rows(part.x, rows), None)
-        return Hidden(_rows(part.x, known), part.y[known])
+            return Hidden(rows_of(part.x, rows), None)
+        y = part.y[known]
+        if self.setting.has_unknown:
+            return Hidden(rows_of(part.x, known), y.clamp(max=self.n_classes), y)
+        return Hidden(rows_of(part.x, known), y)
 
     # -- splits -----------------------------------------------------------------------------------------------
 
@@ -274,7 +316,7 @@ class Task:
         n = len(self.target)
         none, every = torch.empty(0, dtype=torch.int64), torch.arange(n)
         given = none if self.target.few is None else self.target.few
-        if self.setting in (FEW_LABELS, ORACLE):
+        if self.setting.marked in ("few", "half"):
             few = self._few()
             rest = every[~torch.isin(every, few)]
             if not len(rest) and self.few_rows is None:
@@ -298,41 +340,18 @@ class Task:
         y, known = self.target.y, self.target.labelled
         if y is None:
             raise DazooError(f"task {self.name!r}: the {self.setting} setting needs labelled target samples")
-        if self.setting is FEW_LABELS and self.few_rows is not None:
+        if self.setting.marked == "few" and self.few_rows is not None:
             return self.few_rows
         rng = self._rng("few")
-        if self.setting is ORACLE:
-            few = known[_stratified(y[known], 0.5, rng, self.regression)[1]]
+        if self.setting.marked == "half":
+            few = known[stratified(y[known], 0.5, rng, self.regression)[1]]
         elif self.regression:
             few = torch.from_numpy(np.sort(rng.permutation(len(y))[: min(10 * self.few_per_class, len(y) // 2)]))
         else:
-            few = _per_class(y, self.few_per_class, rng)
+            few = per_class(y, self.few_per_class, rng)
         if not len(few):
             raise DazooError(f"task {self.name!r}: the target is too small to label a part of it; add samples")
         return few
-
-
-def _rows(x: Tensor, rows: Tensor) -> Tensor:
-    return x if len(rows) == len(x) else x[rows]
-
-
-def _stratified(y: Tensor, share: float, rng: np.random.Generator, regression: bool) -> tuple[Tensor, Tensor]:
-    """Rows (kept, held out), both ascending, with ``share`` of every class held out but at least one kept."""
-    n = len(y)
-    if share <= 0:
-        return torch.arange(n), torch.empty(0, dtype=torch.int64)
-    order = rng.permutation(n)
-    held = np.zeros(n, dtype=bool)
-    groups = [order] if regression else [order[y.numpy()[order] == c] for c in np.unique(y.numpy())]
-    for group in groups:
-        held[group[: min(round(share * len(group)), len(group) - 1)]] = True
-    return torch.from_numpy(np.flatnonzero(~held)), torch.from_numpy(np.flatnonzero(held))
-
-
-def _per_class(y: Tensor, k: int, rng: np.random.Generator) -> Tensor:
-    order = rng.permutation(len(y))
-    picked = [order[y.numpy()[order] == c][:k] for c in np.unique(y.numpy())]
-    return torch.from_numpy(np.sort(np.concatenate(picked)))
 
 
 def _domain(name: str, x: Tensor, schema: Schema, y: Labels | None, classes: tuple[str, ...]) -> Domain:

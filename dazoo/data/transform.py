@@ -244,6 +244,13 @@ def _joint(task: Task, name: str) -> Map:
     for domain in (*task.sources, task.target):
         _need_vectors(domain)
     seen = task.seen()
+    if seen.origin is not None:
+        if name != zscore_source.__name__:
+            raise DazooError(
+                f"the transform {name!r} is fitted to both domains at once, but task {task.name!r} hides the source; "
+                "take 'zscore' or 'zscore_source'"
+            )
+        seen = seen.origin
     rows = [seen.target.x, *([] if seen.few is None else [seen.few.x])]
     target = torch.cat(rows)
     source = target if seen.source is None else seen.source.x

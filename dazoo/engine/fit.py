@@ -6,87 +6,32 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from dazoo.core import hparam
 from dazoo.core.errors import DazooError
 from dazoo.core.memo import Memo
-from dazoo.core.setting import Setting
-from dazoo.core.types import Predictor, Seen
+from dazoo.core.types import Seen
 from dazoo.engine.feed import Feed
 from dazoo.engine.heap import kept_heap
 from dazoo.engine.look import LazyLook
 from dazoo.engine.member import Member
+from dazoo.engine.outcome import Checkpoint, FitResult, Options
 from dazoo.engine.predictor import NetPredictor, ShallowPredictor, frozen_copy
 from dazoo.engine.prepare import preparer
 from dazoo.engine.recipe import Recipe
+from dazoo.engine.start import about_start, starting
 from dazoo.engine.train import Loop
 from dazoo.engine.trouble import check_single_precision, explained
 from dazoo.engine.units import units_of
 from dazoo.engine.vectors import doubles, standardised
 from dazoo.engine.watch import check
-from dazoo.methods.base import Context, GradientMethod, Method, ShallowMethod, create_method
+from dazoo.methods.base import Context, GradientMethod, Method, ShallowMethod
 from dazoo.nets.net import Net, NetSpec, build_net, part_seed, seeded
 from dazoo.nets.own import OWN
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A model at one point of training; shallow methods have one, at fraction 1."""
-
-    step: int
-    fraction: float
-    predictor: Predictor
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """What a fit leaves behind.
-
-    Attributes:
-        predictor: the model after the last step.
-        curves: (step, value) of every loss term.
-        warnings: what did not go as it should.
-        info: steps, seconds, samples per second and the like; of gradient methods also ``gradient_shares``,
-            ``discriminators`` and ``findings`` about the run (``engine.watch``).
-    """
-
-    predictor: Predictor
-    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    info: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to fit, the same for every method of a suite.
-
-    Attributes:
-        recipe: for gradient training; None fits methods that have both forms (the baselines) as shallow ones.
-        classifier: what shallow methods finish with; None is logistic regression.
-        backbone: registry or timm name, or a module: the first layers of the body.
-        pretrained: whether the backbone starts from its pretrained weights where it has any.
-        image_size: side of the square the network sees; None is the backbone's own.
-        device: ``cpu`` or ``cuda``.
-        checkpoints: number of evaluations during training.
-        save_every: seconds between saves of the training state.
-    """
-
-    recipe: Recipe | None = None
-    classifier: Any = None
-    backbone: str | nn.Module = "none"
-    pretrained: bool = True
-    image_size: int | None = None
-    device: str = "cpu"
-    checkpoints: int = 1
-    save_every: float = 60.0
-
 
 OnCheckpoint = Callable[[Checkpoint], None]
 
@@ -150,18 +95,19 @@ def fit(
 
 def check_fit(cls: type[Method], seen: Seen) -> None:
     """Whether a method can take such data at all; raises ``DazooError`` with the reason and the remedy."""
-    setting = seen.setting
-    if setting not in cls.settings:
+    problem = cls.handles.problem(seen.setting, baseline=True)
+    if problem:
+        known = ", ".join(sorted(s.name for s in cls.settings))
         raise DazooError(
-            f"method {cls.name!r} runs in the settings {sorted(s.value for s in cls.settings)}, not {setting.value!r}; "
-            "change the task's setting"
+            f"method {cls.name!r} does not run in the setting {seen.setting.name!r}: it {problem}; change the task's "
+            f"setting to one of {known}"
         )
     wanted = "values" if seen.regression else "classes"
     if wanted not in cls.targets:
         raise DazooError(f"method {cls.name!r} predicts {sorted(cls.targets)}, but the task has {wanted}")
     if seen.source is not None and not seen.regression and len(torch.unique(seen.source.y)) < 2:
         raise DazooError("the source holds a single class; a classifier needs at least two")
-    if len(seen.target) < 2:
+    if seen.setting.target == "pool" and len(seen.target) < 2:
         raise DazooError("the target has a single sample; adaptation needs at least two")
 
 
@@ -179,26 +125,29 @@ def _fit_shallow(
             "use frozen features of a backbone"
         )
     device = torch.device(options.device)
+    start, seen = starting(method, seen, seed, options, memo, fit)
     vectors = memo(("float64", options.device), lambda: doubles(seen, device, memo.domains))
     units = units_of(seen, True)
     if units is not None:
         vectors = memo(("standardised", options.device), lambda: standardised(vectors, units))
+    vectors = dataclasses.replace(vectors, teacher=seen.teacher)
     chosen = options.classifier or classifier("ridge" if seen.regression else "logistic")
-    start = _start_model(method, seen, seed, options, memo)
     context = Context(
         torch.Generator().manual_seed(part_seed(seed, "fit")),
         chosen,
         memo,
-        start=None if start is None else start.predictor,
+        start=None if start is None or method.handles.asks_only else start.predictor,
     )
     began = time.perf_counter()
     with seeded(seed), explained(method.name, seen):
         inner = method.fit(vectors, context)
-    predictor = ShallowPredictor(inner, units)
+    predictor = ShallowPredictor(inner, units, seen.setting.has_unknown)
     seconds = time.perf_counter() - began
     if on_checkpoint is not None:
         on_checkpoint(Checkpoint(1, 1.0, predictor))
-    return FitResult(predictor, {}, list(context.warnings), {"solver": "shallow", "fit_seconds": seconds})
+    return FitResult(
+        predictor, {}, list(context.warnings), {"solver": "shallow", "fit_seconds": seconds} | about_start(start)
+    )
 
 
 # -- gradient -----------------------------------------------------------------------------------------------------
@@ -241,11 +190,13 @@ def fit_group(
         raise DazooError("runs whose parts have different learning rates do not train as one group")
     prepare = preparer(spec, recipe.augment, recipe.channels_last, recipe.test_view)
     members: list[Member] = []
+    starts: list[FitResult | None] = []
     for i, (method, seed) in enumerate(zip(methods, seeds)):
         check_fit(type(method), data[i])
         check_single_precision(data[i])
-        start = _start_model(method, data[i], seed, options, memos[i])
-        origin = None if start is None else cast(NetPredictor, start.predictor)
+        start, data[i] = starting(method, data[i], seed, options, memos[i], fit)
+        starts.append(start)
+        origin = None if start is None or method.handles.asks_only else cast(NetPredictor, start.predictor)
         net = _start_net(method, data[i], seed, spec, memos[i], origin)
         own_head = origin is None or "head" in method.fresh
         units = units_of(data[i], method.uses_source, None if own_head else cast(NetPredictor, origin).units)
@@ -289,7 +240,10 @@ def fit_group(
         "stacked": len(members),
         "parameters": sum(p.numel() for p in members[0].net.parameters()),
     }
-    return [FitResult(snapshot(m, spec, recipe), m.curves, m.warnings, {**info, **_looked(m)}) for m in members]
+    return [
+        FitResult(snapshot(m, spec, recipe), m.curves, m.warnings, {**info, **_looked(m), **about_start(start)})
+        for m, start in zip(members, starts)
+    ]
 
 
 def _looked(member: Member) -> dict[str, Any]:
@@ -326,12 +280,12 @@ def net_spec(seen: Seen, recipe: Recipe, options: Options) -> NetSpec:
 
 def snapshot(member: Member, spec: NetSpec, recipe: Recipe) -> NetPredictor:
     """An evaluation model of a member as it stands; training goes on unharmed."""
-    net = frozen_copy(member.net)
+    net, unsure = frozen_copy(member.net), member.feed.seen.setting.has_unknown
     if type(member.method).finish is not GradientMethod.finish:
         with torch.no_grad():
             member.method.finish(net, LazyLook(member, net))
         net.eval()
-    return NetPredictor.of(member.method, net, spec, recipe.to_json(), member.prepare, member.units)
+    return NetPredictor.of(member.method, net, spec, recipe.to_json(), member.prepare, member.units, unsure)
 
 
 def _start_net(
@@ -363,20 +317,6 @@ def _input_scale(seen: Seen) -> float:
     pieces = (piece.to(torch.float64) for piece in part.x.reshape(-1).split(1 << 14))
     size = math.sqrt(sum(float(torch.dot(piece, piece)) for piece in pieces) / max(1, part.x.numel()))
     return 1.0 / size if size > 0 else 1.0
-
-
-def _start_model(method: Method, seen: Seen, seed: int, options: Options, memo: Memo) -> FitResult | None:
-    """The fitted model a method starts from, trained once per data, seed and recipe."""
-    if method.start is None:
-        return None
-    origin = create_method(method.start)
-    setting = seen.setting if seen.setting in origin.settings else sorted(origin.settings)[0]
-    same = Setting(setting) is seen.setting
-    plain = dataclasses.replace(seen, few=seen.few if same else None, setting=Setting(setting))
-    recipe = options.recipe
-    key = ("start", method.start, seed, recipe.hash if recipe else None, options.backbone, options.image_size,
-           options.pretrained, options.device, repr(hparam.values(origin)), repr(options.classifier))  # fmt: skip
-    return memo(key, lambda: fit(origin, plain, seed=seed, options=options, memo=memo))
 
 
 def _place(net: Net, spec: NetSpec, recipe: Recipe, device: torch.device) -> Net:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -46,6 +47,14 @@ class LazyLook(Look):
     ys = property(lambda self: self._member.feed.y["s"])  # type: ignore[assignment]
     yf = property(lambda self: self._member.feed.y["f"])  # type: ignore[assignment]
     seen = property(lambda self: self._member.feed.seen)
+
+    @cached_property
+    def teacher(self) -> Tensor:  # type: ignore[override]
+        """Probabilities (n_t, C) of the source's model on the target, in the black-box setting."""
+        seen = self._member.feed.seen
+        if seen.teacher is None:
+            raise DazooError("there is no source model to ask; set start, and handles with source='black_box' alone")
+        return seen.teacher(seen.target.x)
 
     @property
     def domain(self) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,8 @@ class NetPredictor(Predictor):
         method: registry name. hparams: its hyper-parameters. spec: ``NetSpec`` as JSON.
         state: parameters and buffers by name.
         units: in which a regression model was trained (``engine.units``); None: those of the data.
+        unsure: whether samples may be of no known class; where the method does not say which, the entropy of its
+            probabilities does (``by_entropy``).
     """
 
     method: str
@@ -40,6 +43,7 @@ class NetPredictor(Predictor):
     state: dict[str, Tensor]
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
     units: Units | None = None
+    unsure: bool = False
 
     @staticmethod
     def of(
@@ -49,10 +53,11 @@ class NetPredictor(Predictor):
         recipe: dict[str, Any],
         prepare: Preparer,
         units: Units | None = None,
+        unsure: bool = False,
     ) -> NetPredictor:
         """A predictor around a network that will not be trained further."""
         state = {k: v.detach() for k, v in net.state_dict().items()}
-        made = NetPredictor(method.name, hparam.values(method), spec.to_json(), state, recipe, units)
+        made = NetPredictor(method.name, hparam.values(method), spec.to_json(), state, recipe, units, unsure)
         object.__setattr__(made, "_live", (method, net.eval(), prepare))
         object.__setattr__(made, "_own", spec.own)
         return made
@@ -101,11 +106,14 @@ class NetPredictor(Predictor):
 
     def predict(self, x: Tensor) -> Prediction:
         method, net, prepare = self.live
-        return _in_units(run_batched(lambda b: method.predict(net, b), net, prepare, samples(x)), self.units)
+        return self._told(run_batched(lambda b: method.predict(net, b), net, prepare, samples(x)))
 
     def predict_source(self, x: Tensor) -> Prediction:
         method, net, prepare = self.live
-        return _in_units(run_batched(lambda b: method.predict_source(net, b), net, prepare, samples(x)), self.units)
+        return self._told(run_batched(lambda b: method.predict_source(net, b), net, prepare, samples(x)))
+
+    def _told(self, out: Prediction) -> Prediction:
+        return by_entropy(_in_units(out, self.units)) if self.unsure else _in_units(out, self.units)
 
 
 def samples(x: Any) -> Tensor:
@@ -128,7 +136,7 @@ def run_batched(call: Any, net: Net, prepare: Preparer, x: Tensor, size: int | N
     size = size or (64 if x.ndim > 3 else 8192)
     if len(x) == 0:
         return _no_rows(lambda one: run_batched(call, net, prepare, one, size), x)
-    scores, features = [], []
+    parts = []
     with torch.no_grad():
         for start in range(0, len(x), size):
             try:
@@ -137,24 +145,23 @@ def run_batched(call: Any, net: Net, prepare: Preparer, x: Tensor, size: int | N
                 if "shape" in str(error) or "size" in str(error):
                     raise DazooError(f"samples of shape {tuple(x.shape[1:])} do not fit this model: {error}") from error
                 raise
-            scores.append(out.scores)
-            features.append(out.features)
-    merged = torch.cat(scores).float()
-    if not bool(torch.isfinite(merged).all()):
+            parts.append(out)
+    merged = Prediction.joined(parts).apply(lambda v: v.float() if v.is_floating_point() else v)
+    if not bool(torch.isfinite(merged.scores).all()):
         raise NonFiniteError("the model gives NaN or infinite scores; its training diverged or the samples hold NaN")
-    joined = torch.cat(features).float() if features and features[0] is not None else None
-    return Prediction(merged, joined, out.regression)
+    return merged
 
 
 @dataclass(frozen=True)
 class ShallowPredictor(Predictor):
     """A shallow model on float64 vectors; takes vectors of any float type and device.
 
-    ``units`` of its values are as in ``NetPredictor``.
+    ``units`` of its values and ``unsure`` are as in ``NetPredictor``.
     """
 
     inner: Predictor
     units: Units | None = None
+    unsure: bool = False
 
     def predict(self, x: Tensor) -> Prediction:
         return self._answer(self.inner.predict, x)
@@ -166,13 +173,26 @@ class ShallowPredictor(Predictor):
         vectors = _vectors(x)
         with np.errstate(all="ignore"):
             out = _finite(call(vectors)) if len(vectors) else _no_rows(call, vectors)
-        return _in_units(out, self.units)
+        out = _in_units(out, self.units)
+        return by_entropy(out) if self.unsure else out
+
+
+def by_entropy(out: Prediction, threshold: float = 0.5) -> Prediction:
+    """``out`` with ``unknown = H(softmax(scores)) / ln K`` in [0, 1], where it says nothing of unknown samples itself.
+
+    A fixed rule for methods of the closed set: above half of the largest entropy, a sample is of no known class.
+    """
+    if out.unknown is not None or out.of_values:
+        return out
+    p = out.scores.double().log_softmax(1)
+    unknown = -(p.exp() * p).sum(1) / math.log(max(p.shape[1], 2))
+    return dataclasses.replace(out, unknown=unknown.to(out.scores.dtype), threshold=threshold)
 
 
 def _no_rows(call: Callable[[Tensor], Prediction], x: Tensor) -> Prediction:
     """The prediction of no samples ``x`` (0, ...): what ``call`` makes of one, without its row."""
     one = call(x.new_zeros(1, *x.shape[1:]))
-    return Prediction(one.scores[:0], None if one.features is None else one.features[:0])
+    return one.apply(lambda v: v[:0])
 
 
 def _in_units(out: Prediction, units: Units | None) -> Prediction:

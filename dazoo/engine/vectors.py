@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dazoo.core.memo import Domains
-from dazoo.core.types import Labeled, Seen, Unlabeled
+from dazoo.core.types import Labeled, Seen
 from dazoo.engine.units import Units
 
 
@@ -26,10 +26,13 @@ def doubles(seen: Seen, device: torch.device, domains: Domains) -> Seen:
         y = lift(part.y) if part.y.is_floating_point() else part.y.to(device)
         return Labeled(lift(part.x), y, part.domain.to(device))
 
-    return Seen(
-        lift_part(seen.source), Unlabeled(lift(seen.target.x)), lift_part(seen.few), seen.n_classes, seen.kind,
-        seen.setting, lift_part(seen.source_val), seen.n_sources,
-    )  # fmt: skip
+    return dataclasses.replace(
+        seen,
+        source=lift_part(seen.source),
+        target=dataclasses.replace(seen.target, x=lift(seen.target.x)),
+        few=lift_part(seen.few),
+        source_val=lift_part(seen.source_val),
+    )
 
 
 def standardised(seen: Seen, units: Units) -> Seen:

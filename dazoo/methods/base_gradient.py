@@ -73,7 +73,8 @@ class Look:
     """Full passes over the visible data in evaluation mode, made on demand for ``refresh``.
 
     ``source`` and ``target`` are pairs (features (n, d), scores (n, C)) in the order of ``Seen``'s rows; ``ys`` (n_s,).
-    ``few`` likewise for the labelled target samples, with labels ``yf``.
+    ``few`` likewise for the labelled target samples, with labels ``yf``. ``teacher`` (n_t, C) are the probabilities
+    that the source's model gives to the target, for methods that may only ask it (``handles`` of ``black_box`` alone).
     """
 
     source: tuple[Tensor, Tensor]
@@ -81,6 +82,7 @@ class Look:
     few: tuple[Tensor, Tensor]
     ys: Tensor
     yf: Tensor
+    teacher: Tensor
 
     def inputs(self, part: str, size: int = 256) -> Iterator[Tensor]:
         """Prepared network inputs without augmentation, in the order of ``Seen``'s rows and in chunks of ``size``.

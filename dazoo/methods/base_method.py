@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 from dazoo.core.errors import DazooError
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import configure, hp
 from dazoo.core.paper import Paper
 from dazoo.core.registry import Registry
-from dazoo.core.setting import UNSUPERVISED, Setting
+from dazoo.core.setting import Setting
 
 METHODS: Registry[type[Method]] = Registry("method", "dazoo.methods", "dazoo.methods")
 M = TypeVar("M", bound="Method")
@@ -23,7 +24,8 @@ class Method:
     name: ClassVar[str] = ""  # in the registry: the stem of the file, set by ``register``
     family: ClassVar[str] = ""  # the folder of the file, set by ``register`` unless the class says it
     paper: ClassVar[Paper]
-    settings: ClassVar[frozenset[Setting]] = frozenset({UNSUPERVISED})  # in which it runs
+    handles: ClassVar[Handles] = Handles()  # the answers of a setting with which it can run
+    settings: ClassVar[frozenset[Setting]] = Handles().settings  # the named ones among them; may be said instead
     targets: ClassVar[frozenset[str]] = frozenset({"classes"})  # "classes", "values" (regression), or both
     start: ClassVar[str | None] = None  # name of a method from whose fitted model this one starts (a warm start)
     # raised by one whenever what the method computes changes under the same hyper-parameters, so that runs of before
@@ -44,7 +46,9 @@ def register(cls: type[M]) -> type[M]:
         raise DazooError(f"method {made.name!r} has no paper; give the class a Paper(...) with a link")
     if not (sys.modules[cls.__module__].__doc__ or cls.__doc__):
         raise DazooError(f"method {made.name!r} has no docstring; state its formula there")
-    made.settings = frozenset(Setting.of(s) for s in made.settings)  # authors may write them as text
+    if "settings" in cls.__dict__:
+        made.handles = Handles.of(cls.settings)
+    made.settings = made.handles.settings
     METHODS.add(made.name, made)
     return made
 

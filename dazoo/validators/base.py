@@ -279,8 +279,7 @@ def linear_head(predictor: Any, target: Prediction, rows: int = 64) -> Tensor | 
 
 
 def _on_cpu(out: Prediction) -> Prediction:
-    features = None if out.features is None else out.features.detach().to("cpu", torch.float64)
-    return Prediction(out.scores.detach().to("cpu", torch.float64), features, out.regression)
+    return out.apply(lambda v: v.detach().to("cpu", torch.float64 if v.is_floating_point() else v.dtype))
 
 
 def _scores(part: Prediction | None) -> Tensor | None:

@@ -14,7 +14,7 @@ from dazoo.bench.analysis.regret import collapsed
 from dazoo.bench.analysis.runs import Run, engine_flags, idle_terms
 from dazoo.bench.analysis.select import Cell
 from dazoo.bench.analysis.significance import ENOUGH, LEVEL, holm, signed_ranks, wilcoxon
-from dazoo.bench.analysis.table import MARKS
+from dazoo.bench.analysis.table import mark_of
 
 MARGIN = 0.01
 INERT = "inert term"
@@ -151,7 +151,8 @@ def _against_baselines(
     cells: Mapping[tuple[str, str], Cell], higher: bool
 ) -> dict[tuple[str, str], dict[str, np.ndarray]]:
     """Differences to label-free baselines, below zero where worse, by (baseline, label), sorted, and by task."""
-    base = [(c.label, c) for c in cells.values() if c.family == BASELINES and c.setting not in MARKS and len(c.values)]
+    found = [c for c in cells.values() if c.family == BASELINES and len(c.values)]
+    base = [(c.label, c) for c in found if not mark_of(c.setting)]
     most = max((len(c.values) for c in cells.values()), default=0)
     groups: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for name in {label for label, _ in base}:

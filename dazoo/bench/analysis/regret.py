@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dazoo.bench.analysis.metrics import higher_is_better
 from dazoo.bench.analysis.runs import Run
 from dazoo.bench.analysis.select import Cell
+from dazoo.bench.metrics.formulas import higher_is_better
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 
 COLLAPSED = 1 / 3

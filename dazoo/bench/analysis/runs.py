@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dazoo.bench.analysis.metrics import SCORE
+from dazoo.bench.metrics.formulas import SCORE
 from dazoo.bench.records.store import Damage
 
 NONE = np.empty(0)

@@ -7,16 +7,19 @@ labels and is always labelled so).
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from dazoo.bench.analysis.metrics import higher_is_better
 from dazoo.bench.analysis.read import read_runs as read_runs
 from dazoo.bench.analysis.runs import Run
 from dazoo.bench.analysis.runs import Runs as Runs
+from dazoo.bench.metrics.formulas import higher_is_better
+from dazoo.bench.metrics.registry import primary
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
+from dazoo.core.setting import Setting
 
 ORACLE_LABEL = "oracle (target labels)"
 
@@ -62,8 +65,11 @@ class Cell:
 
 
 def default_metric(runs: Sequence[Run]) -> str:
-    """Accuracy where there are classes, else the root mean squared error."""
-    return "rmse" if any("rmse" in r.metrics for r in runs) else "accuracy"
+    """The metric that stands for the setting of most runs; for values the root mean squared error."""
+    if any("rmse" in r.metrics for r in runs):
+        return "rmse"
+    named = Counter(primary(Setting.of(s)) for s in {r.setting for r in runs})
+    return named.most_common(1)[0][0] if named else "accuracy"
 
 
 def select(runs: Sequence[Run], rule: str, metric: str) -> list[Cell]:

@@ -8,14 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dazoo.bench.analysis.metrics import SCORE, higher_is_better
 from dazoo.bench.analysis.runs import Run
 from dazoo.bench.analysis.select import Cell, default_metric, mean_of, select
 from dazoo.bench.analysis.statistics import bootstrap_interval, mean_ranks
+from dazoo.bench.metrics.formulas import SCORE, higher_is_better
 from dazoo.bench.plan.suite import DEFAULT_RULE, ORACLE_RULE
-from dazoo.core.setting import FEW_LABELS, ORACLE
+from dazoo.core.setting import Setting
 
-MARKS = {FEW_LABELS.value: "few target labels", ORACLE.value: "target labels (upper bound)"}
+SHOWN = {"few": "few target labels", "query": "target labels it asked for", "half": "target labels (upper bound)"}
+
+
+def mark_of(setting: str) -> str:
+    """What a row says of the target labels that its method sees; empty where it sees none."""
+    return SHOWN.get(Setting.of(setting).marked, "")
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,7 @@ def _row(label: str, cells: list[Cell], n_tasks: int, intervals: bool) -> Row:
         mean = float(np.mean([c.mean for c in good]))
         if intervals and max(map(len, values)) > 1:
             low, high = bootstrap_interval(values)
-    marks = sorted({MARKS.get(c.setting, "") for c in cells} - {""})
+    marks = sorted({mark_of(c.setting) for c in cells} - {""})
     return Row(
         label=label,
         method=first.method,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dazoo.bench.analysis.metrics import class_metrics, value_metrics
+from dazoo.bench.metrics.registry import Answers, measure
 from dazoo.core.errors import DazooError
 from dazoo.core.types import Prediction, Predictor
 from dazoo.data.task import Hidden, Task
@@ -24,7 +24,9 @@ def evaluate(
     A ``Model`` is never tested on target samples whose labels it was shown.
 
     Returns:
-        ``accuracy``, ``balanced_accuracy`` and ``macro_f1`` in [0, 1]; for regression ``mae``, ``rmse`` and ``r2``.
+        The metrics of the task's setting by name (``dazoo.bench.metrics.registry``): ``accuracy``,
+        ``balanced_accuracy`` and ``macro_f1``; where samples may be unknown ``hos`` and its parts; for regression
+        ``mae``, ``rmse`` and ``r2``.
     """
     hidden = _unseen(task.hidden(), predictor)
     if hidden.y is None:
@@ -40,10 +42,23 @@ def evaluate(
             f"the model scores {out.scores.shape[1]} classes, but task {task.name!r} has {task.n_classes}; "
             "evaluate it on a task with the classes it was fitted on"
         )
+    return measure(task.setting, _answers(out, hidden, task.n_classes))
+
+
+def _answers(out: Prediction, hidden: Hidden, n_classes: int) -> Answers:
+    assert hidden.y is not None
     y = hidden.y.detach().cpu().numpy()
-    if task.regression:
-        return value_metrics(out.values.detach().double().cpu().numpy(), y.astype("float64"))
-    return class_metrics(out.labels.detach().cpu().numpy(), y, task.n_classes)
+    if n_classes == 0:
+        values = out.values.detach().double().cpu().numpy()
+        return Answers(0, y.astype("float64"), values, values)
+    return Answers(
+        n_classes,
+        y,
+        labels=out.labels.cpu().numpy(),
+        closed=out.scores.argmax(1).cpu().numpy(),
+        unknown=None if out.unknown is None else out.unknown.detach().double().cpu().numpy(),
+        fine=None if hidden.fine is None else hidden.fine.cpu().numpy(),
+    )
 
 
 def _unseen(hidden: Hidden, predictor: Predictor) -> Hidden:
@@ -56,7 +71,7 @@ def _unseen(hidden: Hidden, predictor: Predictor) -> Hidden:
             "the model was shown the label of every target sample that has one, so that nothing is left to test on; "
             "give the target samples with labels that were not shown, e.g. xt_test and yt_test"
         )
-    return Hidden(hidden.x[fresh], hidden.y[fresh])
+    return Hidden(hidden.x[fresh], hidden.y[fresh], None if hidden.fine is None else hidden.fine[fresh])
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dazoo.bench.analysis.findings import noted
-from dazoo.bench.analysis.metrics import effective_classes
 from dazoo.bench.execute.clock import Spent, Stopwatch
 from dazoo.bench.execute.evaluate import evaluate
+from dazoo.bench.metrics.formulas import effective_classes
 from dazoo.bench.plan.plan import RunSpec
 from dazoo.bench.records.keep import Keeper
 from dazoo.core.types import Seen

@@ -6,11 +6,14 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+from torch.utils.weak import WeakIdKeyDictionary
+
 from dazoo.bench.plan.plan import RunSpec
 from dazoo.bench.plan.protocol import Protocol
 from dazoo.bench.plan.represent import feature_map, represented
 from dazoo.core.setting import Setting
 from dazoo.data.domain import Domain
+from dazoo.data.label_sets import LabelSets
 from dazoo.data.registry import load_domain, split_name
 from dazoo.data.task import Task
 from dazoo.data.transform import apply, apply_to_task, leading
@@ -30,6 +33,7 @@ class Tasks:
         self.data_root = data_root
         self.device = device
         self._domains: OrderedDict[tuple[str, str], dict[str, Domain]] = OrderedDict()
+        self._split: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self._representation: tuple[tuple[Any, ...], Task] | None = None
 
     def __call__(self, spec: RunSpec) -> Task:
@@ -44,10 +48,13 @@ class Tasks:
             while len(self._domains) >= KEPT_TASKS and self._held() > KEPT_BYTES:
                 self._domains.popitem(last=False)
         self._domains[shown, spec.task] = domains
+        given, held = tuple(domains[s] for s in sources), domains[target]
+        if protocol.classes is not None:
+            given, held = self._of_classes(protocol.classes, given, held)
         task = Task(
             spec.task,
-            tuple(domains[s] for s in sources),
-            domains[target],
+            given,
+            held,
             setting=Setting.of(spec.setting),
             few_per_class=protocol.few_labels,
             source_holdout=protocol.source_holdout,
@@ -56,6 +63,18 @@ class Tasks:
         )
         alone = len(leading(protocol.transform)) == len(protocol.transform)
         return task if protocol.represent is None and alone else self._represented(task, spec)
+
+    def _of_classes(
+        self, classes: dict[str, Any], sources: tuple[Domain, ...], target: Domain
+    ) -> tuple[tuple[Domain, ...], Domain]:
+        """The samples of a task's classes; the same objects for all tasks of which a domain is source, or target."""
+        sets, found = LabelSets.of(classes, {}), []
+        for domain, part in [*((s, sets.source_part) for s in sources), (target, sets.target_part)]:
+            mine = self._split.setdefault(domain, {})
+            if part.__name__ not in mine:
+                mine[part.__name__] = part(domain)
+            found.append(mine[part.__name__])
+        return tuple(found[:-1]), found[-1]
 
     def _held(self) -> int:
         """Bytes of the samples of all domains that are kept."""

@@ -12,15 +12,13 @@ from dazoo.bench.plan.entry import Entry
 from dazoo.bench.plan.entry import entry as make_entry
 from dazoo.bench.plan.patterns import tasks_of
 from dazoo.bench.plan.protocol import Protocol, hashed, listing, make_protocol, plain, splits_by_seed
+from dazoo.bench.plan.question import setting_of
 from dazoo.bench.plan.suite import MOST_RUNS, Suite
 from dazoo.bench.plan.trials import settings
 from dazoo.bench.plan.yamlfile import Where
 from dazoo.core import hparam
-from dazoo.core.errors import DazooError, nearest
-from dazoo.core.setting import FEW_LABELS, MULTI_SOURCE, ORACLE, UNSUPERVISED, Setting
+from dazoo.core.errors import nearest
 from dazoo.data.registry import DATASETS, data_root, split_name
-from dazoo.engine.fit import solver_of
-from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import METHODS, GradientMethod, Method
 
 
@@ -138,7 +136,8 @@ def make_plan(suite: Suite, root: str | Path | None = None, sources: dict[str, s
             for way in [w for w in of.ways if w.takes(cls, entry)]:
                 shown = f"{label} ({way.name})" if way.name else label
                 shared = way.protocol if entry.solver is None else replace(way.protocol, recipe=None)
-                setting, reason = _setting(cls, shared, suite, len(split_name(task)[1]), of.targets)
+                n_sources = len(split_name(task)[1])
+                setting, reason = setting_of(cls, shared.recipe, shared.classes, suite, n_sources, of.targets)
                 if reason or setting is None:
                     plan.skipped.append(Skip(shown, task, reason))
                     continue
@@ -245,25 +244,3 @@ def _trials(suite: Suite, where: Where, entry: Entry, cls: type[Method]) -> list
         if values not in found:
             found.append(values)
     return found
-
-
-def _setting(
-    cls: type[Method], protocol: Protocol, suite: Suite, n_sources: int, targets: str
-) -> tuple[Setting | None, str]:
-    """The setting a method runs a task in, or the reason why it cannot; decided by what the class declares."""
-    if targets not in cls.targets:
-        return None, f"predicts {' and '.join(sorted(cls.targets))}, but the dataset has {targets}"
-    recipe = protocol.recipe
-    try:
-        solver_of(cls, None if recipe is None else Recipe.named(recipe["name"]))
-    except DazooError:
-        return None, "is trained by gradients, and no recipe is given"
-    wanted = MULTI_SOURCE if n_sources > 1 else UNSUPERVISED
-    if suite.setting != "auto":
-        wanted = Setting(suite.setting)
-    for setting in (wanted, FEW_LABELS, ORACLE):
-        if setting in cls.settings:
-            return setting, ""
-        if setting is MULTI_SOURCE and UNSUPERVISED in cls.settings:
-            return None, "takes a single source"
-    return None, f"runs in the settings {', '.join(sorted(s.value for s in cls.settings))}, not {wanted.value}"

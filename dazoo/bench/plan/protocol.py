@@ -14,7 +14,8 @@ from dazoo.bench.plan.represent import feature_map
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE, Suite
 from dazoo.core import hparam
 from dazoo.core.errors import DazooError, nearest
-from dazoo.core.setting import FEW_LABELS, ORACLE
+from dazoo.core.setting import Setting
+from dazoo.data.label_sets import LabelSets
 from dazoo.data.registry import DATASETS, data_root
 from dazoo.data.transform import TRANSFORMS
 from dazoo.engine.recipe import Recipe
@@ -41,12 +42,13 @@ class Protocol:
     validators: list[str]
     represent: dict[str, Any] | None = None
     content: str | None = None
+    classes: dict[str, Any] | None = None
 
     @cached_property
     def plain(self) -> dict[str, Any]:
         """All fields; those that suites rarely use are left out where they are not used, so that they change no key."""
         fields = asdict(self)
-        for rare in ("represent", "content"):
+        for rare in ("represent", "content", "classes"):
             if fields[rare] is None:
                 del fields[rare]
         return fields
@@ -58,7 +60,7 @@ class Protocol:
 
 def splits_by_seed(protocol: Protocol, setting: str) -> bool:
     """Whether the seed decides which samples are seen."""
-    return setting in (FEW_LABELS, ORACLE) or protocol.source_holdout > 0 or protocol.target_holdout > 0
+    return Setting.of(setting).shows_labels or protocol.source_holdout > 0 or protocol.target_holdout > 0
 
 
 def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
@@ -67,7 +69,11 @@ def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
     if chosen_data is None:
         raise DazooError("a suite with several datasets has a protocol for each of its parts")
     dataset = suite.origin.check(("dataset", "name"), lambda: DATASETS.get(chosen_data.name), ("dataset",))
-    for key, value in chosen_data.options.items():
+    given = dict(chosen_data.options)
+    classes, sets = given.pop("classes", None), None
+    if classes is not None:
+        sets = suite.origin.check(("dataset", "classes"), lambda: LabelSets.of(classes, dataset.splits), ("dataset",))
+    for key, value in given.items():
         if key not in dataset.options:
             problem = f"dataset {dataset.name!r} has no option {key!r}: {nearest(key, dataset.options)}"
             raise suite.origin.error(("dataset", key), f"{problem} (options: {listing(dataset.options)})")
@@ -88,7 +94,7 @@ def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
     if suite.frozen and suite.backbone == "none":
         raise suite.origin.error(("frozen",), "frozen features need a backbone; name one or drop 'frozen'")
     # an option that says nothing determines nothing: it changes no key when a dataset learns it
-    options = {k: v for k, v in {**dataset.options, **chosen_data.options}.items() if v is not None}
+    options = {k: v for k, v in {**dataset.options, **given}.items() if v is not None}
     content = dataset.content
     return Protocol(
         dataset=dataset.name,
@@ -108,6 +114,7 @@ def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
         content=None
         if content is None
         else suite.origin.check(("dataset",), lambda: content(data_root(root), **options)),
+        classes=None if sets is None else sets.to_json(),
     )
 
 

@@ -10,10 +10,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError
 
+from dazoo.bench.metrics.registry import names as metric_names
 from dazoo.bench.plan.entry import OWN, Data, DataEntry, Frozen, Named, Names, entry, listed, short
 from dazoo.bench.plan.yamlfile import Origin, Where, read_yaml
 from dazoo.bench.records.size import BUDGET, size_of
 from dazoo.core.errors import DazooError, nearest
+from dazoo.core.setting import Setting
 
 LAST, ORACLE_RULE = "last", "oracle"
 DEFAULT_RULE = "info_max"
@@ -57,6 +59,22 @@ def _folder_name(name: str) -> str:
     return name
 
 
+def _setting_name(name: str) -> str:
+    if name != "auto":
+        try:
+            return Setting.of(name).name
+        except DazooError as error:
+            raise ValueError(str(error)) from None
+    return name
+
+
+def _metric_name(name: str) -> str:
+    known = metric_names()
+    if name not in known:
+        raise ValueError(f"there is no metric of that name; {nearest(name, known)} (metrics: {', '.join(known)})")
+    return name
+
+
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1, lt=2**31, strict=True)]
@@ -89,14 +107,17 @@ class Suite(Frozen):
         recipes: several recipes instead of one, e.g. ``[tllib, {name: adatime, as: short, steps: 300}]``: every
             gradient method runs under each, and stands in the tables as ``method (recipe)``; shallow methods run once.
         classifier: what shallow methods finish with.
-        setting: which labels methods may see; by default unsupervised, or multi_source for several sources.
+        setting: the question (``core.setting``), e.g. ``source_free`` or ``source_free+multi_source``; by default
+            unsupervised, multi_source for several sources, or what the dataset's option ``classes`` makes of it.
+        closed_set_baselines: whether methods of the closed set run where source and target have different classes.
         few_labels: labelled target samples per class in the few-label setting.
         source_holdout: share of the source held out for validators.
         target_holdout: share of the target held out for testing; 0 is transductive.
         checkpoints: evaluations per gradient run.
         validators: names or patterns of label-free scores to record.
         select_by: the validator that chooses trial and checkpoint, ``last``, or ``oracle`` (target labels, marked).
-        metric: the target metric reported; accuracy for classes and rmse for values by default.
+        metric: the target metric reported; by default that of the setting: accuracy for classes, hos where samples may
+            be unknown, rmse for values.
         keep: disk space for outputs of checkpoints in the result folder, e.g. 200MB; 0 keeps none. Changes no result.
     """
 
@@ -117,7 +138,8 @@ class Suite(Frozen):
     recipe: Named | None = None
     recipes: Annotated[tuple[Named, ...], BeforeValidator(listed)] = ()
     classifier: Named | None = None
-    setting: Literal["auto", "unsupervised", "multi_source", "few_labels", "oracle"] = "auto"
+    setting: Annotated[str, AfterValidator(_setting_name)] = "auto"
+    closed_set_baselines: bool = False
     few_labels: Count = 3
     source_holdout: Share = 0.2
     target_holdout: Share = 0.0
@@ -125,7 +147,7 @@ class Suite(Frozen):
     validators: Names = ("source_validation", "entropy", "info_max")
     select_by: str = DEFAULT_RULE
     keep: Annotated[str, BeforeValidator(_size)] = BUDGET
-    metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "mae", "rmse", "r2"] | None = None
+    metric: Annotated[str, AfterValidator(_metric_name)] | None = None
 
     _origin: Origin = PrivateAttr(default_factory=Origin)
     _narrowed: bool = PrivateAttr(default=False)

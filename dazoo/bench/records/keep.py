@@ -11,6 +11,8 @@ what takes less room, the same for all checkpoints of a run:
 - ``what = "model"``: ``i.model``, the fitted model with all its tensors in the precision it was trained in; features
   are recomputed from the data, and are those of the run (the same bits where machine and thread count are the same).
 
+Where samples may be of no known class there is also ``i.target.unknown`` (n,), and meta has its ``thresholds``.
+
 Scores of classes and features are float16 times 2^e, ``e`` chosen per array so that nothing overflows: 11 significant
 bits, a relative error of at most 2^-11 = 0.05 % per number down to 2^-29 of the array's largest. Most validators
 recomputed from them are within 0.01 % of the run's score and silhouettes near 0 within 0.003; ``iwcv`` and ``dev``,
@@ -89,6 +91,7 @@ class Keeper:
             return
         arrays, exponents = _pack(evidence, self._what)
         meta = {"what": self._what, "step": step, "fraction": fraction, "exponents": exponents}
+        meta["threshold"] = evidence.target.threshold
         arrays["meta"] = _json(meta | {"n_classes": evidence.n_classes})
         if self._what == "model":
             arrays["model"] = np.frombuffer(portable.dump(predictor), dtype=np.uint8)
@@ -186,6 +189,7 @@ def _pack(evidence: Evidence, what: str) -> tuple[dict[str, np.ndarray], dict[st
             arrays[name], exponents[name] = half(x)
 
     put("target.scores", evidence.target.scores)
+    put("target.unknown", evidence.target.unknown)
     if what == "features":
         put("target.features", evidence.target.features)
         put("head", evidence.head)
@@ -219,15 +223,17 @@ def _small(labels: Tensor) -> np.ndarray:
 def _merge(archive: zipfile.ZipFile, parts: Iterable[dict[str, np.ndarray]], key: str) -> dict[str, Any]:
     """Copy the parts into the archive, one in memory at a time; the run's meta."""
     meta: dict[str, Any] = {"format": FORMAT, "key": key, "steps": [], "fractions": [], "exponents": {}}
+    thresholds: list[float | None] = []
     for i, part in enumerate(parts):
         own = json.loads(part.pop("meta").tobytes())
         for name, array in part.items():
             _put(archive, f"{i}.{name}", array)
         meta["steps"].append(own["step"])
         meta["fractions"].append(own["fraction"])
+        thresholds.append(own.get("threshold"))
         meta["exponents"] |= {f"{i}.{k}": v for k, v in own["exponents"].items() if v}
         meta |= {"what": own["what"], "n_classes": own["n_classes"]}
-    return meta
+    return meta if not any(t is not None for t in thresholds) else meta | {"thresholds": thresholds}
 
 
 def _archive(raw: Any) -> zipfile.ZipFile:

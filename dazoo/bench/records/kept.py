@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,15 @@ class Kept:
     def scores(self, index: int, part: str = "target") -> Tensor | None:
         """Scores (n, C) of checkpoint ``index`` in float64; of ``target`` always, of other parts where kept."""
         return self._array(f"{index}.{part}.scores")
+
+    def unknown(self, index: int) -> Tensor | None:
+        """How likely target samples (n,) are of no known class, where that was asked."""
+        return self._array(f"{index}.target.unknown")
+
+    def threshold(self, index: int) -> float | None:
+        """Above which value of ``unknown`` a sample is called so."""
+        held: list[float | None] = self._meta.get("thresholds") or [None] * len(self)
+        return held[index]
 
     def features(self, index: int, part: str = "target") -> Tensor | None:
         """Features (n, d) in float64; None where the model is kept instead, or where there are none."""
@@ -142,7 +152,12 @@ class KeptEvidence(Evidence):
 
     def _both(self, part: str) -> Prediction | None:
         scores = self._kept.scores(self._index, part)
-        return None if scores is None else Prediction(scores, self._kept.features(self._index, part))
+        if scores is None:
+            return None
+        out = Prediction(scores, self._kept.features(self._index, part))
+        if part != "target":
+            return out
+        return replace(out, unknown=self._kept.unknown(self._index), threshold=self._kept.threshold(self._index))
 
     def rows(self, part: str) -> int:
         labels = self._kept.labels(part)

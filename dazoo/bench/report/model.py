@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dazoo.bench.analysis.metrics import SHARES
 from dazoo.bench.analysis.read import read_runs
 from dazoo.bench.analysis.runs import Runs
 from dazoo.bench.analysis.select import Cell
 from dazoo.bench.analysis.table import Leaderboard, leaderboard
 from dazoo.bench.analysis.timing import Time
+from dazoo.bench.metrics.formulas import NO_SHARES, SCORE
 from dazoo.bench.plan.beside import read_beside
 from dazoo.bench.plan.suite import DEFAULT_RULE, LAST, ORACLE_RULE
 from dazoo.bench.records.store import FOLDER
@@ -48,7 +48,7 @@ class Report:
 
     @property
     def percent(self) -> bool:
-        return self.board.metric in SHARES
+        return self.board.metric not in NO_SHARES and not self.board.metric.startswith(SCORE)
 
     def show(self, value: float, digits: int = 2) -> str:
         """A value of the metric for reading: shares in percent, empty where there is none."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from dazoo.bench.analysis.findings import Finding, findings
 from dazoo.bench.analysis.regret import Regret, regrets
-from dazoo.bench.analysis.select import ORACLE_LABEL
-from dazoo.bench.analysis.table import MARKS, Leaderboard, leaderboard
+from dazoo.bench.analysis.select import ORACLE_LABEL, Run
+from dazoo.bench.analysis.table import Leaderboard, leaderboard, mark_of
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.bench.report.model import Report
 from dazoo.bench.report.text import csv_text, md, md_table, number
@@ -31,7 +31,7 @@ class Sections:
         self.made = made
         self.boards: dict[str, Leaderboard] = {n: leaderboard(runs, n, metric, intervals=False) for n in rules}
         cells = {n: b.cells for n, b in self.boards.items()}
-        self.regrets: list[Regret] = regrets(runs, cells, metric, hidden=tuple(MARKS)) if rules else []
+        self.regrets: list[Regret] = regrets(runs, cells, metric, hidden=_marked(runs)) if rules else []
         higher, measured = made.board.higher_is_better, not made.board.label_free
         self.findings: list[Finding] = findings(runs, made.board.cells, higher, made.percent, measured)
 
@@ -111,3 +111,8 @@ def told(found: Sequence[Finding]) -> list[str]:
 def _row(r: Regret) -> list[str]:
     numbers = [number(v) for v in (r.mean, r.oracle, r.regret, r.correlation, r.collapsed)]
     return [shown(r.rule), *numbers, str(r.cells), str(r.undefined)]
+
+
+def _marked(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Settings among ``runs`` in which methods see target labels."""
+    return tuple(sorted(s for s in {r.setting for r in runs} if mark_of(s)))

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from dazoo.bench.analysis.metrics import SCORE
 from dazoo.bench.analysis.select import ORACLE_LABEL, Cell
+from dazoo.bench.metrics.formulas import SCORE
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.bench.report.model import Report
 

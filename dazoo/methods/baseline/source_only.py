@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Batch, Context, GradientMethod, Progress, ShallowMethod, register
 from dazoo.methods.shallow import fit_classifier, source_of, source_x
@@ -29,7 +29,7 @@ class SourceOnly(GradientMethod, ShallowMethod):
         title="The Nature of Statistical Learning Theory", authors="Vladimir N. Vapnik", year=1995,
         url="https://doi.org/10.1007/978-1-4757-2440-0", venue="Springer (Book)",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(target={"pool", "unseen"}, n_sources={"one", "many"})
     targets = frozenset({"classes", "values"})
     uses_target = False
 

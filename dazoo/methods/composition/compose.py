@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from dazoo.core import hparam
 from dazoo.core.errors import DazooError
+from dazoo.core.handles import Handles
 from dazoo.core.paper import Paper
 from dazoo.core.types import Prediction
 from dazoo.methods.base import METHODS, Batch, GradientMethod, Look, Method, Phase, Progress
@@ -60,7 +61,7 @@ def _made(name: str) -> type[Method]:
         "revision": sum(c.revision for c in classes),
         "members": tuple(classes),
         "paper": _paper(classes),
-        "settings": frozenset.intersection(*(c.settings for c in classes)),
+        "handles": _handles(classes),
         "targets": frozenset.intersection(*(c.targets for c in classes)),
         "start": lead.start,
         "fresh": lead.fresh,
@@ -87,6 +88,7 @@ def _made(name: str) -> type[Method]:
             annotations[f"{cls.name}.{f.name}"] = f.type
             body[f"{cls.name}.{f.name}"] = dataclasses.field(default=f.default, metadata=f.metadata)
     body["__annotations__"] = annotations
+    body["settings"] = body["handles"].settings
     made = type("".join(c.__name__ for c in classes), (Composition,), body)
     return dataclasses.dataclass(init=False, repr=False, eq=False)(made)
 
@@ -111,9 +113,18 @@ def _check(name: str, classes: list[type[GradientMethod]]) -> None:
         raise refuse(f"{own[0]!r} predicts in a way of its own, which the others' terms would not know")
     if sum(c.combine is not GradientMethod.combine for c in classes) > 1:
         raise refuse("two methods put the gradients of all terms together")
-    for what in ("settings", "targets"):
-        if not frozenset.intersection(*(getattr(c, what) for c in classes)):
-            raise refuse(f"the methods have no {what} in common")
+    if _handles(classes) is None:
+        raise refuse("the methods have no settings in common")
+    if not frozenset.intersection(*(c.targets for c in classes)):
+        raise refuse("the methods have no targets in common")
+
+
+def _handles(classes: list[type[GradientMethod]]) -> Handles | None:
+    """What all of them can do."""
+    both: Handles | None = classes[0].handles
+    for cls in classes[1:]:
+        both = None if both is None else both & cls.handles
+    return both
 
 
 def _paper(classes: list[type[GradientMethod]]) -> Paper:

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.entropy import diversity, entropy_of_logits
@@ -37,7 +37,7 @@ class SHOT(GradientMethod):
         "labels are renewed per epoch and classes that nobody predicts have no centroid, as in the authors' program, "
         "where the paper gives every class one; entropies are exact, without 1e-5 in their logarithms",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(source="model", n_sources={"one", "many"})
     start = "source_only"
     uses_source = False
 

@@ -1,0 +1,90 @@
+"""Which metrics a setting has: a registry of groups that are computed together, from plain arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from dazoo.bench.metrics.formulas import class_metrics, open_set_metrics, unknown_ranking, value_metrics
+from dazoo.core.setting import Setting
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Predictions on n test samples, and the truth.
+
+    Attributes:
+        n_classes: K, the number of the source's classes; 0 for values.
+        y: labels (n,), K for unknown samples; or values.
+        labels: predicted (n,), K for "unknown"; or values.
+        closed: the best class (n,), whether or not a sample is called unknown.
+        unknown: how likely samples (n,) are of no known class, where that was asked.
+        fine: labels (n,) that tell the classes of unknown samples apart, where there are any.
+    """
+
+    n_classes: int
+    y: np.ndarray
+    labels: np.ndarray
+    closed: np.ndarray
+    unknown: np.ndarray | None = None
+    fine: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Metrics that belong together.
+
+    Attributes:
+        names: of the metrics, the one that stands for all first.
+        applies: whether a setting has them, for classes or for values.
+        measure: their values by name.
+    """
+
+    names: tuple[str, ...]
+    applies: Callable[[Setting, bool], bool]
+    measure: Callable[[Answers], dict[str, float]]
+
+
+GROUPS: tuple[Group, ...] = (
+    Group(
+        ("accuracy", "balanced_accuracy", "macro_f1"),
+        lambda setting, values: not values and not setting.has_unknown,
+        lambda a: class_metrics(a.labels, a.y, a.n_classes),
+    ),
+    Group(
+        ("hos", "os", "os_star", "unk"),
+        lambda setting, values: setting.has_unknown,
+        lambda a: open_set_metrics(a.labels, a.y, a.n_classes),
+    ),
+    Group(
+        ("auroc_unknown", "oscr"),
+        lambda setting, values: setting.has_unknown,
+        lambda a: {} if a.unknown is None else unknown_ranking(a.closed, a.y, a.unknown, a.n_classes),
+    ),
+    Group(
+        ("rmse", "mae", "r2"),
+        lambda setting, values: values,
+        lambda a: value_metrics(a.labels, a.y),
+    ),
+)
+
+
+def measure(setting: Setting, answers: Answers) -> dict[str, float]:
+    """All metrics of ``setting`` by name."""
+    found: dict[str, float] = {}
+    for group in GROUPS:
+        if group.applies(setting, answers.n_classes == 0):
+            found |= group.measure(answers)
+    return found
+
+
+def names() -> tuple[str, ...]:
+    """All metrics there are."""
+    return tuple(dict.fromkeys(n for g in GROUPS for n in g.names))
+
+
+def primary(setting: Setting, values: bool = False) -> str:
+    """The metric that stands for a setting."""
+    return next(g.names[0] for g in GROUPS if g.applies(setting, values))

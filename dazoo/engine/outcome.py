@@ -1,0 +1,63 @@
+"""How to fit, and what a fit leaves behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from dazoo.core.types import Predictor
+from dazoo.engine.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model at one point of training; shallow methods have one, at fraction 1."""
+
+    step: int
+    fraction: float
+    predictor: Predictor
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit leaves behind.
+
+    Attributes:
+        predictor: the model after the last step.
+        curves: (step, value) of every loss term.
+        warnings: what did not go as it should.
+        info: steps, seconds, samples per second and the like; of gradient methods also ``gradient_shares``,
+            ``discriminators`` and ``findings`` about the run (``engine.watch``).
+    """
+
+    predictor: Predictor
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to fit, the same for every method of a suite.
+
+    Attributes:
+        recipe: for gradient training; None fits methods that have both forms (the baselines) as shallow ones.
+        classifier: what shallow methods finish with; None is logistic regression.
+        backbone: registry or timm name, or a module: the first layers of the body.
+        pretrained: whether the backbone starts from its pretrained weights where it has any.
+        image_size: side of the square the network sees; None is the backbone's own.
+        device: ``cpu`` or ``cuda``.
+        checkpoints: number of evaluations during training.
+        save_every: seconds between saves of the training state.
+    """
+
+    recipe: Recipe | None = None
+    classifier: Any = None
+    backbone: str | nn.Module = "none"
+    pretrained: bool = True
+    image_size: int | None = None
+    device: str = "cpu"
+    checkpoints: int = 1
+    save_every: float = 60.0
