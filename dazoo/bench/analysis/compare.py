@@ -103,13 +103,9 @@ def compare(cells: Mapping[tuple[str, str], Cell], a: str, b: str, higher: bool,
             raise DazooError(f"the records hold no method {label!r}: {nearest(label, labels)}")
     if a == b:
         raise DazooError(f"{a!r} cannot be compared with itself; name two methods")
-    tasks = tuple(
-        sorted(t for label, t in cells if label == a and len(cells[a, t].values) and _has(cells, (b, t)))
-    )  # fmt: skip
+    tasks, groups = by_task(cells, a, b, higher)
     if not tasks:
         raise DazooError(f"there is no task on which both {a!r} and {b!r} have a number")
-    most = max(len(c.values) for c in cells.values())
-    groups = [paired(cells[a, t], cells[b, t], higher, most) for t in tasks]
     differences = np.array([float(g.mean()) for g in groups])
     level = float(np.mean([abs(cells[m, t].mean) for m in (a, b) for t in tasks]))
     rope = ROPE if share else ROPE * level
@@ -126,6 +122,15 @@ def compare(cells: Mapping[tuple[str, str], Cell], a: str, b: str, higher: bool,
         posterior=bayesian_signed_rank(differences, rope),
         more_seeds=more_seeds(spread, len(tasks), min(len(g) for g in groups)),
     )
+
+
+def by_task(
+    cells: Mapping[tuple[str, str], Cell], a: str, b: str, higher: bool
+) -> tuple[tuple[str, ...], list[np.ndarray]]:
+    """The tasks on which both have a number, and the signed differences per seed on each."""
+    most = max(len(c.values) for c in cells.values())
+    tasks = tuple(sorted(t for label, t in cells if label == a and _has(cells, (a, t)) and _has(cells, (b, t))))
+    return tasks, [paired(cells[a, t], cells[b, t], higher, most) for t in tasks]
 
 
 def _has(cells: Mapping[tuple[str, str], Cell], key: tuple[str, str]) -> bool:

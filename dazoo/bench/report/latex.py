@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dazoo.bench.analysis.compare import compare
+from dazoo.bench.analysis.compare import by_task
 from dazoo.bench.analysis.select import Cell
-from dazoo.bench.analysis.significance import LEVEL, holm, signed_ranks
+from dazoo.bench.analysis.significance import LEVEL, holm, signed_ranks, wilcoxon
 from dazoo.bench.analysis.table import Row
 from dazoo.bench.report.model import Report
 from dazoo.bench.report.sections import shown
@@ -205,9 +205,12 @@ def _worse(made: Report, rows: list[Row]) -> dict[str, bool]:
         return {}
     rest = [r for r in rows[1:] if not math.isnan(r.mean)]
     board = made.board
-    found = [compare(board.cells, rows[0].label, r.label, board.higher_is_better, made.percent) for r in rest]
+    found = [
+        np.array([group.mean() for group in by_task(board.cells, rows[0].label, r.label, board.higher_is_better)[1]])
+        for r in rest
+    ]
     # the best mean may belong to a method that loses on most tasks
-    p = holm([c.wilcoxon_p if signed_ranks(c.differences) > 0 else 1.0 for c in found])
+    p = holm([wilcoxon(d)[1] if len(d) > 1 and signed_ranks(d) > 0 else 1.0 for d in found])
     return {r.label: bool(v < LEVEL) for r, v in zip(rest, p)}
 
 
