@@ -19,7 +19,7 @@ from dazoo.ops.batches import class_slots, rows_of
 from tests.small import at, small_batch, small_net
 from tests.toys import TINY, options_for, toy_task
 
-PARTNERS = ["erm_plus", "implicit_alignment", "gh"]
+PARTNERS = ["erm_plus", "implicit_alignment", "gh", "mic"]
 LEADERS = ["dann", "mcc", "dan", "mcd", "adda", "jumbot"]
 
 
