@@ -17,7 +17,7 @@ from dazoo.methods.reweighting._label_shift import Confusion
 from dazoo.methods.reweighting.bbse import solve_bbse
 from dazoo.methods.selftraining.mme import MME
 from dazoo.nets.net import Net
-from dazoo.ops import entropy, moments, neighbourhood, openset, selftraining, source_free, sources
+from dazoo.ops import adversarial, entropy, moments, neighbourhood, openset, partial, selftraining, source_free, sources
 from dazoo.ops.classwise import one_hot
 from dazoo.shallow.classifiers import classifier
 from tests.parity_open import OPEN
@@ -109,6 +109,32 @@ def _counts(y: Tensor, p: Tensor, pt: Tensor, probe: Tensor) -> Tensor:
     return (probe * torch.stack(rows)).sum()
 
 
+def _pada_loss(l: Tensor, y: Tensor, w: Tensor, fs: Tensor, ft: Tensor, v: Tensor) -> Tensor:  # noqa: E741
+    rows = torch.cat([w[y], w[y].mean().expand(len(ft))])
+    game = adversarial.domain_bce(torch.cat([fs, ft]) @ v, len(fs), rows, saturate=True)
+    return partial.weighted_cross_entropy(l, y, w[y]) + game
+
+
+def _iwan(fs: Tensor, ft: Tensor, v: Tensor, u: Tensor, lt: Tensor, k: Tensor, gamma: Tensor) -> Tensor:
+    both = torch.cat([fs, ft])
+    far = (both.detach() @ v).squeeze(1)
+    weights = torch.cat([partial.outlier_weights(far[: len(fs)], eps=1e-5), torch.ones_like(far[len(fs) :])])
+    weigh = adversarial.domain_bce(far, len(fs), saturate=True)
+    game = adversarial.domain_bce(both @ u, len(fs), weights, saturate=True)
+    return 1.5 * k * weigh + k * game + gamma * entropy.entropy_mean(lt.softmax(1))
+
+
+def _etn(as_: Tensor, at: Tensor, y: Tensor, k: Tensor, probe: Tensor) -> Tensor:
+    rows = partial.leaky_one_vs_rest(as_, one_hot(y, as_.shape[1], as_.dtype))
+    weights = partial.transferability(as_, eps=1e-10)
+    return rows + k * partial.leaky_domain_bce(as_, at) + (probe * weights).sum()
+
+
+def _ba3us(f: Tensor, ent: Tensor, c: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    n, weights = (len(f) - int(m)) // 2, c * (1.0 + torch.exp(-ent))
+    return partial.borrowed_domain_bce((f @ v).squeeze(1), n, n, weights, int(m) / n, saturate=True)
+
+
 SETTINGS: dict[str, Callable[..., Tensor]] = {
     **OPEN,
     "sf_infomax": lambda l: entropy.info_max(l),  # noqa: E741
@@ -131,4 +157,10 @@ SETTINGS: dict[str, Callable[..., Tensor]] = {
     "ms_m3sda_paper": lambda f, domain, ft, K: sources.moment_distance(f, ft, _by_domain(domain), int(K)),
     "ms_coral": _coral,
     "prior_adjusted_counts": _counts,
+    "pda_pada_weights": lambda l, T, probe: (probe * partial.class_weights(l, T)).sum(),  # noqa: E741
+    "pda_pada_loss": _pada_loss,
+    "pda_iwan": _iwan,
+    "pda_etn_aux": _etn,
+    "pda_ba3us_complement": lambda l, y, cw, alpha: partial.complement_entropy(l, y, cw[y], alpha),  # noqa: E741
+    "pda_ba3us_adv": _ba3us,
 }

@@ -19,8 +19,8 @@ from dazoo.nets.net import Net
 class LazyLook(Look):
     """Evaluation passes over the visible data, made when first asked for."""
 
-    def __init__(self, member: Member, net: Net):
-        self._member, self._net = member, net
+    def __init__(self, member: Member, net: Net, step: int = 0):
+        self._member, self._net, self.step = member, net, step
         self._kept: dict[str, tuple[Tensor, Tensor]] = {}
 
     def _pass(self, key: str) -> tuple[Tensor, Tensor]:

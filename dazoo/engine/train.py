@@ -276,7 +276,7 @@ class Loop:
             if type(m.method).refresh is not GradientMethod.refresh:
                 net.eval()
                 with torch.no_grad():
-                    m.memory = m.method.refresh(net, LazyLook(m, net))
+                    m.memory = m.method.refresh(net, LazyLook(m, net, self.step))
         self._modes()
 
     # -- state on disk ----------------------------------------------------------------------------------------

@@ -75,6 +75,7 @@ class Look:
     ``source`` and ``target`` are pairs (features (n, d), scores (n, C)) in the order of ``Seen``'s rows; ``ys`` (n_s,).
     ``few`` likewise for the labelled target samples, with labels ``yf``. ``teacher`` (n_t, C) are the probabilities
     that the source's model gives to the target, for methods that may only ask it (``handles`` of ``black_box`` alone).
+    ``step``: iterations finished when ``refresh`` is called.
     """
 
     source: tuple[Tensor, Tensor]
@@ -83,6 +84,7 @@ class Look:
     ys: Tensor
     yf: Tensor
     teacher: Tensor
+    step: int = 0
 
     def inputs(self, part: str, size: int = 256) -> Iterator[Tensor]:
         """Prepared network inputs without augmentation, in the order of ``Seen``'s rows and in chunks of ``size``.

@@ -1,0 +1,1 @@
+"""Methods for targets that hold only some of the source's classes."""
