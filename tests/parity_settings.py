@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from dazoo.bench.metrics import formulas
 from dazoo.methods.base import Context
 from dazoo.methods.reweighting._label_shift import Confusion
 from dazoo.methods.reweighting.bbse import solve_bbse
@@ -135,6 +136,29 @@ def _ba3us(f: Tensor, ent: Tensor, c: Tensor, v: Tensor, m: Tensor) -> Tensor:
     return partial.borrowed_domain_bce((f @ v).squeeze(1), n, n, weights, int(m) / n, saturate=True)
 
 
+def _probed(probe: Tensor, found: dict[str, float], *names: str) -> Tensor:
+    return (probe * torch.tensor([found[n] for n in names], dtype=probe.dtype)).sum()
+
+
+def _open_set(y: Tensor, h: Tensor, n_known: Tensor, probe: Tensor) -> Tensor:
+    found = formulas.open_set_metrics(h.numpy(), y.numpy(), int(n_known))
+    return _probed(probe, found, "os", "os_star", "unk", "hos")
+
+
+def _unknown_ranking(y: Tensor, h: Tensor, u: Tensor, n_known: Tensor, probe: Tensor) -> Tensor:
+    found = formulas.unknown_ranking(h.numpy(), y.numpy(), u.numpy(), int(n_known))
+    return _probed(probe, found, "auroc_unknown", "oscr")
+
+
+def _clustering(y: Tensor, h: Tensor, probe: Tensor) -> Tensor:
+    return _probed(probe, formulas.cluster_metrics(h.numpy(), y.numpy()), "cluster_acc", "nmi", "ari")
+
+
+def _prior_errors(t: Tensor, q: Tensor, eps: Tensor, probe: Tensor) -> Tensor:
+    found = formulas.prior_errors(q.numpy(), t.numpy(), float(eps))
+    return _probed(probe, found, "prior_mae", "prior_rae", "prior_kld")
+
+
 SETTINGS: dict[str, Callable[..., Tensor]] = {
     **OPEN,
     "sf_infomax": lambda l: entropy.info_max(l),  # noqa: E741
@@ -163,4 +187,8 @@ SETTINGS: dict[str, Callable[..., Tensor]] = {
     "pda_etn_aux": _etn,
     "pda_ba3us_complement": lambda l, y, cw, alpha: partial.complement_entropy(l, y, cw[y], alpha),  # noqa: E741
     "pda_ba3us_adv": _ba3us,
+    "metric_open_set": _open_set,
+    "metric_unknown_ranking": _unknown_ranking,
+    "metric_clustering": _clustering,
+    "prior_errors": _prior_errors,
 }

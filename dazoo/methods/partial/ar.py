@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Look, Phase, Progress, register
 from dazoo.methods.deep_transport.wdgrl import gradient_penalty
 from dazoo.nets.net import Net
@@ -47,7 +47,7 @@ class AR(GradientMethod):
         "the budget is adjusted until the distance lies in a range; only the critic sees features of fixed length, in "
         "the paper the head, a cosine classifier, too",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(labels={"closed", "partial"}, n_sources={"one", "many"})
     neutral = None
     discriminators = ()  # a critic has no threshold: its scores are no logits
     phases: ClassVar[tuple[Phase, ...]] = (

@@ -20,9 +20,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import mlp
@@ -44,7 +44,7 @@ class BA3US(GradientMethod):
         "the data; complement_weight as for Office-Home (5 for Office-31); the last model is taken, in the program the "
         "one of least entropy",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(labels={"closed", "partial"}, n_sources={"one", "many"})
     neutral = None
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the reversed gradient")

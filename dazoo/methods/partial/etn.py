@@ -18,9 +18,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import mlp
@@ -43,7 +43,7 @@ class ETN(GradientMethod):
         deviations="discriminator and auxiliary classifier are as wide as disc_width says, without dropout; the "
         "adversary's domains weigh one half each",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(labels={"closed", "partial"}, n_sources={"one", "many"})
     neutral = None
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the reversed gradient")

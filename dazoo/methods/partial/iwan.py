@@ -17,9 +17,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import mlp
@@ -40,7 +40,7 @@ class IWAN(GradientMethod):
         deviations="both domains share a body that learns from the start, in the paper the source's is fixed after "
         "training and the target's begins from it; trade_off is 1 as for DANN, in the paper its final value is 0.1",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(labels={"closed", "partial"}, n_sources={"one", "many"})
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the reversed gradient")
     entropy_weight: float = hp(0.1, 0.01, 1.0, log=True, help="weight of the target's entropy")

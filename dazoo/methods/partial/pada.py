@@ -16,9 +16,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import mlp
@@ -37,7 +37,7 @@ class PADA(GradientMethod):
         deviations="class weights are renewed after every pass over the data instead of every 500 iterations; target "
         "rows weigh as much as the batch's source rows do on average",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(labels={"closed", "partial"}, n_sources={"one", "many"})
     neutral = {"temperature": 1e12}  # equal weights
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the reversed gradient")

@@ -18,9 +18,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import ParallelMLP
@@ -41,7 +41,7 @@ class SAN(GradientMethod):
         "their largest, as in the authors' program, so that trade_off means the same for few and many classes (in the "
         "program the discriminators see features times predictions, as in MADA)",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(labels={"closed", "partial"}, n_sources={"one", "many"})
     discriminators = ("discs",)
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the reversed gradient")
