@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import csv
+import math
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
+import dazoo
+from dazoo.bench.analysis.select import read_runs
+from dazoo.bench.analysis.statistics import bootstrap_interval
+from dazoo.bench.analysis.table import leaderboard
 from dazoo.bench.execute.tasks import Tasks
+from dazoo.bench.export import export_model
 from dazoo.bench.plan.plan import make_plan
 from dazoo.bench.plan.shipped import find_suite
 from dazoo.bench.plan.suite import Suite
-from dazoo.bench.suite_run import prepare
+from dazoo.bench.records.store import Writer
+from dazoo.bench.report.build import report
+from dazoo.bench.report.words import skipped
+from dazoo.bench.suite_run import carry_out, prepare, run_suite
 from dazoo.core.errors import DazooError
+from tests.bench_tools import accuracies, write_run
 
 ROOT = Path(__file__).resolve().parents[1]
 PAIR = "covariate_source->covariate_target"
@@ -94,6 +107,16 @@ def test_the_same_domain_under_other_options_is_another() -> None:
     assert len(one.target.x) != len(two.target.x)
 
 
+def test_one_dataset_under_two_sets_of_classes() -> None:
+    entries = [{"name": "digits", "as": n, "classes": {"shared": k, "source": 2}} for n, k in (("few", 3), ("many", 6))]
+    plan = make_plan(Suite.of({**TWO, "datasets": entries, "tasks": "upright->rotated", "closed_set_baselines": True}))
+    load = Tasks()
+    assert {s.task: load(s).n_classes for s in plan.specs} == {"few/upright->rotated": 5, "many/upright->rotated": 8}
+    entries[0]["classes"] = {"shared": 3, "target": 2}
+    with pytest.raises(DazooError, match="targets of few hold unknown classes, those of many do not; one suite avera"):
+        make_plan(Suite.of({**TWO, "datasets": entries, "tasks": "upright->rotated", "closed_set_baselines": True}))
+
+
 def test_patterns_of_a_suite_and_from_outside() -> None:
     suite = Suite.of(TWO)
     assert tasks_of(suite.narrow(tasks="upright->noisy")) == ["digits/upright->noisy"]
@@ -129,3 +152,129 @@ def test_mistakes_are_one_sentence_at_their_line(tmp_path: Path, text: str, line
     place = f"{path}, line {line}: " if line else f"{path}: "
     message = str(caught.value)
     assert words in message and "\n" not in message and (message.startswith(place) or not line)
+
+
+# -- averages -------------------------------------------------------------------------------------------------------
+
+VALUES = {
+    "best": {"a/x->y": 0.9, "a/y->x": 0.7, "b/u->v": 0.5},
+    "source_only": {"a/x->y": 0.6, "a/y->x": 0.6, "b/u->v": 0.9},
+    "half": {"a/x->y": 0.95, "a/y->x": 0.95},
+    "broken": {"a/x->y": 0.5, "a/y->x": math.nan, "b/u->v": 0.4},
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Records of two datasets, of which one has two tasks; ``half`` was run on one of them, ``broken`` failed once."""
+    writer = Writer(tmp_path / "r")
+    for label, of in VALUES.items():
+        for task, value in of.items():
+            for seed in range(2):
+                status = "failed" if math.isnan(value) else "ok"
+                family = "baseline" if label == "source_only" else "other"
+                points = accuracies(value + 0.02 * seed - 0.01)
+                write_run(writer, label, task, seed, target=points, status=status, family=family, variant=task[0])
+    writer.close()
+    return tmp_path / "r"
+
+
+def test_the_overall_mean_is_that_of_the_averages(folder: Path) -> None:
+    board = leaderboard(read_runs(folder).runs, "last")
+    rows = {r.label: r for r in board.rows}
+    assert board.datasets == ("a", "b") and board.several
+    assert rows["best"].averages == pytest.approx((0.8, 0.5)) and rows["best"].mean == pytest.approx(0.65)
+    assert rows["source_only"].mean == pytest.approx(0.75)
+    assert rows["half"].averages[0] == pytest.approx(0.95) and math.isnan(rows["half"].averages[1])
+    assert math.isnan(rows["half"].mean) and math.isnan(rows["half"].rank) and rows["half"].problem == "not run on b"
+    assert math.isnan(rows["broken"].averages[0]) and rows["broken"].averages[1] == pytest.approx(0.4)
+    assert rows["broken"].problem == "failed 2 of 6 runs"
+    assert [r.label for r in board.rows][:2] == ["source_only", "best"]
+    ranks = {n: rows[n].rank for n in ("best", "source_only")}
+    assert ranks == {"best": pytest.approx(4 / 3), "source_only": pytest.approx(5 / 3)}  # over tasks
+    assert [c.task for c in board.columns] == ["a/x->y", "a/y->x", "", "b/u->v", ""]
+    assert all(r.low < r.mean < r.high for r in board.rows[:2])
+
+
+def test_the_interval_draws_tasks_within_datasets() -> None:
+    rng = np.random.default_rng(0)
+    groups = [rng.normal(m, 0.03, 3) for m in (0.9, 0.8, 0.7, 0.2, 0.3)]
+    names = ["a", "a", "a", "b", "b"]
+    low, high = bootstrap_interval(groups, datasets=names)
+    drawn = []
+    for _ in range(20_000):
+        means = []
+        for d in "ab":
+            of = [g for g, n in zip(groups, names) if n == d]
+            tasks = rng.integers(0, len(of), len(of))
+            means.append(np.mean([rng.choice(of[t], 3).mean() for t in tasks]))
+        drawn.append(np.mean(means))
+    assert (low, high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=4e-3)
+    assert bootstrap_interval(groups, datasets="aaaaa") == bootstrap_interval(groups)
+    assert bootstrap_interval(groups, draws=20_000, datasets=names) == pytest.approx((low, high), abs=4e-3)
+
+
+def test_the_newest_form_of_a_label_counts_on_each_dataset(folder: Path) -> None:
+    """``a`` and ``b`` have variants of their own; what the suite does not name any more is left out."""
+    writer = Writer(folder)
+    write_run(writer, "best", "a/x->y", target=accuracies(0.1), variant="later", started="2024-02-01T00:00:00")
+    writer.close()
+    runs = read_runs(folder)
+    assert {(r.task, r.variant) for r in runs.runs if r.label == "best"} == {("a/x->y", "later"), ("b/u->v", "b")}
+    (folder / "suite.yaml").write_text("datasets: [{name: digits, as: b}]\nmethods: [source_only]\n")
+    assert {r.task for r in read_runs(folder).runs} == {"b/u->v"}
+
+
+def test_the_tables_of_a_report(folder: Path) -> None:
+    made = report(folder)
+    with (folder / "leaderboard.csv").open() as file:
+        rows = {r["method"]: r for r in csv.DictReader(file)}
+    assert float(rows["best"]["mean.a"]) == pytest.approx(0.8) and float(rows["best"]["mean"]) == pytest.approx(0.65)
+    assert rows["half"]["mean"] == "not run on b" and rows["half"]["mean.b"] == "" and rows["half"]["mean.a"]
+    for name in ("per_task", "seconds"):
+        with (folder / f"{name}.csv").open() as file:
+            assert {r["dataset"] for r in csv.DictReader(file)} == {"a", "b"}
+    text = (folder / "leaderboard.md").read_text()
+    assert "| a/x->y | a/y->x | a, average | b/u->v | b, average |" in text
+    assert "the mean of the averages over the tasks of each dataset" in text and "no overall mean" in text
+    assert [made.board.short(t) for t in made.board.tasks] == ["a/x->y", "a/y->x", "b/u->v"]
+    frame = dazoo.load_records(folder)
+    assert frame.groupby("dataset").size().to_dict() == {"a": 16, "b": 6}
+
+
+def test_the_page_groups_tasks_by_dataset(folder: Path) -> None:
+    report(folder)
+    page = (folder / "leaderboard.html").read_text()
+    assert '<th scope="colgroup" colspan="3"><span>a</span></th><th scope="colgroup" colspan="2">' in page
+    assert page.count(">average<") == 2 and "overall mean" in page and "not run on b" in page
+    assert re.findall(r'data-at="(\d)"', page)[:3] == ["0", "1", "2"]
+
+
+def test_what_was_skipped_names_its_dataset() -> None:
+    rows = [{"label": "sa", "reason": "takes a single source", "task": f"a/{t}"} for t in ("x+y->z", "x+z->y")]
+    assert skipped(rows) == [("takes a single source", ["sa"])]
+    assert skipped(rows, several=True) == [("takes a single source, on a", ["sa"])]
+
+
+def test_run_and_resume_over_datasets(tmp_path: Path) -> None:
+    """The first run has one dataset; the suite then gets a second, and its runs alone are missing."""
+    first = {**TWO, "datasets": TWO["datasets"][:1], "seeds": 1}
+    run_suite(first, out=tmp_path / "r")
+    job = prepare({**TWO, "seeds": 1}, out=tmp_path / "r")
+    assert {s.task for s in job.missing} == {f"shifts/{PAIR}"}
+    made = carry_out(job)
+    assert made.board.datasets == ("digits", "shifts") and not any(r.problem for r in made.board.rows)
+    assert not prepare({**TWO, "seeds": 1}, out=tmp_path / "r").missing
+    with pytest.raises(DazooError, match="name one of the 3 tasks"):
+        export_model(tmp_path / "r", tmp_path / "m.dazoo")
+    done = export_model(tmp_path / "r", tmp_path / "m.dazoo", method="coral", task=PAIR)
+    assert done.task == f"shifts/{PAIR}"
+
+
+def test_a_task_name_of_two_datasets_is_not_guessed(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    for name in ("a", "b"):
+        write_run(writer, "best", f"{name}/x->y", target=accuracies(0.5))
+    writer.close()
+    with pytest.raises(DazooError, match="is a task of several datasets: name one of a/x->y, b/x->y"):
+        export_model(tmp_path, tmp_path / "m.dazoo", task="x->y")

@@ -83,6 +83,8 @@ def _cell(made: Report, method: str | None, task: str | None) -> Cell:
     if task is None and len(tasks) > 1:
         raise DazooError(f"name one of the {len(tasks)} tasks with --task: {', '.join(tasks)}")
     chosen = [t for t in tasks if task is None or task in (t, t.partition("/")[2])]
+    if len(chosen) > 1:
+        raise DazooError(f"{task!r} is a task of several datasets: name one of {', '.join(chosen)}")
     if not chosen:
         raise DazooError(f"no task {task!r} has a selected model: {nearest(str(task), tasks)}")
     cells = {label: c for (label, t), c in made.board.cells.items() if t == chosen[0] and len(c.values)}

@@ -116,7 +116,7 @@ def _announce(job: Job, log: Console) -> None:
         f"{escape(job.suite.name)}: {len(plan.specs)} runs, {stored} stored, {len(job.missing)} to do "
         f"({job.place.device}, {job.jobs} job{'s' if job.jobs > 1 else ''})"
     )
-    for reason, labels in skipped(vars(s) for s in plan.skipped):
+    for reason, labels in skipped((vars(s) for s in plan.skipped), len(plan.suite.labels) > 1):
         log.print(f"skipped because it {reason}: {', '.join(labels)}", markup=False)
     if job.failed:
         log.print(f"{job.failed} of the stored runs failed; --retry-failed runs them again")
@@ -144,9 +144,11 @@ def show(made: Report) -> None:
     """Print the leaderboard and say where the files are."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     table = Table(title=escape(made.name), title_justify="left", caption_justify="left", box=None, pad_edge=False)
+    averages = made.board.datasets if made.board.several else ()
     for column in (
         "method",
         made.unit,
+        *averages,
         "95 % interval",
         "rank",
         made.time.head.replace(" per run", "/run"),
@@ -160,7 +162,8 @@ def show(made: Report) -> None:
         interval = "" if math.isnan(row.low) else f"{made.show(row.low)} to {made.show(row.high)}"
         number = f"[yellow]{escape(row.problem)}[/yellow]" if row.problem else made.show(row.mean)
         rank = "" if math.isnan(row.rank) else f"{row.rank:.2f}"
-        table.add_row(name, number, interval, rank, made.time.show(row), row.family, escape(row.selected_by))
+        of = [made.show(v) for v in row.averages] if averages else []
+        table.add_row(name, number, *of, interval, rank, made.time.show(row), row.family, escape(row.selected_by))
     console.print(table)
     console.print(f"[dim]{escape(rule_sentence(made))}[/dim]")
     failed = sum(c.failed for c in made.board.cells.values())

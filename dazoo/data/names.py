@@ -15,3 +15,8 @@ def split_name(name: str) -> tuple[str, tuple[str, ...], str]:
     if len({*sources, target}) <= len(sources) and not any(ch in pair for ch in "*?["):
         raise DazooError(f"task {name!r} names a domain twice; sources and target must all be different domains")
     return dataset, sources, target
+
+
+def dataset_of(task: str) -> str:
+    """The dataset of a task as its suite calls it: how the task's name begins."""
+    return task.partition("/")[0]

@@ -26,6 +26,7 @@ from dazoo.bench.records.shape import fault
 from dazoo.bench.records.sound import sound
 from dazoo.bench.records.store import join_scores, later_scores, tables
 from dazoo.bench.records.table import Row, Table
+from dazoo.data.names import dataset_of
 
 Later = Mapping[str, Mapping[str, list[float | None]]]
 PREDICTED = ("target", "source")
@@ -70,11 +71,6 @@ def read_runs(folder: str | Path, look: Callable[[Row], None] | None = None) -> 
     out.superseded = len(best) - len(out.runs)
     out.runs.sort(key=lambda r: (r.label, r.task, r.trial, r.seed))
     return out
-
-
-def dataset_of(task: str) -> str:
-    """The dataset of a task as its suite calls it: how the task's name begins."""
-    return task.partition("/")[0]
 
 
 class _Faulty(ValueError):

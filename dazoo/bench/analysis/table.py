@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from dazoo.bench.analysis.statistics import bootstrap_interval, mean_ranks
 from dazoo.bench.metrics.formulas import SCORE, higher_is_better
 from dazoo.bench.plan.suite import DEFAULT_RULE, ORACLE_RULE
 from dazoo.core.setting import Setting
+from dazoo.data.names import dataset_of
 
 SHOWN = {"few": "few target labels", "query": "target labels it asked for", "half": "target labels (upper bound)"}
 
@@ -23,11 +24,17 @@ def mark_of(setting: str) -> str:
     return SHOWN.get(Setting.of(setting).marked, "")
 
 
+ABSENT = "not run on"
+"""How the problem of a method begins that has no run on some dataset."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A method over all tasks of a suite.
 
-    ``mean``, ``low``, ``high`` and ``rank`` are NaN where the method lacks a number on some task; ``problem`` says why.
+    ``mean`` is over tasks; of several datasets it is the mean of their means, ``averages``, each NaN where the method
+    lacks a number on some task of the dataset. ``mean``, ``low``, ``high`` and ``rank`` are NaN where it lacks one on
+    some task of any; ``problem`` says why.
     ``low`` and ``high`` are NaN for a method with one seed per task, too: ``seeds`` is the largest number of any task.
     ``mark`` is empty for methods that see no target label. ``seconds`` are those of the clock on the wall.
     """
@@ -47,6 +54,7 @@ class Row:
     seeds: int = 0
     cpu_seconds: float = math.nan
     device_seconds: float = math.nan
+    averages: tuple[float, ...] = ()
 
     @property
     def cost(self) -> float:
@@ -60,8 +68,18 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Column:
+    """A column of a table per task: a task, or with an empty ``task`` the average over the tasks of a dataset."""
+
+    dataset: str
+    task: str = ""
+
+
+@dataclass(frozen=True)
 class Leaderboard:
     """``rows`` best first; ``cells`` by (label, task); ``tasks`` sorted; all values of ``metric`` under ``rule``.
+
+    ``datasets`` are those of the tasks, in their order; a row's ``averages`` are theirs.
 
     ``unlabelled`` are tasks left out because their target has no labels. Where no target has any, none is left out, and
     ``metric`` is the score of a validator.
@@ -73,6 +91,34 @@ class Leaderboard:
     rows: tuple[Row, ...]
     cells: dict[tuple[str, str], Cell]
     unlabelled: tuple[str, ...] = ()
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(dataset_of, self.tasks)))
+
+    @property
+    def several(self) -> bool:
+        """Whether the tasks are of several datasets, whose averages are then shown beside those of all."""
+        return len(self.datasets) > 1
+
+    @property
+    def columns(self) -> list[Column]:
+        """The tasks; of several datasets, those of each and then their average."""
+        if not self.several:
+            return [Column(dataset_of(t), t) for t in self.tasks]
+        of = {d: [Column(d, t) for t in self.tasks if dataset_of(t) == d] for d in self.datasets}
+        return [column for d, columns in of.items() for column in (*columns, Column(d))]
+
+    def value(self, row: Row, column: Column) -> float:
+        """The number of a row in a column, NaN where there is none."""
+        if not column.task:
+            return row.averages[self.datasets.index(column.dataset)]
+        cell = self.cells.get((row.label, column.task))
+        return math.nan if cell is None else cell.mean
+
+    def short(self, task: str) -> str:
+        """The name of a task, without its dataset where there is but one."""
+        return task if self.several else task.partition("/")[2]
 
     @property
     def higher_is_better(self) -> bool:
@@ -102,9 +148,7 @@ def leaderboard(runs: Sequence[Run], rule: str, metric: str | None = None, inter
     labels = sorted({c.label for c in cells.values()})
     higher = higher_is_better(metric)
     grid = np.array([[cells[m, t].mean if (m, t) in cells else np.nan for t in tasks] for m in labels])
-    rows = [
-        _row(label, [cells[label, t] for t in tasks if (label, t) in cells], len(tasks), intervals) for label in labels
-    ]
+    rows = [_row(label, [cells[label, t] for t in tasks if (label, t) in cells], tasks, intervals) for label in labels]
     # what sees target labels is ranked apart from what does not
     ranks = np.full(len(labels), np.nan)
     for mark in sorted({r.mark for r in rows}):
@@ -127,8 +171,8 @@ def label_free_rule(runs: Sequence[Run], rule: str) -> str:
     return next((v for v in (rule, DEFAULT_RULE) if v in known), known[0] if known else rule)
 
 
-def _row(label: str, cells: list[Cell], n_tasks: int, intervals: bool) -> Row:
-    first = cells[0]
+def _row(label: str, cells: list[Cell], tasks: Sequence[str], intervals: bool) -> Row:
+    first, n_tasks = cells[0], len(tasks)
     good = [c for c in cells if len(c.values)]
     failed, total = sum(c.failed for c in cells), sum(c.total for c in cells)
     complete = len(good) == n_tasks
@@ -137,12 +181,16 @@ def _row(label: str, cells: list[Cell], n_tasks: int, intervals: bool) -> Row:
         missing = f"{len(good)} of {n_tasks} tasks"
         broken = any(c.failed and not len(c.values) for c in cells)
         problem = f"failed {failed} of {total} runs" if broken else f"incomplete: {missing}"
+        absent = [d for d in dict.fromkeys(map(dataset_of, tasks)) if d not in {dataset_of(c.task) for c in cells}]
+        problem = f"{ABSENT} {', '.join(absent)}" if absent and not broken else problem
     values = [c.values for c in good]
+    of = {c.task: c.mean for c in good}
+    averages = tuple(_averages(of, tasks).values())
     mean, (low, high) = float("nan"), (float("nan"), float("nan"))
     if complete:
-        mean = float(np.mean([c.mean for c in good]))
+        mean = float(np.mean(averages))
         if intervals and max(map(len, values)) > 1:
-            low, high = bootstrap_interval(values)
+            low, high = bootstrap_interval(values, datasets=[dataset_of(c.task) for c in good])
     marks = sorted({mark_of(c.setting) for c in cells} - {""})
     return Row(
         label=label,
@@ -160,7 +208,16 @@ def _row(label: str, cells: list[Cell], n_tasks: int, intervals: bool) -> Row:
         problem=problem,
         mark=", ".join(marks),
         seeds=max((len(v) for v in values), default=0),
+        averages=averages,
     )
+
+
+def _averages(means: Mapping[str, float], tasks: Sequence[str]) -> dict[str, float]:
+    """Mean over the tasks of each dataset, NaN where one of them has no number."""
+    found: dict[str, list[float]] = {}
+    for task in tasks:
+        found.setdefault(dataset_of(task), []).append(means.get(task, math.nan))
+    return {dataset: float(np.mean(values)) for dataset, values in found.items()}
 
 
 def _joined(rules: list[str]) -> str:

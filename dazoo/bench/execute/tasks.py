@@ -105,6 +105,6 @@ class Tasks:
 
 
 def _shown(protocol: Protocol) -> str:
-    """What decides how ``load`` shows a domain: runs that differ in it share none, even if its name is the same."""
-    how = (protocol.dataset, protocol.options, protocol.content, protocol.frozen, leading(protocol.transform))
-    return repr((*how, (protocol.backbone, protocol.image_size) if protocol.frozen else ()))
+    """What decides which samples of a domain are seen and how: runs that differ in it share none of that name."""
+    how = (protocol.dataset, protocol.options, protocol.classes, protocol.content, leading(protocol.transform))
+    return repr((*how, protocol.frozen, (protocol.backbone, protocol.image_size) if protocol.frozen else ()))

@@ -24,6 +24,7 @@ class _Part(BaseModel):
 class _Skip(_Part):
     label: str
     reason: str
+    task: str = ""
 
 
 class _Plan(_Part):

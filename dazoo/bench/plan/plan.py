@@ -18,7 +18,9 @@ from dazoo.bench.plan.trials import settings
 from dazoo.bench.plan.yamlfile import Where
 from dazoo.core import hparam
 from dazoo.core.errors import nearest
-from dazoo.data.registry import DATASETS, data_root, split_name
+from dazoo.core.setting import Setting
+from dazoo.data.names import dataset_of, split_name
+from dazoo.data.registry import DATASETS, data_root
 from dazoo.methods.base import METHODS, GradientMethod, Method
 
 
@@ -156,7 +158,17 @@ def make_plan(suite: Suite, root: str | Path | None = None, sources: dict[str, s
     if not plan.specs:
         reasons = "; ".join(sorted({f"{s.label}: {s.reason}" for s in plan.skipped}))
         raise suite.origin.error(("methods",), f"no method of this suite can run any of its tasks ({reasons})")
+    _check_metric(plan)
     return plan
+
+
+def _check_metric(plan: Plan) -> None:
+    """One suite averages one metric, and unknown classes have metrics of their own."""
+    unknown = {dataset_of(s.task): Setting.of(s.setting).has_unknown for s in plan.specs}
+    if len(set(unknown.values())) > 1:
+        with_, without = (", ".join(d for d, v in unknown.items() if v == kind) for kind in (True, False))
+        problem = f"targets of {with_} hold unknown classes, those of {without} do not"
+        raise plan.suite.origin.error(("datasets",), f"{problem}; one suite averages one metric: make two suites")
 
 
 @dataclass(frozen=True)

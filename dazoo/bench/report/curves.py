@@ -112,7 +112,7 @@ def figure(made: Report, found: Curves) -> Figure | None:
     longest = 0
     for i, c in enumerate(rows):
         y = top + i * (height + gap) + 22
-        parts.append(Word(16, y - 24, f"{c.run.label}, {c.run.task.partition('/')[2]}, seed {c.run.seed}"))
+        parts.append(Word(16, y - 24, f"{c.run.label}, {made.board.short(c.run.task)}, seed {c.run.seed}"))
         charts = _charts(made, c)
         longest = max(longest, len(charts))
         for j, (name, curve) in enumerate(charts):

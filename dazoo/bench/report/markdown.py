@@ -17,11 +17,13 @@ def markdown(made: Report, sections: Sections) -> str:
     lines = [f"# {md(made.name)}", ""]
     lines += [md(made.description), ""] if made.description else []
     lines += [rule_sentence(made), ""] + [f"- {md(fact)}" for fact in facts(made)] + [""]
-    head = ["method", "family", made.unit, "95 % interval", "mean rank", made.time.head, "selected by", "sees"]
+    averages = list(board.datasets) if board.several else []
+    head = ["method", "family", made.unit, *averages]
+    head += ["95 % interval", "mean rank", made.time.head, "selected by", "sees"]
     lines += md_table(head, [_row(made, row) for row in board.rows])
     lines += ["", "## Per task", "", f"Mean of {made.unit} over seeds, ± standard deviation.", ""]
-    short = [t.partition("/")[2] for t in board.tasks]
-    lines += md_table(["method", *short], [[_name(r), *_cells(made, r)] for r in board.rows])
+    heads = [board.short(c.task) if c.task else f"{c.dataset}, average" for c in board.columns]
+    lines += md_table(["method", *heads], [[_name(r), *_cells(made, r)] for r in board.rows])
     lines += sections.markdown()
     if made.failures:
         lines += ["", "## Failures", ""]
@@ -33,15 +35,18 @@ def markdown(made: Report, sections: Sections) -> str:
 
 def _row(made: Report, row: Row) -> list[str]:
     interval = f"{made.show(row.low)} to {made.show(row.high)}" if not math.isnan(row.low) else row.no_interval
-    numbers = [row.problem or made.show(row.mean), interval, number(row.rank, 2), made.time.show(row)]
+    averages = [made.show(v) or "–" for v in row.averages] if made.board.several else []
+    numbers = [row.problem or made.show(row.mean), *averages, interval, number(row.rank, 2), made.time.show(row)]
     return [_name(row), row.family, *numbers, row.selected_by, row.mark or "no target labels"]
 
 
 def _cells(made: Report, row: Row) -> list[str]:
     found = []
-    for task in made.board.tasks:
-        cell = made.board.cells.get((row.label, task))
-        if cell is None:
+    for column in made.board.columns:
+        cell = made.board.cells.get((row.label, column.task))
+        if not column.task:
+            found.append(made.show(made.board.value(row, column), 1) or "–")
+        elif cell is None:
             found.append("–")
         elif not len(cell.values):
             found.append(problem(cell))

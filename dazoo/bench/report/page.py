@@ -11,6 +11,7 @@ import numpy as np
 
 from dazoo.bench.analysis.runs import Run
 from dazoo.bench.analysis.select import ORACLE_LABEL, Cell
+from dazoo.bench.analysis.table import Column
 from dazoo.bench.report import curves, provenance, words
 from dazoo.bench.report.canvas import PALETTE
 from dazoo.bench.report.curves import Curves
@@ -80,10 +81,12 @@ def page(
             facts=words.facts(made),
             rows=_rows(made, sections),
             families=sorted({r.family for r in board.rows}),
-            tasks=[_task(t) for t in board.tasks],
+            columns=[_head(c) for c in board.columns],
+            averages=board.datasets if board.several else (),
+            spans=[(d, sum(c.dataset == d for c in board.columns)) for d in board.datasets] if board.several else [],
             grid=_grid(made, found),
             reference=found.reference or "the median of the column",
-            dense=len(board.tasks) > DENSE,
+            dense=len(board.columns) > DENSE,
             tall=len(board.rows) > TALL,
             rules_differ=len({r.selected_by for r in board.rows if not math.isnan(r.mean)}) > 1,
             rules=_rules(made, sections),
@@ -107,8 +110,11 @@ def page(
     )
 
 
-def _task(name: str) -> tuple[str, str]:
-    _, sources, target = split_name(name)
+def _head(column: Column) -> tuple[str, str]:
+    """Source and target of a column's task; both empty above an average."""
+    if not column.task:
+        return "", ""
+    _, sources, target = split_name(column.task)
     return "+".join(sources), target
 
 
@@ -130,17 +136,21 @@ def _rows(made: Report, sections: Sections) -> list[dict[str, Any]]:
 
 
 def _grid(made: Report, found: Shades) -> list[dict[str, Any]]:
-    """Cells by row with the classes of their shade."""
+    """Cells by row with the classes of their shade; ``at`` is the number of a cell's task, ``average`` that of a
+    dataset."""
     board = made.board
     chosen = any(c.trial for c in board.cells.values())
+    places = {t: i for i, t in enumerate(board.tasks)}
     rows = []
     for i, row in enumerate(board.rows):
         cells = []
-        for j, task in enumerate(board.tasks):
-            cell, step = board.cells.get((row.label, task)), found.steps[i, j]
+        for j, column in enumerate(board.columns):
+            cell, step = board.cells.get((row.label, column.task)), found.steps[i, j]
             kind = "" if math.isnan(step) else f" {KINDS[int(np.sign(step))]}" + (f"{abs(step):g}" if step else "")
             told = _told(made, cell, chosen) if cell is not None and len(cell.values) else ""
-            cells.append({"cell": cell, "kind": kind + (" best" if found.best[i, j] else ""), "told": told})
+            kind += " best" if found.best[i, j] else ""
+            where = {"at": places.get(column.task, -1), "average": None if column.task else board.value(row, column)}
+            cells.append({"cell": cell, "kind": kind, "told": told, **where})
         rows.append({"row": row, "cells": cells})
     return rows
 

@@ -12,6 +12,7 @@ from dazoo.bench.analysis.select import Cell
 from dazoo.bench.report.model import Report
 from dazoo.bench.report.origins import Pool
 from dazoo.bench.report.sections import Sections
+from dazoo.data.names import dataset_of
 
 RUN = (
     "key", "seed", "trial", "value", "point", "steps", "started", "seconds", "cpu", "device", "load", "memory",
@@ -41,7 +42,8 @@ def payload(made: Report, sections: Sections) -> dict[str, Any]:
         "metric": board.metric,
         "percent": made.percent,
         "columns": RUN,
-        "tasks": [t.partition("/")[2] for t in board.tasks],
+        "tasks": [board.short(t) for t in board.tasks],
+        "datasets": [board.datasets.index(dataset_of(t)) for t in board.tasks],
         "cells": cells,
         "names": names.values,
         "errors": errors.values,

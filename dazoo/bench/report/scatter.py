@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,14 @@ import numpy as np
 
 from dazoo.bench.analysis.findings import BASELINES
 from dazoo.bench.analysis.runs import Run
+from dazoo.bench.analysis.table import Leaderboard
 from dazoo.bench.plan.beside import SCATTER, SCATTER_FORMAT, held_panels
 from dazoo.bench.records.kept_files import path_of
 from dazoo.bench.report.canvas import PALETTE, Figure, Line, Mark, Word
 from dazoo.bench.report.model import Report
 from dazoo.core.errors import DazooError, nearest
 from dazoo.core.files import write_text
+from dazoo.data.names import dataset_of
 
 PCA, TSNE = "pca", "tsne"
 WAYS = (PCA, TSNE)
@@ -107,12 +109,18 @@ def choose(made: Report, methods: Sequence[str] = ()) -> list[Wanted]:
             roles |= {m: role for m in members if m not in roles}
     models = {(r.label, r.task, r.trial, r.seed): r for r in made.runs.runs if r.ok}
     found = []
-    for task in board.tasks[:TASKS]:
+    for task in _first_tasks(board):
         for label, role in roles.items():
             cell = board.cells.get((label, task))
             if cell is not None and cell.seeds:
                 found.append(Wanted(models[label, task, cell.trial, cell.seeds[0]], cell.picks[0], role))
     return found
+
+
+def _first_tasks(board: Leaderboard) -> list[str]:
+    """The first tasks, of every dataset in turn."""
+    turns = [[t for t in board.tasks if dataset_of(t) == d] for d in board.datasets]
+    return [t for turn in zip_longest(*turns) for t in turn if t is not None][:TASKS]
 
 
 def project(folder: Path, wanted: Wanted, way: str) -> dict[str, Any]:

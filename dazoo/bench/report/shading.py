@@ -33,13 +33,9 @@ class Shades:
 
 
 def shades(board: Leaderboard) -> Shades:
-    """Steps and best cells of a leaderboard, rows by tasks."""
-    values = np.array(
-        [
-            [board.cells[r.label, t].mean if (r.label, t) in board.cells else np.nan for t in board.tasks]
-            for r in board.rows
-        ]
-    ).reshape(len(board.rows), len(board.tasks))
+    """Steps and best cells of a leaderboard, rows by its columns."""
+    columns = board.columns
+    values = np.array([[board.value(r, c) for c in columns] for r in board.rows]).reshape(len(board.rows), len(columns))
     signed = values if board.higher_is_better else -values
     marks = [r.mark for r in board.rows]
     base = [i for i, r in enumerate(board.rows) if r.family == BASELINES and not r.mark and not math.isnan(r.mean)]

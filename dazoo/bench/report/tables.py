@@ -11,11 +11,16 @@ from dazoo.data.names import split_name
 PER_TASK = ("method", "source", "target", "metric", "mean", "std", "n_seeds", "selected_by")
 OVERALL = ("method", "family", "mean", "ci_low", "ci_high", "mean_rank", "seconds", "selected_by")
 SECONDS = ("method", "source", "target", "seconds", "cpu_seconds", "device_seconds", "n_runs")
+DATASET, AVERAGE = "dataset", "mean."
+"""A further column of tables of several datasets, and how those of their averages begin."""
 
 
 def leaderboard_csv(made: Report) -> str:
-    """One row per method, best first. A method without a number has the reason in the column ``mean``."""
-    return csv_text(OVERALL, (_overall(row) for row in made.board.rows))
+    """One row per method, best first. A method without a number has the reason in the column ``mean``; of several
+    datasets, the average of each stands in a column ``mean.DATASET``."""
+    averages = [f"{AVERAGE}{d}" for d in made.board.datasets] if made.board.several else []
+    rows = ([*_overall(row), *map(number, row.averages if averages else ())] for row in made.board.rows)
+    return csv_text((*OVERALL, *averages), rows)
 
 
 def _overall(row: Row) -> list[str]:
@@ -24,25 +29,33 @@ def _overall(row: Row) -> list[str]:
 
 
 def per_task_csv(made: Report) -> str:
-    """One row per method and task. A cell without a number has the reason in the column ``mean``."""
+    """One row per method and task. A cell without a number has the reason in the column ``mean``; of several datasets,
+    the last column says which."""
     rows = []
     for row in made.board.rows:
         for task in made.board.tasks:
             cell = made.board.cells.get((row.label, task))
             if cell is None:
                 continue
-            _, sources, target = split_name(task)
+            dataset, sources, target = split_name(task)
             mean = number(cell.mean) or problem(cell)
             where = [row.label, "+".join(sources), target, made.board.metric]
-            rows.append([*where, mean, number(cell.std), str(len(cell.values)), cell.selected_by])
-    return csv_text(PER_TASK, rows)
+            numbers = [mean, number(cell.std), str(len(cell.values)), cell.selected_by]
+            rows.append([*where, *numbers, *_if_several(made, dataset)])
+    return csv_text((*PER_TASK, *_if_several(made, DATASET)), rows)
 
 
 def seconds_csv(made: Report) -> str:
     """Seconds of a run on average per method and task: of the wall, of processors and of a device, where recorded."""
     rows = []
     for (label, task), cell in sorted(made.board.cells.items()):
-        _, sources, target = split_name(task)
+        dataset, sources, target = split_name(task)
         times = [number(v, 3) for v in (cell.seconds, cell.cpu_seconds, cell.device_seconds)]
-        rows.append([label, "+".join(sources), target, *times, str(cell.total - cell.failed)])
-    return csv_text(SECONDS, rows)
+        count = str(cell.total - cell.failed)
+        rows.append([label, "+".join(sources), target, *times, count, *_if_several(made, dataset)])
+    return csv_text((*SECONDS, *_if_several(made, DATASET)), rows)
+
+
+def _if_several(made: Report, word: str) -> list[str]:
+    """Another column where the tasks are of several datasets; tables of one dataset need none."""
+    return [word] if made.board.several else []

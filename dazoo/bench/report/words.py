@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from dazoo.bench.analysis.select import ORACLE_LABEL, Cell
+from dazoo.bench.analysis.table import ABSENT
 from dazoo.bench.metrics.formulas import SCORE
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.bench.report.model import Report
+from dazoo.data.names import dataset_of
 
 
 def rule_sentence(made: Report) -> str:
@@ -40,11 +42,23 @@ def facts(made: Report) -> list[str]:
     known = any(not math.isnan(r.low) for r in board.rows)
     drawn = "tasks and seeds" if len(board.tasks) > 1 else "the seeds of this one task, not over tasks"
     interval = f"95 % bootstrap interval over {drawn}; " if known else ""
+    several = f"{len(board.datasets)} datasets, " if board.several else ""
+    mean = f"Mean of {made.unit} over tasks"
+    if board.several:
+        drawn = "the tasks of each dataset and seeds" if len(board.tasks) > len(board.datasets) else "seeds"
+        interval = f"95 % bootstrap interval over {drawn}; " if known else ""
+        mean = f"Overall mean of {made.unit}: the mean of the averages over the tasks of each dataset, so that every "
+        mean += "dataset counts alike, however many tasks it has"
     found = [
-        f"{len(board.tasks)} tasks, {len(board.rows)} methods, {shown} seed{'' if seeds == [1] else 's'} per task, "
-        f"{len(runs)} runs.",
-        f"Mean of {made.unit} over tasks; {interval}mean rank among the methods with the same view of target labels.",
+        f"{several}{len(board.tasks)} tasks, {len(board.rows)} methods, {shown} seed{'' if seeds == [1] else 's'} "
+        f"per task, {len(runs)} runs.",
+        f"{mean}; {interval}mean rank{' over all tasks' if several else ''} among the methods with the same view of "
+        "target labels.",
     ]
+    if board.several and not made.percent and made.board.metric != "r2":
+        found.append("Values of several datasets have several units: ranks compare methods better than the mean.")
+    if any(r.problem.startswith(ABSENT) for r in board.rows):
+        found.append("A method that was not run on some dataset has averages on the others, and no overall mean.")
     if any(r.no_interval for r in board.rows):
         found.append("No interval stands beside methods with one seed per task: one run does not show how runs differ.")
     if any(r.mark for r in board.rows):
@@ -56,16 +70,20 @@ def facts(made: Report) -> list[str]:
     planned = made.plan.get("runs")
     if isinstance(planned, int) and planned > len(runs):
         found.append(f"Incomplete: {planned - len(runs)} of {planned} planned runs are missing.")
-    found += [f"Skipped: {', '.join(labels)} ({reason})." for reason, labels in skipped(made.plan.get("skipped", []))]
-    return found
+    left_out = skipped(made.plan.get("skipped", []), board.several)
+    return found + [f"Skipped: {', '.join(labels)} ({reason})." for reason, labels in left_out]
 
 
-def skipped(rows: Iterable[dict[str, Any]]) -> list[tuple[str, list[str]]]:
-    """The methods left out of some task, by reason."""
-    groups: dict[str, set[str]] = {}
+def skipped(rows: Iterable[dict[str, Any]], several: bool = False) -> list[tuple[str, list[str]]]:
+    """The methods left out of some task, by reason, which names the datasets where the suite has several."""
+    groups: dict[tuple[str, str], set[str]] = {}
     for row in rows:
-        groups.setdefault(str(row["reason"]), set()).add(str(row["label"]))
-    return [(reason, sorted(labels)) for reason, labels in sorted(groups.items())]
+        groups.setdefault((str(row["reason"]), str(row["label"])), set()).add(dataset_of(str(row.get("task", ""))))
+    found: dict[str, set[str]] = {}
+    for (reason, label), datasets in groups.items():
+        on = f", on {', '.join(sorted(datasets))}" if several and datasets != {""} else ""
+        found.setdefault(reason + on, set()).add(label)
+    return [(reason, sorted(labels)) for reason, labels in sorted(found.items())]
 
 
 def problem(cell: Cell) -> str:

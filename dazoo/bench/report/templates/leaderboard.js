@@ -2,6 +2,8 @@
   "use strict";
   const get = (id) => document.getElementById(id);
   const tables = [...document.querySelectorAll("table.filterable")];
+  // above the heads of columns there may be a row of datasets
+  const heads = (table) => [...table.tHead.rows[table.tHead.rows.length - 1].cells];
   const methods = (table) => [...table.tBodies[0].rows].filter((r) => r.dataset.name !== undefined);
   const value = (row, column, numeric) => {
     const cells = [];
@@ -28,7 +30,7 @@
       const shown = rows.filter((r) => !r.hidden).length;
       head.className = "group";
       head.hidden = !shown;
-      cell.colSpan = table.tHead.rows[0].cells.length;
+      cell.colSpan = heads(table).length;
       cell.scope = "rowgroup";
       cell.innerHTML = "<span></span>";
       cell.firstChild.textContent = `${family} (${shown})`;
@@ -52,14 +54,13 @@
     group(table);
   };
   const order = (table, column, direction) => {
-    const heads = [...table.tHead.rows[0].cells];
-    heads.forEach((h) => h.removeAttribute("aria-sort"));
-    heads[column].setAttribute("aria-sort", direction);
-    sort(table, column, heads[column].dataset.kind === "number", direction);
+    heads(table).forEach((h) => h.removeAttribute("aria-sort"));
+    const head = heads(table)[column];
+    head.setAttribute("aria-sort", direction);
+    sort(table, column, head.dataset.kind === "number", direction);
   };
   for (const table of document.querySelectorAll("table.sortable")) {
-    const heads = [...table.tHead.rows[0].cells];
-    heads.forEach((head, column) => {
+    heads(table).forEach((head, column) => {
       if (head.classList.contains("plain")) return;
       const button = document.createElement("button");
       button.type = "button";
@@ -127,7 +128,7 @@
     get("f-group").checked = view.get("group") === "yes";
     filter();
     const [column, direction] = view.get("sort").split(".");
-    const head = get("board").tHead.rows[0].cells[column];
+    const head = heads(get("board"))[column];
     if (head && !head.classList.contains("plain") && ["ascending", "descending"].includes(direction)) {
       order(get("board"), Number(column), direction);
     }

@@ -68,14 +68,19 @@ withData(["runs"], (data) => {
     title.textContent = task < 0 ? label : `${label} on ${data.tasks[task]}`;
     body.replaceChildren();
     const values = good.map((r) => r.row[at.value]);
-    const means = cells.map(([t]) => good.filter((r) => r.t === t).map((r) => r.row[at.value])).filter((v) => v.length)
-      .map((v) => v.reduce((a, b) => a + b, 0) / v.length);
-    if (means.length) {
-      const mean = means.reduce((a, b) => a + b, 0) / means.length;
-      const m = values.reduce((a, b) => a + b, 0) / values.length;
+    const average = (v) => v.reduce((a, b) => a + b, 0) / v.length;
+    const measured = cells.map(([t]) => [t, good.filter((r) => r.t === t).map((r) => r.row[at.value])]).filter(([, v]) => v.length);
+    // over the tasks of each dataset, then over datasets
+    const sets = new Map();
+    for (const [t, v] of measured) sets.set(data.datasets[t], [...(sets.get(data.datasets[t]) || []), average(v)]);
+    if (measured.length) {
+      const mean = average([...sets.values()].map(average));
+      const m = average(values);
       const std = Math.sqrt(values.reduce((a, v) => a + (v - m) ** 2, 0) / (values.length - 1));
       const spread = task >= 0 && values.length > 1 ? ` ± ${show(std)} (standard deviation)` : "";
-      const over = task < 0 ? `${means.length} tasks, ${values.length} runs` : `${values.length} seed${values.length > 1 ? "s" : ""}`;
+      const known = new Set(data.datasets).size;
+      const among = known > 1 ? `the averages of ${sets.size} of ${known} datasets, ` : "";
+      const over = task < 0 ? `${among}${measured.length} tasks, ${values.length} runs` : `${values.length} seed${values.length > 1 ? "s" : ""}`;
       body.append(el("p", "", el("strong", `${show(mean)}${spread}`), ` ${metric}, mean over ${over}`));
       if (values.length === 1) body.append(el("p", "One seed: no spread can be stated."));
     } else body.append(el("p", "There is no number here."));
@@ -137,7 +142,7 @@ withData(["runs"], (data) => {
     const button = document.createElement("button");
     button.type = "button";
     button.append(...cell.childNodes);
-    const where = cell.closest("table").id === "grid" ? cell.cellIndex - 1 : -1;
+    const where = cell.dataset.at === undefined ? -1 : Number(cell.dataset.at);
     cell.dataset.t = where;
     const name = cell.closest("tr").dataset.name + (where < 0 ? "" : ` on ${data.tasks[where]}`);
     button.setAttribute("aria-label", `${button.textContent.trim()}: runs of ${name}`);
