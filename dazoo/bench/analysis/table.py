@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dazoo.bench.analysis.grid import mean_of
 from dazoo.bench.analysis.runs import Run
-from dazoo.bench.analysis.select import Cell, default_metric, mean_of, select
+from dazoo.bench.analysis.select import Cell, default_metric, select
 from dazoo.bench.analysis.statistics import bootstrap_interval, mean_ranks
 from dazoo.bench.metrics.formulas import SCORE, higher_is_better
 from dazoo.bench.plan.suite import DEFAULT_RULE, ORACLE_RULE

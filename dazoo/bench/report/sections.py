@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 
 from dazoo.bench.analysis.findings import Finding, findings
+from dazoo.bench.analysis.grid import Grid
 from dazoo.bench.analysis.regret import Regret, regrets
 from dazoo.bench.analysis.select import ORACLE_LABEL, Run
-from dazoo.bench.analysis.table import Leaderboard, leaderboard, mark_of
+from dazoo.bench.analysis.table import mark_of
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.bench.report.model import Report
 from dazoo.bench.report.text import csv_text, md, md_table, number
@@ -20,7 +21,7 @@ class Sections:
     """What is computed once for Markdown, CSV and page.
 
     Attributes:
-        boards: a leaderboard without intervals per rule that the records allow, ``last`` and ``oracle`` at the end.
+        means: over tasks by label, per rule that the records allow, ``last`` and ``oracle`` at the end.
         regrets: least first, the oracle last. findings: about the models selected by the report's rule.
     """
 
@@ -29,24 +30,24 @@ class Sections:
         # without target labels there is nothing to compare rules by
         rules = [] if made.board.label_free else [*sorted({v for r in runs for v in r.validators}), LAST, ORACLE_RULE]
         self.made = made
-        self.boards: dict[str, Leaderboard] = {n: leaderboard(runs, n, metric, intervals=False) for n in rules}
-        cells = {n: b.cells for n, b in self.boards.items()}
-        self.regrets: list[Regret] = regrets(runs, cells, metric, hidden=_marked(runs)) if rules else []
+        grid = Grid([r for r in runs if r.task not in made.board.unlabelled])
+        choices = {n: grid.select(n, metric) for n in rules}
+        self.means: dict[str, dict[str, float]] = {n: choice.means() for n, choice in choices.items()}
+        self.regrets: list[Regret] = regrets(grid, choices, hidden=_marked(runs)) if rules else []
         higher, measured = made.board.higher_is_better, not made.board.label_free
         self.findings: list[Finding] = findings(runs, made.board.cells, higher, made.percent, measured)
 
     def rule_rows(self) -> list[tuple[str, str, list[float]]]:
         """``(label, mark, means by rule)`` of every method with a number, best first."""
-        means = {n: {r.label: r.mean for r in b.rows} for n, b in self.boards.items()}
         return [
-            (r.label, r.mark, [means[n].get(r.label, math.nan) for n in self.boards])
+            (r.label, r.mark, [of.get(r.label, math.nan) for of in self.means.values()])
             for r in self.made.board.rows
             if not math.isnan(r.mean)
         ]
 
     def rule_names(self) -> list[str]:
         """Heads of the columns of ``rule_rows``; the oracle's says that it looks at target labels."""
-        return [shown(n) for n in self.boards]
+        return [shown(n) for n in self.means]
 
     def validators_csv(self) -> str:
         """One row per rule."""
@@ -55,7 +56,7 @@ class Sections:
     def markdown(self) -> list[str]:
         """Lines to follow the leaderboard."""
         made = self.made
-        if not self.boards:
+        if not self.means:
             return self._found()
         lines = ["", "## Selection rules", "", f"Mean of {made.unit} under every rule. {SENTENCE}", ""]
         body = [[label + (" †" if mark else ""), *map(made.show, row)] for label, mark, row in self.rule_rows()]
