@@ -55,7 +55,7 @@ def _gsfda(hidden: bool) -> Callable[..., Tensor]:
         if hidden:
             bank_f = bank_f.index_fill(0, rows, -0.1)
         nobody = torch.full_like(rows, -1)
-        near = neighbourhood.nearest_rows(f, nobody, bank_f, 2)
+        near = neighbourhood.similar_rows(f, nobody, bank_f, 2)
         return sum(neighbourhood.local_clustering(l, bank_p[near]))  # type: ignore[return-value]
 
     return loss

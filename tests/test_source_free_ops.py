@@ -46,9 +46,9 @@ def test_unknown_rows_are_the_uncertain_ones() -> None:
 def test_neighbours_leave_the_sample_out_and_stop_at_the_bank() -> None:
     bank = torch.nn.functional.normalize(torch.randn(5, 3, generator=torch.Generator().manual_seed(1)).double(), dim=1)
     rows = torch.tensor([3, 0])
-    near = neighbourhood.nearest_rows(bank[rows], rows, bank, 9)
+    near = neighbourhood.similar_rows(bank[rows], rows, bank, 9)
     assert sorted(near[0].tolist()) == [0, 1, 2, 4] and sorted(near[1].tolist()) == [1, 2, 3, 4]
-    nobody = neighbourhood.nearest_rows(bank[rows], torch.tensor([-1, -1]), bank, 1)
+    nobody = neighbourhood.similar_rows(bank[rows], torch.tensor([-1, -1]), bank, 1)
     assert nobody[:, 0].tolist() == [3, 0]
 
 

@@ -188,6 +188,8 @@ def fit_group(
         raise DazooError("runs on samples of different shapes do not train as one group")
     if any(method.part_lr() != first.part_lr() for method in methods[1:]):
         raise DazooError("runs whose parts have different learning rates do not train as one group")
+    if any(method.idle != first.idle for method in methods[1:]):
+        raise DazooError("runs that learn and runs that do not are no group")
     prepare = preparer(spec, recipe.augment, recipe.channels_last, recipe.test_view)
     members: list[Member] = []
     starts: list[FitResult | None] = []

@@ -46,6 +46,7 @@ class LazyLook(Look):
     few = property(lambda self: self._pass("f"))  # type: ignore[assignment]
     ys = property(lambda self: self._member.feed.y["s"])  # type: ignore[assignment]
     yf = property(lambda self: self._member.feed.y["f"])  # type: ignore[assignment]
+    memory = property(lambda self: self._member.memory)  # type: ignore[assignment]
     seen = property(lambda self: self._member.feed.seen)
 
     @cached_property

@@ -97,6 +97,8 @@ class Loop:
             self.state.unlink(missing_ok=True)
 
     def _iterate(self) -> None:
+        if self.members[0].method.idle:
+            return
         t = Progress(self.step / self.steps, self.step, self.steps, self.recipe.ramp_at(self.step))
         batches = [m.feed(m.memory) for m in self.members]
         batch = batches[0] if isinstance(self.learner, Alone) else stack_batches(batches)

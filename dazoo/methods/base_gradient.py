@@ -76,6 +76,7 @@ class Look:
     ``few`` likewise for the labelled target samples, with labels ``yf``. ``teacher`` (n_t, C) are the probabilities
     that the source's model gives to the target, for methods that may only ask it (``handles`` of ``black_box`` alone).
     ``step``: iterations finished when ``refresh`` is called.
+    ``memory`` is what ``refresh`` returned last, as the steps since left it; empty at first.
     """
 
     source: tuple[Tensor, Tensor]
@@ -85,6 +86,7 @@ class Look:
     yf: Tensor
     teacher: Tensor
     step: int = 0
+    memory: dict[str, Tensor]
 
     def inputs(self, part: str, size: int = 256) -> Iterator[Tensor]:
         """Prepared network inputs without augmentation, in the order of ``Seen``'s rows and in chunks of ``size``.
@@ -130,6 +132,12 @@ class GradientMethod(Method):
 
     def setup(self, net: Any) -> None:
         """Called once, after all parts are built and warm-started: to copy parts, add buffers, attach penalties."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether these hyper-parameters leave nothing to learn: the model then stays, bit for bit, what it starts
+        from, while weight decay and batch statistics would move it."""
+        return False
 
     def part_lr(self) -> dict[str, float]:
         """Learning-rate multipliers by part (``"body"``, ``"head"``, ``"disc"``); 0 keeps a part fixed."""

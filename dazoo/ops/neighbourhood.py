@@ -17,7 +17,7 @@ def renewed(bank: Tensor, rows: Tensor, new: Tensor) -> Tensor:
     return bank.detach().index_copy(0, rows, new.detach().to(bank.dtype))
 
 
-def nearest_rows(f: Tensor, rows: Tensor, bank_f: Tensor, k: int) -> Tensor:
+def similar_rows(f: Tensor, rows: Tensor, bank_f: Tensor, k: int) -> Tensor:
     """Bank rows of the ``k`` unit features most similar to f, without the sample itself: (..., d), (...) -> (..., k).
 
     ``k`` is cut to N - 1 where the bank is smaller.
@@ -39,7 +39,7 @@ def reciprocity(rows: Tensor, near: Tensor, bank_f: Tensor, k: int, weak: float 
 
     1 where a neighbour counts the sample among its own nearest ``k``, else ``weak``.
     """
-    second = nearest_rows(bank_f[near], near, bank_f, k)
+    second = similar_rows(bank_f[near], near, bank_f, k)
     mutual = (second == rows[:, None, None]).any(-1).to(bank_f.dtype)
     return mutual + weak * (1.0 - mutual), second
 
@@ -57,7 +57,7 @@ def nrc(
     Yang et al., NeurIPS 2021, https://arxiv.org/abs/2110.04202
     """
     p = functional.softmax(logits, -1)
-    near = nearest_rows(f, rows, bank_f, k)
+    near = similar_rows(f, rows, bank_f, k)
     a, second = reciprocity(rows, near, bank_f, kk, weak)
     if flat:
         a = torch.full_like(a, weak)
@@ -76,7 +76,7 @@ def aad(
     """
     p = functional.softmax(logits, -1)
     total = p.sum(0)
-    return attraction(p, bank_p[nearest_rows(f, rows, bank_f, k)]), (total @ total - p.square().sum()) / len(p)
+    return attraction(p, bank_p[similar_rows(f, rows, bank_f, k)]), (total @ total - p.square().sum()) / len(p)
 
 
 def local_clustering(logits: Tensor, near: Tensor, eps: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -89,3 +89,24 @@ def local_clustering(logits: Tensor, near: Tensor, eps: float = 0.0) -> tuple[Te
     p = functional.softmax(logits, -1)
     agree = (near @ p[..., None]).squeeze(-1) + eps
     return -torch.log(agree).sum(-1).mean(), -diversity(p)
+
+
+def voted(f: Tensor, rows: Tensor, bank_f: Tensor, bank_p: Tensor, k: int) -> Tensor:
+    """Mean prediction (n, C) of the ``k`` bank rows most similar to f (n, d); ``rows`` (n,) left out, -1: nobody."""
+    return bank_p[similar_rows(f, rows, bank_f, k)].mean(-2)
+
+
+def contrast(f: Tensor, keys: Tensor, bank_f: Tensor, other: Tensor, temperature: float | Tensor) -> Tensor:
+    """Contrast of samples with their own keys and the bank's rows of other classes.
+
+        1/n sum_i -log[ exp(z_i . k_i / T) / (exp(z_i . k_i / T) + sum_{j: other_ij} exp(z_i . b_j / T)) ],  z = f / |f|
+
+    Args:
+        f: features (n, d). keys: unit features (n, d), without gradient. bank_f: unit features (N, d).
+        other: which bank rows are of other classes (n, N).
+    """
+    z = functional.normalize(f, dim=-1)
+    own = (z * keys.detach()).sum(-1, keepdim=True)
+    rest = (z @ bank_f.T).masked_fill(~other, -torch.inf)
+    logits = torch.cat([own, rest], 1) / temperature
+    return (torch.logsumexp(logits, 1) - logits[:, 0]).mean()

@@ -120,3 +120,12 @@ def top_smoothed(q: Tensor, top: int) -> Tensor:
 def soft_target_kl(logits: Tensor, q: Tensor) -> Tensor:
     """``1/n sum_i KL(q_i || softmax(logits_i))``: scores (n, C), probabilities (n, C)."""
     return functional.kl_div(functional.log_softmax(logits, -1), q, reduction="batchmean")
+
+
+def negative_learning(logits: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    """``-1/n sum_i w_i log(1 - softmax(logits_i)_{y_i})``, the logarithm from 1e-5 on: (n, C), (n,), (n,).
+
+    A row is told what it is not. Kim et al., ICCV 2019, https://arxiv.org/abs/1908.07387
+    """
+    p = functional.softmax(logits, -1).gather(-1, y[:, None]).squeeze(-1)
+    return -(w * torch.log((1.0 - p).clamp_min(1e-5))).mean()

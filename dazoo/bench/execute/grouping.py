@@ -63,5 +63,6 @@ def _kind(spec: RunSpec) -> Any:
         return None
     free = {name for name, meta in hparam.space(cls).items() if not meta.structural}
     fixed = {k: repr(v) for k, v in spec.hparams.items() if k not in free or not isinstance(v, float)}
-    rates = cast(GradientMethod, hparam.configure(cls, spec.hparams)).part_lr()
-    return (spec.task, spec.protocol.hash, spec.label, spec.setting, spec.code, str(fixed), str(rates))
+    method = cast(GradientMethod, hparam.configure(cls, spec.hparams))
+    still = (str(method.part_lr()), method.idle)
+    return (spec.task, spec.protocol.hash, spec.label, spec.setting, spec.code, str(fixed), *still)

@@ -6,7 +6,7 @@
     centroids weighted by predictions at first, then by the labels they gave, once; renewed per epoch. Only classes with
     more than ``threshold`` samples under the labels before (predictions at first) have a centroid
 
-Source-free: after F_0 and C no source sample is read.
+Source-free: after F_0 and C no source sample is read. With both weights 0 the source model stays as it is.
 
 Evidence: tests/test_selftraining_labels.py (labels equal a transcription in loops; the head keeps its bits; losses
 never read the source).
@@ -15,32 +15,30 @@ never read the source).
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
-from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
+from dazoo.methods.base import Batch, Look, Progress, register
+from dazoo.methods.source_free._source_free import SourceFree
 from dazoo.nets.net import Net
 from dazoo.ops.entropy import diversity, entropy_of_logits
 from dazoo.ops.selftraining import centroid_labels
 
 
 @register
-class SHOT(GradientMethod):
+class SHOT(SourceFree):
     """Source hypothesis transfer."""
 
     paper = Paper(
         title="Do We Really Need to Access the Source Data? Source Hypothesis Transfer for Unsupervised Domain "
         "Adaptation",
         authors="Jian Liang, Dapeng Hu, Jiashi Feng", year=2020, url="https://arxiv.org/abs/2002.08546", venue="ICML",
-        deviations="the source model is trained without label smoothing and its head without weight normalisation; "
-        "labels are renewed per epoch and classes that nobody predicts have no centroid, as in the authors' program, "
-        "where the paper gives every class one; entropies are exact, without 1e-5 in their logarithms",
+        deviations="label smoothing, a weight-normalised head and a bottleneck without ReLU are the recipe's (smooth, "
+        "head, activation) and off by default; labels are renewed per epoch and classes that nobody predicts have no "
+        "centroid, as in the authors' program, where the paper gives every class one; entropies are exact, without "
+        "1e-5 in their logarithms",
     )  # fmt: skip
-    handles = Handles(source="model", n_sources={"one", "many"})
-    start = "source_only"
-    uses_source = False
-
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of information maximisation")
     pseudo_weight: float = hp(0.3, 0.03, 3.0, log=True, help="weight of the centroids' labels")
 
@@ -58,5 +56,5 @@ class SHOT(GradientMethod):
         return {
             "ent": self.trade_off * entropy_of_logits(scores).mean(),
             "div": -self.trade_off * diversity(scores.softmax(-1)),
-            "pseudo": self.pseudo_weight * net.criterion(scores, b.memory["labels"][b.t_rows]),
+            "pseudo": self.pseudo_weight * cross_entropy(scores, b.memory["labels"][b.t_rows]),
         }

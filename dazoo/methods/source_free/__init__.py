@@ -1,0 +1,1 @@
+"""Methods that adapt a source model with target samples alone."""
