@@ -11,88 +11,66 @@ from torch import Generator, Tensor, nn
 from dazoo.core.types import Prediction
 from dazoo.methods.base_method import Method
 
+Named = Mapping[str, Tensor]
+
 
 @dataclass(frozen=True)
 class Phase:
-    """One optimiser step of an iteration.
+    """One optimiser step of an iteration."""
 
-    Attributes:
-        losses: name of the method that returns the named loss terms of this phase.
-        update: names of the parts that move (``"*"`` for all).
-        repeat: how often the phase runs per iteration.
-        smooth: terms whose gradient is taken not at the parameters w but at w + r g / |g|, with g the gradient of
-            these terms at w (sharpness-aware minimisation); all other terms keep their gradient at w.
-        radius: name of the hyper-parameter that holds r.
-    """
-
-    losses: str = "losses"
-    update: tuple[str, ...] = ("*",)
-    repeat: int = 1
+    losses: str = "losses"  # name of the method that returns the named loss terms of this phase
+    update: tuple[str, ...] = ("*",)  # names of the parts that move, "*" for all
+    repeat: int = 1  # how often the phase runs per iteration
+    # terms whose gradient is taken not at the parameters w but at w + r g / |g|, with g their gradient at w (sharpness-
+    # aware minimisation); all other terms keep their gradient at w
     smooth: tuple[str, ...] = ()
-    radius: str = ""
+    radius: str = ""  # name of the hyper-parameter that holds r
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands: ``fraction`` in [0, 1], the ``step``, the number of ``steps``, and the recipe's ``ramp``
-    of adversarial weights at this step (in [0, 1])."""
+    """Where training stands."""
 
-    fraction: float
+    fraction: float  # in [0, 1]
     step: int
-    steps: int
-    ramp: float
+    steps: int  # of the whole training
+    ramp: float  # the recipe's ramp of adversarial weights at this step, in [0, 1]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch, on the training device, augmented and normalised.
+    """One batch, on the training device, augmented and normalised."""
 
-    Shapes: ``xs`` (b, ...), ``ys`` (b,), ``ds`` (b,) source index, ``xt`` (b, ...); ``s_rows``/``t_rows`` (b,) are the
-    samples' rows in ``Seen.source``/``Seen.target``, to look things up in ``memory`` (what ``refresh`` returned).
-    ``xs_strong``/``xt_strong`` are second, strongly augmented views where the method sets ``strong_views``; ``xf``,
-    ``yf`` are labelled target samples in the few-label settings, ``xf_strong`` their strong views. ``xt_more``
-    (b, k - 1, ...) are further strong views of the target where ``strong_views`` is k > 1.
-    """
-
-    xs: Tensor
-    ys: Tensor
-    ds: Tensor
-    xt: Tensor
-    s_rows: Tensor
-    t_rows: Tensor
-    xs_strong: Tensor | None = None
+    xs: Tensor  # source samples (b, ...)
+    ys: Tensor  # their labels (b,)
+    ds: Tensor  # of which source they are (b,)
+    xt: Tensor  # target samples (b, ...)
+    s_rows: Tensor  # rows of the samples in ``Seen.source`` (b,), to look things up in ``memory``
+    t_rows: Tensor  # and in ``Seen.target`` (b,)
+    xs_strong: Tensor | None = None  # second, strongly augmented views where the method sets ``strong_views``
     xt_strong: Tensor | None = None
-    xf: Tensor | None = None
-    yf: Tensor | None = None
-    xf_strong: Tensor | None = None
-    xt_more: Tensor | None = None
-    memory: dict[str, Tensor] = field(default_factory=dict)
+    xf: Tensor | None = None  # labelled target samples in the few-label settings
+    yf: Tensor | None = None  # their labels
+    xf_strong: Tensor | None = None  # their strong views
+    xt_more: Tensor | None = None  # further strong views of the target (b, k - 1, ...) where ``strong_views`` is k > 1
+    memory: dict[str, Tensor] = field(default_factory=dict)  # what ``refresh`` returned
 
 
 class Look:
-    """Full passes over the visible data in evaluation mode, made on demand for ``refresh``.
+    """Full passes over the visible data in evaluation mode, made on demand for ``refresh``; rows as in ``Seen``."""
 
-    ``source`` and ``target`` are pairs (features (n, d), scores (n, C)) in the order of ``Seen``'s rows; ``ys`` (n_s,).
-    ``few`` likewise for the labelled target samples, with labels ``yf``. ``teacher`` (n_t, C) are the probabilities
-    that the source's model gives to the target, for methods that may only ask it (``handles`` of ``black_box`` alone).
-    ``step``: iterations finished when ``refresh`` is called.
-    ``memory`` is what ``refresh`` returned last, as the steps since left it; empty at first.
-    """
-
-    source: tuple[Tensor, Tensor]
+    source: tuple[Tensor, Tensor]  # features (n_s, d) and scores (n_s, C)
     target: tuple[Tensor, Tensor]
-    few: tuple[Tensor, Tensor]
-    ys: Tensor
-    yf: Tensor
-    teacher: Tensor
-    step: int = 0
-    memory: dict[str, Tensor]
+    few: tuple[Tensor, Tensor]  # of the labelled target samples
+    ys: Tensor  # labels of the source (n_s,)
+    yf: Tensor  # labels of ``few``
+    teacher: Tensor  # probabilities (n_t, C) of the source's model, for methods that may only ask it (``black_box``)
+    step: int = 0  # iterations finished by now
+    memory: dict[str, Tensor]  # what ``refresh`` returned last, as the steps since left it; empty at first
 
     def inputs(self, part: str, size: int = 256) -> Iterator[Tensor]:
-        """Prepared network inputs without augmentation, in the order of ``Seen``'s rows and in chunks of ``size``.
-
-        ``part`` is ``"source"``, ``"target"`` or ``"few"``. No chunk holds a single sample where there are more.
-        """
+        """Network inputs of ``part`` (``"source"``, ``"target"``, ``"few"``), prepared but not augmented, in chunks of
+        ``size``, none of which holds a single sample where there are more."""
         raise NotImplementedError
 
 
@@ -101,21 +79,16 @@ class GradientMethod(Method):
 
     A file shows its equation in ``losses`` and the extra parts it needs in ``build``; body, bottleneck, head, batches,
     optimiser, schedule and devices are the engine's and the same for all methods.
-
-    The attributes are what a method declares of itself; hyper-parameters follow them in its file.
     """
 
     phases: ClassVar[tuple[Phase, ...]] = (Phase(),)  # the optimiser steps of one iteration
     strong_views: ClassVar[int] = False  # batches carry strongly augmented second views; k > 1: k of the target
     fresh: ClassVar[tuple[str, ...]] = ()  # parts that are initialised anew after a warm start (``start``)
     stackable: ClassVar[bool] = True  # members of a group may train as one batched model
-    # which batches the losses read; the engine may leave out those that are not
-    uses_source: ClassVar[bool] = True
-    uses_target: ClassVar[bool] = True
-    # it acts on batch normalisation in the body, so a network without it is refused; its statistics are what the method
-    # is about, so those of the backbone follow the data even where a recipe keeps them as pretrained
-    needs_batch_norm: ClassVar[bool] = False
-    own_norms: ClassVar[bool] = False
+    uses_source: ClassVar[bool] = True  # the losses read batches of the source
+    uses_target: ClassVar[bool] = True  # and of the target; those that are not read may be left out
+    needs_batch_norm: ClassVar[bool] = False  # a network without batch normalisation in its body is refused
+    own_norms: ClassVar[bool] = False  # statistics of the backbone follow the data even where a recipe keeps them
     # hyper-parameters that, with all weights at 0, make it exactly source-only; None where it never reduces to that
     neutral: ClassVar[dict[str, Any] | None] = {}
     # values of hyper-parameters that cannot be set where it is put together with another method, ``this+other`` or
@@ -155,35 +128,19 @@ class GradientMethod(Method):
         """Per epoch: tensors for ``Batch.memory`` (pseudo-labels, centroids, banks). Default: none."""
         return {}
 
-    def redraw(
-        self, rows: Mapping[str, Tensor], ys: Tensor, memory: Mapping[str, Tensor], gen: Generator
-    ) -> Mapping[str, Tensor]:
-        """Other rows for the next batch than those drawn at random; as many of each domain. Default: these.
-
-        Args:
-            rows: of ``"s"`` source, ``"t"`` target (and ``"f"`` labelled target) samples, (b,) each.
-            ys: labels of all source samples (n_s,).
-            memory: what ``refresh`` returned.
-            gen: draws from no other generator, so that a killed run goes on with the same rows.
-        """
+    def redraw(self, rows: Named, ys: Tensor, memory: Named, gen: Generator) -> Named:
+        """Other rows for the next batch than those drawn: ``rows`` (b,) of source ``"s"``, target ``"t"``, few ``"f"``,
+        as many of each. ``ys`` (n_s,) are the source's labels, ``memory`` is what ``refresh`` returned. All draws come
+        from ``gen``, so that a killed run goes on with the same rows. Default: these."""
         return rows
 
     def combine(self, grads: Mapping[str, Sequence[Tensor | None]], names: Sequence[str]) -> list[Tensor | None]:
-        """The gradient of a phase from those of its terms. Default: their sum, which the engine takes in one pass.
-
-        Args:
-            grads: by term (that of ``Phase.smooth`` together under the first's name) the gradients of all parameters.
-            names: of the parameters, in this order.
-
-        Sets ``stackable = False`` if defined.
-        """
+        """The gradient of a phase for the parameters ``names``, from those of its terms (``Phase.smooth`` is one, under
+        the first's name). Default: their sum, which the engine takes in one pass. Not ``stackable`` where defined."""
         raise NotImplementedError
 
     def after_step(self, net: Any, b: Batch, t: Progress) -> None:
-        """After each iteration, without gradients and in evaluation mode: moving averages, banks.
-
-        Sets ``stackable = False`` if defined.
-        """
+        """After each iteration, without gradients, in evaluation mode: averages, banks; not ``stackable`` then."""
 
     def finish(self, net: Any, look: Look) -> None:
         """Before each checkpoint's evaluation model is taken, on a copy of ``net``: weight averaging, statistics."""

@@ -14,21 +14,13 @@ from dazoo.methods.base_method import Method
 
 @dataclass
 class Context:
-    """What the engine lends a shallow method while it fits.
+    """What the engine lends a shallow method while it fits."""
 
-    Attributes:
-        gen: the run's random generator.
-        classifier: the classifier all methods of a suite finish with (``methods.classifiers``).
-        memo: shared results; the key needs no mention of the data, only of hyper-parameters.
-        warnings: filled by ``warn``; recorded with the run.
-        start: the fitted model of ``Method.start``, where the method declares one.
-    """
-
-    gen: torch.Generator
-    classifier: Any
-    memo: Memo = field(default_factory=Memo)
-    warnings: list[str] = field(default_factory=list)
-    start: Predictor | None = None
+    gen: torch.Generator  # the run's random generator
+    classifier: Any  # the classifier all methods of a suite finish with (``shallow.classifiers``)
+    memo: Memo = field(default_factory=Memo)  # shared results; a key names hyper-parameters, never the data
+    warnings: list[str] = field(default_factory=list)  # filled by ``warn``; recorded with the run
+    start: Predictor | None = None  # the fitted model of ``Method.start``, where the method declares one
 
     def warn(self, message: str) -> None:
         """Record that something did not go as it should, e.g. that a solver stopped before it converged."""

@@ -123,21 +123,13 @@ def labelled(seen: Seen, zs: Tensor, few_z: Callable[[Tensor], Tensor]) -> tuple
 
 @dataclass(frozen=True)
 class Aligned:
-    """What ``FeatureMap.align`` returns.
+    """What ``FeatureMap.align`` returns."""
 
-    Attributes:
-        zs: mapped source samples (n_s, k), in the order of ``seen.source``.
-        target_steps: the map of target samples.
-        source_steps: the map of source samples; None where it is the target's.
-        weights: weights (n_s,) of the source samples, or None.
-        known: gives inner products of the mapped labelled samples that several fits share.
-    """
-
-    zs: Tensor
-    target_steps: tuple[Step, ...]
-    source_steps: tuple[Step, ...] | None = None
-    weights: Tensor | None = None
-    known: Callable[[], Inner | None] | None = None
+    zs: Tensor  # mapped source samples (n_s, k), in the order of ``seen.source``
+    target_steps: tuple[Step, ...]  # the map of target samples
+    source_steps: tuple[Step, ...] | None = None  # the map of source samples; None where it is the target's
+    weights: Tensor | None = None  # of the source samples (n_s,)
+    known: Callable[[], Inner | None] | None = None  # inner products of the mapped samples that several fits share
 
 
 class FeatureMap(ShallowMethod):
