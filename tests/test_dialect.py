@@ -27,6 +27,19 @@ def test_link_and_deviations_stand_in_the_paper_alone(path):
         assert "See the module's docstring" not in (ast.get_docstring(node) or ""), "say in one line what the class is"
 
 
+@pytest.mark.parametrize("path", METHOD_FILES, ids=lambda p: p.stem)
+def test_papers_are_compact_and_knobs_stand_apart(path):
+    """One layout: a citation in few lines (``# fmt: skip``), an empty line, then the hyper-parameters."""
+    text = path.read_text()
+    for paper in re.findall(r"^    paper = Paper\(\n.*?^    \).*?$", text, re.M | re.S):
+        assert paper.endswith(")  # fmt: skip"), (
+            "write title, authors, year, url and venue in as few lines as they take"
+        )
+    assert not re.search(r"^    (settings|handles|targets|start)\b.*\n    \w+: .* = hp\(", text, re.M), (
+        "an empty line before"
+    )
+
+
 def test_evidence_names_tests_that_exist():
     """A line ``Evidence:`` that leads nowhere proves nothing."""
     tests = {

@@ -54,14 +54,11 @@ class LinearInterpolation(ShallowMethod):
     """Linear interpolation of the source's and the target's model."""
 
     paper = Paper(
-        title="Frustratingly Easy Domain Adaptation",
-        authors="Hal Daumé\u00a0III",
-        year=2007,
-        url="https://aclanthology.org/P07-1033/",
-        venue="ACL",
+        title="Frustratingly Easy Domain Adaptation", authors="Hal Daumé\u00a0III", year=2007,
+        url="https://aclanthology.org/P07-1033/", venue="ACL",
         deviations="a is chosen by cross-validation, since there is no separate development set; of equally good ones "
         "the largest",
-    )
+    )  # fmt: skip
     settings = frozenset({FEW_LABELS})
     targets = frozenset({"classes", "values"})
 

@@ -43,12 +43,9 @@ class PredictionFeature(ShallowMethod):
     """The source model's prediction as a feature of the target's model."""
 
     paper = Paper(
-        title="Frustratingly Easy Domain Adaptation",
-        authors="Hal Daumé\u00a0III",
-        year=2007,
-        url="https://aclanthology.org/P07-1033/",
-        venue="ACL",
-    )
+        title="Frustratingly Easy Domain Adaptation", authors="Hal Daumé\u00a0III", year=2007,
+        url="https://aclanthology.org/P07-1033/", venue="ACL",
+    )  # fmt: skip
     settings = frozenset({FEW_LABELS})
     targets = frozenset({"classes", "values"})
 

@@ -37,15 +37,14 @@ class RegularTransfer(ShallowMethod):
 
     paper = Paper(
         title="Adaptation of maximum entropy capitalizer: Little data can help a lot",
-        authors="Ciprian Chelba, Alex Acero",
-        year=2006,
-        url="https://doi.org/10.1016/j.csl.2005.05.005",
+        authors="Ciprian Chelba, Alex Acero", year=2006, url="https://doi.org/10.1016/j.csl.2005.05.005",
         venue="Computer Speech & Language (Journal)",
         deviations="the paper adapts maximum-entropy models; the linear form is the same Gaussian prior for squared "
         "error",
-    )
+    )  # fmt: skip
     settings = frozenset({FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     trade_off: float = hp(1.0, 1e-3, 1e3, log=True, help="weight of the distance from the source's parameters")
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:

@@ -41,15 +41,15 @@ class TransferForest(ShallowMethod):
 
     paper = Paper(
         title="Learn on Source, Refine on Target: A Model Transfer Learning Framework with Random Forests",
-        authors="Noam Segev, Maayan Harel, Shie Mannor, Koby Crammer, Ran El-Yaniv",
-        year=2017,
+        authors="Noam Segev, Maayan Harel, Shie Mannor, Koby Crammer, Ran El-Yaniv", year=2017,
         url="https://arxiv.org/abs/1511.01258",
         venue="IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
         deviations="all labelled target samples refine every tree instead of a bootstrap sample of them; SER keeps "
         "the source's subtrees that no target sample reaches (they would be cut); STRUT makes a leaf where the target "
         "samples are of one class or cannot be told apart by the node's feature",
-    )
+    )  # fmt: skip
     settings = frozenset({FEW_LABELS})
+
     trees: int = hp(50, 10, 200, log=True, help="trees grown on the source")
     variant: str = hp("mix", choices=("mix", "ser", "strut"), help="how trees are refined; mix joins both forests")
 

@@ -29,14 +29,12 @@ class BalancedWeighting(ShallowMethod):
 
     paper = Paper(
         title="Improving SVM Accuracy by Training on Auxiliary Data Sources",
-        authors="Pengcheng Wu, Thomas G. Dietterich",
-        year=2004,
-        url="https://doi.org/10.1145/1015330.1015436",
-        venue="ICML",
-        deviations="any weighted classifier instead of the paper's linear programme for SVMs",
-    )
+        authors="Pengcheng Wu, Thomas G. Dietterich", year=2004, url="https://doi.org/10.1145/1015330.1015436",
+        venue="ICML", deviations="any weighted classifier instead of the paper's linear programme for SVMs",
+    )  # fmt: skip
     settings = frozenset({FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     gamma: float = hp(0.5, 0.05, 0.95, help="share of the labelled target samples in the loss")
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:

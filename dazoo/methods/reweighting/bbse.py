@@ -32,15 +32,14 @@ class BBSE(LabelShift):
 
     paper = Paper(
         title="Detecting and Correcting for Label Shift with Black Box Predictors",
-        authors="Zachary C. Lipton, Yu-Xiang Wang, Alexander J. Smola",
-        year=2018,
-        url="https://proceedings.mlr.press/v80/lipton18a.html",
-        venue="ICML",
+        authors="Zachary C. Lipton, Yu-Xiang Wang, Alexander J. Smola", year=2018,
+        url="https://proceedings.mlr.press/v80/lipton18a.html", venue="ICML",
         deviations="C comes from cross-validation instead of one split into halves; where C is numerically singular "
         "the minimum-norm least-squares solution is taken and a warning recorded; so is one where no proportions "
         "explain the target's predictions; where one class is left, the source stays as it is",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
+
     folds: int = hp(5, 2, 10, help="folds of the cross-validation that estimates the confusions")
     soft: bool = hp(False, choices=(False, True), help="use predicted probabilities instead of classes")
 

@@ -29,15 +29,14 @@ class DiscriminatorRatio(Reweighting):
 
     paper = Paper(
         title="Discriminative Learning for Differing Training and Test Distributions",
-        authors="Steffen Bickel, Michael Brückner, Tobias Scheffer",
-        year=2007,
-        url="https://doi.org/10.1145/1273496.1273507",
-        venue="ICML",
+        authors="Steffen Bickel, Michael Brückner, Tobias Scheffer", year=2007,
+        url="https://doi.org/10.1145/1273496.1273507", venue="ICML",
         deviations="two stages (weights, then the suite's classifier) instead of the paper's joint optimisation; "
         "features are standardised over both domains, so that C is free of their scale",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     c: float = hp(1.0, 1e-3, 1e3, log=True, help="inverse weight of the discriminator's L2 penalty", positive=True)
 
     def weights(self, seen: Seen, ctx: Context) -> Tensor:

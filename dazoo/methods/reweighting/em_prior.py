@@ -41,13 +41,11 @@ class EMPrior(ShallowMethod):
 
     paper = Paper(
         title="Adjusting the Outputs of a Classifier to New a Priori Probabilities: A Simple Procedure",
-        authors="Marco Saerens, Patrice Latinne, Christine Decaestecker",
-        year=2002,
-        url="https://doi.org/10.1162/089976602753284446",
-        venue="Neural Computation (Journal)",
+        authors="Marco Saerens, Patrice Latinne, Christine Decaestecker", year=2002,
+        url="https://doi.org/10.1162/089976602753284446", venue="Neural Computation (Journal)",
         deviations="none in the iteration; it assumes that p(x|y) is the same in both domains, elsewhere it removes "
         "classes, and warns",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:

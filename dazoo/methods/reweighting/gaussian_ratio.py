@@ -28,16 +28,15 @@ class GaussianRatio(Reweighting):
 
     paper = Paper(
         title="Improving predictive inference under covariate shift by weighting the log-likelihood function",
-        authors="Hidetoshi Shimodaira",
-        year=2000,
-        url="https://doi.org/10.1016/S0378-3758(00)00115-4",
+        authors="Hidetoshi Shimodaira", year=2000, url="https://doi.org/10.1016/S0378-3758(00)00115-4",
         venue="Journal of Statistical Planning and Inference",
         deviations="the covariances are regularised, so that fewer samples than features or constant features leave a "
         "density; in many dimensions the ratio of two densities is that of their tails, so a few samples decide: it "
         "warns, and is for few features",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     reg: float = hp(1e-3, 1e-6, 1.0, log=True, help="share of the mean variance added to both covariances' diagonals")
     power: float = hp(1.0, 0.0, 1.0, help="exponent of the density ratio; 0 weights nothing", most=float("inf"))
 

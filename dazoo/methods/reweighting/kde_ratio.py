@@ -34,16 +34,15 @@ class KDERatio(Reweighting):
 
     paper = Paper(
         title="Improving predictive inference under covariate shift by weighting the log-likelihood function",
-        authors="Hidetoshi Shimodaira",
-        year=2000,
-        url="https://doi.org/10.1016/S0378-3758(00)00115-4",
+        authors="Hidetoshi Shimodaira", year=2000, url="https://doi.org/10.1016/S0378-3758(00)00115-4",
         venue="Journal of Statistical Planning and Inference",
         deviations="the paper leaves the density estimator open, here Gaussian product kernels with Scott's rule; a "
         "feature's bandwidth is at least 1e-3 of that of both domains pooled, so that constant features do no harm; "
         "in many dimensions a few samples decide: it warns, and is for few features",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     power: float = hp(1.0, 0.0, 1.0, help="exponent of the density ratio; 0 weights nothing", most=math.inf)
 
     def weights(self, seen: Seen, ctx: Context) -> Tensor:

@@ -40,14 +40,14 @@ class KLIEP(Reweighting):
     paper = Paper(
         title="Direct importance estimation for covariate shift adaptation",
         authors="Masashi Sugiyama, Taiji Suzuki, Shinichi Nakajima, Hisashi Kashima, Paul von Bünau, Motoaki Kawanabe",
-        year=2008,
-        url="https://doi.org/10.1007/s10463-008-0197-x",
+        year=2008, url="https://doi.org/10.1007/s10463-008-0197-x",
         venue="Annals of the Institute of Statistical Mathematics (Journal)",
         deviations="the convex problem is solved by Newton steps on a log barrier to a duality gap of 1e-8 instead of "
         "projected gradients; widths are tried relative to the median distance",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     centres: int = hp(100, 20, 200, log=True, help="number of kernels, at random target samples")
 
     def weights(self, seen: Seen, ctx: Context) -> Tensor:

@@ -41,13 +41,12 @@ class KMM(Reweighting):
     paper = Paper(
         title="Correcting Sample Selection Bias by Unlabeled Data",
         authors="Jiayuan Huang, Alexander J. Smola, Arthur Gretton, Karsten M. Borgwardt, Bernhard Schölkopf",
-        year=2006,
-        url="https://papers.nips.cc/paper/2006/hash/a2186aa7c086b46ad4e8bf81e2a3a19b-Abstract.html",
-        venue="NIPS",
-        deviations="none up to exact source samples, Nystroem features beyond",
-    )
+        year=2006, url="https://papers.nips.cc/paper/2006/hash/a2186aa7c086b46ad4e8bf81e2a3a19b-Abstract.html",
+        venue="NIPS", deviations="none up to exact source samples, Nystroem features beyond",
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     scale: float = hp(1.0, 0.1, 10.0, log=True, help="width of the kernel over the median distance", positive=True)
     bound: float = hp(1000.0, 2.0, 1000.0, log=True, help="largest weight", positive=True)
     exact: int = hp(2000, help="largest number of source samples with an exact kernel matrix")

@@ -42,13 +42,11 @@ class LDM(Reweighting):
 
     paper = Paper(
         title="Domain Adaptation: Learning Bounds and Algorithms",
-        authors="Yishay Mansour, Mehryar Mohri, Afshin Rostamizadeh",
-        year=2009,
-        url="https://arxiv.org/abs/0902.3430",
+        authors="Yishay Mansour, Mehryar Mohri, Afshin Rostamizadeh", year=2009, url="https://arxiv.org/abs/0902.3430",
         venue="COLT",
         deviations="first-order method with a certified gap instead of semi-definite programming; standardised "
         "features with a constant; at most 64 principal components",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
 

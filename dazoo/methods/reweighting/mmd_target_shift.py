@@ -36,14 +36,13 @@ class MMDTargetShift(Reweighting):
 
     paper = Paper(
         title="Domain Adaptation under Target and Conditional Shift",
-        authors="Kun Zhang, Bernhard Schölkopf, Krikamol Muandet, Zhikun Wang",
-        year=2013,
-        url="https://proceedings.mlr.press/v28/zhang13d.html",
-        venue="ICML",
+        authors="Kun Zhang, Bernhard Schölkopf, Krikamol Muandet, Zhikun Wang", year=2013,
+        url="https://proceedings.mlr.press/v28/zhang13d.html", venue="ICML",
         deviations="classes only, with a delta kernel on the labels, for which the conditional embedding needs no "
         "regularisation",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
+
     scale: float = hp(1.0, 0.1, 10.0, log=True, help="width of the kernel over the median distance", positive=True)
     bound: float = hp(10.0, help="largest class weight", positive=True)
     exact: int = hp(2000, help="largest number of source samples with an exact kernel matrix")

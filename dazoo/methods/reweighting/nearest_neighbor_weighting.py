@@ -30,14 +30,13 @@ class NearestNeighborWeighting(Reweighting):
     """Nearest-neighbour weighting."""
 
     paper = Paper(
-        title="Nearest neighbor-based importance weighting",
-        authors="Marco Loog",
-        year=2012,
+        title="Nearest neighbor-based importance weighting", authors="Marco Loog", year=2012,
         url="https://doi.org/10.1109/MLSP.2012.6349714",
         venue="IEEE International Workshop on Machine Learning for Signal Processing",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     smoothing: float = hp(1.0, 0.0, 10.0, help="added to every count")
 
     def weights(self, seen: Seen, ctx: Context) -> Tensor:

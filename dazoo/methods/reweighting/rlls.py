@@ -37,14 +37,13 @@ class RLLS(LabelShift):
 
     paper = Paper(
         title="Regularized Learning for Domain Adaptation under Label Shifts",
-        authors="Kamyar Azizzadenesheli, Anqi Liu, Fanny Yang, Animashree Anandkumar",
-        year=2019,
-        url="https://arxiv.org/abs/1903.09734",
-        venue="ICLR",
+        authors="Kamyar Azizzadenesheli, Anqi Liu, Fanny Yang, Animashree Anandkumar", year=2019,
+        url="https://arxiv.org/abs/1903.09734", venue="ICLR",
         deviations="C comes from cross-validation instead of one split into halves; rho_scale 0.01 is the authors' "
         "choice in their code rather than the constant of the theorem",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
+
     rho_scale: float = hp(0.01, 1e-3, 1.0, log=True, help="factor of the theorem's regularisation", positive=True)
     gamma: float = hp(1.0, 0.0, 1.0, help="how far to go from equal weights to the estimated ones")
     folds: int = hp(5, 2, 10, help="folds of the cross-validation that estimates the confusions")

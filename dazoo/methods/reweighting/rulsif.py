@@ -38,14 +38,13 @@ class RuLSIF(Reweighting):
 
     paper = Paper(
         title="Relative Density-Ratio Estimation for Robust Distribution Comparison",
-        authors="Makoto Yamada, Taiji Suzuki, Takafumi Kanamori, Hirotaka Hachiya, Masashi Sugiyama",
-        year=2011,
-        url="https://papers.nips.cc/paper/2011/hash/d1f255a373a3cef72e03aa9d980c7eca-Abstract.html",
-        venue="NIPS",
+        authors="Makoto Yamada, Taiji Suzuki, Takafumi Kanamori, Hirotaka Hachiya, Masashi Sugiyama", year=2011,
+        url="https://papers.nips.cc/paper/2011/hash/d1f255a373a3cef72e03aa9d980c7eca-Abstract.html", venue="NIPS",
         deviations="widths are tried relative to the median distance",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     alpha: float = hp(0.5, 0.05, 0.95, help="share of the target in the denominator; 0 is uLSIF")
     centres: int = hp(100, 20, 200, log=True, help="number of kernels, at random target samples")
 

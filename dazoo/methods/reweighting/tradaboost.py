@@ -43,18 +43,16 @@ class TrAdaBoost(ShallowMethod):
     """Boosting for transfer learning."""
 
     paper = Paper(
-        title="Boosting for Transfer Learning",
-        authors="Wenyuan Dai, Qiang Yang, Gui-Rong Xue, Yong Yu",
-        year=2007,
-        url="https://doi.org/10.1145/1273496.1273521",
-        venue="ICML",
+        title="Boosting for Transfer Learning", authors="Wenyuan Dai, Qiang Yang, Gui-Rong Xue, Yong Yu", year=2007,
+        url="https://doi.org/10.1145/1273496.1273521", venue="ICML",
         deviations="the paper has two classes; for C classes the factor C - 1 of SAMME is added, without which "
         "probabilities of many classes, e_t > 1/2, would turn every vote round; a round no better than chance, e_t >= "
         "1 - 1/C, has no vote and leaves the target's weights alone (the paper assumes that there is none), and the "
         "later half is that of the rounds with a vote; e_t is at least 1e-6; the base learner is the suite's "
         "classifier, and p_t is the softmax of its scores",
-    )
+    )  # fmt: skip
     settings = frozenset({FEW_LABELS})
+
     rounds: int = hp(100, 10, 100, log=True, help="number of boosting rounds")
     soft: bool = hp(False, choices=(False, True), help="errors and votes by probabilities instead of classes")
 

@@ -36,16 +36,14 @@ class TrAdaBoostR2(ShallowMethod):
     """Boosting for transfer of regression models."""
 
     paper = Paper(
-        title="Boosting for Regression Transfer",
-        authors="David Pardoe, Peter Stone",
-        year=2010,
-        url="https://icml.cc/Conferences/2010/papers/352.pdf",
-        venue="ICML",
+        title="Boosting for Regression Transfer", authors="David Pardoe, Peter Stone", year=2010,
+        url="https://icml.cc/Conferences/2010/papers/352.pdf", venue="ICML",
         deviations="the one-stage variant; the base learner is the suite's, the paper's are trees; e_t is at least "
         "1e-6",
-    )
+    )  # fmt: skip
     settings = frozenset({FEW_LABELS})
     targets = frozenset({"values"})
+
     rounds: int = hp(30, 5, 100, log=True, help="number of boosting rounds")
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:

@@ -40,16 +40,14 @@ class TwoStageTrAdaBoostR2(ShallowMethod):
     """First the weight of the source, then that of the target."""
 
     paper = Paper(
-        title="Boosting for Regression Transfer",
-        authors="David Pardoe, Peter Stone",
-        year=2010,
-        url="https://icml.cc/Conferences/2010/papers/352.pdf",
-        venue="ICML",
+        title="Boosting for Regression Transfer", authors="David Pardoe, Peter Stone", year=2010,
+        url="https://icml.cc/Conferences/2010/papers/352.pdf", venue="ICML",
         deviations="the base learner is the suite's, the paper's are trees; the median error r, the boosting rate, "
         "counts target samples only; r is at least 1e-6",
-    )
+    )  # fmt: skip
     settings = frozenset({FEW_LABELS})
     targets = frozenset({"values"})
+
     steps: int = hp(10, help="number of weightings of the source; how finely the walk is cut, so not searched")
     rounds: int = hp(10, 3, 30, log=True, help="boosting rounds at each of them")
     folds: int = hp(5, help="folds of the cross-validation on the labelled target samples")

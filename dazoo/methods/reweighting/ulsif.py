@@ -37,15 +37,14 @@ class ULSIF(Reweighting):
 
     paper = Paper(
         title="A Least-squares Approach to Direct Importance Estimation",
-        authors="Takafumi Kanamori, Shohei Hido, Masashi Sugiyama",
-        year=2009,
-        url="https://www.jmlr.org/papers/v10/kanamori09a.html",
-        venue="Journal of Machine Learning Research",
+        authors="Takafumi Kanamori, Shohei Hido, Masashi Sugiyama", year=2009,
+        url="https://www.jmlr.org/papers/v10/kanamori09a.html", venue="Journal of Machine Learning Research",
         deviations="widths are tried relative to the median distance; beyond 5000 samples per domain the score is a "
         "mean over 5000 left-out pairs",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     centres: int = hp(100, 20, 200, log=True, help="number of kernels, at random target samples")
 
     def weights(self, seen: Seen, ctx: Context) -> Tensor:

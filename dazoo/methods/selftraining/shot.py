@@ -39,6 +39,7 @@ class SHOT(SourceFree):
         "centroid, as in the authors' program, where the paper gives every class one; entropies are exact, without "
         "1e-5 in their logarithms",
     )  # fmt: skip
+
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of information maximisation")
     pseudo_weight: float = hp(0.3, 0.03, 3.0, log=True, help="weight of the centroids' labels")
 

@@ -28,14 +28,13 @@ class BDA(JDA):
 
     paper = Paper(
         title="Balanced Distribution Adaptation for Transfer Learning",
-        authors="Jindong Wang, Yiqiang Chen, Shuji Hao, Wenjie Feng, Zhiqi Shen",
-        year=2017,
-        url="https://arxiv.org/abs/1807.00516",
-        venue="ICDM",
+        authors="Jindong Wang, Yiqiang Chen, Shuji Hao, Wenjie Feng, Zhiqi Shen", year=2017,
+        url="https://arxiv.org/abs/1807.00516", venue="ICDM",
         deviations="as jda: unit-norm samples, eigenvectors and projected samples, and the scaled M; the authors' "
         "program weighs M_0, the means of the domains, by the number of classes; the balance is a hyper-parameter "
         "(0.5) and not estimated",
-    )
+    )  # fmt: skip
+
     balance: float = hp(0.5, 0.0, 1.0, help="0: means of the domains only; 1: means of the classes only")
     weighted: bool = hp(True, choices=(False, True), help="W-BDA: weigh classes by their share in each domain")
 

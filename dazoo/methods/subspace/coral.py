@@ -30,17 +30,15 @@ class CORAL(FeatureMap):
     """Correlation alignment."""
 
     paper = Paper(
-        title="Return of Frustratingly Easy Domain Adaptation",
-        authors="Baochen Sun, Jiashi Feng, Kate Saenko",
-        year=2016,
-        url="https://arxiv.org/abs/1511.05547",
-        venue="AAAI",
+        title="Return of Frustratingly Easy Domain Adaptation", authors="Baochen Sun, Jiashi Feng, Kate Saenko",
+        year=2016, url="https://arxiv.org/abs/1511.05547", venue="AAAI",
         deviations="aligns the means too: the paper standardises each domain beforehand, which leaves none to align; "
         "align_means=False is its x_s C_s^(-1/2) C_t^(1/2), which on features that are not centred turns the source's "
         "mean away from the target's; moments depend on class proportions, so it loses where these differ",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     reg: float = hp(1.0, 1e-4, 1e2, log=True, help="added to the diagonal of both covariances")
     align_means: bool = hp(True, help="also move the source's mean onto the target's; False is the paper's map")
 

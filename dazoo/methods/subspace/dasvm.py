@@ -36,15 +36,14 @@ class DASVM(ShallowMethod):
 
     paper = Paper(
         title="Domain Adaptation Problems: A DASVM Classification Technique and a Circular Validation Strategy",
-        authors="Lorenzo Bruzzone, Mattia Marconcini",
-        year=2010,
-        url="https://doi.org/10.1109/TPAMI.2009.57",
+        authors="Lorenzo Bruzzone, Mattia Marconcini", year=2010, url="https://doi.org/10.1109/TPAMI.2009.57",
         venue="IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
         deviations="linear kernel; a fixed number of rounds instead of the paper's stopping thresholds; a round that "
         "would leave one side empty ends the walk for that class; no gain at the defaults where the source's model is "
         "wrong about half of the target, whose labels it then learns",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
+
     C: float = hp(1.0, 1e-3, 1e2, log=True, help="cost of the source's errors", positive=True)
     C_target: float = hp(
         1.0, 1e-2, 10.0, log=True, help="cost of the target's errors in the last round, in units of C", positive=True

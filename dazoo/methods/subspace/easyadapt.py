@@ -27,12 +27,9 @@ class EasyAdapt(FeatureMap):
     """Feature augmentation."""
 
     paper = Paper(
-        title="Frustratingly Easy Domain Adaptation",
-        authors="Hal Daumé\u00a0III",
-        year=2007,
-        url="https://arxiv.org/abs/0907.1815",
-        venue="ACL",
-    )
+        title="Frustratingly Easy Domain Adaptation", authors="Hal Daumé\u00a0III", year=2007,
+        url="https://arxiv.org/abs/0907.1815", venue="ACL",
+    )  # fmt: skip
     settings = frozenset({FEW_LABELS})
     targets = frozenset({"classes", "values"})
 

@@ -38,15 +38,14 @@ class EasyTL(ShallowMethod):
 
     paper = Paper(
         title="Easy Transfer Learning By Exploiting Intra-domain Structures",
-        authors="Jindong Wang, Yiqiang Chen, Han Yu, Meiyu Huang, Qiang Yang",
-        year=2019,
-        url="https://arxiv.org/abs/1904.01376",
-        venue="ICME",
+        authors="Jindong Wang, Yiqiang Chen, Han Yu, Meiyu Huang, Qiang Yang", year=2019,
+        url="https://arxiv.org/abs/1904.01376", venue="ICME",
         deviations="aligns the means too: the paper's features are standardised, which leaves none to align "
         "(align='coral' is the paper's map); the programme is solved through its multipliers, which also label new "
         "samples; with fewer target samples than classes the last constraints are dropped, with a warning",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
+
     align: str = hp(
         "moments",
         choices=("moments", "coral", "none"),

@@ -30,18 +30,16 @@ class FMMD(FeatureMap):
     """Feature selection by the maximum mean discrepancy."""
 
     paper = Paper(
-        title="Feature Selection for Transfer Learning",
-        authors="Selen Uguroglu, Jaime Carbonell",
-        year=2011,
-        url="https://doi.org/10.1007/978-3-642-23808-6_28",
-        venue="ECML PKDD",
+        title="Feature Selection for Transfer Learning", authors="Selen Uguroglu, Jaime Carbonell", year=2011,
+        url="https://doi.org/10.1007/978-3-642-23808-6_28", venue="ECML PKDD",
         deviations="linear kernel, for which the programme has this closed form; features are divided by their pooled "
         "standard deviation within the domains, so that units do not matter; means that agree to 1e-10 of it count as "
         "equal, so after standardising each domain every feature stays; no gain at the defaults where every feature "
         "both moves and tells classes apart, since it drops what moves",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     threshold: float = hp(0.1, 0.01, 1.0, log=True, help="largest weight of a feature that is kept")
 
     def align(self, seen: Seen, ctx: Context) -> Aligned:

@@ -35,15 +35,14 @@ class GFK(FeatureMap):
 
     paper = Paper(
         title="Geodesic Flow Kernel for Unsupervised Domain Adaptation",
-        authors="Boqing Gong, Yuan Shi, Fei Sha, Kristen Grauman",
-        year=2012,
-        url="https://doi.org/10.1109/CVPR.2012.6247911",
-        venue="CVPR",
+        authors="Boqing Gong, Yuan Shi, Fei Sha, Kristen Grauman", year=2012,
+        url="https://doi.org/10.1109/CVPR.2012.6247911", venue="CVPR",
         deviations="subspaces by PCA on both sides (the paper also has PLS), of samples scaled to unit norm unless "
         "unit_norm=False; k is a hyper-parameter instead of the paper's subspace disagreement measure",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     dim: int = hp(20, 4, 100, log=True, help="dimensions of both subspaces")
 
     unit_norm: bool = hp(True, help="scale samples to norm 1 first")

@@ -37,14 +37,12 @@ class ITL(FeatureMap):
 
     paper = Paper(
         title="Information-Theoretical Learning of Discriminative Clusters for Unsupervised Domain Adaptation",
-        authors="Yuan Shi, Fei Sha",
-        year=2012,
-        url="https://arxiv.org/abs/1206.6438",
-        venue="ICML",
+        authors="Yuan Shi, Fei Sha", year=2012, url="https://arxiv.org/abs/1206.6438", venue="ICML",
         deviations="Adam instead of conjugate gradients; at most limit samples per domain, evenly spaced, enter the "
         "criterion; the scale of L is free instead of its trace being fixed",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
+
     dim: int = hp(20, 3, 100, log=True, help="dimensions of the common space")
     lam: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the domains' separability")
     iterations: int = hp(50, 10, 200, log=True, help="steps of Adam")

@@ -34,15 +34,14 @@ class JDA(FeatureMap):
 
     paper = Paper(
         title="Transfer Feature Learning with Joint Distribution Adaptation",
-        authors="Mingsheng Long, Jianmin Wang, Guiguang Ding, Jiaguang Sun, Philip S. Yu",
-        year=2013,
-        url="https://doi.org/10.1109/ICCV.2013.274",
-        venue="ICCV",
+        authors="Mingsheng Long, Jianmin Wang, Guiguang Ding, Jiaguang Sun, Philip S. Yu", year=2013,
+        url="https://doi.org/10.1109/ICCV.2013.274", venue="ICCV",
         deviations="unit-norm samples, eigenvectors and projected samples, and M scaled to Frobenius norm 1, as in "
         "the authors' code; the means of the domains (M_0) weigh as much as those of a class, as in the paper, in the "
         "authors' program as much as all classes",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
+
     dim: int = hp(20, 5, 100, log=True, help="dimensions of the common space")
     mu: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of ||A||^2")
     rounds: int = hp(10, help="number of times the target is labelled")

@@ -41,15 +41,14 @@ class JGSA(FeatureMap):
 
     paper = Paper(
         title="Joint Geometrical and Statistical Alignment for Visual Domain Adaptation",
-        authors="Jing Zhang, Wanqing Li, Philip Ogunbona",
-        year=2017,
-        url="https://arxiv.org/abs/1705.05498",
+        authors="Jing Zhang, Wanqing Li, Philip Ogunbona", year=2017, url="https://arxiv.org/abs/1705.05498",
         venue="CVPR",
         deviations="the target is first labelled by the classifier on the raw samples; samples are scaled to unit "
         "norm, so that lam and mu do not depend on the features' scale; the authors' program weighs M_0, the means of "
         "the domains, by the number of classes",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
+
     dim: int = hp(30, 4, 100, log=True, help="dimensions of the common space")
     beta: float = hp(0.1, 1e-3, 10.0, log=True, help="weight of the source's class scatter")
     lam: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of ||A - B||^2")

@@ -32,13 +32,12 @@ class LabelPropagation(ShallowMethod):
 
     paper = Paper(
         title="Learning with Local and Global Consistency",
-        authors="Dengyong Zhou, Olivier Bousquet, Thomas Lal, Jason Weston, Bernhard Schölkopf",
-        year=2003,
-        url="https://papers.nips.cc/paper/2506-learning-with-local-and-global-consistency",
-        venue="NIPS",
+        authors="Dengyong Zhou, Olivier Bousquet, Thomas Lal, Jason Weston, Bernhard Schölkopf", year=2003,
+        url="https://papers.nips.cc/paper/2506-learning-with-local-and-global-consistency", venue="NIPS",
         deviations="a nearest-neighbour graph with cosine weights instead of the full Gaussian one",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
+
     neighbours: int = hp(10, 3, 30, log=True, help="neighbours in the graph")
     alpha: float = hp(0.99, 0.5, 0.999, help="share of its label a sample takes from its neighbours")
 

@@ -44,16 +44,15 @@ class MEDA(ShallowMethod):
 
     paper = Paper(
         title="Visual Domain Adaptation with Manifold Embedded Distribution Alignment",
-        authors="Jindong Wang, Wenjie Feng, Yiqiang Chen, Han Yu, Meiyu Huang, Philip S. Yu",
-        year=2018,
-        url="https://arxiv.org/abs/1807.07258",
-        venue="ACM Multimedia",
+        authors="Jindong Wang, Wenjie Feng, Yiqiang Chen, Han Yu, Meiyu Huang, Philip S. Yu", year=2018,
+        url="https://arxiv.org/abs/1807.07258", venue="ACM Multimedia",
         deviations="the balance is estimated with domain classifiers that are ridge regressions, tested on the half "
         "of the samples they were not fitted on; the authors' program weighs M_0, the means of the domains, by the "
         "number of classes",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     knob_needs: ClassVar[dict[str, dict[str, bool]]] = {"balance": {"adaptive": False}}
+
     dim: int = hp(20, 4, 100, log=True, help="dimensions of the geodesic flow kernel")
     lam: float = hp(10.0, 0.1, 1e3, log=True, help="weight of the difference of means")
     rho: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of the graph")

@@ -38,16 +38,15 @@ class MIDA(FeatureMap):
 
     paper = Paper(
         title="Learning Domain-Invariant Subspace using Domain Features and Independence Maximization",
-        authors="Ke Yan, Lu Kou, David Zhang",
-        year=2018,
-        url="https://arxiv.org/abs/1603.04535",
+        authors="Ke Yan, Lu Kou, David Zhang", year=2018, url="https://arxiv.org/abs/1603.04535",
         venue="IEEE Transactions on Cybernetics (Journal)",
         deviations="linear kernel; the indicators are as large as one feature of average variance (the authors "
         "standardise features, where that is 1); z is scaled as a whole to the total variance of x, since W' W = I "
         "alone makes it grow with n, and classifiers with a penalty would notice; the method makes the domains' means "
         "agree, so it loses where class proportions differ",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
+
     dim: int = hp(30, 4, 100, log=True, help="dimensions of the common space")
     mu: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of the variance")
     gamma: float = hp(0.1, 0.0, 10.0, help="weight of the dependence on the labels; 0 is MIDA")

@@ -32,14 +32,13 @@ class MMDLocationScale(FeatureMap):
 
     paper = Paper(
         title="Domain Adaptation under Target and Conditional Shift",
-        authors="Kun Zhang, Bernhard Schölkopf, Krikamol Muandet, Zhikun Wang",
-        year=2013,
-        url="https://proceedings.mlr.press/v28/zhang13d.html",
-        venue="ICML",
+        authors="Kun Zhang, Bernhard Schölkopf, Krikamol Muandet, Zhikun Wang", year=2013,
+        url="https://proceedings.mlr.press/v28/zhang13d.html", venue="ICML",
         deviations="class shares are taken as equal in both domains (no target shift); at most limit samples per "
         "domain, evenly spaced, enter the criterion",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
+
     lam: float = hp(1e-3, 1e-5, 1e-1, log=True, help="pull towards the identity")
     iterations: int = hp(50, help="largest number of L-BFGS iterations")
     limit: int = hp(500, help="samples per domain in the criterion")

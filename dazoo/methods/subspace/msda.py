@@ -32,15 +32,14 @@ class MSDA(FeatureMap):
 
     paper = Paper(
         title="Marginalized Denoising Autoencoders for Domain Adaptation",
-        authors="Minmin Chen, Zhixiang Xu, Kilian Weinberger, Fei Sha",
-        year=2012,
-        url="https://arxiv.org/abs/1206.4683",
-        venue="ICML",
+        authors="Minmin Chen, Zhixiang Xu, Kilian Weinberger, Fei Sha", year=2012,
+        url="https://arxiv.org/abs/1206.4683", venue="ICML",
         deviations="a ridge of reg times the mean of Q's diagonal, so that constant and empty features do no harm and "
         "the normal equations stay solvable",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     layers: int = hp(3, 1, 5, help="number of layers")
     drop: float = hp(0.5, 0.1, 0.9, help="probability that a feature is dropped")
     reg: float = hp(1e-5, help="ridge, relative to the mean of the normal equations' diagonal")

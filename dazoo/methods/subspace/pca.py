@@ -26,15 +26,14 @@ class PCA(FeatureMap):
     """The baseline of subspace methods."""
 
     paper = Paper(
-        title="Principal component analysis: a review and recent developments",
-        authors="Ian T. Jolliffe, Jorge Cadima",
-        year=2016,
-        url="https://doi.org/10.1098/rsta.2015.0202",
+        title="Principal component analysis: a review and recent developments", authors="Ian T. Jolliffe, Jorge Cadima",
+        year=2016, url="https://doi.org/10.1098/rsta.2015.0202",
         venue="Philosophical Transactions of the Royal Society A (Journal)",
         deviations="no gain at the defaults: a common subspace without adaptation, the baseline of subspace methods",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     dim: int = hp(30, 5, 100, log=True, help="dimensions of the common space")
 
     def align(self, seen: Seen, ctx: Context) -> Aligned:

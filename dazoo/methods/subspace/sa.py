@@ -26,15 +26,15 @@ class SA(FeatureMap):
 
     paper = Paper(
         title="Unsupervised Visual Domain Adaptation Using Subspace Alignment",
-        authors="Basura Fernando, Amaury Habrard, Marc Sebban, Tinne Tuytelaars",
-        year=2013,
+        authors="Basura Fernando, Amaury Habrard, Marc Sebban, Tinne Tuytelaars", year=2013,
         url="https://openaccess.thecvf.com/content_iccv_2013/html/"
         "Fernando_Unsupervised_Visual_Domain_2013_ICCV_paper.html",
         venue="ICCV",
         deviations="k is a hyper-parameter (20) instead of the paper's bound on the stability of eigenvectors",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     dim: int = hp(20, 5, 100, log=True, help="dimensions of both subspaces")
 
     def align(self, seen: Seen, ctx: Context) -> Aligned:

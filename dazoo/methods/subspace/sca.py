@@ -32,14 +32,14 @@ class SCA(FeatureMap):
 
     paper = Paper(
         title="Scatter Component Analysis: A Unified Framework for Domain Adaptation and Domain Generalization",
-        authors="Muhammad Ghifary, David Balduzzi, W. Bastiaan Kleijn, Mengjie Zhang",
-        year=2017,
+        authors="Muhammad Ghifary, David Balduzzi, W. Bastiaan Kleijn, Mengjie Zhang", year=2017,
         url="https://arxiv.org/abs/1510.04373",
         venue="IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
         deviations="primal form with the linear kernel (the paper has an RBF kernel); samples, eigenvectors and "
         "projected samples of unit norm, as for the other methods of the published table",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
+
     dim: int = hp(20, 4, 100, log=True, help="dimensions of the common space")
     beta: float = hp(0.5, 0.0, 1.0, help="0: spread of all samples; 1: spread of the class centres")
     delta: float = hp(1.0, 1e-2, 1e3, log=True, help="weight of the distance between the domains")

@@ -33,15 +33,14 @@ class SCL(FeatureMap):
 
     paper = Paper(
         title="Domain Adaptation with Structural Correspondence Learning",
-        authors="John Blitzer, Ryan McDonald, Fernando Pereira",
-        year=2006,
-        url="https://aclanthology.org/W06-1615/",
+        authors="John Blitzer, Ryan McDonald, Fernando Pereira", year=2006, url="https://aclanthology.org/W06-1615/",
         venue="EMNLP",
         deviations="ridge regression for the pivot predictors instead of the modified Huber loss; pivots are chosen "
         "by their correlation with the labels (as in the authors' later work) instead of by frequency alone; no gain "
         "at the defaults on dense features: it is for counts of words, many of them the same in both domains",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
+
     pivots: int = hp(100, 2, 500, log=True, help="number of pivots; at most half of the features")
     dim: int = hp(25, 1, 100, log=True, help="number of added features")
     ridge: float = hp(1.0, 1e-2, 1e2, log=True, help="penalty of the predictors, times the number of samples over 100")

@@ -34,15 +34,14 @@ class SFA(FeatureMap):
 
     paper = Paper(
         title="Cross-Domain Sentiment Classification via Spectral Feature Alignment",
-        authors="Sinno Jialin Pan, Xiaochuan Ni, Jian-Tao Sun, Qiang Yang, Zheng Chen",
-        year=2010,
-        url="https://doi.org/10.1145/1772690.1772767",
-        venue="WWW",
+        authors="Sinno Jialin Pan, Xiaochuan Ni, Jian-Tao Sun, Qiang Yang, Zheng Chen", year=2010,
+        url="https://doi.org/10.1145/1772690.1772767", venue="WWW",
         deviations="more frequent is the upper half by the smaller of the two domains' counts; no gain at the "
         "defaults on dense features: it is for counts of words, many of them the same in both domains",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     bridge: int = hp(500, 2, 1000, log=True, help="number of bridge features; at most half of all features")
     dim: int = hp(100, 1, 200, log=True, help="number of clusters")
     gamma: float = hp(0.6, 0.1, 2.0, help="size of the added features against the original ones")

@@ -41,18 +41,17 @@ class SphericalKMeans(ShallowMethod):
 
     paper = Paper(
         title="Concept Decompositions for Large Sparse Text Data Using Clustering",
-        authors="Inderjit S. Dhillon, Dharmendra S. Modha",
-        year=2001,
-        url="https://doi.org/10.1023/A:1007612920971",
+        authors="Inderjit S. Dhillon, Dharmendra S. Modha", year=2001, url="https://doi.org/10.1023/A:1007612920971",
         venue="Machine Learning Journal",
         deviations="none of the papers has this method by itself: SHOT and CAN cluster a network's features between "
         "its updates, not centred; here the clusters start from the source as there, the features stay, and each "
         "domain is centred first, so that a constant shift between the domains changes nothing (centre=False leaves "
         "that out)",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     # both starts often come to rest at the same clusters; after one round they still differ
     knob_needs = {"first": {"rounds": 1}}
+
     first: str = hp("classifier", choices=("classifier", "means"), help="what the first centres are made from")
     centre: bool = hp(True, choices=(True, False), help="take each domain's mean away first")
     rounds: int = hp(100, help="most rounds of the clustering")

@@ -69,14 +69,12 @@ class SPL(ShallowMethod):
 
     paper = Paper(
         title="Unsupervised Domain Adaptation via Structured Prediction Based Selective Pseudo-Labeling",
-        authors="Qian Wang, Toby P. Breckon",
-        year=2020,
-        url="https://arxiv.org/abs/1911.07982",
-        venue="AAAI",
+        authors="Qian Wang, Toby P. Breckon", year=2020, url="https://arxiv.org/abs/1911.07982", venue="AAAI",
         deviations="none known; where the text is silent as the authors' code (principal directions are applied to "
         "samples that are not centred)",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
+
     dim: int = hp(128, 4, 512, log=True, help="principal components of both domains")
     components: int = hp(128, 4, 512, log=True, help="dimensions of the projection, at most dim")
     rounds: int = hp(10, help="number of times pseudo-labels are selected")

@@ -31,16 +31,15 @@ class TCA(FeatureMap):
 
     paper = Paper(
         title="Domain Adaptation via Transfer Component Analysis",
-        authors="Sinno Jialin Pan, Ivor W. Tsang, James T. Kwok, Qiang Yang",
-        year=2011,
-        url="https://doi.org/10.1109/TNN.2010.2091281",
-        venue="IEEE Transactions on Neural Networks (Journal)",
+        authors="Sinno Jialin Pan, Ivor W. Tsang, James T. Kwok, Qiang Yang", year=2011,
+        url="https://doi.org/10.1109/TNN.2010.2091281", venue="IEEE Transactions on Neural Networks (Journal)",
         deviations="M is scaled to Frobenius norm 1, samples and projected samples are scaled to unit norm and "
         "eigenvectors to unit Euclidean norm, as in the public codes behind the published tables; unit_norm=False "
         "leaves the samples alone",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     dim: int = hp(20, 5, 100, log=True, help="dimensions of the common space")
     mu: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of ||A||^2")
     kernel: str = hp("linear", choices=("linear", "rbf"), help="primal in the features, or an RBF kernel")

@@ -35,15 +35,14 @@ class TJM(FeatureMap):
 
     paper = Paper(
         title="Transfer Joint Matching for Unsupervised Domain Adaptation",
-        authors="Mingsheng Long, Jianmin Wang, Guiguang Ding, Jiaguang Sun, Philip S. Yu",
-        year=2014,
-        url="https://doi.org/10.1109/CVPR.2014.183",
-        venue="CVPR",
+        authors="Mingsheng Long, Jianmin Wang, Guiguang Ding, Jiaguang Sun, Philip S. Yu", year=2014,
+        url="https://doi.org/10.1109/CVPR.2014.183", venue="CVPR",
         deviations="linear kernel; unit-norm samples, eigenvectors and projected samples, and M scaled to Frobenius "
         "norm 1, as in the authors' code",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     dim: int = hp(20, 4, 100, log=True, help="dimensions of the common space")
     lam: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of the row-sparse penalty")
     rounds: int = hp(10, 2, 20, help="updates of the sample weights")

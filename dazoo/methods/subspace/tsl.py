@@ -41,14 +41,12 @@ class TSL(FeatureMap):
 
     paper = Paper(
         title="Bregman Divergence-Based Regularization for Transfer Subspace Learning",
-        authors="Si Si, Dacheng Tao, Bo Geng",
-        year=2010,
-        url="https://doi.org/10.1109/TKDE.2009.126",
+        authors="Si Si, Dacheng Tao, Bo Geng", year=2010, url="https://doi.org/10.1109/TKDE.2009.126",
         venue="IEEE Transactions on Knowledge and Data Engineering (Journal)",
         deviations="Adam with QR retraction instead of plain gradient steps; at most limit samples per domain, evenly "
         "spaced, enter D; of the paper's source criteria only Fisher's is offered; no gain at the defaults where the "
         "leading discriminative directions of the domains differ: it matches densities inside the source's",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     # in as many dimensions as there are features all orthonormal maps are equally good
     knob_needs: ClassVar[dict[str, dict[str, int]]] = {"iterations": {"dim": 3}, "lam": {"dim": 3}}

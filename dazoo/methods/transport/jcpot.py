@@ -51,16 +51,15 @@ class JCPOT(ShallowMethod):
 
     paper = Paper(
         title="Optimal Transport for Multi-source Domain Adaptation under Target Shift",
-        authors="Ievgen Redko, Nicolas Courty, Rémi Flamary, Devis Tuia",
-        year=2019,
-        url="https://arxiv.org/abs/1803.04899",
-        venue="AISTATS",
+        authors="Ievgen Redko, Nicolas Courty, Rémi Flamary, Devis Tuia", year=2019,
+        url="https://arxiv.org/abs/1803.04899", venue="AISTATS",
         deviations="the cost is divided by its largest entry and the projections run in the log domain (POT's "
         "jcpot_barycenter cuts sums off at 1e-10, which a small reg reaches); labels are normalised per target sample "
         "(POT's transform_labels normalises per source sample); a source that lacks a class has no plan that meets "
         "the constraints, and is refused",
-    )
+    )  # fmt: skip
     settings = frozenset({MULTI_SOURCE})
+
     use: str = hp("labels", choices=("labels", "features"), help="what the plans carry to the target")
     reg: float = hp(
         0.05, 0.005, 1.0, log=True, help="entropic regularisation, relative to the largest cost", positive=True

@@ -35,15 +35,14 @@ class JDOT(ShallowMethod):
 
     paper = Paper(
         title="Joint distribution optimal transportation for domain adaptation",
-        authors="Nicolas Courty, Rémi Flamary, Amaury Habrard, Alain Rakotomamonjy",
-        year=2017,
-        url="https://arxiv.org/abs/1705.08848",
-        venue="NIPS",
+        authors="Nicolas Courty, Rémi Flamary, Amaury Habrard, Alain Rakotomamonjy", year=2017,
+        url="https://arxiv.org/abs/1705.08848", venue="NIPS",
         deviations="squared loss on one-hot labels for classes too (the paper also has a hinge loss), so that both "
         "steps are exact and the objective never rises; labelled target samples count as source samples",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     alpha: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of the distance between features")
     ridge: float = hp(10.0, 1e-2, 1e3, log=True, help="L2 penalty of the linear model")
     rounds: int = hp(10, 2, 20, help="largest number of alternations")

@@ -34,16 +34,16 @@ class OTClassReg(MovedByPlan):
 
     paper = Paper(
         title="Optimal Transport for Domain Adaptation",
-        authors="Nicolas Courty, Rémi Flamary, Devis Tuia, Alain Rakotomamonjy",
-        year=2017,
+        authors="Nicolas Courty, Rémi Flamary, Devis Tuia, Alain Rakotomamonjy", year=2017,
         url="https://arxiv.org/abs/1507.00504",
         venue="IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
         deviations="the cost is divided by its largest entry; class masses are taken relative to the mass 1/n_t of a "
         "target sample, so that the regulariser does not fade as n_t grows (POT's sinkhorn_lpl1_mm is the case "
         "class_weight = eta sqrt(n_t), epsilon = n_t / 1000, and needs C copies of the plan)",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     pair_bytes = 72
+
     reg: float = hp(
         0.05, 0.005, 1.0, log=True, help="entropic regularisation, relative to the largest cost", positive=True
     )

@@ -29,11 +29,10 @@ class OTEMD(MovedByPlan):
 
     paper = Paper(
         title="Optimal Transport for Domain Adaptation",
-        authors="Nicolas Courty, Rémi Flamary, Devis Tuia, Alain Rakotomamonjy",
-        year=2017,
+        authors="Nicolas Courty, Rémi Flamary, Devis Tuia, Alain Rakotomamonjy", year=2017,
         url="https://arxiv.org/abs/1507.00504",
         venue="IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
 

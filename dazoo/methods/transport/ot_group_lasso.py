@@ -40,16 +40,16 @@ class OTGroupLasso(MovedByPlan):
 
     paper = Paper(
         title="Optimal Transport for Domain Adaptation",
-        authors="Nicolas Courty, Rémi Flamary, Devis Tuia, Alain Rakotomamonjy",
-        year=2017,
+        authors="Nicolas Courty, Rémi Flamary, Devis Tuia, Alain Rakotomamonjy", year=2017,
         url="https://arxiv.org/abs/1507.00504",
         venue="IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
         deviations="the cost is divided by its largest entry; the step is searched on the objective with its entropy "
         "(POT's gcg leaves the entropy out of it), and group norms are sums over classes rather than C copies of the "
         "plan",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     pair_bytes = 120
+
     reg: float = hp(
         0.05, 0.005, 1.0, log=True, help="entropic regularisation, relative to the largest cost", positive=True
     )

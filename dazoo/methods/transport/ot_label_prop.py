@@ -34,16 +34,15 @@ class OTLabelProp(ShallowMethod):
 
     paper = Paper(
         title="Wasserstein Propagation for Semi-Supervised Learning",
-        authors="Justin Solomon, Raif Rustamov, Leonidas Guibas, Adrian Butscher",
-        year=2014,
-        url="https://proceedings.mlr.press/v32/solomon14.html",
-        venue="ICML",
+        authors="Justin Solomon, Raif Rustamov, Leonidas Guibas, Adrian Butscher", year=2014,
+        url="https://proceedings.mlr.press/v32/solomon14.html", venue="ICML",
         deviations="labels over one transport plan, as in Redko et al. 2019, https://arxiv.org/abs/1803.04899, and in "
         "POT; the first paper propagates histograms over a graph",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
     knob_needs = {"reg": {"solver": "sinkhorn"}}
+
     solver: str = hp("emd", choices=("emd", "sinkhorn"), help="exact or entropic plan")
     reg: float = hp(
         0.05, 0.005, 1.0, log=True, help="entropic regularisation, relative to the largest cost", positive=True

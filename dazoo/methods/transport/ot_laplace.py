@@ -40,17 +40,17 @@ class OTLaplace(MovedByPlan):
 
     paper = Paper(
         title="Optimal Transport for Domain Adaptation",
-        authors="Nicolas Courty, Rémi Flamary, Devis Tuia, Alain Rakotomamonjy",
-        year=2017,
+        authors="Nicolas Courty, Rémi Flamary, Devis Tuia, Alain Rakotomamonjy", year=2017,
         url="https://arxiv.org/abs/1507.00504",
         venue="IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
         deviations="energies are means over neighbours of features scaled by the largest cost, so that lap_weight "
         "depends neither on scale nor on the number of samples (POT's emd_laplace is the case eta alpha = lap_weight "
         "source_share 2 n_s / k, eta (1 - alpha) = lap_weight (1 - source_share) 2 n_t / k)",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
     pair_bytes = 120
+
     lap_weight: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of the Laplacian regulariser")
     source_share: float = hp(0.5, 0.0, 1.0, help="share of the source's energy in the regulariser")
     neighbours: int = hp(3, 1, 10, help="number of neighbours in the graphs")

@@ -29,14 +29,12 @@ class OTLinear(FeatureMap):
 
     paper = Paper(
         title="Concentration bounds for linear Monge mapping estimation and optimal transport domain adaptation",
-        authors="Rémi Flamary, Karim Lounici, André Ferrari",
-        year=2019,
-        url="https://arxiv.org/abs/1905.10155",
-        venue="arXiv",
-        deviations="covariances are regularised relative to their mean variance",
-    )
+        authors="Rémi Flamary, Karim Lounici, André Ferrari", year=2019, url="https://arxiv.org/abs/1905.10155",
+        venue="arXiv", deviations="covariances are regularised relative to their mean variance",
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     reg: float = hp(1e-3, 1e-6, 1.0, log=True, help="added to the diagonals, relative to the mean variance")
 
     def align(self, seen: Seen, ctx: Context) -> Aligned:

@@ -39,16 +39,15 @@ class OTMapping(FeatureMap):
 
     paper = Paper(
         title="Mapping Estimation for Discrete Optimal Transport",
-        authors="Michaël Perrot, Nicolas Courty, Rémi Flamary, Amaury Habrard",
-        year=2016,
-        url="https://papers.nips.cc/paper/2016/hash/26f5bd4aa64fdadf96152ca6e6408068-Abstract.html",
-        venue="NIPS",
+        authors="Michaël Perrot, Nicolas Courty, Rémi Flamary, Amaury Habrard", year=2016,
+        url="https://papers.nips.cc/paper/2016/hash/26f5bd4aa64fdadf96152ca6e6408068-Abstract.html", venue="NIPS",
         deviations="at most 5 block descents by default; features scaled by the largest cost; bandwidth relative to "
         "the median distance; training samples move by f too, not by the plan",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
     knob_needs = {"bandwidth": {"kernel": "gaussian"}}
+
     kernel: str = hp("linear", choices=("linear", "gaussian"), help="class of maps")
     mu: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of the transport cost")
     eta: float = hp(1e-3, 1e-5, 10.0, log=True, help="weight of the regulariser of the map")

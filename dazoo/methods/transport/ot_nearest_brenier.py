@@ -49,16 +49,15 @@ class OTNearestBrenier(FeatureMap):
 
     paper = Paper(
         title="Regularity as Regularization: Smooth and Strongly Convex Brenier Potentials in Optimal Transport",
-        authors="François-Pierre Paty, Alexandre d'Aspremont, Marco Cuturi",
-        year=2020,
-        url="https://arxiv.org/abs/1905.10812",
-        venue="AISTATS",
+        authors="François-Pierre Paty, Alexandre d'Aspremont, Marco Cuturi", year=2020,
+        url="https://arxiv.org/abs/1905.10812", venue="AISTATS",
         deviations="regions of even size rather than k-means clusters, whose largest one would decide the cost; new "
         "samples move as their nearest training sample did, not by an optimisation problem per sample; constraints "
         "hold to tolerance of the region's squared radius",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     low: float = hp(0.6, 0.05, 0.9, help="strong convexity of the potential in a region")
     high: float = hp(1.4, 1.0, 5.0, log=True, help="Lipschitz constant of its gradient in a region")
     size: int = hp(32, 8, 64, log=True, help="largest number of source samples per region")

@@ -34,16 +34,15 @@ class OTPartial(MovedByPlan):
 
     paper = Paper(
         title="Partial Optimal Transport with Applications on Positive-Unlabeled Learning",
-        authors="Laetitia Chapel, Mokhtar Z. Alaya, Gilles Gasso",
-        year=2020,
-        url="https://arxiv.org/abs/2002.08276",
+        authors="Laetitia Chapel, Mokhtar Z. Alaya, Gilles Gasso", year=2020, url="https://arxiv.org/abs/2002.08276",
         venue="NeurIPS",
         deviations="the paper learns from positive and unlabelled samples; here, for domain adaptation, the moved "
         "source samples train the classifier, as in ot_emd, and source samples that send less than a thousandth of "
         "their mass do not take part; new source samples move as their nearest moved training sample did",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     share: float = hp(0.9, 0.5, 1.0, help="share of the mass that is moved", positive=True)
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:

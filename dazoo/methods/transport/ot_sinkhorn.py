@@ -37,17 +37,17 @@ class OTSinkhorn(MovedByPlan):
 
     paper = Paper(
         title="Optimal Transport for Domain Adaptation",
-        authors="Nicolas Courty, Rémi Flamary, Devis Tuia, Alain Rakotomamonjy",
-        year=2017,
+        authors="Nicolas Courty, Rémi Flamary, Devis Tuia, Alain Rakotomamonjy", year=2017,
         url="https://arxiv.org/abs/1507.00504",
         venue="IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
         deviations="the cost is divided by its largest entry, so that reg does not depend on the scale of the "
         "features; a few far samples set it: on raw features reg then flattens the plan, and a warning says so; every "
         "sample is sent, so it loses where class proportions differ",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
     ways: ClassVar[tuple[str, ...]] = ("error", "minibatch", "lazy", "dense")
+
     reg: float = hp(
         0.05, 0.005, 1.0, log=True, help="entropic regularisation, relative to the largest cost", positive=True
     )

@@ -35,15 +35,14 @@ class OTUnbalanced(MovedByPlan):
 
     paper = Paper(
         title="Scaling algorithms for unbalanced optimal transport problems",
-        authors="Lénaïc Chizat, Gabriel Peyré, Bernhard Schmitzer, François-Xavier Vialard",
-        year=2018,
-        url="https://arxiv.org/abs/1607.05816",
-        venue="Mathematics of Computation (Journal)",
+        authors="Lénaïc Chizat, Gabriel Peyré, Bernhard Schmitzer, François-Xavier Vialard", year=2018,
+        url="https://arxiv.org/abs/1607.05816", venue="Mathematics of Computation (Journal)",
         deviations="the cost is divided by its largest entry, so that reg and mass do not depend on the scale of the "
         "features",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED, FEW_LABELS})
     targets = frozenset({"classes", "values"})
+
     reg: float = hp(
         0.05, 0.005, 1.0, log=True, help="entropic regularisation, relative to the largest cost", positive=True
     )

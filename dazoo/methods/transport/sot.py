@@ -72,14 +72,13 @@ class SOT(ShallowMethod):
 
     paper = Paper(
         title="Cross-domain Activity Recognition via Substructural Optimal Transport",
-        authors="Wang Lu, Yiqiang Chen, Jindong Wang, Xin Qin",
-        year=2021,
-        url="https://arxiv.org/abs/2102.03353",
+        authors="Wang Lu, Yiqiang Chen, Jindong Wang, Xin Qin", year=2021, url="https://arxiv.org/abs/2102.03353",
         venue="Neurocomputing (Journal)",
         deviations="the class regulariser's masses are relative, as in ot_class_reg; a source cluster keeps at least "
         "a millionth of an even share of the mass; the target has at most n_t / 2 components",
-    )
+    )  # fmt: skip
     settings = frozenset({UNSUPERVISED})
+
     clusters: int = hp(200, 5, 400, log=True, help="components of the target's mixture")
     most: int = hp(10, help="largest number of components of a source class")
     weight_reg: float = hp(

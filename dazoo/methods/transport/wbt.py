@@ -37,16 +37,16 @@ class WBT(ShallowMethod):
 
     paper = Paper(
         title="Wasserstein Barycenter for Multi-Source Domain Adaptation",
-        authors="Eduardo Fernandes\u00a0Montesuma, Fred Maurice Ngolè\u00a0Mboula",
-        year=2021,
+        authors="Eduardo Fernandes\u00a0Montesuma, Fred Maurice Ngolè\u00a0Mboula", year=2021,
         url="https://openaccess.thecvf.com/content/CVPR2021/html/"
         "Montesuma_Wasserstein_Barycenter_for_Multi-Source_Domain_Adaptation_CVPR_2021_paper.html",
         venue="CVPR",
         deviations="one barycenter per class, the limit of the paper's infinite cost between different classes, which "
         "stays feasible where the sources' class proportions differ; exact plans instead of Sinkhorn's at reg = 1e-3 "
         "(which underflow)",
-    )
+    )  # fmt: skip
     settings = frozenset({MULTI_SOURCE})
+
     support: float = hp(
         1.0,
         0.25,
