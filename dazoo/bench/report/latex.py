@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from dazoo.bench.analysis.compare import by_task
-from dazoo.bench.analysis.select import Cell
 from dazoo.bench.analysis.significance import LEVEL, holm, signed_ranks, wilcoxon
 from dazoo.bench.analysis.table import Row
 from dazoo.bench.report.model import Report
@@ -25,9 +24,11 @@ from dazoo.bench.report.typeset import (
     escape,
     heads,
     panels,
+    spans,
     widths,
 )
 from dazoo.core.errors import DazooError, nearest
+from dazoo.data.names import dataset_of
 
 WIDE = 7
 
@@ -51,7 +52,8 @@ class Layout:
 
 
 def latex(made: Report, layout: Layout | None = None) -> str:
-    """A table with booktabs rules: tasks as columns, the mean last.
+    """A table with booktabs rules: tasks as columns, the mean last. Of several datasets, each has a group of columns
+    with its average.
 
     The best number of a column is bold, the second underlined (ties share it), among the methods shown that see no
     target label; the others stand apart below a rule, by what they see. Standard deviations over seeds where there are
@@ -68,19 +70,34 @@ def latex(made: Report, layout: Layout | None = None) -> str:
     layout = layout or Layout()
     plain, marked = _chosen(made, layout)
     worse = _worse(made, plain)
-    names, legend = heads(made.board.tasks)
-    head = ["Method", *names, "Mean"]
-    for size in [SMALL] if len(names) > WIDE else [NORMAL, DENSE]:
+    head, groups, legend = _heads(made)
+    for size in [SMALL] if len(head) - 2 > WIDE else [NORMAL, DENSE]:
         table = [head, *_body(made, layout, plain, marked, worse, size)]
         room = widths(table, size)
         if sum(room) <= layout.width:
             break
-    columns = [[0, *part] for part in panels(room, layout.width)]
+    columns = [[0, *part] for part in panels(room, layout.width, groups)]
     blocks = [[_line(row, part) for row in table] for part in columns]
+    for lines, part in zip(blocks, columns):
+        lines[0] = "\n".join([*spans([groups[i] for i in part]), lines[0]])
     caption = _caption(made, layout, worse) + (f" {legend}." if legend else "")
     high = sum(len(rows) + 3 for rows in blocks) * size.line
     kind = _long if layout.long or high > TEXT_HEIGHT else _floating
     return "\n".join(kind(made, caption, size, blocks, [len(part) for part in columns])) + "\n"
+
+
+def _heads(made: Report) -> tuple[list[str], list[str], str]:
+    """Head and dataset of each column, empty where it belongs to none, and what letters in the heads mean."""
+    board = made.board
+    if not board.several:
+        names, legend = heads(board.tasks)
+        return ["Method", *names, "Mean"], [""] * (len(names) + 2), legend
+    head, legends = ["Method"], []
+    for dataset in board.datasets:
+        names, legend = heads([c.task for c in board.columns if c.dataset == dataset and c.task])
+        head += [*names, "Avg"]
+        legends += [f"{escape(dataset)}: {legend}"] if legend else []
+    return [*head, "Mean"], ["", *(c.dataset for c in board.columns), ""], "; ".join(legends)
 
 
 def _chosen(made: Report, layout: Layout) -> tuple[list[Row], list[Row]]:
@@ -99,7 +116,7 @@ def _body(
 ) -> list[list[str]]:
     """Cells of every line; one cell alone is a heading, none a rule."""
     digits = layout.digits
-    values = np.array([_values(made, r) for r in plain]).reshape(len(plain), len(made.board.tasks) + 1)
+    values = np.array([_values(made, r) for r in plain]).reshape(len(plain), len(made.board.columns) + 1)
     rounded = np.round(values * (100 if made.percent else 1), digits if made.percent else digits + 2)
     order = [_places(column if made.board.higher_is_better else -column) for column in rounded.T]
     blocks: dict[str, list[list[str]]] = {}
@@ -185,12 +202,12 @@ def _caption(made: Report, layout: Layout, worse: dict[str, bool]) -> str:
     note += r" $^\dagger$: worse than the best over tasks (Wilcoxon, Holm, 5\%)." if any(worse.values()) else ""
     shown_rows, total = sum(map(len, _chosen(made, layout))), len(made.board.rows)
     note += f" {shown_rows} of {total} methods." if shown_rows < total else ""
+    note += " Avg: over the tasks of a dataset; Mean: of these averages." if made.board.several else ""
     return f"{escape(made.name)}: {escape(made.unit)}, selected by {escape(shown(made.board.rule))}.{note}"
 
 
 def _values(made: Report, row: Row) -> list[float]:
-    cells = [made.board.cells.get((row.label, t)) for t in made.board.tasks]
-    return [*(math.nan if c is None else c.mean for c in cells), row.mean]
+    return [*(made.board.value(row, c) for c in made.board.columns), row.mean]
 
 
 def _places(column: np.ndarray) -> list[int]:
@@ -214,20 +231,25 @@ def _worse(made: Report, rows: list[Row]) -> dict[str, bool]:
     return {r.label: bool(v < LEVEL) for r, v in zip(rest, p)}
 
 
-def _mean_std(cells: Sequence[Cell | None]) -> float:
-    """Standard deviation over seeds of the mean over tasks; NaN where the tasks do not share at least two seeds."""
-    known = [c for c in cells if c is not None]
+def _mean_std(made: Report, row: Row, datasets: Sequence[str]) -> float:
+    """Standard deviation over seeds of the mean over tasks, then datasets; NaN where tasks do not share two seeds."""
+    sets = [[made.board.cells.get((row.label, t)) for t in made.board.tasks if dataset_of(t) == d] for d in datasets]
+    known = [c for cells in sets for c in cells if c is not None]
     seeds = {c.seeds for c in known}
-    if len(seeds) != 1 or len(known) < len(cells) or len(known[0].values) < 2:
+    if len(seeds) != 1 or len(known) < sum(map(len, sets)) or len(known[0].values) < 2:
         return math.nan
-    return float(np.mean([c.values for c in known], axis=0).std(ddof=1))
+    means = [np.mean([c.values for c in cells if c is not None], axis=0) for cells in sets]
+    return float(np.mean(means, axis=0).std(ddof=1))
 
 
 def _cells(made: Report, row: Row, styles: list[int], worse: bool, digits: int, size: Size) -> list[str]:
     """The name and the numbers of a row."""
-    cells = [made.board.cells.get((row.label, t)) for t in made.board.tasks]
-    numbers = [("", "") if c is None else (made.show(c.mean, digits), made.show(c.std, digits)) for c in cells]
-    numbers.append((made.show(row.mean, digits), made.show(_mean_std(cells), digits)))
+    board, numbers = made.board, []
+    for column in board.columns:
+        cell = board.cells.get((row.label, column.task))
+        spread = _mean_std(made, row, [column.dataset]) if not column.task else math.nan if cell is None else cell.std
+        numbers.append((made.show(board.value(row, column), digits), made.show(spread, digits)))
+    numbers.append((made.show(row.mean, digits), made.show(_mean_std(made, row, board.datasets), digits)))
     parts = []
     for (mean, std), style in zip(numbers, styles):
         text = {1: rf"\textbf{{{mean}}}", 2: rf"\underline{{{mean}}}"}.get(style, mean) if mean else "--"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from dazoo.data.names import split_name
 
@@ -73,6 +74,17 @@ def heads(tasks: Sequence[str]) -> tuple[list[str], str]:
     return [rf"{escape('+'.join(short[s] for s in ss))}$\to${escape(short[t])}" for ss, t in parts], legend
 
 
+def spans(groups: Sequence[str]) -> list[str]:
+    """Lines above the heads with the group of columns that follow each other, and a rule below each; none without."""
+    parts, rules, start = [], [], 1
+    for name, members in groupby(groups):
+        width = len(list(members))
+        parts += [rf"\multicolumn{{{width}}}{{c}}{{{escape(name)}}}"] if name else [""] * width
+        rules += [rf"\cmidrule(lr){{{start}-{start + width - 1}}}"] if name else []
+        start += width
+    return [" & ".join(parts) + r" \\", " ".join(rules)] if rules else []
+
+
 def _codes(names: Sequence[str]) -> dict[str, str]:
     """The shortest beginnings that tell names apart, with a capital, or numbers where more than three letters agree."""
     folded = [n.casefold() for n in names]
@@ -89,9 +101,20 @@ def widths(table: Sequence[Sequence[str]], size: Size) -> list[float]:
     return [max(points(c, size) for c in column) + size.gap for column in zip(*rows)]
 
 
-def panels(wide: Sequence[float], room: float) -> list[list[int]]:
-    """Numbers of the columns after the first, in as few parts of about equal size as fit beside the first."""
+def panels(wide: Sequence[float], room: float, groups: Sequence[str] = ()) -> list[list[int]]:
+    """Numbers of the columns after the first, in as few parts as fit beside the first: of whole groups where each fits
+    (the last column, which belongs to none, beside the last group), else of about equal size."""
     first, rest = wide[0], range(1, len(wide))
+    whole: list[list[int]] = []
+    for _, members in groupby(rest[:-1], key=lambda j: groups[j] if groups else ""):
+        part = list(members)
+        part += [rest[-1]] if part[-1] == rest[-1] - 1 else []
+        if whole and first + sum(wide[j] for j in (*whole[-1], *part)) <= room:
+            whole[-1] += part
+        else:
+            whole.append(part)
+    if whole and all(first + sum(wide[j] for j in part) <= room for part in whole):
+        return whole
     for count in range(1, len(rest)):
         parts = [list(rest[len(rest) * i // count : len(rest) * (i + 1) // count]) for i in range(count)]
         if all(first + sum(wide[j] for j in part) <= room for part in parts):
