@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dazoo.core.errors import DazooError, nearest
 from dazoo.core.registry import Registry
+from dazoo.core.setting import ANSWERS
 from dazoo.core.types import Labeled, Prediction, Predictor, Seen
 
 VALIDATORS: Registry[Validator] = Registry("validator", "dazoo.validators", "dazoo.validators")
@@ -85,6 +86,11 @@ class Evidence:
     @property
     def target_features(self) -> Tensor | None:
         return self.target.features
+
+    @property
+    def target_unknown(self) -> Tensor | None:
+        """How likely target samples (n,) are of no known class, where a model says so."""
+        return self.target.unknown
 
     @property
     def source_scores(self) -> Tensor | None:
@@ -176,6 +182,8 @@ class Validator:
         name: registry name, the stem of the file.
         fn: the function; its argument names are its ``needs``.
         cost: ``"cheap"`` or ``"costly"`` (more than a few passes over the evidence).
+        labels: the label sets (answers of a setting) under which its assumptions hold. Elsewhere its scores are
+            recorded where a suite asks for them, and choose nothing.
 
     A function of the one argument ``group`` (a sequence of ``Candidate``) returns a score for each of them. Its scores
     exist only when all runs of the group do: they are computed from kept outputs, never within a run.
@@ -185,6 +193,16 @@ class Validator:
     fn: Callable[..., Any]
     needs: tuple[str, ...]
     cost: str = "cheap"
+    labels: frozenset[str] = frozenset(ANSWERS["labels"])
+
+    def problem(self, labels: str) -> str:
+        """Why this cannot choose models where the label sets are ``labels``; empty where it can."""
+        if labels in self.labels:
+            return ""
+        return (
+            f"{self.name!r} rewards models that spread the target over all classes of the source, as in a closed set; "
+            f"with {labels} label sets that chooses failures"
+        )
 
     @property
     def description(self) -> str:
@@ -217,8 +235,8 @@ class Validator:
         return float(value)
 
 
-def register_validator(cost: str = "cheap") -> Callable[[F], F]:
-    """Enter a function in the registry under the stem of its file."""
+def register_validator(cost: str = "cheap", labels: Iterable[str] = ANSWERS["labels"]) -> Callable[[F], F]:
+    """Enter a function in the registry under the stem of its file; ``labels`` as in ``Validator``."""
 
     def enter(fn: F) -> F:
         name = fn.__module__.rsplit(".", 1)[-1]
@@ -228,7 +246,7 @@ def register_validator(cost: str = "cheap") -> Callable[[F], F]:
                 raise DazooError(f"validator {name!r} asks for {need!r}, which is no evidence: {nearest(need, NAMES)}")
         if cost not in ("cheap", "costly"):
             raise DazooError(f"validator {name!r}: cost must be 'cheap' or 'costly', not {cost!r}")
-        VALIDATORS.add(name, Validator(name, fn, needs, cost))
+        VALIDATORS.add(name, Validator(name, fn, needs, cost, frozenset(labels)))
         return fn
 
     return enter

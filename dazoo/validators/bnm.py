@@ -14,7 +14,7 @@ from torch import Tensor
 from dazoo.validators.base import register_validator
 
 
-@register_validator()
+@register_validator(labels=("closed",))
 def bnm(target_probs: Tensor) -> Tensor:
     """Nuclear norm of the target predictions, scaled to at most 1."""
     n, c = target_probs.shape

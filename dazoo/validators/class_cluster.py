@@ -15,7 +15,7 @@ from torch import Tensor
 from dazoo.validators.base import register_validator
 
 
-@register_validator(cost="costly")
+@register_validator(cost="costly", labels=("closed",))
 def class_cluster(target_features: Tensor, target_probs: Tensor, n_classes: int) -> float | None:
     """Adjusted mutual information of k-means clusters of target features and predicted classes."""
     from sklearn.cluster import KMeans, MiniBatchKMeans

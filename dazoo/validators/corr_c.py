@@ -14,7 +14,7 @@ from torch import Tensor
 from dazoo.validators.base import register_validator
 
 
-@register_validator()
+@register_validator(labels=("closed",))
 def corr_c(target_probs: Tensor) -> Tensor:
     """Cosine between the class correlation matrix of target predictions and the identity; at most 1."""
     n, c = target_probs.shape

@@ -14,7 +14,7 @@ from torch import Tensor
 from dazoo.validators.base import register_validator
 
 
-@register_validator()
+@register_validator(labels=("closed",))
 def diversity(target_probs: Tensor) -> Tensor:
     """Entropy of the mean target prediction, in nats; at most log C."""
     mean = target_probs.mean(0)

@@ -14,7 +14,7 @@ from torch import Tensor
 from dazoo.validators.base import register_validator
 
 
-@register_validator()
+@register_validator(labels=("closed",))
 def info_max(target_probs: Tensor) -> Tensor:
     """Entropy of the mean target prediction minus the mean entropy of the predictions, in nats; at least 0."""
     mean = target_probs.mean(0)

@@ -27,7 +27,7 @@ SHARE, FEWEST, MOST = 0.05, 20, 1000
 CELLS = 1 << 24
 
 
-@register_validator(cost="costly")
+@register_validator(cost="costly", labels=("closed",))
 def transfer_score(target_features: Tensor, target_probs: Tensor, head: Tensor, n_classes: int) -> float | None:
     """Hopkins statistic of target features plus scaled mutual information minus unevenness of the classifier."""
     if n_classes < 2 or len(target_features) < 3:

@@ -52,7 +52,9 @@ class Observer:
         problems += [] if target or self.seen.few is None else [NOTHING_LEFT]
         self.warnings.extend(p for p in problems if p not in self.warnings)
         note = {"step": point.step, "fraction": point.fraction, "scores": scores, "target": target}
-        self.notes.append(note | {"predicted": predicted_classes(evidence)})
+        # elsewhere nobody knows how many classes there should be
+        alike = self.seen.setting.labels == "closed"
+        self.notes.append(note | {"predicted": predicted_classes(evidence) if alike else None})
         self.looking += watch.spent()
         watch = Stopwatch(self.device)
         self.keeper.add(len(self.notes) - 1, point.step, point.fraction, evidence, point.predictor)

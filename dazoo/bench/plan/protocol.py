@@ -15,7 +15,7 @@ from dazoo.bench.plan.suite import LAST, ORACLE_RULE, Suite
 from dazoo.core import hparam
 from dazoo.core.errors import DazooError, nearest
 from dazoo.core.setting import Setting
-from dazoo.data.label_sets import LabelSets
+from dazoo.data.label_sets import LabelSets, setting_with
 from dazoo.data.registry import DATASETS, data_root
 from dazoo.data.transform import TRANSFORMS
 from dazoo.engine.recipe import Recipe
@@ -109,7 +109,7 @@ def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
         source_holdout=suite.source_holdout,
         target_holdout=suite.target_holdout,
         checkpoints=suite.checkpoints,
-        validators=_validators(suite),
+        validators=_validators(suite, labels_of(suite, sets)),
         represent=_representation(suite),
         content=None
         if content is None
@@ -126,10 +126,18 @@ def _representation(suite: Suite) -> dict[str, Any] | None:
     return {"name": chosen.name, **plain(hparam.values(made))}
 
 
-def _validators(suite: Suite) -> list[str]:
+def labels_of(suite: Suite, sets: LabelSets | None) -> str:
+    """What the label sets of a suite's tasks are: the answer ``labels`` of its setting."""
+    asked = Setting.of("unsupervised" if suite.setting == "auto" else suite.setting)
+    return setting_with(asked, sets).labels
+
+
+def _validators(suite: Suite, labels: str) -> list[str]:
     found: list[str] = []
     for i, pattern in enumerate(suite.validators):
         hits = VALIDATORS.names(pattern)
+        if pattern not in hits:  # a pattern means those that suit the setting
+            hits = [h for h in hits if not VALIDATORS.get(h).problem(labels)]
         if not hits:
             problem = f"unknown validator {pattern!r}: {nearest(pattern, VALIDATORS.names())}"
             raise suite.origin.error(("validators", i), problem)
@@ -139,7 +147,11 @@ def _validators(suite: Suite) -> list[str]:
         if rule not in VALIDATORS:
             known = [*VALIDATORS.names(), LAST, ORACLE_RULE]
             raise suite.origin.error(("select_by",), f"unknown selection rule {rule!r}: {nearest(rule, known)}")
-        found += [rule] if rule not in found else []
+        problem = VALIDATORS.get(rule).problem(labels)
+        if problem and "select_by" in suite.model_fields_set:
+            able = ", ".join(n for n, v in VALIDATORS.items() if not v.problem(labels))
+            raise suite.origin.error(("select_by",), f"{problem}; take {LAST}, or one of {able}")
+        found += [rule] if rule not in found and not problem else []
     return found
 
 

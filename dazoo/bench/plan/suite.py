@@ -114,8 +114,10 @@ class Suite(Frozen):
         source_holdout: share of the source held out for validators.
         target_holdout: share of the target held out for testing; 0 is transductive.
         checkpoints: evaluations per gradient run.
-        validators: names or patterns of label-free scores to record.
-        select_by: the validator that chooses trial and checkpoint, ``last``, or ``oracle`` (target labels, marked).
+        validators: names of label-free scores to record, or patterns, which mean those that suit the setting.
+        select_by: the validator that chooses trial and checkpoint, ``last``, or ``oracle`` (target labels, marked). By
+            default info_max; ``last`` where source and target have different classes, since nothing is known to choose
+            well there.
         metric: the target metric reported; by default that of the setting: accuracy for classes, hos where samples may
             be unknown, rmse for values.
         keep: disk space for outputs of checkpoints in the result folder, e.g. 200MB; 0 keeps none. Changes no result.
@@ -202,7 +204,20 @@ class Suite(Frozen):
         for i, name in enumerate(names):
             if name in names[:i]:
                 raise origin.error(("recipes", i), f"two recipes are labelled {name!r}; tell them apart with 'as'")
-        return suite
+        return suite if suite._closed or "select_by" in suite.model_fields_set else suite._choosing_nothing()
+
+    @property
+    def _closed(self) -> bool:
+        """Whether source and target have the same classes, by the setting and by the datasets' option ``classes``."""
+        if self.setting != "auto" and Setting.of(self.setting).labels != "closed":
+            return False
+        entries = self.datasets or ([] if self.dataset is None else [self.dataset])
+        return self.setting != "auto" or not any(e.options.get("classes") for e in entries)
+
+    def _choosing_nothing(self) -> Suite:
+        made = self.model_copy(update={"select_by": LAST})
+        made._origin = self._origin
+        return made
 
     def narrow(
         self, methods: Iterable[str] = (), tasks: str | None = None, seeds: int | None = None, added: Iterable[str] = ()
