@@ -17,10 +17,10 @@ from dazoo.methods.base import METHODS, GradientMethod
 class Memos:
     """The memo of each data that the runs at hand see; what belongs to a domain outlives the pair it was needed for."""
 
-    def __init__(self) -> None:
+    def __init__(self, domains: Domains) -> None:
         self._task: str | None = None
         self._kept: dict[Any, Memo] = {}
-        self._domains = Domains()
+        self._domains = domains
 
     def leave(self, task: str | None) -> None:
         """Forget everything that is not of ``task``; with None, everything."""

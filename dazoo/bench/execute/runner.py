@@ -24,7 +24,7 @@ from dazoo.bench.records.claims import Claims
 from dazoo.bench.records.keep import Keeper
 from dazoo.bench.records.store import Follower, Writer
 from dazoo.core.hparam import configure
-from dazoo.core.memo import Memo
+from dazoo.core.memo import Domains, Memo
 from dazoo.core.types import Seen
 from dazoo.data.scales import scales_of
 from dazoo.engine.fit import Options, fit, fit_group
@@ -51,6 +51,7 @@ class Runner:
         self.claims = Claims(place.out)
         self.follower = Follower(place.out, since)
         self.recorded: set[str] = set()
+        self.domains = Domains()
         for path in place.method_files:
             METHODS.load_file(path)
         self._scales: tuple[tuple[Any, ...], tuple[str, ...]] | None = None
@@ -67,7 +68,7 @@ class Runner:
         Returns:
             The runs that other processes are at.
         """
-        memos, shared = Memos(), None
+        memos, shared = Memos(self.domains), None
         waiting, left, size = deque(grouped(in_order(specs), self.place.group)), [], 1
         while waiting:
             chunk = [waiting.popleft() for _ in range(min(size, len(waiting)))]
