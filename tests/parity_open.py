@@ -41,7 +41,7 @@ def _sinkhorn(s: Tensor, eps: Tensor, rounds: Tensor, probe: Tensor) -> Tensor:
 def _ccd(s: Tensor, beta: Tensor, probe: Tensor, probe_r: Tensor) -> Tensor:
     n, c = s.shape
     g = universal.class_potentials(s, beta, rounds=100_000, tolerance=1e-12)
-    q = universal.class_plan(s, g, beta).flatten().softmax(0).view(n, c)
+    q = universal.row_plan(s, g, beta).flatten().softmax(0).view(n, c)
     found, label = q.max(1)
     kept = (found > 1 / n) & (q.sum(0)[label] >= 1 / c)
     return (probe * q.sum(0)).sum() + (probe_r * kept * (1 + label)).sum()

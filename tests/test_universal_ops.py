@@ -15,7 +15,7 @@ from tests.small import draw
 def plan(s, b, **options):
     g = universal.class_potentials(s, b, rounds=20_000, tolerance=1e-12, **options)
     solved = {k: v for k, v in options.items() if k != "a"}
-    rows = universal.class_plan(s, g, b, **solved)
+    rows = universal.row_plan(s, g, b, **solved)
     if "a" in options:
         rows = rows + options["a"].log()[:, None]
     return rows.flatten().softmax(0).view_as(s)
@@ -53,7 +53,7 @@ def test_plan_is_finite_at_any_scale(scale):
 def test_the_plan_of_a_row_depends_on_that_row_alone():
     s, b = draw(20, 4), shares(4)
     g = universal.class_potentials(s, b)
-    torch.testing.assert_close(universal.class_plan(s, g, b)[:7], universal.class_plan(s[:7], g, b))
+    torch.testing.assert_close(universal.row_plan(s, g, b)[:7], universal.row_plan(s[:7], g, b))
 
 
 def test_balanced_assignment_with_many_rounds_has_both_marginals():

@@ -41,6 +41,10 @@ class LazyLook(Look):
         for chunk in torch.tensor_split(x, max(1, -(-len(x) // size))):
             yield self._member.prepare.test(chunk.to(device))
 
+    def warn(self, message: str) -> None:
+        if message not in self._member.warnings:
+            self._member.warnings.append(message)
+
     source = property(lambda self: self._pass("s"))  # type: ignore[assignment]
     target = property(lambda self: self._pass("t"))  # type: ignore[assignment]
     few = property(lambda self: self._pass("f"))  # type: ignore[assignment]

@@ -73,6 +73,10 @@ class Look:
         ``size``, none of which holds a single sample where there are more."""
         raise NotImplementedError
 
+    def warn(self, message: str) -> None:
+        """Record, once, that something did not go as it should."""
+        raise NotImplementedError
+
 
 class GradientMethod(Method):
     """A method trained by gradients in the one training loop.

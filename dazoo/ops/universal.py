@@ -124,7 +124,7 @@ def class_potentials(
 ) -> Tensor:  # fmt: skip
     """Potentials g (K,) of the classes in the unbalanced entropic transport of rows to them, up to a constant.
 
-        argmin_Q <Q, -s> + reg KL(Q | a b^T) + mass (KL(Q 1 | a) + KL(Q^T 1 | b)),   Q of ``class_plan`` up to a factor
+        argmin_Q <Q, -s> + reg KL(Q | a b^T) + mass (KL(Q 1 | a) + KL(Q^T 1 | b)),   Q of ``row_plan`` up to a factor
 
     By scaling in the log domain. A constant added to g scales Q as a whole, so g has mean 0 and the iteration stops
     when that settles. ``mass = inf`` demands the marginals (balanced transport).
@@ -147,7 +147,7 @@ def class_potentials(
     return g
 
 
-def class_plan(s: Tensor, g: Tensor, b: Tensor, *, reg: float = 0.01, mass: float = 0.5) -> Tensor:
+def row_plan(s: Tensor, g: Tensor, b: Tensor, *, reg: float = 0.01, mass: float = 0.5) -> Tensor:
     """``log(Q_ij / a_i)`` up to a constant: similarities s (n, K), potentials g and shares b (K,) -> (n, K).
 
     A row's entries depend on that row alone, so the plan that was solved on some samples says what others would get.

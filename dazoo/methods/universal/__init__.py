@@ -1,0 +1,1 @@
+"""Methods for domains of which either may have classes of its own."""
