@@ -19,6 +19,7 @@ from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.bench.published.tables import (
     Declared,
     Published,
+    Source,
     default_published,
     default_rows,
     read_declaration,
@@ -26,7 +27,7 @@ from dazoo.bench.published.tables import (
 )
 from dazoo.bench.records.store import FOLDER
 from dazoo.core.errors import DazooError, nearest
-from dazoo.data.names import split_name
+from dazoo.data.names import dataset_of, split_name
 
 RECIPE = ("optimizer", "lr", "momentum", "weight_decay", "schedule", "ramp", "steps", "batch", "bottleneck")
 
@@ -162,13 +163,28 @@ def _gather(row: Declared, results: dict[str, Results]) -> tuple[list[Run], dict
     specs: dict[str, dict[str, Any]] = {}
     for source in row.runs:
         held = results.get(source.suite)
-        for run in held.runs if held else ():
+        for run in _on_dataset(source, row, held.runs) if held else ():
             if fnmatch.fnmatchcase(run.label, source.label):
                 trial = settings.setdefault((source.suite, run.label, run.trial), len(settings))
                 found.append(replace(run, label=row.method, trial=trial))
         specs |= held.specs if held else {}
     found.sort(key=lambda r: (r.task, r.trial, r.seed))
     return found, specs
+
+
+def _on_dataset(source: Source, row: Declared, runs: Sequence[Run]) -> Sequence[Run]:
+    """The runs on the dataset that a published row is of; pairs of others may have the same names.
+
+    Raises:
+        DazooError: the suite has several datasets, and none is called so.
+    """
+    names = sorted({dataset_of(r.task) for r in runs})
+    wanted = source.dataset or row.dataset
+    if not runs or (len(names) < 2 and not source.dataset):
+        return runs
+    if wanted not in names:
+        raise DazooError(f"the suite {source.suite!r} has no dataset {wanted!r}: {nearest(wanted, names)}")
+    return [r for r in runs if dataset_of(r.task) == wanted]
 
 
 # -- words --------------------------------------------------------------------------------------------------------

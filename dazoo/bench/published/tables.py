@@ -28,10 +28,12 @@ class _Strict(BaseModel):
 
 
 class Source(_Strict):
-    """Runs of a suite whose labels match a pattern."""
+    """Runs of a suite whose labels match a pattern; where the suite has several datasets, those on one of them, by
+    default on that of the published row."""
 
     suite: str
     label: str
+    dataset: str = ""
 
 
 class Declared(_Strict):

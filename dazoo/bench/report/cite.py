@@ -10,6 +10,7 @@ from dazoo.bench.report.latex import escape
 from dazoo.bench.report.model import Report
 from dazoo.core.bibtex import bibtex_entry
 from dazoo.core.paper import Paper
+from dazoo.data.names import dataset_of
 
 
 def entry_key(name: str, paper: Paper) -> str:
@@ -53,11 +54,10 @@ def papers_of(made: Report) -> tuple[dict[str, Paper], list[str]]:
 
 def data_of(made: Report) -> dict[str, Paper]:
     """Papers of the datasets of all tasks, by ``dataset`` or, where there are several, ``dataset-2`` and so on."""
-    from dazoo.data.names import split_name
     from dazoo.data.registry import DATASETS
 
     found: dict[str, Paper] = {}
-    for name in sorted({split_name(r.task)[0] for r in made.runs.runs}):
+    for name in sorted(set(made.sets.values())):
         papers = DATASETS.get(name).papers if name in DATASETS else ()
         found |= {name if i == 0 else f"{name}-{i + 1}": paper for i, paper in enumerate(papers)}
     return found
@@ -77,11 +77,11 @@ def _cited(papers: dict[str, Paper]) -> str:
     return rf"~\cite{{{','.join(dict.fromkeys(keys(papers).values()))}}}" if papers else ""
 
 
-def protocol_of(made: Report) -> dict[str, Any]:
-    """The protocol of the newest record."""
+def protocol_of(made: Report, dataset: str = "") -> dict[str, Any]:
+    """The protocol of the newest record, or of the newest on one of the suite's datasets."""
     from dazoo.bench.records.store import records
 
-    newest = max(made.runs.runs, key=lambda r: r.started)
+    newest = max((r for r in made.runs.runs if dataset in ("", dataset_of(r.task))), key=lambda r: r.started)
     record = next((r for r in records(made.folder, only={newest.key}) if str(r["started"]) == newest.started), {})
     found: dict[str, Any] = record.get("spec", {}).get("protocol") or {}
     return found
@@ -93,15 +93,19 @@ def fragment(made: Report, papers: dict[str, Paper], protocol: dict[str, Any]) -
     seeds, trials = {r.seed for r in runs}, {r.trial for r in runs}
     key = keys(papers)
     named = [f"{escape(n)}~\\cite{{{key[n]}}}" if n in key else escape(n) for n in sorted({r.method for r in runs})]
-    dataset = escape(str(protocol.get("dataset", made.name)))
+    of = {d: protocol_of(made, d) for d in board.datasets} if board.several else {"": protocol}
+    dataset = _listed(list(dict.fromkeys(escape(str(p.get("dataset", d or made.name))) for d, p in of.items())))
+    how = {d: _training(p) for d, p in of.items()}
+    told = [f"On {escape(d)}: {text}" for d, text in how.items() if text]
+    over = "seeds, tasks and then datasets" if board.several else "seeds and tasks"
     parts = [
         f"We compare {_listed(named)} on {_count(len(board.tasks), 'task')} of {dataset}{_cited(data_of(made))} "
         r"with dazoo~\cite{dazoo}.",
-        _training(protocol),
+        next(iter(how.values())) if len(set(how.values())) == 1 else " ".join(told),
         f"Every method had {_count(len(trials), 'hyper-parameter setting')} and up to "
         f"{_count(len(seeds), 'random seed')} per task.",
         _selection(board.rule),
-        f"We report {escape(board.metric.replace('_', ' '))}, averaged over seeds and tasks.",
+        f"We report {escape(board.metric.replace('_', ' '))}, averaged over {over}.",
     ]
     return " ".join(p for p in parts if p) + "\n"
 

@@ -19,6 +19,7 @@ from dazoo.bench.plan.suite import DEFAULT_RULE, LAST, ORACLE_RULE
 from dazoo.bench.records.store import FOLDER
 from dazoo.bench.report.origins import Origins
 from dazoo.core.errors import DazooError, nearest
+from dazoo.data.names import dataset_of
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,13 @@ class Report:
     def time(self) -> Time:
         """What the column of seconds holds."""
         return Time.of(self.board.rows)
+
+    @cached_property
+    def sets(self) -> dict[str, str]:
+        """The registry's names of the datasets of all runs, by what the suite calls them."""
+        first = {dataset_of(r.task): r for r in reversed(self.runs.runs)}
+        setups = {d: self.origins.setups.values[self.origins.runs[r.key].setup] for d, r in sorted(first.items())}
+        return {d: str(setup.get("dataset") or d) for d, setup in setups.items()}
 
     @property
     def unit(self) -> str:

@@ -16,9 +16,11 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from dazoo.bench.analysis.table import Row
 from dazoo.bench.plan.beside import SCATTER, SUITE
@@ -35,7 +37,7 @@ from dazoo.bench.report.sections import sections_of
 from dazoo.bench.report.text import csv_text, number
 from dazoo.core.errors import DazooError
 from dazoo.core.files import write_text
-from dazoo.data.names import split_name
+from dazoo.data.names import dataset_of
 
 REPRODUCED, INFERRED, MISSED, ELSEWHERE, UNPROVEN = (
     "reproduced", "inferred", "not reproduced", "reproduced elsewhere", "unproven",
@@ -52,24 +54,59 @@ RESULTS = ("suite", "dataset", "method", "label", "family", "metric", *tables.OV
 
 @dataclass(frozen=True)
 class Result:
-    """A row of a suite; ``place`` counts from 1 among the ``of`` rows with the same view of target labels."""
+    """A row of a suite; ``place`` counts from 1 among the ``of`` rows with the same view of target labels.
+
+    ``dataset`` is empty for the row as a whole; of a suite with several datasets there is one on each of them, too.
+    """
 
     suite: Part
     row: Row
     place: int
     of: int
     evidence: str
+    dataset: str = ""
 
 
 @dataclass
 class Part:
-    """A suite of the site: ``slug`` is its folder, ``results`` its rows, best first."""
+    """A suite of the site: ``slug`` is its folder, ``datasets`` their names in the registry, ``results`` its rows, best
+    first."""
 
     slug: str
     made: Report
-    dataset: str
+    datasets: list[str]
     sources: list[str]
     results: list[Result] = field(default_factory=list)
+
+    @property
+    def dataset(self) -> str:
+        return ", ".join(self.datasets)
+
+    def tasks(self, dataset: str) -> list[str]:
+        """The tasks of one of the datasets."""
+        return [t for t in self.made.board.tasks if self.made.sets[dataset_of(t)] == dataset]
+
+    def on(self, dataset: str) -> list[Result]:
+        """The rows on one of the datasets, best first: with its average alone where there are several."""
+        board = self.made.board
+        if not board.several:
+            return self.results
+        at = [i for i, label in enumerate(board.datasets) if self.made.sets[label] == dataset]
+        found = []
+        for r in self.results:
+            mean = float(np.mean([r.row.averages[i] for i in at]))
+            problem = (r.row.problem or "incomplete") if math.isnan(mean) else ""
+            row = replace(r.row, mean=mean, low=math.nan, high=math.nan, rank=math.nan, problem=problem)
+            found.append(replace(r, row=row, dataset=dataset))
+        sign = -1 if board.higher_is_better else 1
+        found.sort(key=lambda r: (math.isnan(r.row.mean), sign * r.row.mean, r.row.label))
+        return [replace(r, place=p, of=n) for r, (p, n) in zip(found, _places([r.row for r in found]))]
+
+
+def _places(rows: Sequence[Row]) -> list[tuple[int, int]]:
+    """Place of each of the sorted rows among those with the same view of target labels, and their number."""
+    peers = [[r for r in rows if r.mark == row.mark and not math.isnan(r.mean)] for row in rows]
+    return [(of.index(row) + 1 if row in of else 0, len(of)) for row, of in zip(rows, peers)]
 
 
 def site(folders: Sequence[str | Path], out: str | Path, ledger: Sequence[Line] = ()) -> list[Path]:
@@ -99,7 +136,7 @@ def site(folders: Sequence[str | Path], out: str | Path, ledger: Sequence[Line] 
         with tempfile.TemporaryDirectory() as place:
             folder = members[0] if len(members) == 1 else merged(members, Path(place))
             made = load_report(folder)
-            part = Part(_free(made.name, {p.slug for p in parts}), made, _dataset(made), [m.name for m in members])
+            part = Part(_free(made.name, {p.slug for p in parts}), made, _datasets(made), [m.name for m in members])
             parts.append(part)
             part.results += results_of(part, pages.ledger)
             for name, text in _texts(made).items():
@@ -172,20 +209,15 @@ def _drawn(made: Report) -> Callable[[dict[str, str]], str]:
     return lambda evidence: page(made, sections, learned, points, home="../../index.html", evidence=evidence)
 
 
-def _dataset(made: Report) -> str:
-    names = sorted({split_name(t)[0] for t in made.board.tasks})
-    return ", ".join(names)
+def _datasets(made: Report) -> list[str]:
+    return sorted({made.sets[d] for d in made.board.datasets})
 
 
 def results_of(part: Part, ledger: Sequence[Line]) -> list[Result]:
     """The rows of a suite with what the ledger says about these very runs."""
     rows = part.made.board.rows
-    found = []
-    for row in rows:
-        peers = [r for r in rows if r.mark == row.mark and not math.isnan(r.mean)]
-        place = peers.index(row) + 1 if row in peers else 0
-        found.append(Result(part, row, place, len(peers), evidence_of(part.made.name, row.label, ledger)))
-    return found
+    proofs = [evidence_of(part.made.name, row.label, ledger) for row in rows]
+    return [Result(part, row, *place, proof) for row, place, proof in zip(rows, _places(rows), proofs)]
 
 
 def evidence_of(suite: str, label: str, ledger: Sequence[Line]) -> str:
@@ -210,7 +242,7 @@ def _elsewhere(parts: Sequence[Part]) -> None:
     proven = {r.row.method for p in parts for r in p.results if r.evidence == REPRODUCED}
     for part in parts:
         part.results = [
-            Result(r.suite, r.row, r.place, r.of, ELSEWHERE) if r.evidence == UNPROVEN and r.row.method in proven else r
+            replace(r, evidence=ELSEWHERE) if r.evidence == UNPROVEN and r.row.method in proven else r
             for r in part.results
         ]
 
@@ -235,15 +267,16 @@ class _Pages:
         methods: dict[str, list[Result]] = {}
         datasets: dict[str, list[Part]] = {}
         for part in self.parts:
-            datasets.setdefault(part.dataset, []).append(part)
-            for r in part.results:
+            for name in part.datasets:
+                datasets.setdefault(name, []).append(part)
+            for r in _all_results(part):
                 methods.setdefault(r.row.method, []).append(r)
         slugs: dict[str, str] = {}
         for name in sorted(methods):
             slugs[name] = _free(name, set(slugs.values()))
         places: dict[str, str] = {}
         for name in sorted(datasets):
-            places[name] = _free(name.replace(", ", "+"), set(places.values()))
+            places[name] = _free(name, set(places.values()))
         common = {"parts": self.parts, "slugs": slugs, "places": places, "ledger": self.ledger, "meaning": MEANING}
         found = {"index.html": _render("index", methods=methods, top="", **common), "results.csv": self._csv()}
         for name, results in methods.items():
@@ -259,12 +292,24 @@ class _Pages:
     def _csv(self) -> str:
         rows = []
         for part in self.parts:
-            for r in part.results:
+            for r in _all_results(part):
                 row = r.row
-                where = [part.made.name, part.dataset, row.method, row.label, row.family, part.made.board.metric]
+                where = [
+                    part.made.name,
+                    r.dataset or part.dataset,
+                    row.method,
+                    row.label,
+                    row.family,
+                    part.made.board.metric,
+                ]
                 numbers = [row.problem or number(row.mean), number(row.low), number(row.high), number(row.rank, 3)]
                 rows.append([*where, *numbers, r.evidence if self.ledger else ""])
         return csv_text(RESULTS, rows)
+
+
+def _all_results(part: Part) -> list[Result]:
+    """The rows of a suite and, of several datasets, those on each."""
+    return [*part.results, *(r for name in part.datasets for r in part.on(name) if r.dataset)]
 
 
 def _about(name: str) -> dict[str, Any]:
