@@ -5,6 +5,7 @@ Chromium is driven over its debugging pipe (``browser_tools``), so that keys are
 
 from __future__ import annotations
 
+import base64
 import http.server
 import json
 import threading
@@ -196,6 +197,21 @@ def test_the_page_is_painted(page: Path, browser: Browser, tmp_path: Path, width
     browser.shot(tmp_path / "shot.png")
     with Image.open(tmp_path / "shot.png") as image:
         assert image.width == width and len(image.convert("RGB").getcolors(1 << 20) or []) > 20
+
+
+def test_paper_gets_light_colours_whole_tables_and_no_controls(page: Path, browser: Browser) -> None:
+    browser.open(page.as_uri(), 1030, dark=True)  # the width of a sheet in landscape
+    browser("Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    assert browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert browser.run("getComputedStyle(document.body).color") == "rgb(22, 32, 44)"
+    assert browser.run('getComputedStyle(document.querySelector(".filters")).display') == "none"
+    wide = '[...document.querySelectorAll("#board, #grid")].map((t) => t.scrollWidth - document.body.clientWidth)'
+    assert max(browser.run(wide)) <= 1
+    # a button would not be drawn where the heads are repeated on the next page
+    assert browser.run('getComputedStyle(document.querySelector("#grid thead button")).display') == "contents"
+    pages = base64.b64decode(browser("Page.printToPDF", paperWidth=11.7, paperHeight=8.3)["data"])
+    browser("Emulation.setEmulatedMedia", media="screen")
+    assert pages.startswith(b"%PDF-")
 
 
 def test_the_address_names_a_view_and_a_method(page: Path, browser: Browser) -> None:

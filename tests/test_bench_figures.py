@@ -11,7 +11,7 @@ import pytest
 from dazoo.bench.records.store import Writer
 from dazoo.bench.report.build import report
 from dazoo.bench.report.canvas import Dot, Line, Word
-from dazoo.bench.report.figures import critical_differences, front_of, pareto
+from dazoo.bench.report.figures import CROWD, _beside, critical_differences, front_of, pareto
 from dazoo.bench.report.model import Report, load_report
 from tests.bench_tools import accuracies, write_run
 from tests.test_bench_significance import DEMSAR
@@ -80,3 +80,32 @@ def test_two_methods_or_one_task_have_no_diagram(tmp_path: Path) -> None:
     for label in ("a", "b", "c"):
         write_run(writer, label, "toy/a->b", target=accuracies(0.5))
     assert critical_differences(load_report(tmp_path, "last")) is None
+
+
+def test_a_crowd_of_methods_is_cut_and_long_names_have_room(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    for i in range(CROWD + 5):
+        for task in "abc":
+            write_run(
+                writer, f"a_method_with_a_very_long_name_{i:02}", f"toy/s->{task}", target=accuracies(0.9 - i / 100)
+            )
+    figure = critical_differences(load_report(tmp_path, "last"))
+    assert figure is not None and f"the first {CROWD} of {CROWD + 5} are drawn" in figure.title
+    words = [p for p in figure.parts if isinstance(p, Word) and "long_name" in p.text]
+    assert len(words) == CROWD
+    assert all(p.x - 7 * len(p.text) > 0 for p in words if p.anchor == "end")
+    assert all(p.x + 7 * len(p.text) < figure.width for p in words if p.anchor == "start")
+
+
+def test_far_outliers_do_not_take_the_axis_and_names_do_not_cover_each_other(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    for i in range(12):
+        write_run(writer, f"method_{i:02}", "toy/s->a", target=accuracies(0.1 if i == 0 else 0.8 + i / 1000))
+    made = load_report(tmp_path, "last")
+    figure = pareto(made)
+    assert figure is not None and "1 worse than the axis reaches are drawn at its end" in figure.title
+    lowest = min(float(p.text) for p in figure.parts if isinstance(p, Word) and p.anchor == "end" and p.soft)
+    assert lowest > 70
+    dots = [(10.0 * i, 50.0, "a_long_name") for i in range(3)]
+    assert len(_beside(dots, [(x, y) for x, y, _ in dots], 800)) < 3
+    assert len(_beside([(300.0 * i + 100, 50.0, "name") for i in range(3)], [], 900)) == 3
