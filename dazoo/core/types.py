@@ -41,6 +41,21 @@ class Unlabeled:
 
 
 @dataclass(frozen=True)
+class Stream:
+    """Target samples ``x`` (n, ...) in the order of their arrival, in batches of ``batch`` samples.
+
+    ``episodic``: every batch meets the source's model anew.
+    """
+
+    x: Tensor
+    batch: int
+    episodic: bool = False
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True)
 class Seen:
     """All that a method may look at. There is no field in which hidden target labels could sit.
 
@@ -55,6 +70,7 @@ class Seen:
         origin: what the source's model may be trained on, and nothing of the target, where the setting hides the
             source; the engine takes it away before a method sees the rest.
         teacher: of the black-box setting: probabilities (m, K) that the source's model gives to samples (m, ...).
+        stream: the target where it arrives in batches; only the engine looks at it.
         key: hash of the content where the engine shares what is trained on it.
     """
 
@@ -68,6 +84,7 @@ class Seen:
     n_sources: int = 1
     origin: Seen | None = None
     teacher: Callable[[Tensor], Tensor] | None = None
+    stream: Stream | None = None
     key: str = ""
 
     def __post_init__(self) -> None:
@@ -177,6 +194,11 @@ class Predictor(Portable):
     def predict(self, x: Tensor) -> Prediction:
         """Predict target samples ``x`` (n, ...)."""
         raise NotImplementedError(f"{type(self).__name__} does not define predict")
+
+    @property
+    def recorded(self) -> Prediction | None:
+        """The answers given while a stream went by, in its order; None where the target was there at once."""
+        return None
 
     def predict_source(self, x: Tensor) -> Prediction:
         """Predict *source* samples; differs from ``predict`` where a method maps the domains differently."""

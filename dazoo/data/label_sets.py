@@ -13,6 +13,8 @@ from dazoo.core.setting import Setting
 from dazoo.data.domain import Domain
 
 KINDS = ("shared", "source", "target")
+TEN_CLASSES = {"partial": (5, 5, 0), "open": (5, 0, 5), "universal": (4, 3, 3)}
+"""Splits for datasets of ten classes."""
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from dazoo.core.errors import DazooError, UnknownName, nearest
 from dazoo.core.setting import FEW_LABELS, UNSEEN, UNSUPERVISED, Setting
-from dazoo.core.types import Labeled, Seen, Unlabeled
+from dazoo.core.types import Labeled, Seen, Stream, Unlabeled
+from dazoo.data.assemble import domain_of, several
 from dazoo.data.domain import Domain
 from dazoo.data.draw import per_class, rows_of, stratified
-from dazoo.data.labels import Labels, are_classes, in_order, need_all, read, with_few
-from dazoo.data.samples import Schema, read_all
+from dazoo.data.labels import are_classes, in_order, need_all, read, with_few
+from dazoo.data.samples import read_all
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,13 @@ class Hidden:
     """The test part: samples and their labels. Opened by ``dazoo.bench.execute.evaluate`` only.
 
     Labels of classes that no source has are K, the number of the source's; ``fine`` (n,) tells them apart.
+    ``at`` (n,) are the places of the samples in the stream, where the target is one.
     """
 
     x: Tensor
     y: Tensor | None
     fine: Tensor | None = None
+    at: Tensor | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -47,6 +50,7 @@ class Task:
         source_holdout: share of the labelled source kept for validators (stratified).
         target_holdout: share of the target kept out of training as test part; 0 is transductive (train = test).
         seed: seed of all splits.
+        batch: samples per batch where the target is a stream. episodic: whether each batch meets the source's model.
     """
 
     name: str
@@ -57,6 +61,8 @@ class Task:
     source_holdout: float = 0.0
     target_holdout: float = 0.0
     seed: int = 0
+    batch: int = 64
+    episodic: bool = False
 
     def __post_init__(self) -> None:
         if not self.sources:
@@ -119,7 +125,7 @@ class Task:
             value = getattr(self, field)
             if not isinstance(value, Real) or not 0 <= float(value) < 1:
                 raise DazooError(f"task {self.name!r}: {field} must lie in [0, 1), not {value!r}")
-        for field, least in (("few_per_class", 1), ("seed", 0)):
+        for field, least in (("few_per_class", 1), ("seed", 0), ("batch", 1)):
             value = getattr(self, field)
             if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
                 raise DazooError(f"task {self.name!r}: {field} must be a whole number, at least {least}, not {value!r}")
@@ -180,11 +186,11 @@ class Task:
             options: further fields of ``Task``.
         """
         _known_fields(options)
-        several = _several(xs, ys)
-        xs, ys = (xs, ys) if several else ([xs], [ys])
+        listed = several(xs, ys)
+        xs, ys = (xs, ys) if listed else ([xs], [ys])
         if len(xs) != len(ys):
             raise DazooError(f"there are {len(xs)} arrays of source samples but {len(ys)} of source labels")
-        places = [f"source{i}" for i in range(len(xs))] if several and len(xs) > 1 else ["source"]
+        places = [f"source{i}" for i in range(len(xs))] if listed and len(xs) > 1 else ["source"]
         parts = [*zip(places, xs), ("target", xt), *([] if xt_test is None else [("target's test part", xt_test)])]
         samples = read_all(parts, kind)
         labels = [read(y, f"the labels of {p}", unlabelled) for p, y in zip(places, ys)]
@@ -207,9 +213,9 @@ class Task:
         elif not classes:
             are_classes(hidden, "values", "the target labels")
         names = in_order(set().union(*(y.present for y in (*labels, *hidden)))) if classes else ()
-        sources = tuple(_domain(p, *found, y, names) for p, found, y in zip(places, samples, labels))
-        test = None if xt_test is None else _domain("target", *samples[-1], tested, names)
-        target = _domain("target", *samples[len(xs)], known, names)
+        sources = tuple(domain_of(p, *found, y, names) for p, found, y in zip(places, samples, labels))
+        test = None if xt_test is None else domain_of("target", *samples[-1], tested, names)
+        target = domain_of("target", *samples[len(xs)], known, names)
         return Task(name, sources, replace(target, test=test, few=rows), **options)
 
     def __repr__(self) -> str:
@@ -280,7 +286,25 @@ class Task:
             source_val=source_val,
             n_sources=len(self.sources),
         )
+        if self.setting.target == "stream":
+            arriving = Stream(self.target.x[rest[self._arrival(len(rest))]], self.batch, self.episodic)
+            whole = replace(whole, target=Unlabeled(whole.target.x[:0]), stream=arriving)
         return whole if self.setting.source == "data" else self._behind_model(whole)
+
+    def _answered(self, rows: Tensor) -> Hidden:
+        """The labelled ones of ``rows`` in the order of their arrival in the stream."""
+        rest = self._target_rows()[1]
+        order = rest[self._arrival(len(rest))]
+        at = torch.nonzero(torch.isin(order, rows) & torch.isin(order, self.target.labelled))[:, 0]
+        if self.target.y is None or not len(at):
+            return Hidden(self.target.x[order], None)
+        fine = self.target.y[order[at]]
+        y = fine.clamp(max=self.n_classes) if self.setting.has_unknown else fine
+        return Hidden(self.target.x[order[at]], y, fine if self.setting.has_unknown else None, at)
+
+    def _arrival(self, n: int) -> Tensor:
+        """In which order samples arrive; the same for all methods."""
+        return torch.from_numpy(self._rng("stream").permutation(n))
 
     def _behind_model(self, whole: Seen) -> Seen:
         """``whole`` with the source where only the training of its model can look."""
@@ -289,7 +313,7 @@ class Task:
             digest.update(repr((self.source_holdout, self.seed)).encode())
         nothing = Unlabeled(whole.target.x[:0])
         setting = UNSEEN.change(n_sources=self.setting.n_sources)
-        origin = replace(whole, target=nothing, few=None, setting=setting, key=digest.hexdigest())
+        origin = replace(whole, target=nothing, few=None, stream=None, setting=setting, key=digest.hexdigest())
         return replace(whole, source=None, source_val=None, origin=origin)
 
     def hidden(self) -> Hidden:
@@ -298,6 +322,8 @@ class Task:
         rows = self._target_rows()[2]
         if test is not None:
             part, rows = test, torch.arange(len(test))
+        if self.setting.target == "stream" and test is None and not self.target_holdout:
+            return self._answered(rows)
         known = rows[torch.isin(rows, part.labelled)]
         if part.y is None or not len(known):
             return Hidden(rows_of(part.x, rows), None)
@@ -354,32 +380,11 @@ class Task:
         return few
 
 
-def _domain(name: str, x: Tensor, schema: Schema, y: Labels | None, classes: tuple[str, ...]) -> Domain:
-    if y is not None and len(y) != len(x):
-        raise DazooError(f"{name} has {len(x)} samples but {len(y)} labels")
-    coded = None if y is None else y.coded(classes) if classes else y.numbers()
-    known = None if y is None else torch.from_numpy(y.known)
-    return Domain(name, x, coded, classes, schema.kind, known=known, schema=schema)
-
-
 def _known_fields(options: dict[str, Any]) -> None:
     known = [f.name for f in dataclasses.fields(Task)]
     for option in options:
         if option not in known:
             raise UnknownName(f"a task has no field {option!r}: {nearest(option, known)}")
-
-
-def _several(xs: Any, ys: Any) -> bool:
-    """Whether samples and labels are those of several sources."""
-    lists = isinstance(xs, (list, tuple)) and isinstance(ys, (list, tuple)) and len(xs) > 0 and len(ys) > 0
-    return lists and _ndim(xs[0]) >= 2 and _ndim(ys[0]) >= 1
-
-
-def _ndim(x: Any) -> int:
-    try:
-        return np.ndim(x)
-    except ValueError:  # lists of unlike length
-        return 1
 
 
 def _what(domain: Domain) -> str:

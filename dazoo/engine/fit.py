@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from dazoo.core.errors import DazooError
 from dazoo.core.memo import Memo
 from dazoo.core.types import Seen
+from dazoo.engine.build import net_spec, place, start_net
 from dazoo.engine.feed import Feed
 from dazoo.engine.heap import kept_heap
 from dazoo.engine.look import LazyLook
@@ -24,20 +24,20 @@ from dazoo.engine.predictor import NetPredictor, ShallowPredictor, frozen_copy
 from dazoo.engine.prepare import preparer
 from dazoo.engine.recipe import Recipe
 from dazoo.engine.start import about_start, starting
+from dazoo.engine.stream import fit_stream
 from dazoo.engine.train import Loop
 from dazoo.engine.trouble import check_single_precision, explained
 from dazoo.engine.units import units_of
 from dazoo.engine.vectors import doubles, standardised
 from dazoo.engine.watch import check
-from dazoo.methods.base import Context, GradientMethod, Method, ShallowMethod
-from dazoo.nets.net import Net, NetSpec, build_net, part_seed, seeded
-from dazoo.nets.own import OWN
+from dazoo.methods.base import Context, GradientMethod, Method, ShallowMethod, StreamMethod
+from dazoo.nets.net import NetSpec, part_seed, seeded
 
 OnCheckpoint = Callable[[Checkpoint], None]
 
 
 def solver_of(cls: type[Method], recipe: Recipe | None) -> str:
-    """``gradient`` or ``shallow``: how this method is fitted, given whether there is a recipe.
+    """``gradient``, ``shallow`` or ``stream``: how this method is fitted, given whether there is a recipe.
 
     Raises:
         DazooError: a method that needs gradient training, and no recipe.
@@ -46,6 +46,8 @@ def solver_of(cls: type[Method], recipe: Recipe | None) -> str:
         return "gradient"
     if issubclass(cls, ShallowMethod):
         return "shallow"
+    if issubclass(cls, StreamMethod) and recipe is not None:
+        return "stream"
     raise DazooError(f"method {cls.name!r} is trained by gradients and needs a recipe; none is given")
 
 
@@ -89,6 +91,10 @@ def fit(
             notes=None if notes is None else [notes],
             progress=progress,
         )[0]
+    if isinstance(method, StreamMethod):
+        start, rest = starting(method, seen, seed, options, memo or Memo(), fit)
+        assert start is not None
+        return fit_stream(method, rest, start, seed, options, memo or Memo(), on_checkpoint)
     assert isinstance(method, ShallowMethod)
     return _fit_shallow(method, seen, seed, options, on_checkpoint, memo or Memo())
 
@@ -199,7 +205,7 @@ def fit_group(
         start, data[i] = starting(method, data[i], seed, options, memos[i], fit)
         starts.append(start)
         origin = None if start is None or method.handles.asks_only else cast(NetPredictor, start.predictor)
-        net = _start_net(method, data[i], seed, spec, memos[i], origin)
+        net = start_net(method, data[i], seed, spec, memos[i], origin)
         own_head = origin is None or "head" in method.fresh
         units = units_of(data[i], method.uses_source, None if own_head else cast(NetPredictor, origin).units)
         if method.needs_batch_norm and not any(isinstance(m, _BatchNorm) for m in net.body.modules()):
@@ -210,7 +216,7 @@ def fit_group(
         for part, rate in method.part_lr().items():
             if rate == 0:
                 net.get_submodule(part).requires_grad_(False)
-        net = _place(net, spec, recipe, device)
+        net = place(net, spec, recipe, device)
         feed = Feed(data[i], method, prepare, recipe.batch, seed, device, recipe.cycle, units)
         members.append(Member(method, net, feed, prepare, notes=notes[i] if notes else [], units=units))
     if len({(m.feed.epoch, m.feed.per_epoch) for m in members}) > 1:
@@ -258,28 +264,6 @@ def _looked(member: Member) -> dict[str, Any]:
     }
 
 
-def net_spec(seen: Seen, recipe: Recipe, options: Options) -> NetSpec:
-    """The network of this data and recipe, the same for every method."""
-    own = None if isinstance(options.backbone, str) else options.backbone
-    return NetSpec(
-        backbone=OWN if own is not None else str(options.backbone),
-        own=own,
-        shape=tuple(seen.target.x.shape[1:]),
-        kind=seen.kind,
-        n_classes=seen.n_classes,
-        bottleneck=recipe.bottleneck,
-        norm=recipe.norm,
-        dropout=recipe.dropout,
-        pretrained=options.pretrained,
-        image_size=options.image_size,
-        joint_norm=recipe.joint_norm,
-        n_sources=seen.n_sources,
-        head=recipe.head,
-        activation=recipe.activation,
-        smooth=recipe.smooth,
-    )
-
-
 def snapshot(member: Member, spec: NetSpec, recipe: Recipe) -> NetPredictor:
     """An evaluation model of a member as it stands; training goes on unharmed."""
     net, unsure = frozen_copy(member.net), member.feed.seen.setting.has_unknown
@@ -288,43 +272,3 @@ def snapshot(member: Member, spec: NetSpec, recipe: Recipe) -> NetPredictor:
             member.method.finish(net, LazyLook(member, net))
         net.eval()
     return NetPredictor.of(member.method, net, spec, recipe.to_json(), member.prepare, member.units, unsure)
-
-
-def _start_net(
-    method: GradientMethod, seen: Seen, seed: int, spec: NetSpec, memo: Memo, origin: NetPredictor | None
-) -> Net:
-    """A fresh network, or one with the weights of ``origin`` in all parts that the method does not start anew."""
-    net = build_net(spec, seed, method.build)
-    if spec.own is None:  # a module of the user's sees the samples as they are
-        net.body.scale.fill_(memo("input scale", lambda: _input_scale(seen)))
-    if origin is not None:
-        known = {
-            k: v.cpu()
-            for k, v in origin.state.items()
-            if not any(k == p or k.startswith(p + ".") for p in method.fresh)
-        }
-        mine = net.state_dict()
-        net.load_state_dict({**mine, **{k: v for k, v in known.items() if k in mine}})
-    with seeded(part_seed(seed, "setup")):
-        method.setup(net)
-    return net
-
-
-def _input_scale(seen: Seen) -> float:
-    """One over the root mean square of the training samples; 1 for images, which are normalised as bytes."""
-    part = seen.source if seen.source is not None else seen.target
-    if not part.x.is_floating_point():
-        return 1.0
-    # in pieces that stay in the cache: ten times as fast as squares of the whole in double precision
-    pieces = (piece.to(torch.float64) for piece in part.x.reshape(-1).split(1 << 14))
-    size = math.sqrt(sum(float(torch.dot(piece, piece)) for piece in pieces) / max(1, part.x.numel()))
-    return 1.0 / size if size > 0 else 1.0
-
-
-def _place(net: Net, spec: NetSpec, recipe: Recipe, device: torch.device) -> Net:
-    if recipe.recompute and hasattr(net.body.backbone, "set_grad_checkpointing"):
-        cast(Any, net.body.backbone).set_grad_checkpointing(True)
-    if recipe.channels_last and spec.kind == "image":
-        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    net.to(device=device)
-    return net

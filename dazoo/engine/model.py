@@ -63,6 +63,11 @@ class Model(Predictor):
         """Predict samples of a source, counted from 0."""
         return self._named(self.inner.predict_source(self.preprocessing.of_source(self.schema.read(x), source)))
 
+    @property
+    def recorded(self) -> Prediction | None:
+        found = self.inner.recorded
+        return None if found is None else self._named(found)
+
     def _named(self, out: Prediction) -> Prediction:
         return dataclasses.replace(out, classes=self.classes)
 

@@ -20,7 +20,7 @@ from dazoo.data.arrays import numbers
 from dazoo.engine.feed import Preparer
 from dazoo.engine.prepare import preparer
 from dazoo.engine.units import Units
-from dazoo.methods.base import METHODS, GradientMethod
+from dazoo.methods.base import METHODS, GradientMethod, StreamMethod
 from dazoo.nets.net import Net, NetSpec, build_net
 from dazoo.nets.own import OWN
 
@@ -47,7 +47,7 @@ class NetPredictor(Predictor):
 
     @staticmethod
     def of(
-        method: GradientMethod,
+        method: GradientMethod | StreamMethod,
         net: Net,
         spec: NetSpec,
         recipe: dict[str, Any],
@@ -85,7 +85,7 @@ class NetPredictor(Predictor):
             )
 
     @property
-    def live(self) -> tuple[GradientMethod, Net, Preparer]:
+    def live(self) -> tuple[GradientMethod | StreamMethod, Net, Preparer]:
         if not hasattr(self, "_live"):
             method = hparam.configure(METHODS.get(self.method), self.hparams)
             spec = NetSpec.from_json(self.spec, getattr(self, "_own", None))
@@ -97,7 +97,7 @@ class NetPredictor(Predictor):
                 raise DazooError(f"the model does not fit its network ({error}); fit and save it again") from error
             prepare = preparer(spec, "none", True, self.recipe.get("test_view", "centre"))
             object.__setattr__(self, "_live", (method, net.eval(), prepare))
-        live: tuple[GradientMethod, Net, Preparer] = self._live  # type: ignore[attr-defined]
+        live: tuple[GradientMethod | StreamMethod, Net, Preparer] = self._live  # type: ignore[attr-defined]
         return live
 
     @property

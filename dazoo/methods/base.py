@@ -3,6 +3,7 @@
 from dazoo.methods.base_gradient import Batch, GradientMethod, Look, Phase, Progress
 from dazoo.methods.base_method import METHODS, Method, create_method, hparams_as, register
 from dazoo.methods.base_shallow import Context, ShallowMethod
+from dazoo.methods.base_stream import StreamMethod, StreamState
 
 __all__ = [
     "METHODS",
@@ -14,6 +15,8 @@ __all__ = [
     "Phase",
     "Progress",
     "ShallowMethod",
+    "StreamMethod",
+    "StreamState",
     "create_method",
     "hparams_as",
     "register",

@@ -41,7 +41,10 @@ class Evidence:
     @cached_property
     def target(self) -> Prediction:
         """The prediction on the visible target samples."""
-        return self._given if self._given is not None else _on_cpu(self._predictor.predict(self._seen.target.x))
+        if self._given is not None:
+            return self._given
+        recorded = self._predictor.recorded  # of a stream: there is no pool of samples to predict
+        return _on_cpu(recorded if recorded is not None else self._predictor.predict(self._seen.target.x))
 
     @cached_property
     def source(self) -> Prediction | None:

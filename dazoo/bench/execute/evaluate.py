@@ -33,7 +33,10 @@ def evaluate(
         if strict:
             raise DazooError(f"task {task.name!r} has no target labels to evaluate on; give it labels or a test part")
         return {}
-    if known is not None and _same(known[0], hidden.x):
+    if hidden.at is not None and predictor.recorded is not None:
+        at = hidden.at
+        out = predictor.recorded.apply(lambda v: v[at])
+    elif known is not None and _same(known[0], hidden.x):
         out = known[1]
     else:
         out = predictor.predict(hidden.x)
@@ -71,7 +74,7 @@ def _unseen(hidden: Hidden, predictor: Predictor) -> Hidden:
             "the model was shown the label of every target sample that has one, so that nothing is left to test on; "
             "give the target samples with labels that were not shown, e.g. xt_test and yt_test"
         )
-    return Hidden(hidden.x[fresh], hidden.y[fresh], None if hidden.fine is None else hidden.fine[fresh])
+    return Hidden(hidden.x[fresh], hidden.y[fresh], None if hidden.fine is None else hidden.fine[fresh], hidden.at)
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -50,8 +50,13 @@ class Group:
 GROUPS: tuple[Group, ...] = (
     Group(
         ("accuracy", "balanced_accuracy", "macro_f1"),
-        lambda setting, values: not values and not setting.has_unknown,
+        lambda setting, values: not values and not setting.has_unknown and setting.target != "stream",
         lambda a: class_metrics(a.labels, a.y, a.n_classes),
+    ),
+    Group(
+        ("online_accuracy",),
+        lambda setting, values: setting.target == "stream" and not values and not setting.has_unknown,
+        lambda a: {"online_accuracy": float((a.labels == a.y).mean())},
     ),
     Group(
         ("hos", "os", "os_star", "unk"),

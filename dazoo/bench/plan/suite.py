@@ -208,8 +208,10 @@ class Suite(Frozen):
 
     @property
     def _closed(self) -> bool:
-        """Whether source and target have the same classes, by the setting and by the datasets' option ``classes``."""
-        if self.setting != "auto" and Setting.of(self.setting).labels != "closed":
+        """Whether source and target have the same classes, by the setting and by the datasets' option ``classes``, and
+        the target is there at once."""
+        asked = Setting.of("unsupervised" if self.setting == "auto" else self.setting)
+        if asked.labels != "closed" or asked.target == "stream":
             return False
         entries = self.datasets or ([] if self.dataset is None else [self.dataset])
         return self.setting != "auto" or not any(e.options.get("classes") for e in entries)

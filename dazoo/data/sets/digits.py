@@ -17,6 +17,7 @@ import torch
 from dazoo.core.paper import Paper
 from dazoo.data.domain import Domain
 from dazoo.data.generic import MOST_SEED, check_choice, check_whole
+from dazoo.data.label_sets import TEN_CLASSES
 from dazoo.data.registry import Dataset, register_dataset
 
 DOMAINS = ("upright", "rotated", "inverted", "noisy", "blurred", "scaled")
@@ -110,5 +111,6 @@ register_dataset(
         check=check,
         license="UCI optical digits (Alpaydin and Kaynak, 1998), CC BY 4.0; shipped with scikit-learn",
         papers=PAPERS,
+        splits=TEN_CLASSES,
     )
 )

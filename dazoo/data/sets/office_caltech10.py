@@ -16,6 +16,7 @@ from dazoo.core.errors import DazooError
 from dazoo.core.paper import Paper
 from dazoo.data.domain import Domain
 from dazoo.data.images import check_view, decode, image_files
+from dazoo.data.label_sets import TEN_CLASSES
 from dazoo.data.registry import Dataset, register_dataset
 
 DOMAINS = ("amazon", "caltech10", "dslr", "webcam")
@@ -109,5 +110,6 @@ register_dataset(
         check=check,
         license="research use; Gong et al. 2012, Saenko et al. 2010, Griffin et al. 2007",
         papers=PAPERS,
+        splits=TEN_CLASSES,
     )
 )

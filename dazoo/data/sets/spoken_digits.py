@@ -19,6 +19,7 @@ from dazoo.core.errors import DazooError
 from dazoo.core.paper import Paper
 from dazoo.data.domain import Domain
 from dazoo.data.generic import check_choice, check_whole, domain_names
+from dazoo.data.label_sets import TEN_CLASSES
 from dazoo.data.registry import Dataset, register_dataset
 
 CLASSES = tuple(str(d) for d in range(10))
@@ -142,5 +143,6 @@ register_dataset(
         needs_root=True,
         license="Free Spoken Digit Dataset (Jackson et al.), CC BY-SA 4.0",
         papers=PAPERS,
+        splits=TEN_CLASSES,
     )
 )

@@ -1,0 +1,1 @@
+"""Test-time adaptation: the target comes as a stream, and each batch is answered on arrival."""
