@@ -14,7 +14,7 @@ from dazoo.core.setting import MULTI_SOURCE, PRESETS, UNSUPERVISED, Setting
 from dazoo.data.task import Task
 from dazoo.engine.fit import FitResult, Options, fit
 from dazoo.engine.recipe import Recipe
-from dazoo.methods.base import GradientMethod, Method
+from dazoo.methods.base import GradientMethod, Method, StreamMethod
 
 TINY = Recipe.named("digits", steps=12, batch=16, bottleneck=8, few_steps=0)
 
@@ -67,10 +67,11 @@ def is_gradient(cls: type[Method]) -> bool:
 
 def options_for(cls: type[Method], recipe: Recipe = TINY, **fields: Any) -> Options:
     """How the method is fitted here: a dozen steps on a small network, or the default classifier."""
-    backbone = fields.pop("backbone", "mlp" if is_gradient(cls) else "none")
-    if getattr(cls, "needs_batch_norm", False):
+    trains = issubclass(cls, (GradientMethod, StreamMethod))
+    backbone = fields.pop("backbone", "mlp" if trains else "none")
+    if getattr(cls, "needs_batch_norm", False) or issubclass(cls, StreamMethod):
         recipe = dataclasses.replace(recipe, norm="batch")
-    return Options(recipe=recipe if is_gradient(cls) else None, backbone=backbone, **fields)
+    return Options(recipe=recipe if trains else None, backbone=backbone, **fields)
 
 
 def fit_toy(

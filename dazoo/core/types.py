@@ -96,7 +96,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(Portable):
     """``scores`` (n, C): class scores whose softmax are probabilities, or (n, 1) regression values.
 
     Attributes:
