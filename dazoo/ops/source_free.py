@@ -119,7 +119,7 @@ def top_smoothed(q: Tensor, top: int) -> Tensor:
 
 def soft_target_kl(logits: Tensor, q: Tensor) -> Tensor:
     """``1/n sum_i KL(q_i || softmax(logits_i))``: scores (n, C), probabilities (n, C)."""
-    return functional.kl_div(functional.log_softmax(logits, -1), q, reduction="batchmean")
+    return (torch.special.xlogy(q, q) - q * functional.log_softmax(logits, -1)).sum(-1).mean()
 
 
 def negative_learning(logits: Tensor, y: Tensor, w: Tensor) -> Tensor:
