@@ -71,6 +71,7 @@ class Seen:
             source; the engine takes it away before a method sees the rest.
         teacher: of the black-box setting: probabilities (m, K) that the source's model gives to samples (m, ...).
         stream: the target where it arrives in batches; only the engine looks at it.
+        each: of an origin of several sources that are told apart: what each source's own model may be trained on.
         key: hash of the content where the engine shares what is trained on it.
     """
 
@@ -85,6 +86,7 @@ class Seen:
     origin: Seen | None = None
     teacher: Callable[[Tensor], Tensor] | None = None
     stream: Stream | None = None
+    each: tuple[Seen, ...] = ()
     key: str = ""
 
     def __post_init__(self) -> None:

@@ -260,12 +260,7 @@ class Task:
 
     def seen(self) -> Seen:
         """What a method may look at in this setting."""
-        x = torch.cat([s.x for s in self.sources]) if len(self.sources) > 1 else self.sources[0].x
-        y = torch.cat([s.y for s in self.sources if s.y is not None])
-        which = torch.cat([torch.full((len(s),), i) for i, s in enumerate(self.sources)])
-        train, held = stratified(y, self.source_holdout, self._rng("source"), self.regression)
-        source = Labeled(rows_of(x, train), y[train], which[train])
-        source_val = Labeled(rows_of(x, held), y[held], which[held]) if len(held) else None
+        source, source_val = self._labelled(self.sources)
         few_rows, rest, _ = self._target_rows()
         target_y = self.target.y
         few = None
@@ -306,15 +301,33 @@ class Task:
         """In which order samples arrive; the same for all methods."""
         return torch.from_numpy(self._rng("stream").permutation(n))
 
+    def _labelled(self, sources: tuple[Domain, ...]) -> tuple[Labeled, Labeled | None]:
+        """Rows of the sources for training and, where there are such, those held out."""
+        x = torch.cat([s.x for s in sources]) if len(sources) > 1 else sources[0].x
+        y = torch.cat([s.y for s in sources if s.y is not None])
+        which = torch.cat([torch.full((len(s),), i) for i, s in enumerate(sources)])
+        train, held = stratified(y, self.source_holdout, self._rng("source"), self.regression)
+        source = Labeled(rows_of(x, train), y[train], which[train])
+        return source, Labeled(rows_of(x, held), y[held], which[held]) if len(held) else None
+
     def _behind_model(self, whole: Seen) -> Seen:
         """``whole`` with the source where only the training of its model can look."""
-        digest = hashlib.sha256(repr([s.fingerprint for s in self.sources]).encode())
+        origin = self._origin(whole, self.sources)
+        if self.setting.n_sources == "many":
+            origin = replace(origin, each=tuple(self._origin(whole, (s,)) for s in self.sources))
+        return replace(whole, source=None, source_val=None, origin=origin)
+
+    def _origin(self, whole: Seen, sources: tuple[Domain, ...]) -> Seen:
+        """What a model of ``sources`` is trained on; the same for all tasks in which they occur."""
+        digest = hashlib.sha256(repr([s.fingerprint for s in sources]).encode())
         if self.source_holdout:
             digest.update(repr((self.source_holdout, self.seed)).encode())
-        nothing = Unlabeled(whole.target.x[:0])
-        setting = UNSEEN.change(n_sources=self.setting.n_sources)
-        origin = replace(whole, target=nothing, few=None, stream=None, setting=setting, key=digest.hexdigest())
-        return replace(whole, source=None, source_val=None, origin=origin)
+        source, source_val = self._labelled(sources)
+        return replace(
+            whole, source=source, source_val=source_val, n_sources=len(sources), target=Unlabeled(whole.target.x[:0]),
+            few=None, stream=None, setting=UNSEEN.change(n_sources="one" if len(sources) == 1 else self.setting.n_sources),
+            key=digest.hexdigest(),
+        )  # fmt: skip
 
     def hidden(self) -> Hidden:
         """The test part, for ``dazoo.bench.execute.evaluate`` alone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from dazoo.core.errors import DazooError
 from dazoo.core.memo import Memo
 from dazoo.core.types import Seen
 from dazoo.engine.build import net_spec, place, start_net
+from dazoo.engine.by_source import fit_by_source
 from dazoo.engine.feed import Feed
 from dazoo.engine.heap import kept_heap
 from dazoo.engine.look import LazyLook
@@ -23,7 +25,7 @@ from dazoo.engine.outcome import Checkpoint, FitResult, Options
 from dazoo.engine.predictor import NetPredictor, ShallowPredictor, frozen_copy
 from dazoo.engine.prepare import preparer
 from dazoo.engine.recipe import Recipe
-from dazoo.engine.start import about_start, starting
+from dazoo.engine.start import about_start, starting, starting_each
 from dazoo.engine.stream import fit_stream
 from dazoo.engine.train import Loop
 from dazoo.engine.trouble import check_single_precision, explained
@@ -189,6 +191,14 @@ def fit_group(
     if memo is None and not isinstance(seen, Seen):
         memo = [Memo() for _ in methods]
     memos = list(memo) if isinstance(memo, Sequence) else [memo or Memo()] * len(methods)
+    if first.one_by_one and data[0].setting.n_sources == "many" and data[0].n_sources > 1:
+        return [
+            fit_by_source(
+                m, data[i], fit, seed=seeds[i], options=options, memo=memos[i], state=state, progress=progress,
+                on_checkpoint=None if on_checkpoint is None else partial(on_checkpoint, i),
+            )
+            for i, m in enumerate(methods)
+        ]  # fmt: skip
     spec = net_spec(data[0], recipe, options)
     if any(net_spec(other, recipe, options) != spec for other in data[1:]):
         raise DazooError("runs on samples of different shapes do not train as one group")
@@ -202,10 +212,13 @@ def fit_group(
     for i, (method, seed) in enumerate(zip(methods, seeds)):
         check_fit(type(method), data[i])
         check_single_precision(data[i])
-        start, data[i] = starting(method, data[i], seed, options, memos[i], fit)
+        models = starting_each(method, data[i], seed, options, memos[i], fit) if method.joins_models else []
+        start, data[i] = starting(method, data[i], seed, options, memos[i], fit, models)
         starts.append(start)
         origin = None if start is None or method.handles.asks_only else cast(NetPredictor, start.predictor)
         net = start_net(method, data[i], seed, spec, memos[i], origin)
+        for model, one in zip(models, net.models if models else ()):
+            one.load_state_dict({k: cast(NetPredictor, model.predictor).state[k].cpu() for k in one.state_dict()})
         own_head = origin is None or "head" in method.fresh
         units = units_of(data[i], method.uses_source, None if own_head else cast(NetPredictor, origin).units)
         if method.needs_batch_norm and not any(isinstance(m, _BatchNorm) for m in net.body.modules()):

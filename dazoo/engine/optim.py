@@ -15,7 +15,7 @@ from dazoo.engine.recipe import Recipe
 
 def rate_of(name: str, multipliers: dict[str, float], recipe: Recipe) -> float:
     """Learning rate of a parameter: the recipe's, times its backbone rate, times the method's longest matching part."""
-    rate = recipe.lr * (recipe.backbone_lr if name.startswith("body.backbone.") else 1.0)
+    rate = recipe.lr * (recipe.backbone_lr if ".body.backbone." in f".{name}" else 1.0)
     matching = [part for part in multipliers if name == part or name.startswith(part + ".")]
     return rate * multipliers[max(matching, key=len)] if matching else rate
 

@@ -225,6 +225,12 @@ RECIPES: dict[str, Recipe] = {
             "frozen", optimizer="sgd", lr=0.03, weight_decay=1e-3, schedule="inverse", steps=300, batch=32,
             bottleneck=256, norm="batch", few_steps=200,
         ),
+        # the same as SHOT and those after it train a source model: smoothed labels, a bottleneck that ends with its
+        # normalisation, a head of normed weights
+        Recipe(
+            "source_free", optimizer="sgd", lr=0.03, weight_decay=1e-3, schedule="inverse", steps=300, batch=32,
+            bottleneck=256, norm="batch", few_steps=200, smooth=0.1, head="weight_norm", activation="none",
+        ),
         # small nets from scratch on 8x8 digits
         Recipe("digits", optimizer="adam", lr=1e-3, steps=600, batch=32, bottleneck=64, few_steps=200),
         # values from vectors: squared error and batch statistics do not go together, since a batch's own mean and

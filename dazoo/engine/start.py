@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from dazoo.core.memo import Domains, Memo
 from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
+from dazoo.engine.by_source import parts_of_sources
 from dazoo.engine.outcome import FitResult, Options
 from dazoo.methods.base import Method, create_method
 
@@ -19,15 +20,17 @@ Fit = Callable[..., FitResult]
 
 
 def starting(
-    method: Method, seen: Seen, seed: int, options: Options, memo: Memo, fit: Fit
+    method: Method, seen: Seen, seed: int, options: Options, memo: Memo, fit: Fit, models: Sequence[FitResult] = ()
 ) -> tuple[FitResult | None, Seen]:
-    """The fitted model a method starts from, and what the method may see then.
+    """The fitted model a method starts from, and what the method may see then; of several ``models`` the first.
 
     Where the setting hides the source, the model is trained on ``seen.origin`` alone, once for all targets and methods,
     and the origin is taken out of what the method sees; of a black box, nothing but its probabilities remains.
     """
     if method.start is None:
         return None, dataclasses.replace(seen, origin=None)
+    if models:
+        return models[0], dataclasses.replace(seen, origin=None)
     recipe = options.recipe
     key = ("start", method.start, seed, recipe.hash if recipe else None, options.backbone, options.image_size,
            options.pretrained, options.device, repr(options.classifier))  # fmt: skip
@@ -43,6 +46,13 @@ def starting(
         )
     teacher = probabilities(start.predictor) if method.handles.asks_only else None
     return start, dataclasses.replace(seen, origin=None, teacher=teacher)
+
+
+def starting_each(method: Method, seen: Seen, seed: int, options: Options, memo: Memo, fit: Fit) -> list[FitResult]:
+    """The fitted models of all sources, for methods that join them."""
+    parts = enumerate(parts_of_sources(seen))
+    found = (starting(method, p, seed, options, memo(("source", i), lambda: Memo(memo.domains)), fit) for i, p in parts)
+    return [start for start, _ in found if start is not None]
 
 
 def _source_model(model: Method, origin: Seen, seed: int, options: Options, domains: Domains, fit: Fit) -> FitResult:

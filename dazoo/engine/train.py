@@ -266,7 +266,7 @@ class Loop:
             m.net.train()
             fixed = [part for part, lr in m.method.part_lr().items() if lr == 0]
             if self.recipe.freeze_norm and not m.method.own_norms:
-                fixed.append("body.backbone")
+                fixed += [name for name, _ in m.net.named_modules() if f".{name}".endswith(".body.backbone")]
             for part in fixed:
                 m.net.get_submodule(part).eval()
         if isinstance(self.learner, Stacked):

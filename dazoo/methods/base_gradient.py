@@ -91,6 +91,8 @@ class GradientMethod(Method):
     stackable: ClassVar[bool] = True  # members of a group may train as one batched model
     uses_source: ClassVar[bool] = True  # the losses read batches of the source
     uses_target: ClassVar[bool] = True  # and of the target; those that are not read may be left out
+    one_by_one: ClassVar[bool] = False  # of sources that are told apart, a model each is adapted; they vote
+    joins_models: ClassVar[bool] = False  # or it starts from a model of each, ``net.models[i].body`` and ``.head``
     needs_batch_norm: ClassVar[bool] = False  # a network without batch normalisation in its body is refused
     own_norms: ClassVar[bool] = False  # statistics of the backbone follow the data even where a recipe keeps them
     # hyper-parameters that, with all weights at 0, make it exactly source-only; None where it never reduces to that

@@ -208,12 +208,25 @@ def centroid_labels(f: Tensor, p: Tensor, threshold: int = 0) -> Tensor:
     a centroid; where no class has so many, the largest have. Liang et al., ICML 2020 (SHOT),
     https://arxiv.org/abs/2002.08546
     """
+    return nearest_centroid(*label_centroids(f, p, threshold))
+
+
+def label_centroids(f: Tensor, p: Tensor, threshold: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """What the last round of ``centroid_labels`` compares: unit features (n, d + 1), centroids (C, d + 1), and which
+    classes have one (C,)."""
     unit = functional.normalize(torch.cat([f, torch.ones_like(f[:, :1])], 1), dim=-1)
-    weights, labels = p, p.argmax(-1)
-    for _ in range(2):
-        count = one_hot(labels, p.shape[1], f.dtype).sum(0)
-        taken = count > (count.amax() - 1.0).clamp_max(threshold)
-        sim = unit @ functional.normalize(class_means(unit, weights)[0], dim=-1).T
-        labels = sim.masked_fill(~taken, -torch.inf).argmax(-1)
-        weights = one_hot(labels, p.shape[1], f.dtype)
-    return labels
+    centres, taken = class_means(unit, p)[0], _frequent(p.argmax(-1), p.shape[1], threshold)
+    labels = nearest_centroid(unit, centres, taken)
+    return unit, class_means(unit, one_hot(labels, p.shape[1], f.dtype))[0], _frequent(labels, p.shape[1], threshold)
+
+
+def nearest_centroid(unit: Tensor, centres: Tensor, taken: Tensor) -> Tensor:
+    """Labels (n,) of the most similar centroid by cosine, of classes that have one: (n, d), (C, d), (C,)."""
+    sim = unit @ functional.normalize(centres, dim=-1).T
+    return sim.masked_fill(~taken, -torch.inf).argmax(-1)
+
+
+def _frequent(labels: Tensor, n_classes: int, threshold: int) -> Tensor:
+    """Classes (C,) with more than ``threshold`` rows, or where no class has so many the largest."""
+    count = one_hot(labels, n_classes).sum(0)
+    return count > (count.amax() - 1.0).clamp_max(threshold)

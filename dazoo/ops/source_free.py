@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dazoo.ops.classwise import class_means, normalised, one_hot
 from dazoo.ops.entropy import entropy
 
 _TINY = 1e-30
@@ -129,3 +130,42 @@ def negative_learning(logits: Tensor, y: Tensor, w: Tensor) -> Tensor:
     """
     p = functional.softmax(logits, -1).gather(-1, y[:, None]).squeeze(-1)
     return -(w * torch.log((1.0 - p).clamp_min(1e-5))).mean()
+
+
+def anchored_labels(f: Tensor, p: Tensor, own: float) -> Tensor:
+    """Labels (n,) of samples moved towards confident ones: features f (n, d), probabilities p (n, C).
+
+        u_i = [f_i, 1] / | . |,   mu_c = sum_i p_ic u_i / sum_i p_ic,   y = nearest mu by cosine
+        v_i = own u_i + (1 - own) u_j,   j != i the most similar confident sample;   labels: nearest of v's means by y
+
+    Not confident is a sample for which both the gap of its two largest similarities to centroids and that of its two
+    largest probabilities are below the median. Dong et al., NeurIPS 2021 (CAiDA)
+    """
+    c = p.shape[-1]
+    unit = functional.normalize(torch.cat([f, torch.ones_like(f[:, :1])], 1), dim=-1)
+    sim = unit @ functional.normalize(class_means(unit, p)[0], dim=-1).T
+    near, sure = sim.topk(2, dim=1).values, p.topk(2, dim=1).values
+    gaps = [top[:, 0] - top[:, 1] for top in (near, sure)]
+    confident = torch.stack([gap >= gap.median() for gap in gaps]).any(0)
+    others = (unit @ unit.T).masked_fill(torch.eye(len(unit), dtype=torch.bool, device=unit.device), -torch.inf)
+    anchor = others.masked_fill(~confident, -2.0).argmax(1)  # below every cosine, above what is barred
+    moved = own * unit + (1.0 - own) * unit[anchor]
+    centres, taken = class_means(moved, one_hot(sim.argmax(1), c, f.dtype))
+    found = functional.normalize(moved, dim=-1) @ functional.normalize(centres, dim=-1).T
+    return found.masked_fill(taken == 0, -torch.inf).argmax(1)
+
+
+def class_relations(scores: Tensor, y: Tensor) -> Tensor:
+    """Disagreement of models about how classes relate: scores (S, n, C), labels y (n,).
+
+        1/(C S) sum_c sum_{s,r} [KL(q_sc || q_rc) + KL(q_rc || q_sc)] / 2,   q_sc = softmax(mean_{i: y_i = c} scores_si)
+
+    over classes that occur. Dong et al., NeurIPS 2021 (CAiDA)
+    """
+    s, _, c = scores.shape
+    share, present = normalised(one_hot(y, c, scores.dtype))
+    log_q = functional.log_softmax(torch.einsum("nc,snk->sck", share, scores), -1)
+    q = log_q.exp()
+    # sum_{s,r} sum_k q_s (log q_s - log q_r), which pairs in both directions make symmetric
+    per_class = s * (q * log_q).sum((0, 2)) - (q.sum(0) * log_q.sum(0)).sum(-1)
+    return (present * per_class).sum() / (c * s)

@@ -12,11 +12,13 @@ from dazoo.nets.net import Net
 
 
 class SourceFree(GradientMethod):
-    """From the source model, without the source; with all weights 0 it stays that model."""
+    """From the source model, without the source; with all weights 0 it stays that model. Several sources that are told
+    apart each have a model, which is adapted by itself; the adapted ones vote."""
 
     handles = Handles(source="model", n_sources={"one", "many"})
     start = "source_only"
     uses_source = False
+    one_by_one = True
 
     @property
     def idle(self) -> bool:

@@ -40,8 +40,8 @@ class DINE(GradientMethod):
         authors="Jian Liang, Dapeng Hu, Jiashi Feng, Ran He", year=2022, url="https://arxiv.org/abs/2104.01539",
         venue="CVPR",
         deviations="labels are averaged per epoch (paper: ten times in all); both stages share one training, the "
-        "second at the small rates where the recipe's schedule ends; fine-tuning does not stop by itself; shares of mixtures "
-        "belong to the step, the same for every seed; several sources answer as one pooled model",
+        "second at the small rates where the recipe's schedule ends; fine-tuning does not stop by itself; shares of "
+        "mixtures belong to the step, the same for every seed; several sources answer as one pooled model",
     )  # fmt: skip
     handles = Handles(source="black_box", n_sources={"one", "many"})
     start = "source_only"
