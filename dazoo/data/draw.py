@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
+
+from dazoo.core.types import Labeled
+from dazoo.data.domain import Domain
 
 
 def rows_of(x: Tensor, rows: Tensor) -> Tensor:
@@ -23,6 +28,16 @@ def stratified(y: Tensor, share: float, rng: np.random.Generator, regression: bo
     for group in groups:
         held[group[: min(round(share * len(group)), len(group) - 1)]] = True
     return torch.from_numpy(np.flatnonzero(~held)), torch.from_numpy(np.flatnonzero(held))
+
+
+def labelled_rows(sources: Sequence[Domain], share: float, rng: np.random.Generator) -> tuple[Labeled, Labeled | None]:
+    """Labelled samples of the sources for training and, where there are such, those held out (``stratified``)."""
+    x = torch.cat([s.x for s in sources]) if len(sources) > 1 else sources[0].x
+    y = torch.cat([s.y for s in sources if s.y is not None])
+    which = torch.cat([torch.full((len(s),), i) for i, s in enumerate(sources)])
+    train, held = stratified(y, share, rng, sources[0].regression)
+    source = Labeled(rows_of(x, train), y[train], which[train])
+    return source, Labeled(rows_of(x, held), y[held], which[held]) if len(held) else None
 
 
 def per_class(y: Tensor, k: int, rng: np.random.Generator) -> Tensor:

@@ -17,7 +17,7 @@ from dazoo.core.setting import FEW_LABELS, UNSEEN, UNSUPERVISED, Setting
 from dazoo.core.types import Labeled, Seen, Stream, Unlabeled
 from dazoo.data.assemble import domain_of, several
 from dazoo.data.domain import Domain
-from dazoo.data.draw import per_class, rows_of, stratified
+from dazoo.data.draw import labelled_rows, per_class, rows_of, stratified
 from dazoo.data.labels import are_classes, in_order, need_all, read, with_few
 from dazoo.data.samples import read_all
 
@@ -260,7 +260,7 @@ class Task:
 
     def seen(self) -> Seen:
         """What a method may look at in this setting."""
-        source, source_val = self._labelled(self.sources)
+        source, source_val = labelled_rows(self.sources, self.source_holdout, self._rng("source"))
         few_rows, rest, _ = self._target_rows()
         target_y = self.target.y
         few = None
@@ -301,15 +301,6 @@ class Task:
         """In which order samples arrive; the same for all methods."""
         return torch.from_numpy(self._rng("stream").permutation(n))
 
-    def _labelled(self, sources: tuple[Domain, ...]) -> tuple[Labeled, Labeled | None]:
-        """Rows of the sources for training and, where there are such, those held out."""
-        x = torch.cat([s.x for s in sources]) if len(sources) > 1 else sources[0].x
-        y = torch.cat([s.y for s in sources if s.y is not None])
-        which = torch.cat([torch.full((len(s),), i) for i, s in enumerate(sources)])
-        train, held = stratified(y, self.source_holdout, self._rng("source"), self.regression)
-        source = Labeled(rows_of(x, train), y[train], which[train])
-        return source, Labeled(rows_of(x, held), y[held], which[held]) if len(held) else None
-
     def _behind_model(self, whole: Seen) -> Seen:
         """``whole`` with the source where only the training of its model can look."""
         origin = self._origin(whole, self.sources)
@@ -319,15 +310,12 @@ class Task:
 
     def _origin(self, whole: Seen, sources: tuple[Domain, ...]) -> Seen:
         """What a model of ``sources`` is trained on; the same for all tasks in which they occur."""
-        digest = hashlib.sha256(repr([s.fingerprint for s in sources]).encode())
-        if self.source_holdout:
-            digest.update(repr((self.source_holdout, self.seed)).encode())
-        source, source_val = self._labelled(sources)
-        return replace(
-            whole, source=source, source_val=source_val, n_sources=len(sources), target=Unlabeled(whole.target.x[:0]),
-            few=None, stream=None, setting=UNSEEN.change(n_sources="one" if len(sources) == 1 else self.setting.n_sources),
-            key=digest.hexdigest(),
-        )  # fmt: skip
+        split = repr((self.source_holdout, self.seed)) if self.source_holdout else ""
+        key = hashlib.sha256((repr([s.fingerprint for s in sources]) + split).encode()).hexdigest()
+        source, held = labelled_rows(sources, self.source_holdout, self._rng("source"))
+        setting = UNSEEN.change(n_sources=self.setting.n_sources if len(sources) > 1 else "one")
+        alone = replace(whole, target=Unlabeled(whole.target.x[:0]), few=None, stream=None, setting=setting, key=key)
+        return replace(alone, source=source, source_val=held, n_sources=len(sources))
 
     def hidden(self) -> Hidden:
         """The test part, for ``dazoo.bench.execute.evaluate`` alone."""
