@@ -61,7 +61,7 @@ def test_runs_of_several_datasets_are_those_of_a_suite_each() -> None:
     assert both == alone and len(set(both)) == len(both)
 
 
-@pytest.mark.parametrize("name", ["digits", "regret_digits"])
+@pytest.mark.parametrize("name", ["digits", "regret_digits", "digits_and_shifts"])
 def test_committed_suites_have_nothing_to_run(name: str) -> None:
     """Their keys do not move."""
     job = prepare(find_suite(name), out=ROOT / "results" / name)
