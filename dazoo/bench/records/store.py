@@ -20,32 +20,30 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import secrets
 import time
 import zlib
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dazoo.bench.records.columns import table_of
+from dazoo.bench.records.cache import Lines, line_tables
+from dazoo.bench.records.lines import FORMAT, HEAD, RECORDS, clean, lines_of, parsed, whole
+from dazoo.bench.records.lines import SCORES as SCORES
+from dazoo.bench.records.lines import Damage as Damage
+from dazoo.bench.records.lines import good_records as good_records
 from dazoo.bench.records.parts import all_parts, part_paths, read_part
-from dazoo.bench.records.shape import fault, fault_of_line
 from dazoo.bench.records.table import Table, records_of
 from dazoo.core.errors import DazooError
 from dazoo.core.files import sync_folder
 
-FORMAT = 1
-FOLDER = "records"
-SCORES = "scores"
-HEAD = re.compile(rb'^\{"format":(\d{1,9}),"key":"([0-9a-f]+)","status":"(\w+)"')
-TAIL = re.compile(rb',"crc":"([0-9a-f]{8})"\}\n$')
-TAIL_BYTES = 19
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FOLDER = RECORDS
+KEYS = ["key", "status"]
 SYNC = 0.1
-BATCH = 16_000_000
-"""Bytes of lines that are made a table at a time."""
 SHARD = 800_000
 """Bytes from which on a shard is full and the next record opens another one: small files merge and travel well."""
 
@@ -124,46 +122,6 @@ def _unwritten(folder: Path, why: str) -> str:
     return f"a record could not be written to {folder}: {why}; what is stored stays, make room and run it again"
 
 
-def clean(value: Any) -> Any:
-    """Plain data with NaN and infinite numbers as None, tuples as lists."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(k): clean(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [clean(v) for v in value]
-    return value
-
-
-@dataclass
-class Damage:
-    """Lines and parts that could not be used, by reason, with where they stand."""
-
-    places: list[str] = field(default_factory=list)
-    parts: list[str] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.places) + len(self.parts)
-
-    def of_part(self, name: str, why: str) -> None:
-        """Note a part that cannot be used."""
-        told = f"the part {FOLDER}/{name} {why}; its runs count as missing and are run again"
-        if told not in self.parts:
-            self.parts.append(told)
-
-    def summary(self) -> str:
-        """One sentence, empty when nothing is damaged."""
-        if self.parts:
-            more = f"; so it is with {len(self.parts) - 1} more" if len(self.parts) > 1 else ""
-            lines = Damage(self.places).summary()
-            return self.parts[0] + more + (f"; {lines}" if lines else "")
-        if not self.places:
-            return ""
-        shown = "; ".join(self.places[:3]) + ("; ..." if len(self.places) > 3 else "")
-        lines = "line was" if len(self.places) == 1 else "lines were"
-        return f"{len(self.places)} {lines} skipped: {shown}"
-
-
 def lines(folder: str | Path, damage: Damage, kind: str = FOLDER) -> Iterator[tuple[str, str, bytes]]:
     """``(key, status, line)`` of every usable line of every shard, in the order of shard names."""
     root = Path(folder) / kind
@@ -175,52 +133,26 @@ def lines(folder: str | Path, damage: Damage, kind: str = FOLDER) -> Iterator[tu
             yield from lines_of(file, f"{kind}/{path.name}", damage)
 
 
-def lines_of(file: Iterable[bytes], name: str, damage: Damage) -> Iterator[tuple[str, str, bytes]]:
-    """``lines`` of one shard; ``name`` is its path within the result folder."""
-    for number, line in enumerate(file, 1):
-        head = HEAD.match(line)
-        place = f"{name}, line {number}"
-        if head is None or not line.endswith(b"}\n"):
-            if line.strip():
-                damage.places.append(f"{place} is cut off or no record")
-        elif int(head[1]) != FORMAT:
-            damage.places.append(f"{place} has format {int(head[1])}, this version reads {FORMAT}")
-        elif whole(line) is False:
-            about = "record" if name.startswith(FOLDER) else "later scores"
-            damage.places.append(f"the {about} of run {head[2].decode()} differs from its checksum ({place})")
-        else:
-            yield head[2].decode(), head[3].decode(), line
-
-
-def whole(line: bytes) -> bool | None:
-    """Whether a line is as it was written, by its checksum; None where it has none."""
-    tail = TAIL.search(line, max(0, len(line) - TAIL_BYTES))
-    return None if tail is None else zlib.crc32(memoryview(line)[: tail.start()]) == int(tail[1], 16)
-
-
 def stored(folder: str | Path) -> tuple[dict[str, str], Damage]:
     """The status of every run by key whose record can be read; ``ok`` wins over ``failed``.
 
-    Only lines without a checksum are parsed: ten thousand runs take about a second.
+    Lines that no reader of records has put into the cache are read, those without a checksum parsed.
     """
     damage = Damage()
     found: dict[str, str] = {}
-    for key, status, line in lines(folder, damage):
-        if found.get(key) != "ok" and _usable(key, line, damage):
+    known = Lines(folder, damage)
+    for key, status in _heads(known, Path(folder) / FOLDER, damage):
+        if found.get(key) != "ok":
             found[key] = status
-    for table in all_parts(Path(folder) / FOLDER, damage.of_part, ["key", "status"]):
-        for key, status in zip(table["key"].to_pylist(), table["status"].to_pylist()):
-            if found.get(key) != "ok":
-                found[key] = status
     return found, damage
 
 
-def _usable(key: str, line: bytes, damage: Damage) -> bool:
-    """Whether a line with a good head is a record: by its checksum, else by its shape."""
-    problem = "" if whole(line) else fault_of_line(line)
-    if problem:
-        damage.places.append(f"the record of run {key} {problem}")
-    return not problem
+def _heads(known: Lines, root: Path, damage: Damage) -> Iterator[tuple[str, str]]:
+    for table in known.held(KEYS):
+        yield from zip(table["key"].to_pylist(), table["status"].to_pylist())
+    yield from ((key, status) for piece in known.rest() for key, status, _ in piece.lines(damage))
+    for table in all_parts(root, damage.of_part, KEYS):
+        yield from zip(table["key"].to_pylist(), table["status"].to_pylist())
 
 
 def records(
@@ -245,19 +177,26 @@ def _plain_records(
     folder: str | Path, damage: Damage, only: Container[str] | None, seen: set[tuple[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     """Records of lines, then those of parts that are in no line."""
-    root = Path(folder) / FOLDER
-    for key, _, line in lines(folder, damage):
-        if (only is None or key in only) and _usable(key, line, damage):
+    known = Lines(folder, damage)
+    for table in known.held():
+        for record in records_of(_chosen(table, only)):
+            seen.add((record["key"], str(record.get("started"))))
+            yield record
+    for key, line in ((k, line) for piece in known.rest() for k, _, line in piece.lines(damage)):
+        if only is None or key in only:
             record = parsed(line)
             seen.add((key, str(record.get("started"))))
             yield record
-    for table in all_parts(root, damage.of_part):
-        chosen = table if only is None else table.filter([k in only for k in table["key"].to_pylist()])
-        for record in records_of(chosen):
+    for table in all_parts(Path(folder) / FOLDER, damage.of_part):
+        for record in records_of(_chosen(table, only)):
             mark = (record["key"], str(record.get("started")))
             if mark not in seen:
                 seen.add(mark)
                 yield record
+
+
+def _chosen(table: pa.Table, only: Container[str] | None) -> pa.Table:
+    return table if only is None else table.filter([k in only for k in table["key"].to_pylist()])
 
 
 def tables(folder: str | Path, damage: Damage) -> Iterator[Table]:
@@ -265,41 +204,8 @@ def tables(folder: str | Path, damage: Damage) -> Iterator[Table]:
 
     Later scores (``later_scores``) are not in them, and what is no record (``sound``) may be.
     """
-    batch: list[dict[str, Any]] = []
-    size = 0
-    for key, status, line in lines(folder, damage):
-        if _usable(key, line, damage):
-            record = parsed(line)
-            if (record.get("key"), record.get("status")) != (key, status):
-                damage.places.append(f"the record of run {key} is ambiguous")
-                continue
-            batch.append(record)
-            size += len(line)
-        if size > BATCH:
-            yield Table(table_of(batch))
-            batch, size = [], 0
-    if batch:
-        yield Table(table_of(batch))
+    yield from map(Table, line_tables(folder, damage))
     yield from map(Table, all_parts(Path(folder) / FOLDER, damage.of_part))
-
-
-def parsed(line: bytes) -> dict[str, Any]:
-    """The record of a usable line."""
-    record: dict[str, Any] = json.loads(line) if whole(line) else clean(json.loads(line))
-    record.pop("crc", None)
-    return record
-
-
-def good_records(file: Iterable[bytes], name: str, damage: Damage) -> Iterator[dict[str, Any]]:
-    """The records of one shard; what cannot be merged is damage: bad lines, and lines without the shape of a record."""
-    for key, status, line in lines_of(file, name, damage):
-        if _usable(key, line, damage):
-            record = parsed(line)
-            problem = fault(record) if (record.get("key"), record.get("status")) == (key, status) else "is ambiguous"
-            if problem:
-                damage.places.append(f"the record of run {key} {problem}")
-            else:
-                yield record
 
 
 def later_scores(folder: str | Path, damage: Damage) -> dict[str, dict[str, list[float | None]]]:
