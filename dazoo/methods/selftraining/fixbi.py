@@ -67,13 +67,13 @@ class FixBi(GradientMethod):
             mixed = m(share * b.xs + (1.0 - share) * b.xt)
             terms[name] = share * cross_entropy(mixed, b.ys) + (1.0 - share) * cross_entropy(mixed, y)
         if t.fraction < 0.5:
-            terms["penalty"] = self.penalty_weight * sum(
-                _mean_of(_denied(z / self.temperature, y), 1.0 - sure) for z, (y, sure) in zip(scores, found)
-            )
+            denied = [_mean_of(_denied(z / self.temperature, y), 1.0 - sure) for z, (y, sure) in zip(scores, found)]
+            terms["penalty"] = self.penalty_weight * (denied[0] + denied[1])
         else:
-            terms["match"] = self.match_weight * sum(
+            taught = [
                 _mean_of(cross_entropy(z, y, reduction="none"), sure) for z, (y, sure) in zip(scores, found[::-1])
-            )
+            ]
+            terms["match"] = self.match_weight * (taught[0] + taught[1])
             half = [m((b.xs + b.xt) / 2.0) for m in nets]
             terms["consistency"] = self.consistency_weight * mse_loss(*half)
         return terms

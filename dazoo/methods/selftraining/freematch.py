@@ -1,12 +1,15 @@
 """FreeMatch: thresholds that follow how confident the model is, overall and per class. Wang et al., ICLR 2023.
 
-    min_{F,C}  CE(C(F(x_s)), y_s) + trade_off * 1/b sum_i m_i CE(z_i, argmax q_i) + fair_weight * sum_c u_c log v_c
+    min_{F,C}  CE(C(F(x_s)), y_s) + r(p) * [trade_off * 1/b sum_i m_i CE(z_i, argmax q_i)
+                                            + fair_weight * sum_c u_c log v_c]
     q_i = stop(softmax(C(F(x_t,i)))) (C,),  z_i = C(F(strong(x_t,i))) (C,),  m_i = 1[max q_i >= T(argmax q_i)]
     T(c) = tau * p_c / max_k p_k
     u = normalise(p_c / h_c),  v = normalise(mean_i m_i softmax(z_i)_c / share of argmax z_i = c among m_i = 1)
 
 tau is the moving average of the batch's mean of max q_i, p (C,) that of its mean q and h (C,) that of its shares of
-argmax q_i; all start at 1/C. A class that nobody is given has no part in u and v (its ratio counts as 0).
+argmax q_i; all start at 1/C. r(p) = 1/2 - cos(min(pi, 2 pi p)) / 2 over the fraction p of training: at first, when the
+thresholds are low, labels are guesses of a new head. A class that nobody is given has no part in u and v (its ratio
+counts as 0).
 
 Evidence: tests/test_frontier_selftraining.py (terms and averages equal transcriptions in loops).
 """
@@ -23,7 +26,7 @@ from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.moving import Moving
 from dazoo.ops.classwise import one_hot
-from dazoo.ops.selftraining import hard_cross_entropy
+from dazoo.ops.selftraining import cosine_ramp, hard_cross_entropy
 
 
 @register
@@ -38,7 +41,8 @@ class FreeMatch(GradientMethod):
         ),
         year=2023, url="https://arxiv.org/abs/2205.07246", venue="ICLR",
         deviations="as many target as source samples per batch; averages with a decay of 0.99, since runs are short "
-        "(the paper: 0.999 over a million steps); no average of the weights of the network",
+        "(the paper: 0.999 over a million steps), and weights that rise over the first half, as AdaMatch's does (the "
+        "paper: constant); no average of the weights of the network",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     strong_views = True
@@ -64,10 +68,11 @@ class FreeMatch(GradientMethod):
         taken = mask.sum().clamp_min(1.0)
         mean, share = (mask @ s) / taken, (mask @ one_hot(s.argmax(-1), c, s.dtype)) / taken
         fair = (_per_share(p, h) * torch.log(_per_share(mean, share) + 1e-12)).sum()
+        ramp = cosine_ramp(t.fraction)
         return {
             "cls": net.criterion(net.head(fs), b.ys),
-            "pseudo": self.trade_off * hard_cross_entropy(strong, y, mask),
-            "fair": self.fair_weight * fair,
+            "pseudo": ramp * self.trade_off * hard_cross_entropy(strong, y, mask),
+            "fair": ramp * self.fair_weight * fair,
         }
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity, log_softmax, normalize
+from torch.nn.functional import log_softmax, normalize
 
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
@@ -43,7 +43,7 @@ class Covariances(nn.Module):
         scaled, present = normalised(w)
         mean, _ = class_means(f, w)
         centred = f - w @ mean
-        now = torch.einsum("nc,ni,nj->cij", scaled, centred, centred)
+        now = (scaled.T[:, :, None] * centred).transpose(1, 2) @ centred
         moved = self.s + (1.0 - decay) * present[:, None, None] * (now - self.s)
         if self.training:
             with torch.no_grad():
@@ -93,7 +93,8 @@ class SFDA2(GradientMethod):
         s = net.covariances(f, y, 0.9)
         means, _ = class_means(bank_p, one_hot(bank_p.argmax(-1), c, z.dtype))
         like = (means @ means.T) * (1.0 - torch.eye(c).to(z))
-        apart = 1.0 - cosine_similarity(s.flatten(1)[:, None], s.flatten(1)[None], dim=-1, eps=1e-12)
+        shape = normalize(s.flatten(1), dim=-1)
+        apart = 1.0 - shape @ shape.T
         return {
             "cluster": -count * (p * near).sum(-1).mean(),
             "spread": self.spread_weight * (1.0 + 10.0 * t.fraction) ** -self.fading
@@ -111,7 +112,7 @@ class SFDA2(GradientMethod):
 def augmented(z: Tensor, w: Tensor, y: Tensor, s: Tensor, strength: float | Tensor) -> Tensor:
     """``2/n sum_ik CE(z_i + strength / 2 q_ik, k)`` with q_ikl = (w_l - w_k)' S_y(i) (w_l - w_k): scores z (n, C),
     weights w (C, d), one-hot classes y (n, C), covariances s (C, d, d)."""
-    inner = torch.einsum("kd,cde,le->ckl", w, s, w)
+    inner = w @ s @ w.T
     own = inner.diagonal(dim1=1, dim2=2)
     form = own[:, :, None] + own[:, None] - 2.0 * inner
     scores = z[:, None] + 0.5 * strength * torch.einsum("nc,ckl->nkl", y, form)

@@ -1,12 +1,13 @@
 """SoftMatch: every pseudo-label counts, by how confident it is among the recent ones. Chen et al., ICLR 2023.
 
-    min_{F,C}  CE(C(F(x_s)), y_s) + trade_off * 1/b sum_i l_i CE(C(F(strong(x_t,i))), argmax q_i)
+    min_{F,C}  CE(C(F(x_s)), y_s) + trade_off * r(p) * 1/b sum_i l_i CE(C(F(strong(x_t,i))), argmax q_i)
     q_i = stop(softmax(C(F(x_t,i)))) (C,),   a_i = normalise(q_i / (C m)) (C,), if ``align``, else q_i
     l_i = exp(-max(0, mu - max a_i)^2 / (2 v))
 
 m (C,) is the moving average of the batch's mean q, mu and v are those of the mean and the unbiased variance of max a_i
-in the batch; they start at 1/C, 1/C and 1. Aligned predictions decide about the weight alone, not about the label. With
-v without bound every weight is 1.
+in the batch; they start at 1/C, 1/C and 1. r(p) = 1/2 - cos(min(pi, 2 pi p)) / 2 over the fraction p of training: at
+first, when all weights are near 1, labels are guesses of a new head. Aligned predictions decide about the weight alone,
+not about the label. With v without bound every weight is 1.
 
 Evidence: tests/test_frontier_selftraining.py (terms and averages equal transcriptions; a large variance is plain
 pseudo-labelling).
@@ -23,7 +24,7 @@ from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.moving import Moving
-from dazoo.ops.selftraining import align_distribution, hard_cross_entropy
+from dazoo.ops.selftraining import align_distribution, cosine_ramp, hard_cross_entropy
 
 
 @register
@@ -38,7 +39,8 @@ class SoftMatch(GradientMethod):
         ),
         year=2023, url="https://arxiv.org/abs/2301.10921", venue="ICLR",
         deviations="as many target as source samples per batch; averages with a decay of 0.99, since runs are short "
-        "(the paper: 0.999 over a million steps); no average of the weights of the network",
+        "(the paper: 0.999 over a million steps), and a weight that rises over the first half, as AdaMatch's does (the "
+        "paper: 1 throughout); no average of the weights of the network",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     strong_views = True
@@ -62,5 +64,5 @@ class SoftMatch(GradientMethod):
         weights = torch.exp(-(mu - top).clamp_min(0.0).square() / (2.0 * var.clamp_min(1e-12)))
         return {
             "cls": net.criterion(net.head(fs), b.ys),
-            "pseudo": self.trade_off * hard_cross_entropy(strong, q.argmax(-1), weights),
+            "pseudo": self.trade_off * cosine_ramp(t.fraction) * hard_cross_entropy(strong, q.argmax(-1), weights),
         }
