@@ -168,34 +168,40 @@ def borrowed_domain_bce(
     return (v * rows).sum() / (v.sum() + 1e-8)
 
 
-def weights_in_budget(d: Tensor, budget: float) -> Tensor:
-    """The weights that make ``sum_i w_i d_i`` smallest within a budget of change: d (n,) -> (n,) float64.
+def weights_in_budget(d: Tensor, budget: float, level: float = -math.inf) -> Tensor:
+    """The weights that bring the weighted mean of d closest to ``level`` from above, within a budget of change.
 
-        w >= 0,  mean_i w_i = 1,  mean_i (w_i - 1)^2 <= budget
+        min_w mean_i w_i d_i   over w >= 0,  mean_i w_i = 1,  mean_i (w_i - 1)^2 <= budget,  mean_i w_i d_i >= level
 
-    They are ``w_i = max(0, v - d_i)`` scaled to mean 1, with v found by bisection; where the budget does not bind, all
-    weight is on the smallest d. Adding to d or scaling it changes nothing.
+    d (n,) -> (n,) float64. They are ``w_i = max(0, v - d_i)`` scaled to mean 1, with v found by bisection; where
+    nothing binds, all weight is on the smallest d, and where the mean is at ``level`` already, all weights are 1.
+    Adding to d and ``level`` or scaling both changes nothing.
     Gu et al., NeurIPS 2021 (AR), https://openreview.net/forum?id=V7Zp2w3f3o5
     """
     if budget < 0:
         raise DazooError(f"the budget of the weights must not be negative, not {budget}")
     d = d.detach().double()
-    d = d - d.min()
+    least = float(d.min())
+    d = d - least
     spread = float(d.max())
-    if budget == 0 or not spread > 0:
+    if budget == 0 or not spread > 0 or float(d.mean()) + least <= level:
         return torch.ones_like(d)
-    d = d / spread
+    d, level = d / spread, (level - least) / spread
 
     def weights(v: float) -> Tensor:
         w = (v - d).clamp_min(0.0)
         return w / w.mean()
 
+    def too_much(v: float) -> bool:
+        w = weights(v)
+        return float((w - 1.0).square().mean()) > budget or float((w * d).mean()) < level
+
     low, high = 1e-9, 1e9  # of v: everything on the smallest, equal weights
-    if float((weights(low) - 1.0).square().mean()) <= budget:
+    if not too_much(low):
         return weights(low)
     for _ in range(100):
         middle = math.sqrt(low * high)
-        if float((weights(middle) - 1.0).square().mean()) > budget:
+        if too_much(middle):
             low = middle
         else:
             high = middle

@@ -6,7 +6,8 @@
 
 C' is C as a constant. f = F(x) / |F(x)| (b, width), h runs over the f of both domains. D, a perceptron width ->
 disc_width -> 1, is trained in a phase of its own. w is 1 in the first pass over the data and solved for exactly after
-every pass, on all source samples: max(0, v - D(f_i)) scaled to mean 1 (any scale of D gives the same).
+every pass, on all source samples: max(0, v - D(f_i)) scaled to mean 1 (any scale of D gives the same), and no
+further than to where the weighted mean of D is the target's.
 
 Evidence: tests/test_partial.py (the weights equal scipy's constrained optimum; transcription of both phases; the
 critic's phase moves the critic alone).
@@ -64,14 +65,10 @@ class AR(GradientMethod):
         return {"disc": mlp(width, self.disc_width, 1)}
 
     def refresh(self, net: Net, look: Look) -> dict[str, Tensor]:
-        features = look.source[0]
+        ds, dt = (net.disc(normalize(f, dim=-1)).squeeze(-1) for f in (look.source[0], look.target[0]))
         if not look.step:  # the critic has learnt nothing yet
-            return {"weights": torch.ones_like(features[:, 0])}
-        return {
-            "weights": weights_in_budget(net.disc(normalize(features, dim=-1)).squeeze(-1), self.budget).to(
-                features.dtype
-            )
-        }
+            return {"weights": torch.ones_like(ds)}
+        return {"weights": weights_in_budget(ds, self.budget, float(dt.mean())).to(ds.dtype)}
 
     def critic(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         fs, ft = (f.detach() for f in net.features(b.xs, b.xt))

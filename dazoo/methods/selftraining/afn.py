@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.norms import afn
@@ -32,7 +32,7 @@ class AFN(GradientMethod):
         "the optional entropy term; in a network without normalisation or weight decay nothing bounds the norms, and "
         "Adam lets them run away: no gain at the defaults there (prefer a recipe with norm='batch')",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(labels={"closed", "partial"}, n_sources={"one", "many"})
     targets = frozenset({"classes", "values"})
 
     trade_off: float = hp(0.05, 0.005, 0.5, log=True, help="weight of the feature norms")
