@@ -351,3 +351,29 @@ def test_prior_aware_information() -> None:
     assert float(info_max_prior(p, y)) == pytest.approx(float((p * p.log()).sum(1).mean()) - kl, abs=1e-6)
     only_two = torch.eye(4, dtype=torch.float64)[torch.arange(50) % 2]
     assert float(info_max_prior(only_two, y)) == pytest.approx(0.0, abs=1e-9)
+
+
+# -- several targets --------------------------------------------------------------------------------------------------
+
+
+def test_several_targets_are_pooled_and_tested_each_by_itself() -> None:
+    both = dazoo.load_task("digits/upright->noisy+rotated")
+    singles = [dazoo.load_task(f"digits/upright->{t}") for t in ("noisy", "rotated")]
+    assert both.setting.name == "multi_target" and len(both.target) == sum(len(t.target) for t in singles)
+    assert both.seen().target.domain.bincount().tolist() == [len(t.target) for t in singles]
+    model = dazoo.fit("source_only", both)
+    found, each = dazoo.evaluate(model, both), [dazoo.evaluate(model, t)["accuracy"] for t in singles]
+    assert [found["accuracy on noisy"], found["accuracy on rotated"]] == pytest.approx(each)
+    assert found["accuracy"] == pytest.approx(sum(each) / 2)
+    for name in ("digits/upright->noisy+noisy", "digits/noisy->noisy+rotated"):
+        with pytest.raises(DazooError, match="names a domain twice"):
+            dazoo.load_task(name)
+    with pytest.raises(DazooError, match="no domain 'nosiy'"):
+        make_plan(Suite.of({"dataset": "digits", "methods": "coral", "tasks": "upright->nosiy+rotated"}))
+
+
+def test_a_suite_runs_several_targets(tmp_path: Path) -> None:
+    path = tmp_path / "mt.yaml"
+    path.write_text("dataset: digits\ntasks: upright->noisy+scaled\nmethods: [source_only, sa]\n")
+    frame = dazoo.load_records(run_suite(path, out=tmp_path / "out").folder)
+    assert set(frame["setting"]) == {"multi_target"} and {"accuracy", "accuracy on noisy"} <= set(frame.columns)

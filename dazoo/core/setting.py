@@ -129,6 +129,7 @@ UNIVERSAL = Setting("universal", labels="universal")
 SOURCE_FREE = Setting("source_free", source="model")
 BLACK_BOX = Setting("black_box", source="black_box")
 UNSEEN = Setting("unseen", target="unseen")
+MULTI_TARGET = Setting("multi_target", n_targets="many")
 TEST_TIME = Setting("test_time", source="model", target="stream")
 
 PRESETS |= {
@@ -138,7 +139,7 @@ PRESETS |= {
         Setting("source_free_partial", labels="partial", source="model"),
         Setting("source_free_open", labels="open", source="model"),
         Setting("source_free_universal", labels="universal", source="model"),
-        BLACK_BOX, UNSEEN, TEST_TIME,
+        BLACK_BOX, UNSEEN, TEST_TIME, MULTI_TARGET,
     )
 }  # fmt: skip
 

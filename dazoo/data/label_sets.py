@@ -122,7 +122,13 @@ def of_classes(domain: Domain, keep: Sequence[str], classes: tuple[str, ...]) ->
         code[domain.classes.index(c)] = classes.index(c)
     every = len(rows) == len(domain)
     return replace(
-        domain, x=domain.x if every else domain.x[rows], y=code[domain.y[rows]], classes=classes, test=test, few=few
+        domain,
+        x=domain.x if every else domain.x[rows],
+        y=code[domain.y[rows]],
+        classes=classes,
+        test=test,
+        few=few,
+        member=None if domain.member is None else domain.member[rows],
     )
 
 

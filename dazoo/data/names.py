@@ -6,15 +6,22 @@ from dazoo.core.errors import DazooError
 
 
 def split_name(name: str) -> tuple[str, tuple[str, ...], str]:
-    """``dataset/a+b->t`` as ``(dataset, (a, b), t)``."""
+    """``dataset/a+b->t`` as ``(dataset, (a, b), t)``; of several targets, ``t`` is ``u+v`` (``targets_of``)."""
     dataset, slash, pair = name.partition("/")
     left, arrow, target = pair.rpartition("->")
     sources = tuple(s for s in left.split("+") if s)
     if not (slash and arrow and dataset and sources and target):
         raise DazooError(f"task {name!r} is not of the form dataset/source->target (several sources: a+b->target)")
-    if len({*sources, target}) <= len(sources) and not any(ch in pair for ch in "*?["):
+    if len({*sources, *targets_of(target)}) < len(sources) + len(targets_of(target)) and not any(
+        ch in pair for ch in "*?["
+    ):
         raise DazooError(f"task {name!r} names a domain twice; sources and target must all be different domains")
     return dataset, sources, target
+
+
+def targets_of(target: str) -> tuple[str, ...]:
+    """The targets that a task pools: ``u+v`` as ``(u, v)``."""
+    return tuple(t for t in target.split("+") if t)
 
 
 def dataset_of(task: str) -> str:

@@ -17,6 +17,8 @@ from dazoo.core.setting import UNSUPERVISED, Setting
 from dazoo.data.domain import Domain
 from dazoo.data.label_sets import LabelSets, setting_with
 from dazoo.data.names import split_name as split_name
+from dazoo.data.names import targets_of
+from dazoo.data.pooled import pooled
 from dazoo.data.task import Task
 
 
@@ -117,13 +119,16 @@ def load_task(name: str, data_root: str | Path | None = None, **options: Any) ->
     """The task ``dataset/source->target``; options are those of the dataset or fields of ``Task``.
 
     ``classes={"shared": 5, "source": 3, "target": 2}``, counts or names, or the name of a split of the dataset's,
-    makes a partial, open-set or universal task of any dataset (``data.label_sets``).
+    makes a partial, open-set or universal task of any dataset (``data.label_sets``). Several targets, as in
+    ``digits/upright->noisy+rotated``, are pooled, and tested each by itself.
     """
     dataset, sources, target = split_name(name)
     fields = {k: options.pop(k) for k in list(options) if k in TASK_FIELDS}
     classes = options.pop("classes", None)
-    loaded = {d: load_domain(dataset, d, data_root, **options) for d in {*sources, target}}
-    given, held = tuple(loaded[s] for s in sources), loaded[target]
+    loaded = {d: load_domain(dataset, d, data_root, **options) for d in {*sources, *targets_of(target)}}
+    given, held = tuple(loaded[s] for s in sources), pooled([loaded[t] for t in targets_of(target)])
+    if held.member is not None:
+        fields["setting"] = Setting.of(fields.get("setting", UNSUPERVISED)).change(n_targets="many")
     if classes is not None:
         sets = LabelSets.of(classes, DATASETS.get(dataset).splits)
         given, held = tuple(map(sets.source_part, given)), sets.target_part(held)
@@ -149,7 +154,7 @@ def expand_tasks(patterns: Iterable[str], root: str | Path | None = None, **opti
         entry = DATASETS.get(dataset)
         names = entry.domain_names(data_root(root), **{**entry.options, **options})
         if not any(ch in pattern for ch in "*?["):
-            for d in (*sources, target):
+            for d in (*sources, *targets_of(target)):
                 if d not in names:
                     raise UnknownName(f"dataset {dataset!r} has no domain {d!r}: {nearest(d, names)}")
             hits = [pattern]

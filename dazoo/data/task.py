@@ -27,13 +27,15 @@ class Hidden:
     """The test part: samples and their labels. Opened by ``dazoo.bench.execute.evaluate`` only.
 
     Labels of classes that no source has are K, the number of the source's; ``fine`` (n,) tells them apart.
-    ``at`` (n,) are the places of the samples in the stream, where the target is one.
+    ``at`` (n,) are the places of the samples in the stream, where the target is one; ``member`` (n,) says of which
+    target they are, where there are several.
     """
 
     x: Tensor
     y: Tensor | None
     fine: Tensor | None = None
     at: Tensor | None = None
+    member: Tensor | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -328,10 +330,10 @@ class Task:
         known = rows[torch.isin(rows, part.labelled)]
         if part.y is None or not len(known):
             return Hidden(rows_of(part.x, rows), None)
-        y = part.y[known]
+        y, member = part.y[known], None if part.member is None else part.member[known]
         if self.setting.has_unknown:
-            return Hidden(rows_of(part.x, known), y.clamp(max=self.n_classes), y)
-        return Hidden(rows_of(part.x, known), y)
+            return Hidden(rows_of(part.x, known), y.clamp(max=self.n_classes), y, member=member)
+        return Hidden(rows_of(part.x, known), y, member=member)
 
     # -- splits -----------------------------------------------------------------------------------------------
 

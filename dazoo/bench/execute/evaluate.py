@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -45,7 +47,32 @@ def evaluate(
             f"the model scores {out.scores.shape[1]} classes, but task {task.name!r} has {task.n_classes}; "
             "evaluate it on a task with the classes it was fitted on"
         )
-    return measure(task.setting, _answers(out, hidden, task.n_classes))
+    return per_target(
+        task, lambda rows: measure(task.setting, _answers(*_of(rows, out, hidden), task.n_classes)), hidden
+    )
+
+
+def per_target(task: Task, measured: Callable[[Tensor | None], dict[str, float]], hidden: Hidden) -> dict[str, float]:
+    """The metrics of the rows of each target on average, and beside them those of each target: ``accuracy on dslr``."""
+    if hidden.member is None:
+        return measured(None)
+    names = task.target.name.split("+")
+    each = {
+        name: measured(torch.nonzero(hidden.member == i)[:, 0])
+        for i, name in enumerate(names)
+        if bool((hidden.member == i).any())
+    }
+    first = next(iter(each.values()))
+    mean = {k: sum(found[k] for found in each.values()) / len(each) for k in first}
+    return mean | {f"{k} on {name}": v for name, found in each.items() for k, v in found.items()}
+
+
+def _of(rows: Tensor | None, out: Prediction, hidden: Hidden) -> tuple[Prediction, Hidden]:
+    if rows is None:
+        return out, hidden
+    assert hidden.y is not None
+    fine = None if hidden.fine is None else hidden.fine[rows]
+    return out.apply(lambda v: v[rows.to(v.device)]), Hidden(hidden.x[rows], hidden.y[rows], fine)
 
 
 def _answers(out: Prediction, hidden: Hidden, n_classes: int) -> Answers:
@@ -74,7 +101,13 @@ def _unseen(hidden: Hidden, predictor: Predictor) -> Hidden:
             "the model was shown the label of every target sample that has one, so that nothing is left to test on; "
             "give the target samples with labels that were not shown, e.g. xt_test and yt_test"
         )
-    return Hidden(hidden.x[fresh], hidden.y[fresh], None if hidden.fine is None else hidden.fine[fresh], hidden.at)
+    return Hidden(
+        hidden.x[fresh],
+        hidden.y[fresh],
+        None if hidden.fine is None else hidden.fine[fresh],
+        hidden.at,
+        None if hidden.member is None else hidden.member[fresh],
+    )
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

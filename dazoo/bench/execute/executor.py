@@ -149,12 +149,12 @@ def _share_features(
 
     Errors are left to the runs, which meet them again and record them.
     """
-    from dazoo.data.names import split_name
+    from dazoo.data.names import split_name, targets_of
 
     wanted: dict[tuple[str, str], Protocol] = {}
     for spec in specs:
         dataset, sources, target = split_name(spec.task)
-        for name in (*sources, target) if spec.protocol.frozen else ():
+        for name in (*sources, *targets_of(target)) if spec.protocol.frozen else ():
             wanted.setdefault((dataset, name), spec.protocol)
     futures = []
     for i, ((_, name), protocol) in enumerate(wanted.items()):

@@ -14,6 +14,8 @@ from dazoo.bench.plan.represent import feature_map, represented
 from dazoo.core.setting import Setting
 from dazoo.data.domain import Domain
 from dazoo.data.label_sets import LabelSets
+from dazoo.data.names import targets_of
+from dazoo.data.pooled import pooled
 from dazoo.data.registry import load_domain, split_name
 from dazoo.data.task import Task
 from dazoo.data.transform import apply, apply_to_task, leading
@@ -44,7 +46,9 @@ class Tasks:
         domains = self._domains.pop((shown, spec.task), None)
         if domains is None:
             kept = {n: d for (how, _), held in self._domains.items() if how == shown for n, d in held.items()}
-            domains = {n: kept.get(n) or self.load(protocol, n) for n in (*sources, target)}
+            singles = (*sources, *targets_of(target))
+            domains = {n: kept.get(n) or self.load(protocol, n) for n in dict.fromkeys(singles)}
+            domains[target] = kept.get(target) or pooled([domains[t] for t in targets_of(target)])
             while len(self._domains) >= KEPT_TASKS and self._held() > KEPT_BYTES:
                 self._domains.popitem(last=False)
         self._domains[shown, spec.task] = domains

@@ -15,7 +15,7 @@ NO_SHARES = LOWER_IS_BETTER | {"r2"}
 
 def higher_is_better(metric: str) -> bool:
     """Whether higher values of a metric, or of a validator's score, are better."""
-    return metric.startswith(SCORE) or metric not in LOWER_IS_BETTER
+    return metric.startswith(SCORE) or metric.split(" on ")[0] not in LOWER_IS_BETTER
 
 
 def class_metrics(predicted: np.ndarray, true: np.ndarray, n_classes: int) -> dict[str, float]:

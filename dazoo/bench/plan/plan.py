@@ -19,7 +19,7 @@ from dazoo.bench.plan.yamlfile import Where
 from dazoo.core import hparam
 from dazoo.core.errors import nearest
 from dazoo.core.setting import Setting
-from dazoo.data.names import dataset_of, split_name
+from dazoo.data.names import dataset_of, split_name, targets_of
 from dazoo.data.registry import DATASETS, data_root
 from dazoo.methods.base import METHODS, GradientMethod, Method
 
@@ -138,8 +138,9 @@ def make_plan(suite: Suite, root: str | Path | None = None, sources: dict[str, s
             for way in [w for w in of.ways if w.takes(cls, entry)]:
                 shown = f"{label} ({way.name})" if way.name else label
                 shared = way.protocol if entry.solver is None else replace(way.protocol, recipe=None)
-                n_sources = len(split_name(task)[1])
-                setting, reason = setting_of(cls, shared.recipe, shared.classes, suite, n_sources, of.targets)
+                _, sources_of, target = split_name(task)
+                numbers = len(sources_of), len(targets_of(target))
+                setting, reason = setting_of(cls, shared.recipe, shared.classes, suite, *numbers, of.targets)
                 if reason or setting is None:
                     plan.skipped.append(Skip(shown, task, reason))
                     continue

@@ -19,6 +19,7 @@ def setting_of(
     classes: dict[str, Any] | None,
     suite: Suite,
     n_sources: int,
+    n_targets: int,
     targets: str,
 ) -> tuple[Setting | None, str]:
     """The setting a method runs a task in, or the reason why it cannot; decided by what the class declares."""
@@ -32,7 +33,7 @@ def setting_of(
     if suite.setting != "auto":
         wanted = Setting.of(suite.setting)
     sets = None if classes is None else LabelSets.of(classes, {})
-    wanted = setting_with(wanted, sets)
+    wanted = setting_with(wanted, sets).change(n_targets="many" if n_targets > 1 else wanted.n_targets)
     problem = ""
     for marked in dict.fromkeys((wanted.marked, "few", "half")):
         # a method that is shown labels sees several sources as one
