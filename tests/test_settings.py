@@ -376,4 +376,6 @@ def test_a_suite_runs_several_targets(tmp_path: Path) -> None:
     path = tmp_path / "mt.yaml"
     path.write_text("dataset: digits\ntasks: upright->noisy+scaled\nmethods: [source_only, sa]\n")
     frame = dazoo.load_records(run_suite(path, out=tmp_path / "out").folder)
-    assert set(frame["setting"]) == {"multi_target"} and {"accuracy", "accuracy on noisy"} <= set(frame.columns)
+    assert set(frame["setting"]) == {"multi_target"} and {"metric.accuracy", "metric.accuracy on noisy"} <= set(
+        frame.columns
+    )

@@ -34,3 +34,8 @@ def _ndim(x: Any) -> int:
         return np.ndim(x)
     except ValueError:  # lists of unlike length
         return 1
+
+
+def what_of(domain: Domain) -> str:
+    """What the labels of a domain are, as a word."""
+    return "fractions" if domain.regression else "classes"

@@ -15,7 +15,7 @@ from torch import Tensor
 from dazoo.core.errors import DazooError, UnknownName, nearest
 from dazoo.core.setting import FEW_LABELS, UNSEEN, UNSUPERVISED, Setting
 from dazoo.core.types import Labeled, Seen, Stream, Unlabeled
-from dazoo.data.assemble import domain_of, several
+from dazoo.data.assemble import domain_of, several, what_of
 from dazoo.data.domain import Domain
 from dazoo.data.draw import labelled_rows, per_class, rows_of, stratified
 from dazoo.data.labels import are_classes, in_order, need_all, read, with_few
@@ -89,7 +89,7 @@ class Task:
                 raise DazooError(_classes_differ(self.name, source, first))
         if self.target.y is not None and self.target.regression != first.regression:
             raise DazooError(
-                f"task {self.name!r} has {_what(first)} in its sources, but {_what(self.target)} in its target; "
+                f"task {self.name!r} has {what_of(first)} in its sources, but {what_of(self.target)} in its target; "
                 "use one kind"
             )
         if self.setting.has_unknown:
@@ -388,10 +388,6 @@ def _known_fields(options: dict[str, Any]) -> None:
     for option in options:
         if option not in known:
             raise UnknownName(f"a task has no field {option!r}: {nearest(option, known)}")
-
-
-def _what(domain: Domain) -> str:
-    return "fractions" if domain.regression else "classes"
 
 
 def _classes_differ(task: str, a: Domain, b: Domain) -> str:
