@@ -17,6 +17,8 @@ from dazoo.bench.analysis.select import cells_of
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.bench.records.compact import compact
 from dazoo.bench.records.store import Writer, records
+from dazoo.bench.report.model import load_report
+from dazoo.bench.report.sections import sections_of
 from tests.bench_tools import write_run
 from tests.rowwise import regrets_rowwise, select_rowwise
 
@@ -106,3 +108,12 @@ def test_a_method_without_a_number_on_some_task_has_no_mean(tmp_path: Path) -> N
     write_run(writer, "half", "toy/x->y", target=[{"accuracy": 0.5}])
     means = Grid(read_runs(tmp_path).runs).select(LAST, "accuracy").means()
     assert means["whole"] == 0.5 and math.isnan(means["half"])
+
+
+@pytest.mark.parametrize("name", ["digits", "digits_and_shifts"])
+def test_the_column_of_the_suites_rule_is_the_leaderboard(name: str) -> None:
+    made = load_report(RESULTS / name)
+    sections = sections_of(made)
+    at = list(sections.means).index(made.board.rule)
+    rows = {label: values[at] for label, _, values in sections.rule_rows()}
+    assert rows == {r.label: r.mean for r in made.board.rows if not math.isnan(r.mean)}

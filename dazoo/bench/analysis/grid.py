@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from dazoo.bench.analysis.runs import Run
 from dazoo.bench.metrics.formulas import higher_is_better
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
+from dazoo.data.names import dataset_of
 
 Place = tuple[str, str]
 
@@ -191,13 +192,20 @@ class Choice:
     selected: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
 
     def means(self) -> dict[str, float]:
-        """The mean over tasks by label, NaN for a method that lacks a number on some task."""
+        """The mean of a row by label, as the leaderboard has it: NaN for a method that lacks a number on some task."""
         tasks = sorted({task for _, task in self.grid.places})
-        labels = sorted({label for label, _ in self.grid.places})
-        at, row = {t: j for j, t in enumerate(tasks)}, {m: i for i, m in enumerate(labels)}
-        table = np.full((len(labels), len(tasks)), np.nan)
-        table[[row[m] for m, _ in self.grid.places], [at[t] for _, t in self.grid.places]] = self.mean
-        return {label: float(np.mean(values)) for label, values in zip(labels, table)}
+        of: dict[str, dict[str, float]] = {}
+        for (label, task), mean in zip(self.grid.places, self.mean.tolist()):
+            of.setdefault(label, {})[task] = mean
+        return {label: float(np.mean(tuple(averages_of(means, tasks).values()))) for label, means in of.items()}
+
+
+def averages_of(means: Mapping[str, float], tasks: Sequence[str]) -> dict[str, float]:
+    """Mean over the tasks of each dataset, NaN where one of them has no number."""
+    found: dict[str, list[float]] = {}
+    for task in tasks:
+        found.setdefault(dataset_of(task), []).append(means.get(task, math.nan))
+    return {dataset: float(np.mean(values)) for dataset, values in found.items()}
 
 
 def mean_of(values: Sequence[float]) -> float:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from dazoo.bench.analysis.grid import mean_of
+from dazoo.bench.analysis.grid import averages_of, mean_of
 from dazoo.bench.analysis.runs import Run
 from dazoo.bench.analysis.select import Cell, default_metric, select
 from dazoo.bench.analysis.statistics import bootstrap_interval, mean_ranks
@@ -186,7 +186,7 @@ def _row(label: str, cells: list[Cell], tasks: Sequence[str], intervals: bool) -
         problem = f"{ABSENT} {', '.join(absent)}" if absent and not broken else problem
     values = [c.values for c in good]
     of = {c.task: c.mean for c in good}
-    averages = tuple(_averages(of, tasks).values())
+    averages = tuple(averages_of(of, tasks).values())
     mean, (low, high) = float("nan"), (float("nan"), float("nan"))
     if complete:
         mean = float(np.mean(averages))
@@ -211,14 +211,6 @@ def _row(label: str, cells: list[Cell], tasks: Sequence[str], intervals: bool) -
         seeds=max((len(v) for v in values), default=0),
         averages=averages,
     )
-
-
-def _averages(means: Mapping[str, float], tasks: Sequence[str]) -> dict[str, float]:
-    """Mean over the tasks of each dataset, NaN where one of them has no number."""
-    found: dict[str, list[float]] = {}
-    for task in tasks:
-        found.setdefault(dataset_of(task), []).append(means.get(task, math.nan))
-    return {dataset: float(np.mean(values)) for dataset, values in found.items()}
 
 
 def _joined(rules: list[str]) -> str:
