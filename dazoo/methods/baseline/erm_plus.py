@@ -12,6 +12,8 @@ Evidence: tests/test_frontier.py (terms and average equal transcriptions), tests
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
@@ -33,7 +35,7 @@ class ERMPlus(GradientMethod):
         url="https://arxiv.org/abs/2304.01973", venue="arXiv",
         deviations="of the paper's ingredients the average of the weights alone, as a moving one; strong views and "
         "label smoothing are those of the self-training methods it is compared with; learning rates, length of "
-        "training and initial weights are the recipe's; batch statistics are those of the last weights",
+        "training and initial weights are the recipe's; batch statistics are averaged with the weights",
     )  # fmt: skip
     settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
     strong_views = True
@@ -59,12 +61,19 @@ class ERMPlus(GradientMethod):
         }
 
     def after_step(self, net: Net, b: Batch, t: Progress) -> None:
-        net.average.follow(net, min(self.decay, 1.0 - 1.0 / (t.step + 1)))
+        decay = min(self.decay, 1.0 - 1.0 / (t.step + 1))
+        for mine, other in zip(_state(net.average), _state(net)):
+            mine.lerp_(other, 1.0 - decay)
 
     def finish(self, net: Net, look: Look) -> None:
-        for part in ("body", "head"):
-            for mine, averaged in zip(getattr(net, part).parameters(), getattr(net.average, part).parameters()):
-                mine.copy_(averaged)
+        for mine, averaged in zip(_state(net), _state(net.average)):
+            mine.copy_(averaged)
+
+
+def _state(net: Any) -> list[Tensor]:
+    """Weights of body and head, and the body's batch statistics."""
+    buffers = [v for v in net.body.buffers() if v.is_floating_point()]
+    return [*net.body.parameters(), *net.head.parameters(), *buffers]
 
 
 def _uniform(scores: Tensor) -> Tensor:
