@@ -29,7 +29,7 @@ from dazoo.bench.report.typeset import panels
 from dazoo.bench.report.words import skipped
 from dazoo.bench.suite_run import carry_out, prepare, run_suite
 from dazoo.core.errors import DazooError
-from tests.bench_tools import accuracies, write_run
+from tests.bench_tools import accuracies, scored, write_run
 
 ROOT = Path(__file__).resolve().parents[1]
 PAIR = "covariate_source->covariate_target"
@@ -251,6 +251,19 @@ def test_the_page_groups_tasks_by_dataset(folder: Path) -> None:
     assert '<th scope="colgroup" colspan="3"><span>a</span></th><th scope="colgroup" colspan="2">' in page
     assert page.count(">average<") == 2 and "overall mean" in page and "not run on b" in page
     assert re.findall(r'data-at="(\d)"', page)[:3] == ["0", "1", "2"]
+
+
+def test_a_validator_that_one_dataset_lacks_is_named_with_it(folder: Path) -> None:
+    writer = Writer(folder)
+    for task, score in (("a/x->y", 0.5), ("a/y->x", 0.5), ("b/u->v", None)):
+        write_run(writer, "new", task, target=accuracies(0.6, 0.7), scores=scored("v", score, 0.1), variant=task[0])
+    writer.close()
+    board = report(folder, select_by="v").board
+    assert {t: board.cells["new", t].picks for t in board.tasks} == {"a/x->y": (0,), "a/y->x": (0,), "b/u->v": (1,)}
+    assert (
+        "v gave no number at 1 of 6 checkpoints (b 1); it never chooses those."
+        in (folder / "leaderboard.html").read_text()
+    )
 
 
 def test_what_was_skipped_names_its_dataset() -> None:

@@ -21,7 +21,7 @@ from dazoo.bench.report.model import Report
 from dazoo.bench.report.scatter import SAMPLES, Scatter
 from dazoo.bench.report.sections import Sections
 from dazoo.bench.report.shading import Shades, shades
-from dazoo.data.names import split_name
+from dazoo.data.names import dataset_of, split_name
 
 if TYPE_CHECKING:
     import jinja2
@@ -191,14 +191,15 @@ def _notes(made: Report) -> list[str]:
 
 def _missing(made: Report) -> list[str]:
     """Validators that gave no number at some checkpoints."""
-    lost: Counter[str] = Counter()
+    lost: dict[str, Counter[str]] = {}
     total: Counter[str] = Counter()
     for run in made.runs.runs:
         for name, column in zip(run.validators, np.isnan(run.scores).sum(0)):
-            lost[name] += int(column)
+            lost.setdefault(name, Counter())[dataset_of(run.task)] += int(column)
             total[name] += len(run.scores)
-    return [
-        f"{name} gave no number at {n} of {total[name]} checkpoints; it never chooses those."
-        for name, n in sorted(lost.items())
-        if n
-    ]
+    found = []
+    for name, of in sorted((k, of) for k, of in lost.items() if any(of.values())):
+        where = ", ".join(f"{d} {n}" for d, n in sorted(of.items()) if n) if made.board.several else ""
+        count = f"{sum(of.values())} of {total[name]} checkpoints{f' ({where})' if where else ''}"
+        found.append(f"{name} gave no number at {count}; it never chooses those.")
+    return found

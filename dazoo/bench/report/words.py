@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from dazoo.bench.analysis.select import ORACLE_LABEL, Cell
-from dazoo.bench.analysis.table import ABSENT
 from dazoo.bench.metrics.formulas import SCORE
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.bench.report.model import Report
@@ -57,8 +56,8 @@ def facts(made: Report) -> list[str]:
     ]
     if board.several and not made.percent and made.board.metric != "r2":
         found.append("Values of several datasets have several units: ranks compare methods better than the mean.")
-    if any(r.problem.startswith(ABSENT) for r in board.rows):
-        found.append("A method that was not run on some dataset has averages on the others, and no overall mean.")
+    if any(math.isnan(r.mean) and not all(map(math.isnan, r.averages)) for r in board.rows):
+        found.append("A method without a number on some task has averages on the other datasets, and no overall mean.")
     if any(r.no_interval for r in board.rows):
         found.append("No interval stands beside methods with one seed per task: one run does not show how runs differ.")
     if any(r.mark for r in board.rows):
