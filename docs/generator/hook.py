@@ -12,9 +12,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from mkdocs.structure.files import File, Files
 from site_boards import SHOWN_FIRST, about, board_table, boards_page, gallery_page, pictures
 from site_pages import Results, entries, index_page, method_page
+from site_settings import setting_page, settings_index
 from site_tables import published_table, regret_table, settings_table, validators_table
 
+from dazoo.core.setting import PRESETS
+
 TABLES = {
+    "<!-- table: questions -->": settings_index,
     "<!-- table: settings -->": lambda: settings_table(entries()),
     "<!-- table: validators -->": validators_table,
     "<!-- table: regrets of regret_digits -->": lambda: regret_table("regret_digits"),
@@ -38,6 +42,8 @@ def on_files(files: Files, config: Any, **_: Any) -> Files:
     for entry in every:
         page = method_page(entry, families[entry.cls.family], results)
         files.append(File.generated(config, f"methods/{entry.name}.md", content=page))
+    for name in PRESETS:
+        files.append(File.generated(config, f"settings/{name}.md", content=setting_page(name, every, results)))
     files.append(File.generated(config, "leaderboards.md", content=boards_page(results, every)))
     shown = pictures()
     files.append(File.generated(config, "gallery.md", content=gallery_page(shown)))

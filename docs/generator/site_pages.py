@@ -24,6 +24,12 @@ SETTINGS = {
     "multi_source": "several labelled sources, unlabelled target",
     "few_labels": "also a few labelled target samples",
     "oracle": "half of the target with its labels",
+    "partial": "the target lacks classes",
+    "open_set": "the target has unknown classes",
+    "universal": "both have classes of their own",
+    "source_free": "a model of the source instead of its samples",
+    "black_box": "only probabilities of the source's model",
+    "test_time": "the target arrives in batches",
 }
 
 

@@ -1,0 +1,212 @@
+"""A page per setting: who may see what, a picture of the task, metrics, admissible rules, methods, leaderboards.
+
+Everything is derived from the answers of the setting, the registries and ``results/``; nothing is said per setting here
+but one sentence.
+"""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import yaml
+from site_boards import about, board_table
+from site_pages import ROOT, Entry, Results, table
+
+QUESTIONS = {
+    "unsupervised": "Labels here, none there, and the same classes on both sides.",
+    "multi_source": "Several labelled domains that the method tells apart.",
+    "multi_target": "One model for several unlabelled domains, judged on each.",
+    "few_labels": "A few labels of the target are there as well.",
+    "oracle": "What half of the target's labels would give: an upper bound, never a competitor.",
+    "partial": "The target has only some of the source's classes, and nobody says which.",
+    "open_set": "The target holds samples of classes that the source has never seen; they are to be called unknown.",
+    "universal": "Both sides have classes of their own, and nobody says how many.",
+    "source_free": "The source is gone; a model that was trained on it is all that is left.",
+    "source_free_partial": "A model of the source, and a target with some of its classes.",
+    "source_free_open": "A model of the source, and a target with unknown classes.",
+    "source_free_universal": "A model of the source; both sides have classes of their own.",
+    "black_box": "The source's model answers questions about target samples, and shows nothing of itself.",
+    "unseen": "The target is never seen before the test (generalisation).",
+    "test_time": "The target arrives in batches; each is answered on arrival and never shown again.",
+}
+SEES = {
+    "source": {
+        "data": "all labelled source samples",
+        "model": "a model trained on the source, and no source sample",
+        "black_box": "the class probabilities that the source's model gives to target samples, and no parameter of it",
+    },
+    "target": {
+        "pool": "all unlabelled target samples at once",
+        "stream": "one batch of target samples at a time, in an order that the task's seed decides",
+        "unseen": "nothing of the target",
+    },
+    "marked": {
+        "none": "",
+        "few": "a few labelled target samples",
+        "query": "the labels of the target samples that it asks for",
+        "half": "half of the target with its labels",
+    },
+}
+HIDDEN = {
+    "closed": "all target labels",
+    "partial": "all target labels, and which classes the target has",
+    "open": "all target labels, which samples are unknown, and how many classes they are of",
+    "universal": "all target labels, and which classes of either side the other lacks",
+}
+
+
+def settings_index() -> str:
+    """The settings with their questions, each with a link to its page."""
+    from dazoo.core.setting import PRESETS
+
+    rows = [
+        f'<tr><td><a href="{name}/"><code>{name}</code></a></td><td>{html.escape(QUESTIONS[name])}</td></tr>'
+        for name in PRESETS
+    ]
+    return table("<tr><th>setting</th><th>question</th></tr>", rows)
+
+
+def setting_page(name: str, every: list[Entry], results: Results) -> str:
+    """The page of one setting, in Markdown."""
+    from dazoo.bench.metrics.registry import GROUPS
+    from dazoo.core.setting import Setting
+
+    setting = Setting.of(name)
+    sees = [SEES["source"][setting.source], SEES["target"][setting.target], SEES["marked"][setting.marked]]
+    metrics = [m for g in GROUPS if g.applies(setting, False) for m in g.names]
+    able = [e for e in every if setting in e.cls.settings]
+    named = {e.name: e for e in every}
+    parts = [
+        f"---\ntitle: {name}\n---",
+        f"# {name}",
+        QUESTIONS[name],
+        picture(setting),
+        "## Who may see what",
+        "A method sees " + "; ".join(s for s in sees if s) + f". Hidden are {HIDDEN[setting.labels]}.",
+        _how(setting),
+        "## Metrics",
+        f"`{metrics[0]}` stands for the setting"
+        + (": " + ", ".join(f"`{m}`" for m in metrics[1:]) + " stand beside it." if len(metrics) > 1 else "."),
+        "## How models are chosen",
+        _rules(setting),
+        f"## Methods ({len(able)})",
+        ", ".join(f'<a href="../../methods/{e.name}/">{e.name}</a>' for e in able) or "None yet.",
+    ]
+    for suite in suites_of(name, results):
+        parts += [
+            f"## Leaderboard: {suite}",
+            f"<p>{html.escape(about(suite))}</p>",
+            board_table(results, named, suite, "../../", 20),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _how(setting: Any) -> str:
+    said = [f"In a suite: `setting: {setting.name}`"]
+    if setting.labels in ("partial", "open", "universal"):
+        example = {"partial": "shared: 5, source: 5", "open": "shared: 5, target: 5"}.get(
+            setting.labels, "shared: 4, source: 3, target: 3"
+        )
+        said.append(
+            f"any dataset becomes such a task by the option `classes: {{{example}}}`, and methods of the closed set "
+            "run as baselines with `closed_set_baselines: true`"
+        )
+    return "; ".join(said) + "."
+
+
+def _rules(setting: Any) -> str:
+    from dazoo.validators.base import VALIDATORS
+
+    if setting.target == "stream":
+        return "Nothing can be chosen: answers are given before there is anything to choose by, with fixed hyper-parameters."
+    hidden = {"source_", "held_out_"} if setting.source != "data" else set()
+    vanish = [n for n, v in VALIDATORS.items() if any(need.startswith(tuple(hidden)) for need in v.needs) and hidden]
+    wrong = [n for n, v in VALIDATORS.items() if v.problem(setting.labels)]
+    able = [n for n in VALIDATORS.names() if n not in vanish and n not in wrong]
+    text = "Admissible: " + ", ".join(f"`{n}`" for n in able) + "."
+    if wrong:
+        listed = ", ".join(f"`{n}`" for n in wrong)
+        text += f"\n\nRefused, since they do not hold for these label sets: {listed}."
+    if vanish:
+        text += "\n\nWithout a value, since the source is hidden: " + ", ".join(f"`{n}`" for n in vanish) + "."
+    if setting.labels != "closed":
+        text += "\n\nBy default a suite chooses nothing: the last checkpoint of the default hyper-parameters counts."
+    return text
+
+
+def suites_of(name: str, results: Results) -> list[str]:
+    """Committed suites whose runs are in a setting, by what their files say."""
+    from dazoo.bench.plan.suite import Suite
+
+    found = []
+    for suite in sorted(results.boards):
+        path = ROOT / "results" / suite / "suite.yaml"
+        if not path.is_file():
+            continue
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if name in _names(Suite.of(data)):
+            found.append(suite)
+    return found
+
+
+def _names(suite: Any) -> set[str]:
+    from dazoo.bench.plan.protocol import labels_of
+    from dazoo.core.setting import Setting
+    from dazoo.data.label_sets import LabelSets
+    from dazoo.data.registry import DATASETS
+
+    if suite.setting != "auto":
+        return {suite.setting}
+    found = set()
+    for entry in suite.datasets or [suite.dataset]:
+        classes = entry.options.get("classes")
+        sets = None if classes is None else LabelSets.of(classes, DATASETS.get(entry.name).splits)
+        found.add(Setting.of("unsupervised").change(labels=labels_of(suite, sets)).name)
+    return found if found != {"unsupervised"} else set()
+
+
+# -- the picture ------------------------------------------------------------------------------------------------------
+
+COLOURS = ("#4c72b0", "#dd8452", "#55a868", "#8172b3", "#937860")
+CLASSES = {"closed": ((0, 1, 2), (0, 1, 2)), "partial": ((0, 1, 2), (0, 1)), "open": ((0, 1), (0, 1, 3)),
+           "universal": ((0, 1, 2), (0, 1, 3))}  # fmt: skip
+SPOTS = ((30, 34), (70, 66), (112, 32), (112, 68), (40, 72))
+
+
+def picture(setting: Any) -> str:
+    """Source and target as point clouds: colour is a label that the method sees, grey a sample without."""
+    left, right = CLASSES.get(setting.labels, CLASSES["closed"])
+    parts = [_cloud(left, setting.source == "data", "source", 0)]
+    if setting.source != "data":
+        what = "model" if setting.source == "model" else "black box"
+        parts.append(
+            f'<rect x="160" y="34" width="62" height="34" rx="5" fill="none" stroke="currentColor"/>'
+            f'<text x="191" y="55" text-anchor="middle">{what}</text>'
+        )
+    parts.append('<path d="M160 82 h62 m-7 -5 l7 5 l-7 5" fill="none" stroke="currentColor"/>')
+    parts.append(_cloud(right, setting.marked == "half", "target", 232, setting))
+    alt = html.escape(f"{setting.name}: {QUESTIONS[setting.name]}")
+    return (
+        f'<svg class="task" viewBox="0 0 390 120" role="img" aria-label="{alt}" font-size="11" '
+        f'fill="currentColor" style="max-width: 34rem">{"".join(parts)}</svg>'
+    )
+
+
+def _cloud(classes: tuple[int, ...], labelled: bool, name: str, x: int, setting: Any = None) -> str:
+    dots = []
+    for c in classes:
+        cx, cy = SPOTS[c]
+        for i in range(7):
+            dx, dy = (i * 37 % 23) - 11, (i * 53 % 19) - 9
+            shown = labelled or (setting is not None and setting.marked == "few" and i == 0)
+            look = f'fill="{COLOURS[c]}"' if shown else 'fill="none" stroke="currentColor" stroke-opacity="0.6"'
+            dots.append(f'<circle cx="{x + cx + dx}" cy="{cy + dy}" r="3.4" {look}/>')
+    note = " (unseen)" if setting is not None and setting.target == "unseen" else ""
+    note = " (arrives in batches)" if setting is not None and setting.target == "stream" else note
+    hidden = name == "source" and not labelled
+    return (
+        f'<g opacity="{0.25 if hidden else 1}"><rect x="{x + 2}" y="12" width="146" height="80" rx="8" fill="none" '
+        f'stroke="currentColor" stroke-opacity="0.4"/>{"".join(dots)}'
+        f'<text x="{x + 75}" y="108" text-anchor="middle">{name}{note}</text></g>'
+    )
