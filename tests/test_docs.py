@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import types
+import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dazoo.core.setting import PRESETS
 from dazoo.methods.base import METHODS
 
 ROOT = Path(__file__).parent.parent
@@ -26,6 +28,7 @@ sys.path.insert(0, str(DOCS / "generator"))
 from site_boards import board_table, boards_page, gallery_page, pictures  # noqa: E402
 from site_formula import formula, prose, typeset  # noqa: E402
 from site_pages import Results, entries, method_page, percent  # noqa: E402
+from site_settings import QUESTIONS, setting_page, settings_index  # noqa: E402
 
 FENCE = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
 
@@ -44,6 +47,21 @@ def test_the_tutorial_runs_and_its_claims_hold() -> None:
     assert len(found) >= 12 and all("assert " in b for b in found)
     for i, block in enumerate(found):
         exec(compile(block, f"tutorial block {i}", "exec"), names)
+
+
+def test_the_page_of_settings_runs_and_every_setting_has_a_page() -> None:
+    scope: dict[str, object] = {}
+    for block in blocks("settings.md"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            exec(block, scope)
+    every, results = entries(), Results.read()
+    for name in PRESETS:
+        made = setting_page(name, every, results)
+        assert QUESTIONS[name] in made and "<svg" in made and "## Metrics" in made
+        assert f">{name}</code>" in settings_index()
+    hidden = setting_page("source_free", every, results)
+    assert "Without a value" in hidden and "`source_validation`" in hidden.split("Without a value")[1]
 
 
 def test_the_chinese_tutorial_has_the_same_code() -> None:

@@ -119,7 +119,7 @@ def _rules(setting: Any) -> str:
     from dazoo.validators.base import VALIDATORS
 
     if setting.target == "stream":
-        return "Nothing can be chosen: answers are given before there is anything to choose by, with fixed hyper-parameters."
+        return "Nothing can be chosen: answers come before there is anything to choose by. Hyper-parameters are fixed."
     hidden = {"source_", "held_out_"} if setting.source != "data" else set()
     vanish = [n for n, v in VALIDATORS.items() if any(need.startswith(tuple(hidden)) for need in v.needs) and hidden]
     wrong = [n for n, v in VALIDATORS.items() if v.problem(setting.labels)]
@@ -171,6 +171,7 @@ def _names(suite: Any) -> set[str]:
 COLOURS = ("#4c72b0", "#dd8452", "#55a868", "#8172b3", "#937860")
 CLASSES = {"closed": ((0, 1, 2), (0, 1, 2)), "partial": ((0, 1, 2), (0, 1)), "open": ((0, 1), (0, 1, 3)),
            "universal": ((0, 1, 2), (0, 1, 3))}  # fmt: skip
+OFFSETS = ((-12, -8), (-2, -11), (9, -5), (-9, 3), (2, 0), (-3, 10), (11, 6))
 SPOTS = ((30, 34), (70, 66), (112, 32), (112, 68), (40, 72))
 
 
@@ -197,8 +198,8 @@ def _cloud(classes: tuple[int, ...], labelled: bool, name: str, x: int, setting:
     dots = []
     for c in classes:
         cx, cy = SPOTS[c]
-        for i in range(7):
-            dx, dy = (i * 37 % 23) - 11, (i * 53 % 19) - 9
+        for i in range(len(OFFSETS)):
+            dx, dy = OFFSETS[i]
             shown = labelled or (setting is not None and setting.marked == "few" and i == 0)
             look = f'fill="{COLOURS[c]}"' if shown else 'fill="none" stroke="currentColor" stroke-opacity="0.6"'
             dots.append(f'<circle cx="{x + cx + dx}" cy="{cy + dy}" r="3.4" {look}/>')
