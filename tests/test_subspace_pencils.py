@@ -57,13 +57,13 @@ def test_tjm_drops_source_samples_that_fit_nothing():
     x = seen.source.x.clone()
     x[20:] = torch.from_numpy(0.05 * rng.standard_normal((20, 6))) + 3.0
     rows = []
-    original = tjm.solve
+    original = tjm.weighted_pencil
     try:
-        tjm.solve = lambda *args: rows.append(original(*args)) or rows[-1]
+        tjm.weighted_pencil = lambda *args: rows.append(original(*args)) or rows[-1]
         odd = Seen(Labeled(x, seen.source.y, seen.source.domain), seen.target, None, 3, "vector", seen.setting)
         create_method("tjm", dim=2).align(odd, context())
     finally:
-        tjm.solve = original
+        tjm.weighted_pencil = original
     first, last = (a[:40].norm(dim=1) for a in (rows[0], rows[-1]))
     assert last.min() / last.max() < 0.2 * first.min() / first.max()
 

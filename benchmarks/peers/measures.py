@@ -53,7 +53,7 @@ def pencil(case: Case, seen: Seen, pair: Pair, y: np.ndarray) -> Sides:
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.preprocessing import normalize
 
-    from dazoo.methods.subspace._pencil import problem
+    from dazoo.methods.subspace._pencil import pencil_of
     from dazoo.methods.subspace.tca import TCA
 
     n_s, n_t, mu = len(pair.xs), len(pair.xt), 1.0 / (1 / len(pair.xs) + 1 / len(pair.xt))
@@ -63,7 +63,7 @@ def pencil(case: Case, seen: Seen, pair: Pair, y: np.ndarray) -> Sides:
 
     method = create_method("tca", **case.hparams(pair))
     assert isinstance(method, TCA)
-    mine = method.solve(problem(seen, context(case, pair), "linear", True, spanned=False)).numpy()
+    mine = method.solve(pencil_of(seen, context(case, pair), "linear", True, spanned=False)).numpy()
     towards = x.T @ (e / np.linalg.norm(e))
     own = residual(centred.T @ (centred @ mine), np.outer(towards, towards @ mine) + method.mu * mine, mine)
 

@@ -28,7 +28,7 @@ from dazoo.ops.draws import normal
 from dazoo.ops.games import sampled_scores
 
 
-class Spread(nn.Module):
+class HeadSpread(nn.Module):
     """The spread of a head's weights before the softplus, (C, width)."""
 
     def __init__(self, n_classes: int, width: int):
@@ -64,7 +64,7 @@ class STAR(GradientMethod):
         )
 
     def build(self, width: int, n_classes: int) -> dict[str, nn.Module]:
-        return {"spread": Spread(n_classes, width)}
+        return {"spread": HeadSpread(n_classes, width)}
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         return {"cls": self._task(net, net.body(b.xs), b, self._noise(net, t, "A"))}

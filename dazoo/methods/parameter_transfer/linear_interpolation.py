@@ -38,10 +38,10 @@ class Mixture(Head):
     values: bool
 
     def __call__(self, z: Tensor) -> Tensor:
-        return mixture(self.first(z), self.second(z), self.share, self.values)
+        return interpolated(self.first(z), self.second(z), self.share, self.values)
 
 
-def mixture(one: Tensor, other: Tensor, share: float, values: bool) -> Tensor:
+def interpolated(one: Tensor, other: Tensor, share: float, values: bool) -> Tensor:
     """``Mixture`` of two models' scores (n, C), or of their values (n, 1)."""
     if values:
         return share * one + (1 - share) * other
@@ -91,7 +91,7 @@ class LinearInterpolation(ShallowMethod):
             second = ctx.classifier.fit(x[~out], rest, seen.n_classes, gen=ctx.gen, warn=ctx.warn)
             one, other = first(x[out]), second(x[out])
             for i in range(21):
-                scores = mixture(one, other, i / 20, seen.regression)
+                scores = interpolated(one, other, i / 20, seen.regression)
                 if seen.regression:
                     total[i] += (scores[:, 0] - y[out]).square().sum()
                 else:

@@ -57,7 +57,7 @@ class KLIEP(Reweighting):
         best: tuple[float, Tensor] | None = None
         for sigma in b.sigmas:
             ks, kt = b.bumps(sigma)
-            score = cross_validate(kt, ks.mean(0), fold)
+            score = held_out_likelihood(kt, ks.mean(0), fold)
             if score > -torch.inf and (best is None or score > best[0]):
                 best = (score, sigma)
         if best is None:
@@ -69,7 +69,7 @@ class KLIEP(Reweighting):
         return ks @ a
 
 
-def cross_validate(kt: Tensor, mass: Tensor, fold: Tensor) -> float:
+def held_out_likelihood(kt: Tensor, mass: Tensor, fold: Tensor) -> float:
     """Mean held-out log r; -inf where some held-out sample has ratio 0 or no centre has source mass."""
     scores = []
     for f in range(FOLDS):

@@ -74,7 +74,7 @@ class Problem:
         return Aligned(unit_rows(product(self.xs, vectors)), (*self.before, step, UnitNorm()))
 
 
-def problem(seen: Seen, ctx: Context, kernel: str, unit_norm: bool, spanned: bool = True) -> Problem:
+def pencil_of(seen: Seen, ctx: Context, kernel: str, unit_norm: bool, spanned: bool = True) -> Problem:
     """The eigenproblem of a pair, built once per kernel and normalisation.
 
     ``spanned``: whether far fewer samples than features are given by coordinates in their span, which pays where many

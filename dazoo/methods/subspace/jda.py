@@ -23,7 +23,7 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, source_of
-from dazoo.methods.subspace._pencil import Problem, joint_factor, problem
+from dazoo.methods.subspace._pencil import Problem, joint_factor, pencil_of
 from dazoo.methods.subspace._rounds import alternate
 from dazoo.ops.linalg.spectral import low_rank_pencil, unit_columns
 
@@ -50,7 +50,7 @@ class JDA(FeatureMap):
 
     def align(self, seen: Seen, ctx: Context) -> Aligned:
         """Alternate between the pencil and the labels."""
-        p = problem(seen, ctx, self.kernel, self.unit_norm)
+        p = pencil_of(seen, ctx, self.kernel, self.unit_norm)
         ys = source_of(seen).y
 
         def solve(labels: Tensor | None) -> Tensor:

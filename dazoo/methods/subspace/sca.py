@@ -22,7 +22,7 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, source_of
-from dazoo.methods.subspace._pencil import class_scatter, problem
+from dazoo.methods.subspace._pencil import class_scatter, pencil_of
 from dazoo.ops.linalg.spectral import generalised_eigenvectors, unit_columns
 
 
@@ -47,7 +47,7 @@ class SCA(FeatureMap):
 
     def align(self, seen: Seen, ctx: Context) -> Aligned:
         """Solve the pencil."""
-        p = problem(seen, ctx, "linear", self.unit_norm)
+        p = pencil_of(seen, ctx, "linear", self.unit_norm)
         between, within = class_scatter(p.xs, source_of(seen).y, seen.n_classes)
         n_s, n = len(p.xs), len(p.xs) + len(p.xt)
         half = (p.xs.mean(0) - p.xt.mean(0)) / 2

@@ -22,7 +22,7 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap
-from dazoo.methods.subspace._pencil import Problem, mean_gap, problem
+from dazoo.methods.subspace._pencil import Problem, mean_gap, pencil_of
 
 
 @register
@@ -47,7 +47,7 @@ class TCA(FeatureMap):
 
     def align(self, seen: Seen, ctx: Context) -> Aligned:
         """The k leading components."""
-        p = problem(seen, ctx, self.kernel, self.unit_norm, spanned=False)
+        p = pencil_of(seen, ctx, self.kernel, self.unit_norm, spanned=False)
         return p.aligned(self.solve(p))
 
     def solve(self, p: Problem) -> Tensor:

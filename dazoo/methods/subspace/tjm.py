@@ -23,7 +23,7 @@ from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap
-from dazoo.methods.subspace._pencil import Problem, problem
+from dazoo.methods.subspace._pencil import Problem, pencil_of
 from dazoo.ops.linalg.blas import cholesky, eigh, product
 from dazoo.ops.linalg.linear import second_moment
 from dazoo.ops.linalg.spectral import leading_eigenvectors, unit_columns
@@ -50,7 +50,7 @@ class TJM(FeatureMap):
 
     def align(self, seen: Seen, ctx: Context) -> Aligned:
         """Alternate between the pencil and the sample weights."""
-        p = problem(seen, ctx, "linear", self.unit_norm, spanned=False)
+        p = pencil_of(seen, ctx, "linear", self.unit_norm, spanned=False)
         both, n_s = torch.cat([p.xs, p.xt]), len(p.xs)
         root = root_of(p)  # K H K = X root root' X'
         contrast = (p.xs.mean(0) - p.xt.mean(0)) / (1 / n_s + 1 / len(p.xt)) ** 0.5
@@ -58,7 +58,7 @@ class TJM(FeatureMap):
         g = torch.ones(len(both), dtype=both.dtype, device=both.device)
         a = torch.empty(0)
         for _ in range(max(self.rounds, 1)):
-            a = solve(tall, matched, g, self.lam, self.dim)
+            a = weighted_pencil(tall, matched, g, self.lam, self.dim)
             norms = a[:n_s].norm(dim=1)
             # rows that have vanished keep a large, finite weight
             g[:n_s] = 1 / (2 * norms.clamp(min=1e-10 * float(norms.max().clamp(min=1e-300))))
@@ -77,7 +77,7 @@ def root_of(p: Problem) -> Tensor:
         return vectors * values.clamp(min=0).sqrt()
 
 
-def solve(tall: Tensor, matched: Tensor, g: Tensor, lam: float, k: int) -> Tensor:
+def weighted_pencil(tall: Tensor, matched: Tensor, g: Tensor, lam: float, k: int) -> Tensor:
     """Unit-norm leading A (n, k) of tall tall' a = l (matched matched' + lam diag(g)) a, ``tall`` (n, r)."""
     scale = g.rsqrt()[:, None]
     f, m = tall * scale, (matched * scale[:, 0])[:, None]
