@@ -20,7 +20,7 @@ from dazoo.bench.report.build import report
 from dazoo.bench.report.model import Report, load_report
 from dazoo.bench.report.sections import sections_of
 from dazoo.bench.suite_run import run_suite
-from dazoo.cli.run import show
+from dazoo.cli.report import show
 from tests.bench_tools import SMALL, accuracies, write_run
 
 WELL, FLAT = {"target": 9.5, "source": 10.0}, {"target": 1.2, "source": 10.0}

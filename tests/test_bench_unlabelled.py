@@ -11,7 +11,7 @@ from dazoo.bench.records.store import Writer
 from dazoo.bench.report.build import report
 from dazoo.bench.report.model import load_report
 from dazoo.bench.report.sections import sections_of
-from dazoo.cli.run import show
+from dazoo.cli.report import show
 from tests.bench_tools import accuracies, scored, write_run
 
 T, U = "toy/a->b", "toy/a->c"

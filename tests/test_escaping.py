@@ -12,7 +12,7 @@ import pytest
 from dazoo.bench.records.store import Writer
 from dazoo.bench.report.build import report
 from dazoo.bench.report.text import md_table
-from dazoo.cli.run import show
+from dazoo.cli.report import show
 from tests.bench_tools import accuracies, write_run
 
 NASTY = "=1+1[red]</script><b>&amp;|`x`*y*_z_ \\input{/etc/passwd} %$#{}^~ 'q' \"r\""

@@ -83,21 +83,24 @@ def run(
 
     A run that was stopped in any way goes on where it was.
     """
-    from dazoo.cli.run import run_suite
+    from dazoo.cli.unchanged import told_again
 
-    run_suite(
-        suite,
-        data_root=data_root,
-        out=out,
-        methods=[m.strip() for m in (methods or "").split(",") if m.strip()],
-        tasks=tasks,
-        seeds=seeds,
-        jobs=jobs,
-        device=device,
-        retry_failed=retry_failed,
-        keep=keep,
-        stack=stack,
-    )
+    options = {
+        "data_root": data_root,
+        "out": out,
+        "methods": [m.strip() for m in (methods or "").split(",") if m.strip()],
+        "tasks": tasks,
+        "seeds": seeds,
+        "jobs": jobs,
+        "device": device,
+        "retry_failed": retry_failed,
+        "keep": keep,
+        "stack": stack,
+    }
+    if not told_again(suite, options):
+        from dazoo.cli.run import run_suite
+
+        run_suite(suite, **options)
 
 
 @app.command()
@@ -120,7 +123,7 @@ def report(
 ) -> None:
     """Rebuild leaderboard and tables of a result folder from its records alone."""
     from dazoo.bench.report.latex import Layout
-    from dazoo.cli.run import show_report
+    from dazoo.cli.report import show_report
 
     chosen = _names(scatter_methods)
     layout = Layout(methods=tuple(_names(methods)), top=top, long=longtable, families=by_family, width=text_width)
