@@ -128,7 +128,7 @@ def test_methods_know_only_core_ops_and_parts(path):
 def test_the_harness_names_no_method():
     """No file of the engine, the validators, the harness or the command line holds a method's name as a string."""
     names = set(METHODS.names()) - set(VALIDATORS.names())
-    projections = {(f, "pca") for f in ("scatter.py", "build.py", "commands.py", "run.py")}  # how a figure is drawn
+    projections = {(f, "pca") for f in ("scatter.py", "build.py", "commands.py", "report.py")}  # how a figure is drawn
     folders = [p for folder in ("engine", "validators", "bench", "cli") for p in (ROOT / folder).rglob("*.py")]
     for path in folders:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -145,7 +145,7 @@ def test_help_needs_no_torch():
     assert out.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["bench.records.compact", "bench.report.build", "bench.analysis.frame"])
+@pytest.mark.parametrize("module", ["bench.records.compact", "bench.report.build", "bench.analysis.frame", "cli.report", "cli.unchanged"])
 def test_records_and_reports_need_no_torch(module):
     code = f"import sys, dazoo.{module}; print(sorted({{'torch', 'sklearn', 'timm', 'matplotlib'}} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
