@@ -145,7 +145,9 @@ def test_help_needs_no_torch():
     assert out.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["bench.records.compact", "bench.report.build", "bench.analysis.frame", "cli.report", "cli.unchanged"])
+@pytest.mark.parametrize(
+    "module", ["bench.records.compact", "bench.report.build", "bench.analysis.frame", "cli.report", "cli.unchanged"]
+)
 def test_records_and_reports_need_no_torch(module):
     code = f"import sys, dazoo.{module}; print(sorted({{'torch', 'sklearn', 'timm', 'matplotlib'}} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
