@@ -25,9 +25,9 @@ from typing import Any
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 
 
@@ -40,7 +40,7 @@ class {title}(GradientMethod):
         title="Title of the paper", authors="Your Name", year={year}, url="https://example.org/paper",
         deviations="none known",
     )  # fmt: skip
-    settings = frozenset({{UNSUPERVISED, MULTI_SOURCE}})
+    handles = Handles(n_sources={{"one", "many"}})
     targets = frozenset({{"classes", "values"}})
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the distance of the means")
@@ -63,9 +63,9 @@ Evidence: `dazoo check {file}:{title}`. Name the tests that compare ``align`` wi
 
 from __future__ import annotations
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair
@@ -81,7 +81,7 @@ class {title}(FeatureMap):
         title="Title of the paper", authors="Your Name", year={year}, url="https://example.org/paper",
         deviations="none known",
     )  # fmt: skip
-    settings = frozenset({{UNSUPERVISED, FEW_LABELS}})
+    handles = Handles(marked={{"none", "few"}})
     targets = frozenset({{"classes", "values"}})
 
     amount: float = hp(1.0, 0.1, 1.0, help="share of the way to the target's mean")

@@ -18,9 +18,9 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Phase, Progress, register
 from dazoo.nets.net import Net
@@ -39,7 +39,7 @@ class ADDA(GradientMethod):
         url="https://arxiv.org/abs/1702.05464", venue="CVPR",
         deviations="both phases run in every iteration; the encoder's rate is relative to the recipe's",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     targets = frozenset({"classes", "values"})
     start = "source_only"
     phases = (Phase("losses_disc", update=("disc",)), Phase("losses", update=("body",)))

@@ -16,9 +16,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Look, Phase, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import mlp
@@ -36,7 +36,7 @@ class ASA(GradientMethod):
         deviations="the supports hold all samples as they were at the begin of the epoch, not the last 1000; the "
         "discriminator's logits have no spectral normalisation, as in the paper's experiments on digits",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     phases = (Phase("losses_disc", update=("disc",)), Phase("losses", update=("body", "head")))
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the distance between supports")

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.adversarial._game import BASES, game
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.methods.composition.view import shared
@@ -33,7 +33,7 @@ class BSP(GradientMethod):
         year=2019, url="https://proceedings.mlr.press/v97/chen19i.html", venue="ICML",
         deviations="the base is the one here, without batch normalisation in its discriminator",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     partner = {"base": "none", "trade_off": 0.0, "disc_width": 32}
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the base's reversed gradient")

@@ -15,9 +15,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import ParallelMLP, mlp
@@ -37,7 +37,7 @@ class DAAN(GradientMethod):
         deviations="distances come from the discriminators' errors on all visible samples, not from running losses; "
         "omega weighs the classes by their share of the distance, as its meaning in the text and the authors' code do",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the reversed gradient")
     disc_width: int = hp(64, 16, 256, log=True, help="width of the discriminators' hidden layers")

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.discrepancy import nwd
@@ -32,7 +32,7 @@ class DALN(GradientMethod):
         authors="Lin Chen, Huaian Chen, Zhixiang Wei, Xin Jin, Xiao Tan, Yi Jin, Enhong Chen",
         year=2022, url="https://arxiv.org/abs/2204.03838", venue="CVPR",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the nuclear-norm discrepancy")
 

@@ -18,9 +18,9 @@ import copy
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.adversarial.vada import smoothness
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
@@ -40,7 +40,7 @@ class DIRTT(GradientMethod):
         deviations="the teacher is renewed a fixed number of times; the radius is relative, as in vada; the teacher is "
         "a copy of the network, in the authors' program of a moving average of its weights, which also predicts",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     start = "vada"
     stackable = False
     uses_source = False

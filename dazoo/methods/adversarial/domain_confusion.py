@@ -16,9 +16,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Phase, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import mlp
@@ -35,7 +35,7 @@ class DomainConfusion(GradientMethod):
         year=2015, url="https://arxiv.org/abs/1510.02192", venue="ICCV",
         deviations="without the soft-label loss, which needs labelled target samples; the weight is ramped up",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     targets = frozenset({"classes", "values"})
     phases = (Phase("losses", update=("body", "head")), Phase("losses_disc", update=("disc",)))
 

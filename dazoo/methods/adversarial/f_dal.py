@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import mlp
@@ -45,7 +45,7 @@ class FDAL(GradientMethod):
         deviations="the head is linear, as for every method here, and the adversarial one has a hidden layer (the "
         "paper gives both the same form); the exponent of kl is cut at 20",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the divergence's gradient to the features")
     divergence: str = hp("pearson", choices=("pearson", "jensen", "kl"), help="the f-divergence that is measured")

@@ -20,9 +20,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.adversarial._game import BASES, game
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
@@ -41,7 +41,7 @@ class GH(GradientMethod):
         deviations="the paper's GH, not its variant GH++; on the gradients themselves, where the authors weight the "
         "losses, which would also change the steps of head and discriminator",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     stackable = False
     partner: ClassVar[dict[str, Any]] = {"base": "none", "trade_off": 0.0, "disc_width": 32}
 

@@ -17,9 +17,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
@@ -38,7 +38,7 @@ class GVB(GradientMethod):
         year=2020, url="https://arxiv.org/abs/2003.13183", venue="CVPR",
         deviations="without the entropy weights and the dropout of the authors' code",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     neutral = {"generator_bridge": False}
     discriminators = ("domain",)  # D alone: its bridge is what shall vanish
 

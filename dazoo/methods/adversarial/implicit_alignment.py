@@ -21,9 +21,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.adversarial._game import game
 from dazoo.methods.adversarial.mdd import MDD
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
@@ -42,7 +42,7 @@ class ImplicitAlignment(GradientMethod):
         deviations="all classes take turns in a batch instead of a random subset of them, so that no class has to be "
         "masked in the loss; pseudo-labels are renewed per epoch",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     neutral = None  # balanced batches are other batches than source_only's
     partner: ClassVar[dict[str, Any]] = {"base": "none", "trade_off": 0.0, "margin": 4.0, "disc_width": 32}
     knob_needs: ClassVar[dict[str, dict[str, Any]]] = {"disc_width": {"base": "dann"}}

@@ -15,9 +15,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.adversarial._class_ratio import ClassRatio, class_weighted, row_weights
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
@@ -37,7 +37,7 @@ class IWCDAN(GradientMethod):
         deviations="as for iwdan and cdan: a full pass per epoch, no batch normalisation in the discriminator, no "
         "certainty weights",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     stackable = False
     neutral = None  # the classes count alike in its classification loss
 

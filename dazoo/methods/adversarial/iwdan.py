@@ -18,9 +18,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.adversarial._class_ratio import ClassRatio, class_weighted, row_weights
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
@@ -40,7 +40,7 @@ class IWDAN(GradientMethod):
         deviations="confusions and predictions come from a full pass per epoch instead of the epoch's batches; the "
         "source's are those of training samples, as in the paper",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     stackable = False
     neutral = None  # the classes count alike in its classification loss
 

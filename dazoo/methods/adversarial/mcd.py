@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Phase, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.discrepancy import mcd
@@ -35,7 +35,7 @@ class MCD(GradientMethod):
         deviations="the classifiers are linear on the common bottleneck, not perceptrons of their own; without the "
         "class balance (weight 0.01) that the authors' program adds on VisDA",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     neutral = None
 
     trade_off: float = hp(1.0, 0.1, 30.0, log=True, help="weight of the discrepancy in phases B and C")

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import mlp
@@ -34,7 +34,7 @@ class MDD(GradientMethod):
         url="https://arxiv.org/abs/1904.05801", venue="ICML",
         deviations="the head is linear, as for every method here; the adversarial one has a hidden layer",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
 
     trade_off: float = hp(0.1, 0.01, 1.0, log=True, help="weight of the discrepancy's gradient to the features")
     margin: float = hp(4.0, 1.0, 4.0, help="gamma, the exponential of the margin; the paper uses 2 to 4")

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.adversarial._game import BASES, game
 from dazoo.methods.base import Batch, GradientMethod, Phase, Progress, register
 from dazoo.nets.net import Net
@@ -33,7 +33,7 @@ class SDAT(GradientMethod):
         year=2022, url="https://arxiv.org/abs/2206.08213", venue="ICML",
         deviations="the adversarial gradient is taken at w as the objective says; the authors' code takes it at w + e",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     phases = (Phase("losses", smooth=("cls",), radius="rho"),)
     neutral = {"rho": 0.0}
     partner = {"base": "none", "trade_off": 0.0, "disc_width": 32}

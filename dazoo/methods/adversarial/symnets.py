@@ -20,9 +20,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Phase, Progress, register
 from dazoo.nets.net import Net
@@ -41,7 +41,7 @@ class SymNets(GradientMethod):
         deviations="no gain at the defaults from scratch under large shifts, where it collapses; the paper starts from "
         "ImageNet, and so should it here",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     neutral = None
     phases = (Phase("losses_classifiers", update=("head", "head_s")), Phase("losses", update=("body",)))
 

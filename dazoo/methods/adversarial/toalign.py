@@ -15,9 +15,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.adversarial.dann import DANN
 from dazoo.methods.base import Batch, Progress, register
 from dazoo.nets.net import Net
@@ -37,7 +37,7 @@ class ToAlign(DANN):
         year=2021, url="https://arxiv.org/abs/2106.10812", venue="NeurIPS",
         deviations="on the paper's DANNP base (discriminator on predictions), without HDA's extra heads",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     targets = frozenset({"classes"})
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the reversed gradient")

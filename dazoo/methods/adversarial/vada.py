@@ -15,9 +15,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import mlp
@@ -41,7 +41,7 @@ class VADA(GradientMethod):
         deviations="the radius is relative to the samples' mean norm (the paper's 3.5 is about a tenth of it); "
         "gradient reversal instead of alternating steps; no instance normalisation and no averaging of weights",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     revision = 1
 
     trade_off: float = hp(0.01, 0.001, 1.0, log=True, help="weight of the reversed gradient")

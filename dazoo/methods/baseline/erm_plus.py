@@ -17,9 +17,9 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.twin import Twin
@@ -37,7 +37,7 @@ class ERMPlus(GradientMethod):
         "label smoothing are those of the self-training methods it is compared with; learning rates, length of "
         "training and initial weights are the recipe's; batch statistics are averaged with the weights",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     strong_views = True
     uses_target = False
     stackable = False

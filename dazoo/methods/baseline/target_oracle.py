@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
+from dazoo.core.handles import Handles
 from dazoo.core.paper import Paper
-from dazoo.core.setting import ORACLE
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Batch, Context, GradientMethod, Progress, ShallowMethod, register
 from dazoo.nets.net import Net
@@ -35,7 +35,7 @@ class TargetOracle(GradientMethod, ShallowMethod):
         url="https://doi.org/10.1007/s10994-009-5152-4", venue="Machine Learning Journal",
         deviations="half of the target's labels are used, so that the rest can be tested on",
     )  # fmt: skip
-    settings = frozenset({ORACLE})
+    handles = Handles(marked="half")
     targets = frozenset({"classes", "values"})
     uses_source = False
     uses_target = False

@@ -16,9 +16,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.classwise import one_hot
@@ -36,7 +36,7 @@ class DeepJDOT(GradientMethod):
         deviations="source batches are drawn at random, in the authors' program with equally many samples of every "
         "class; training does not start from a source model",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     stackable: ClassVar[bool] = False  # plans are found one at a time
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the transport cost")

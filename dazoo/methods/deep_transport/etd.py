@@ -21,9 +21,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Phase, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import mlp
@@ -48,7 +48,7 @@ class ETD(GradientMethod):
         "rest, since it enters a cost that is minimised and would learn to look away "
         "from every pair; the ramp stands in for training on the source first",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     # the potential's gradient nearly cancels at first, and Adam makes whole steps of its rounding error
     stackable: ClassVar[bool] = False
     phases: ClassVar[tuple[Phase, ...]] = (

@@ -18,9 +18,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.classwise import one_hot
@@ -38,7 +38,7 @@ class MPOT(GradientMethod):
         deviations="one pair of batches per step; the weights of the cost are those of jumbot; mass is between the "
         "paper's values for digits (0.85) and for Office-Home (0.5 to 0.7)",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     stackable: ClassVar[bool] = False  # plans are found one at a time
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the transport cost")

@@ -17,9 +17,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.shares import Shares
@@ -38,7 +38,7 @@ class PCT(GradientMethod):
         "proportions is constant; predictions are the classifier's with its bias, in the authors' program inner "
         "products with its rows plus the log proportions",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the transport")
     share: float = hp(0.5, 0.0, 1.0, help="share of the way from samples to prototypes")

@@ -16,9 +16,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.classwise import normalised, one_hot
@@ -39,7 +39,7 @@ class SlicedAlignment(GradientMethod):
         deviations="every target sample enters a class with its predicted probability; the paper admits confident "
         "samples with their predicted label, a growing number of them",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
 
     trade_off: float = hp(1.0, 0.1, 100.0, log=True, help="weight of the sliced distance of the domains")
     class_weight: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the class-wise sliced distances")

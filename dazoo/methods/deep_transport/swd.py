@@ -17,9 +17,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Phase, Progress, register
 from dazoo.nets.net import Net
@@ -39,7 +39,7 @@ class SWD(GradientMethod):
         "mean over the batch and of the order of 1 / classes, so that at the paper's weight it moves little with many "
         "classes",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     phases: ClassVar[tuple[Phase, ...]] = (
         Phase("source", update=("body", "head", "head2")),
         Phase("apart", update=("head", "head2")),

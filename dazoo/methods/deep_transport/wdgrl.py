@@ -18,9 +18,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Phase, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import mlp
@@ -39,7 +39,7 @@ class WDGRL(GradientMethod):
         year=2018, url="https://arxiv.org/abs/1707.01217", venue="AAAI",
         deviations="the critic has the recipe's optimiser and learning rate, and its five steps see one batch",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     discriminators = ()  # a critic has no threshold: its scores are no logits
     targets = frozenset({"classes", "values"})
     phases: ClassVar[tuple[Phase, ...]] = (

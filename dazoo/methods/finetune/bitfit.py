@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 
@@ -28,7 +28,7 @@ class BitFit(GradientMethod):
         year=2022, url="https://arxiv.org/abs/2106.10199", venue="ACL",
         deviations="any network in place of a transformer; a body without biases leaves the head alone to learn",
     )  # fmt: skip
-    settings = frozenset({FEW_LABELS})
+    handles = Handles(marked="few")
     targets = frozenset({"classes", "values"})
     start = "source_only"
     uses_source = False

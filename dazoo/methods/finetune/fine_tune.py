@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 
@@ -30,7 +30,7 @@ class FineTune(GradientMethod):
         year=2014, url="https://arxiv.org/abs/1411.1792", venue="NeurIPS",
         deviations="the head is kept from the source model by default, since the classes are the same",
     )  # fmt: skip
-    settings = frozenset({FEW_LABELS})
+    handles = Handles(marked="few")
     targets = frozenset({"classes", "values"})
     start = "source_only"
     uses_source = False

@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 
@@ -33,7 +33,7 @@ class GradualUnfreeze(GradientMethod):
         deviations="groups of layers per share of training instead of a layer per epoch; one rate for the body and "
         "the recipe's schedule in place of discriminative rates and slanted triangles",
     )  # fmt: skip
-    settings = frozenset({FEW_LABELS})
+    handles = Handles(marked="few")
     targets = frozenset({"classes", "values"})
     start = "source_only"
     uses_source = False

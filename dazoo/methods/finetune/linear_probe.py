@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 
@@ -27,7 +27,7 @@ class LinearProbe(GradientMethod):
         year=2014, url="https://arxiv.org/abs/1411.1792", venue="NeurIPS",
         deviations="the fixed body is the source-only model's, not one of a third data set",
     )  # fmt: skip
-    settings = frozenset({FEW_LABELS})
+    handles = Handles(marked="few")
     targets = frozenset({"classes", "values"})
     start = "source_only"
     fresh = ("head",)

@@ -16,9 +16,9 @@ import re
 from torch import Tensor, nn
 
 from dazoo.core.errors import DazooError
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 
@@ -37,7 +37,7 @@ class LoRA(GradientMethod):
         venue="ICLR",
         deviations="all linear layers and convolutions of the body, not only a transformer's attention",
     )  # fmt: skip
-    settings = frozenset({FEW_LABELS})
+    handles = Handles(marked="few")
     targets = frozenset({"classes", "values"})
     start = "source_only"
     uses_source = False

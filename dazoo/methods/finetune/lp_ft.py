@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 
@@ -30,7 +30,7 @@ class LPFT(GradientMethod):
         deviations="the pretrained features are the source-only model's; as many steps for each half as other methods "
         "have in all",
     )  # fmt: skip
-    settings = frozenset({FEW_LABELS})
+    handles = Handles(marked="few")
     targets = frozenset({"classes", "values"})
     start = "linear_probe"
     uses_source = False

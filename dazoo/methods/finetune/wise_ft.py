@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.twin import Twin
@@ -34,7 +34,7 @@ class WiseFT(GradientMethod):
         year=2022, url="https://arxiv.org/abs/2109.01903", venue="CVPR",
         deviations="the source-only model takes the place of a zero-shot one",
     )  # fmt: skip
-    settings = frozenset({FEW_LABELS})
+    handles = Handles(marked="few")
     targets = frozenset({"classes", "values"})
     start = "source_only"
     uses_source = False

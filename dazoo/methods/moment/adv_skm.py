@@ -19,9 +19,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Phase, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import mlp
@@ -53,7 +53,7 @@ class AdvSKM(GradientMethod):
         year=2021, url="https://www.ijcai.org/proceedings/2021/378", venue="IJCAI",
         deviations="the kernel network has no batch normalisation and both of its halves have two layers",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     targets = frozenset({"classes", "values"})
     phases: ClassVar[tuple[Phase, ...]] = (
         Phase("ascend", update=("spectral",)),

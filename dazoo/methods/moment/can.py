@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
@@ -47,7 +47,7 @@ class CAN(GradientMethod):
         "each has its own (domain_norms); no gain at the "
         "defaults from scratch, whose clusters are impure (the paper starts from ImageNet)",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     alone: ClassVar[dict[str, Any]] = {"domain_norms": False}
 
     trade_off: float = hp(0.3, 0.03, 3.0, log=True, help="weight of the contrastive discrepancy")

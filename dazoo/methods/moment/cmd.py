@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.moments import central_moments
@@ -31,7 +31,7 @@ class CMD(GradientMethod):
         url="https://arxiv.org/abs/1702.08811", venue="ICLR",
         deviations="the bottleneck's activations are unbounded, so the moments are taken of their tanh",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     targets = frozenset({"classes", "values"})
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the moment discrepancy")

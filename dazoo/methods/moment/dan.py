@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.mmd import mk_mmd, mk_mmd_linear
@@ -33,7 +33,7 @@ class DAN(GradientMethod):
         deviations="kernel weights are equal instead of learned by the quadratic programme; five bandwidths around the "
         "mean squared distance, in the paper 33 from 2^-8 to 2^8 times the median",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     targets = frozenset({"classes", "values"})
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the MMD terms")

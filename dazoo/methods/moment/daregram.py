@@ -16,9 +16,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.norms import daregram
@@ -33,7 +33,7 @@ class DAREGRAM(GradientMethod):
         title="DARE-GRAM: Unsupervised Domain Adaptation Regression by Aligning Inverse Gram Matrices",
         authors="Ismail Nejjar, Qin Wang, Olga Fink", year=2023, url="https://arxiv.org/abs/2303.13325", venue="CVPR",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     targets = frozenset({"values"})
     stackable: ClassVar[bool] = False  # the rank that is kept hangs on rounding
 

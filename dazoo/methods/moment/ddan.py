@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.adistance import conditional_share
@@ -38,7 +38,7 @@ class DDAN(GradientMethod):
         deviations="the mean over classes instead of the sum; the marginal distance is the unbiased estimate; the "
         "distances are ramped up, since predictions of an untrained network name no classes",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
 
     trade_off: float = hp(0.1, 0.01, 10.0, log=True, help="weight of the two distances together")
 

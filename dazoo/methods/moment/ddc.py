@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.mmd import linear_mmd
@@ -30,7 +30,7 @@ class DDC(GradientMethod):
         venue="arXiv",
         deviations="the distance is squared; place and width of the adaptation layer are the recipe's, not searched",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     targets = frozenset({"classes", "values"})
 
     trade_off: float = hp(0.25, 0.01, 10.0, log=True, help="weight of the distance of means")

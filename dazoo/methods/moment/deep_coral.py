@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.moments import coral
@@ -31,7 +31,7 @@ class DeepCORAL(GradientMethod):
         deviations="aligns the features by default; layer='scores' aligns the last layer as the paper does; the weight "
         "is ours, where the paper sets it so that both losses end alike",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     targets = frozenset({"classes", "values"})
 
     trade_off: float = hp(100.0, 1.0, 1000.0, log=True, help="weight of the covariance distance")

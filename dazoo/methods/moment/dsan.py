@@ -15,9 +15,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.classwise import lmmd, one_hot
@@ -38,7 +38,7 @@ class DSAN(GradientMethod):
         "biased estimate shrinks a network trained from scratch until it no longer fits the source; the bandwidth is a "
         "mean over all n^2 pairs of rows, in the authors' program over the n^2 - n of different rows (as_program)",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
 
     trade_off: float = hp(0.1, 0.01, 10.0, log=True, help="weight of the local MMD, reached by the ramp")
 

@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.classwise import center_loss, class_means, one_hot
@@ -37,7 +37,7 @@ class HoMM(GradientMethod):
         deviations="fewer sampled moments per step (300 000 in the paper); class centres are those of the source batch "
         "instead of moving averages over target pseudo-labels; without the kernelised form",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
 
     term_needs: ClassVar[dict[str, Any]] = {"confidence": 0.0}
     knob_needs: ClassVar[dict[str, dict[str, Any]]] = {"cluster_weight": {"confidence": 0.0}}

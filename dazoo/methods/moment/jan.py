@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.mmd import joint_mmd
@@ -35,7 +35,7 @@ class JAN(GradientMethod):
         "around the mean squared distance on features and one of 0.92 on probabilities, in the paper one at the median "
         "for every layer",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the joint MMD, reached by the ramp")
     linear: bool = hp(False, choices=(False, True), help="linear-time estimator instead of the quadratic one")

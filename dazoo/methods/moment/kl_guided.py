@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.draws import normal
@@ -39,7 +39,7 @@ class KLGuided(GradientMethod):
         deviations="the mean is the feature itself and predicts alone (the paper averages 20 samples); weights as in "
         "the authors' program for photographs, with the second divergence at a tenth; batches are the recipe's",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     neutral = None  # the head is trained on random features
 
     trade_off: float = hp(0.1, 0.01, 1.0, log=True, help="weight of the divergence from source to target")

@@ -15,9 +15,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.moments import log_coral
@@ -35,7 +35,7 @@ class LogCORAL(GradientMethod):
         deviations="aligns the features by default (layer='scores' as in the paper), with a ridge of 1e-3 of the mean "
         "variance; the entropy that selects the weight in the paper is left to validators",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     targets = frozenset({"classes", "values"})
     stackable: ClassVar[bool] = False  # eigenvalues of a small batch nearly coincide, and rounding decides their branch
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.classwise import one_hot
@@ -34,7 +34,7 @@ class M3SDA(GradientMethod):
         "paired classifiers of the variant M3SDA-beta; the weight is ours, that of the "
         "other class-wise and moment methods here",
     )  # fmt: skip
-    settings = frozenset({MULTI_SOURCE})
+    handles = Handles(n_sources="many")
     targets = frozenset({"classes", "values"})
 
     trade_off: float = hp(0.1, 0.005, 1.0, log=True, help="weight of the moment distance")

@@ -18,9 +18,9 @@ import itertools
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE
 from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
@@ -42,7 +42,7 @@ class MFSAN(GradientMethod):
         "the number of sources; the bandwidth is a mean over all pairs of rows, in the authors' program over pairs of "
         "different rows",
     )  # fmt: skip
-    settings = frozenset({MULTI_SOURCE})
+    handles = Handles(n_sources="many")
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the MMDs, reached by the ramp")
     agree_weight: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the classifiers' disagreement")

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.mmd import mk_mmd
@@ -32,7 +32,7 @@ class MMDA(GradientMethod):
         deviations="aligns the features by default; layer='scores' aligns the last layer. Five Gaussians instead of "
         "one kernel; the weights are ours",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     targets = frozenset({"classes", "values"})
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the MMD")

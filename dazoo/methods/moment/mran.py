@@ -16,9 +16,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
@@ -39,7 +39,7 @@ class MRAN(GradientMethod):
         "estimate shrinks a network trained from scratch until it no longer fits the source; the bandwidth is a mean "
         "over all pairs of rows, in the authors' program over pairs of different rows",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
 
     trade_off: float = hp(0.1, 0.01, 10.0, log=True, help="weight of the conditional MMDs, reached by the ramp")
     branch_weight: float = hp(1.0, 0.1, 2.0, help="scale of the branches' part of the scores")

@@ -15,9 +15,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.norms import rsd
@@ -35,7 +35,7 @@ class RSD(GradientMethod):
         deviations="where a batch is larger than half the width, only the leading width / 2 directions are compared: "
         "larger subspaces meet by dimension alone",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     targets = frozenset({"values"})
     stackable: ClassVar[bool] = False  # gradients of near-equal singular values hang on rounding
 

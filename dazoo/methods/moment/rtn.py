@@ -18,9 +18,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
@@ -42,7 +42,7 @@ class RTN(GradientMethod):
         "paper's weight it still can take a shift that leaves most predictions wrong below source-only; five "
         "bandwidths around the mean squared distance, in the paper one at the median",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
 
     trade_off: float = hp(0.3, 0.03, 3.0, log=True, help="weight of the fused MMD")
     entropy_weight: float = hp(0.3, 0.01, 1.0, log=True, help="weight of the target entropy")

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dazoo.core.errors import DazooError
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import mlp
@@ -47,7 +47,7 @@ class SPA(GradientMethod):
         "scale) and weights votes by their share of the batch and the fraction of training (as_program); it also "
         "smooths the source's labels by 0.1",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the reversed gradient")
     graph_weight: float = hp(0.3, 0.03, 3.0, log=True, help="weight of the gap of the spectra")

@@ -16,9 +16,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.classwise import class_means, one_hot
@@ -38,7 +38,7 @@ class TSA(GradientMethod):
         deviations="class statistics are taken of all samples before every epoch instead of a memory that each batch "
         "updates; in the program this memory holds features of training batches",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
 
     trade_off: float = hp(0.25, 0.05, 2.0, log=True, help="strength of the augmentation at the end of training")
     info_weight: float = hp(0.1, 0.01, 1.0, log=True, help="weight of the target's mutual information")

@@ -16,8 +16,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
@@ -35,7 +35,7 @@ class AdaBN(GradientMethod):
         deviations="statistics are means over chunks of some 256 target samples; features are matched to the source's "
         "moments where there is no batch normalisation",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     targets = frozenset({"classes", "values"})
     uses_target = False
     own_norms = True

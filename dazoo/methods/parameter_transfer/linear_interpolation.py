@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.parameter_transfer._few import few_of, source_head
@@ -59,7 +59,7 @@ class LinearInterpolation(ShallowMethod):
         deviations="a is chosen by cross-validation, since there is no separate development set; of equally good ones "
         "the largest",
     )  # fmt: skip
-    settings = frozenset({FEW_LABELS})
+    handles = Handles(marked="few")
     targets = frozenset({"classes", "values"})
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.parameter_transfer._few import few_of, source_head
@@ -46,7 +46,7 @@ class PredictionFeature(ShallowMethod):
         title="Frustratingly Easy Domain Adaptation", authors="Hal Daumé\u00a0III", year=2007,
         url="https://aclanthology.org/P07-1033/", venue="ACL",
     )  # fmt: skip
-    settings = frozenset({FEW_LABELS})
+    handles = Handles(marked="few")
     targets = frozenset({"classes", "values"})
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.parameter_transfer._few import few_of
@@ -42,7 +42,7 @@ class RegularTransfer(ShallowMethod):
         deviations="the paper adapts maximum-entropy models; the linear form is the same Gaussian prior for squared "
         "error",
     )  # fmt: skip
-    settings = frozenset({FEW_LABELS})
+    handles = Handles(marked="few")
     targets = frozenset({"classes", "values"})
 
     trade_off: float = hp(1.0, 1e-3, 1e3, log=True, help="weight of the distance from the source's parameters")

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.parameter_transfer._few import few_of
@@ -48,7 +48,7 @@ class TransferForest(ShallowMethod):
         "the source's subtrees that no target sample reaches (they would be cut); STRUT makes a leaf where the target "
         "samples are of one class or cannot be told apart by the node's feature",
     )  # fmt: skip
-    settings = frozenset({FEW_LABELS})
+    handles = Handles(marked="few")
 
     trees: int = hp(50, 10, 200, log=True, help="trees grown on the source")
     variant: str = hp("mix", choices=("mix", "ser", "strut"), help="how trees are refined; mix joins both forests")

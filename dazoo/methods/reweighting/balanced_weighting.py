@@ -13,9 +13,9 @@ from __future__ import annotations
 import torch
 
 from dazoo.core.errors import DazooError
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.reweighting._boost import both
@@ -32,7 +32,7 @@ class BalancedWeighting(ShallowMethod):
         authors="Pengcheng Wu, Thomas G. Dietterich", year=2004, url="https://doi.org/10.1145/1015330.1015436",
         venue="ICML", deviations="any weighted classifier instead of the paper's linear programme for SVMs",
     )  # fmt: skip
-    settings = frozenset({FEW_LABELS})
+    handles = Handles(marked="few")
     targets = frozenset({"classes", "values"})
 
     gamma: float = hp(0.5, 0.05, 0.95, help="share of the labelled target samples in the loss")

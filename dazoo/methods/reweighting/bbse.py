@@ -16,9 +16,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.reweighting._label_shift import Confusion, LabelShift, confusion, note_unexplained
@@ -38,7 +38,7 @@ class BBSE(LabelShift):
         "the minimum-norm least-squares solution is taken and a warning recorded; so is one where no proportions "
         "explain the target's predictions; where one class is left, the source stays as it is",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
 
     folds: int = hp(5, 2, 10, help="folds of the cross-validation that estimates the confusions")
     soft: bool = hp(False, choices=(False, True), help="use predicted probabilities instead of classes")

@@ -13,9 +13,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.reweighting._ratio import flattened
@@ -34,7 +34,7 @@ class DiscriminatorRatio(Reweighting):
         deviations="two stages (weights, then the suite's classifier) instead of the paper's joint optimisation; "
         "features are standardised over both domains, so that C is free of their scale",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
     c: float = hp(1.0, 1e-3, 1e3, log=True, help="inverse weight of the discriminator's L2 penalty", positive=True)

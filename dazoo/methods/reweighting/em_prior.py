@@ -21,8 +21,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.reweighting._label_shift import PriorCorrected, note_lost
@@ -46,7 +46,7 @@ class EMPrior(ShallowMethod):
         deviations="none in the iteration; it assumes that p(x|y) is the same in both domains, elsewhere it removes "
         "classes, and warns",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Train once, then iterate over the target's probabilities."""

@@ -12,9 +12,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.reweighting._ratio import flattened
@@ -34,7 +34,7 @@ class GaussianRatio(Reweighting):
         "density; in many dimensions the ratio of two densities is that of their tails, so a few samples decide: it "
         "warns, and is for few features",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
     reg: float = hp(1e-3, 1e-6, 1.0, log=True, help="share of the mean variance added to both covariances' diagonals")

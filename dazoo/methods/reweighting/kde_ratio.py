@@ -16,9 +16,9 @@ import math
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.reweighting._ratio import flattened
@@ -40,7 +40,7 @@ class KDERatio(Reweighting):
         "feature's bandwidth is at least 1e-3 of that of both domains pooled, so that constant features do no harm; "
         "in many dimensions a few samples decide: it warns, and is for few features",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
     power: float = hp(1.0, 0.0, 1.0, help="exponent of the density ratio; 0 weights nothing", most=math.inf)

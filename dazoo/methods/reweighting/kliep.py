@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.reweighting._lsif import bases
@@ -45,7 +45,7 @@ class KLIEP(Reweighting):
         deviations="the convex problem is solved by Newton steps on a log barrier to a duality gap of 1e-8 instead of "
         "projected gradients; widths are tried relative to the median distance",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
     centres: int = hp(100, 20, 200, log=True, help="number of kernels, at random target samples")

@@ -22,8 +22,8 @@ import math
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Reweighting, pair
@@ -47,7 +47,7 @@ class LDM(Reweighting):
         deviations="first-order method with a certified gap instead of semi-definite programming; standardised "
         "features with a constant; at most 64 principal components",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
     def weights(self, seen: Seen, ctx: Context) -> Tensor:

@@ -18,9 +18,9 @@ import math
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.reweighting._label_shift import note_lost
@@ -41,7 +41,7 @@ class MMDTargetShift(Reweighting):
         deviations="classes only, with a delta kernel on the labels, for which the conditional embedding needs no "
         "regularisation",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
 
     scale: float = hp(1.0, 0.1, 10.0, log=True, help="width of the kernel over the median distance", positive=True)
     bound: float = hp(10.0, help="largest class weight", positive=True)

@@ -16,9 +16,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Reweighting, pair
@@ -34,7 +34,7 @@ class NearestNeighborWeighting(Reweighting):
         url="https://doi.org/10.1109/MLSP.2012.6349714",
         venue="IEEE International Workshop on Machine Learning for Signal Processing",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
     smoothing: float = hp(1.0, 0.0, 10.0, help="added to every count")

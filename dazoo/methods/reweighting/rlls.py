@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.reweighting._label_shift import LabelShift, confusion, note_unexplained
@@ -42,7 +42,7 @@ class RLLS(LabelShift):
         deviations="C comes from cross-validation instead of one split into halves; rho_scale 0.01 is the authors' "
         "choice in their code rather than the constant of the theorem",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
 
     rho_scale: float = hp(0.01, 1e-3, 1.0, log=True, help="factor of the theorem's regularisation", positive=True)
     gamma: float = hp(1.0, 0.0, 1.0, help="how far to go from equal weights to the estimated ones")

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.reweighting._lsif import LAMBDAS, Bases, bases, solve, solve_all
@@ -42,7 +42,7 @@ class RuLSIF(Reweighting):
         url="https://papers.nips.cc/paper/2011/hash/d1f255a373a3cef72e03aa9d980c7eca-Abstract.html", venue="NIPS",
         deviations="widths are tried relative to the median distance",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
     alpha: float = hp(0.5, 0.05, 0.95, help="share of the target in the denominator; 0 is uLSIF")

@@ -26,9 +26,9 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.reweighting._boost import Committee, both
@@ -51,7 +51,7 @@ class TrAdaBoost(ShallowMethod):
         "later half is that of the rounds with a vote; e_t is at least 1e-6; the base learner is the suite's "
         "classifier, and p_t is the softmax of its scores",
     )  # fmt: skip
-    settings = frozenset({FEW_LABELS})
+    handles = Handles(marked="few")
 
     rounds: int = hp(100, 10, 100, log=True, help="number of boosting rounds")
     soft: bool = hp(False, choices=(False, True), help="errors and votes by probabilities instead of classes")

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.reweighting._boost import WeightedMedian, both
@@ -41,7 +41,7 @@ class TrAdaBoostR2(ShallowMethod):
         deviations="the one-stage variant; the base learner is the suite's, the paper's are trees; e_t is at least "
         "1e-6",
     )  # fmt: skip
-    settings = frozenset({FEW_LABELS})
+    handles = Handles(marked="few")
     targets = frozenset({"values"})
 
     rounds: int = hp(30, 5, 100, log=True, help="number of boosting rounds")

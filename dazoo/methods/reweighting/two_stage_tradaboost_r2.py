@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.reweighting._boost import WeightedMedian, both
@@ -45,7 +45,7 @@ class TwoStageTrAdaBoostR2(ShallowMethod):
         deviations="the base learner is the suite's, the paper's are trees; the median error r, the boosting rate, "
         "counts target samples only; r is at least 1e-6",
     )  # fmt: skip
-    settings = frozenset({FEW_LABELS})
+    handles = Handles(marked="few")
     targets = frozenset({"values"})
 
     steps: int = hp(10, help="number of weightings of the source; how finely the walk is cut, so not searched")

@@ -18,9 +18,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.reweighting._lsif import LAMBDAS, bases, solve
@@ -42,7 +42,7 @@ class ULSIF(Reweighting):
         deviations="widths are tried relative to the median distance; beyond 5000 samples per domain the score is a "
         "mean over 5000 left-out pairs",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
     centres: int = hp(100, 20, 200, log=True, help="number of kernels, at random target samples")

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.domain_norm import still_norms
@@ -38,7 +38,7 @@ class AdaMatch(GradientMethod):
         deviations="as many target as source samples per batch (the paper: 3 to 1); no average of the weights; without "
         "batch normalisation the random interpolation of scores has no effect and is left out",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     strong_views = True
     revision = 1
 

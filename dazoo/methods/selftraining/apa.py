@@ -19,9 +19,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.draws import normal
@@ -39,7 +39,7 @@ class APA(GradientMethod):
         deviations="the paper's variant on activations that are not normalised; features are not of unit length and "
         "the head has no temperature, so the radius is relative to the feature's norm; its default is ours",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     strong_views = True
     toy_hparams: ClassVar[dict[str, Any]] = {"threshold": 0.3}
 

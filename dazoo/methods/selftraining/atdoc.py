@@ -15,9 +15,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.selftraining import balanced_square, hard_cross_entropy, neighbour_mean
@@ -37,7 +37,7 @@ class ATDOC(GradientMethod):
         "(as_program), so that a row weighs less whose neighbours are of classes predicted often; the program also "
         "smooths the source's labels by 0.1",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     stackable = False
 
     trade_off: float = hp(0.2, 0.02, 2.0, log=True, help="final weight of the neighbours' labels")

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.entropy import entropy, mcc
@@ -37,7 +37,7 @@ class CCLoss(GradientMethod):
         deviations="the consistency term is not in the paper but in the library of its authors' group "
         "(Transfer-Learning-Library, cc_loss); strong views of vectors are noise and masked entries",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     strong_views = True
     toy_hparams: ClassVar[dict[str, Any]] = {"threshold": 0.3}
 

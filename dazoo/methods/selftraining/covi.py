@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.domain_norm import still_norms
@@ -44,7 +44,7 @@ class CoVi(GradientMethod):
         deviations="the share of the largest entropy is found by trying all nine, which takes nine forward passes, not "
         "by a network that learns it; labels of the contrast are those of the authors' program",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     start = "dann"
     stackable = False
 

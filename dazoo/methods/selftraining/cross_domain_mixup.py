@@ -17,9 +17,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.classwise import one_hot
@@ -38,7 +38,7 @@ class CrossDomainMixup(GradientMethod):
         deviations="without the domain-adversarial term; pseudo-labels from one view, sharpened; weights are ours and "
         "rise linearly; the shares belong to the step, the same for every seed",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of mixtures across the domains")
     intra_weight: float = hp(1.0, 0.1, 10.0, log=True, help="weight of mixtures within the target")

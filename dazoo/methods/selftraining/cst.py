@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.classwise import one_hot
@@ -37,7 +37,7 @@ class CST(GradientMethod):
         "as it is, a mean over entries, where the default sums over classes); the entropy is a mean over classes with "
         "weight 1, in the authors' program a sum with 0.08; neither FixMatch nor sharpness-aware minimisation on top",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
 
     trade_off: float = hp(0.5, 0.05, 5.0, log=True, help="weight of the cycle through the source")
     tsallis_weight: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the target's Tsallis entropy")

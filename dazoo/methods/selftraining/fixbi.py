@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
@@ -42,7 +42,7 @@ class FixBi(GradientMethod):
         deviations="all sure and unsure samples count (in the authors' program as many of either network as of the "
         "other); the temperature of the penalty is fixed, not learned",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     start = "dann"
     stackable = False
     toy_hparams: ClassVar[dict[str, Any]] = {"spread": 0.5}

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.selftraining import fixmatch
@@ -37,7 +37,7 @@ class FixMatch(GradientMethod):
         "views of vectors are noise and masked entries; on large shifts confident labels are wrong and it can end "
         "below source_only",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     strong_views = True
     toy_hparams: ClassVar[dict[str, Any]] = {"threshold": 0.3}
 

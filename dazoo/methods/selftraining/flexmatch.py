@@ -23,9 +23,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.selftraining import flexible_thresholds, hard_cross_entropy
@@ -43,7 +43,7 @@ class FlexMatch(GradientMethod):
         deviations="thresholds start at one half, since runs are short (the paper: at 0); as many target as source "
         "samples per batch (the paper: 7 to 1); no average of the weights; a full pass per epoch renews the counts",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     strong_views = True
     stackable = False
     toy_hparams: ClassVar[dict[str, Any]] = {"threshold": 0.42}

@@ -18,9 +18,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.selftraining import fixmatch
@@ -38,7 +38,7 @@ class ICON(GradientMethod):
         "entropy, nor sharpness-aware minimisation, nor UMAP before the ranks; the invariance's weight is ours (there "
         "it differs by data set)",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     strong_views = True
     toy_hparams: ClassVar[dict[str, Any]] = {"threshold": 0.3}
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.entropy import diversity, entropy_of_logits
@@ -30,7 +30,7 @@ class InfoMax(GradientMethod):
         authors="Yuan Shi, Fei Sha", year=2012, url="https://arxiv.org/abs/1206.6438", venue="ICML",
         deviations="a network in place of the paper's linear metric with a nearest-neighbour model; no domain term",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
 
     trade_off: float = hp(0.3, 0.03, 3.0, log=True, help="weight of both target entropies")
     diversity_weight: float = hp(1.0, 0.3, 3.0, log=True, help="weight of the mean prediction's entropy in them")

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.entropy import mcc
@@ -31,7 +31,7 @@ class MCC(GradientMethod):
         year=2020,
         url="https://arxiv.org/abs/1912.03699", venue="ECCV",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the confusion")
     temperature: float = hp(2.5, 1.0, 5.0, help="softens target predictions", positive=True)

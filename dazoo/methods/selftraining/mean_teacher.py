@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
@@ -34,7 +34,7 @@ class MeanTeacher(GradientMethod):
         deviations="consistency on the target only; weak views for the teacher and strong ones for the student; the "
         "decay stays at the paper's 0.99 of the first phase, since runs are short",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     strong_views = True
     stackable = False
 

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.twin import Twin
@@ -40,7 +40,7 @@ class MIC(GradientMethod):
         deviations="the term alone, to be put on another method (the paper: sdat with mcc); no colour jitter on masked "
         "pictures; of vectors, which have no neighbourhoods, single entries are hidden",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     stackable = False
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the masked views")

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.entropy import entropy_of_logits
@@ -28,7 +28,7 @@ class MinEntropy(GradientMethod):
         deviations="the unlabelled samples are the target's; the weight is constant, not annealed; nothing "
         "asks for diversity, so on large shifts it can end below source_only, with few classes predicted",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
 
     trade_off: float = hp(0.1, 0.01, 1.0, log=True, help="weight of the target entropy")
 

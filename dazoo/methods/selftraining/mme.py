@@ -14,9 +14,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import linear, normalize
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS
 from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
@@ -35,7 +35,7 @@ class MME(GradientMethod):
         deviations="labelled and unlabelled terms in one step of the optimiser, in the authors' program in two after "
         "each other, with twice as many unlabelled samples",
     )  # fmt: skip
-    settings = frozenset({FEW_LABELS})
+    handles = Handles(marked="few")
 
     trade_off: float = hp(0.1, 0.01, 1.0, log=True, help="weight of the entropy")
     temperature: float = hp(0.05, 0.02, 0.2, log=True, help="of the cosine classifier", positive=True)

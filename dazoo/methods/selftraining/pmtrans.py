@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, interpolate, log_softmax, normalize
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.draws import uniform
@@ -39,7 +39,7 @@ class PMTrans(GradientMethod):
         "transformer's attention; the Beta distribution is given, not learned as the opponent; rising weights and the "
         "temperature of the similarities are ours",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     stackable = False  # the shares are drawn from a concentration that may differ
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the mixtures' labels")

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.selftraining import fixmatch, linear_ramp
@@ -30,7 +30,7 @@ class PseudoLabel(GradientMethod):
         venue="ICML workshop",
         deviations="the ramp runs over fractions of training, 0.1 to 0.6, in place of epochs 100 to 600",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
 
     trade_off: float = hp(3.0, 0.1, 10.0, log=True, help="final weight of the pseudo-labels")
     ramp_start: float = hp(0.1, 0.0, 0.4, help="fraction of training at which the weight starts to rise")

@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
@@ -39,7 +39,7 @@ class SelfEnsembling(GradientMethod):
         "hundreds of epochs: in a run of some hundred steps the teacher seldom reaches the paper's threshold, and "
         "little happens; lower threshold, or use mean_teacher, which has none",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     strong_views = True
     stackable = False
     toy_hparams: ClassVar[dict[str, Any]] = {"threshold": 0.3}

@@ -20,9 +20,9 @@ from collections.abc import Mapping
 import torch
 from torch import Generator, Tensor, nn
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.moving import Moving
@@ -43,7 +43,7 @@ class SENTRY(GradientMethod):
         "of a batch hold the same classes; the head has no cosine similarity and no temperature; training starts from "
         "the recipe's network, not from a source model",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     strong_views = 3
     neutral = None  # balanced batches are other batches than source_only's
 

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, normalize
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.classwise import class_means, normalised, one_hot
@@ -62,7 +62,7 @@ class SFDA2(GradientMethod):
         deviations="covariances are moving averages with a decay of 0.9 instead of means over all batches so far; the "
         "head has no weight normalisation; the bank is made anew by a full pass per epoch",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
     start = "source_only"
     uses_source = False
     stackable = False

@@ -15,9 +15,9 @@ from functools import reduce
 
 from torch import matmul
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair
@@ -36,7 +36,7 @@ class CORAL(FeatureMap):
         "align_means=False is its x_s C_s^(-1/2) C_t^(1/2), which on features that are not centred turns the source's "
         "mean away from the target's; moments depend on class proportions, so it loses where these differ",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
     reg: float = hp(1.0, 1e-4, 1e2, log=True, help="added to the diagonal of both covariances")

@@ -20,9 +20,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import labelled, pair
@@ -42,7 +42,7 @@ class DASVM(ShallowMethod):
         "would leave one side empty ends the walk for that class; no gain at the defaults where the source's model is "
         "wrong about half of the target, whose labels it then learns",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
 
     C: float = hp(1.0, 1e-3, 1e2, log=True, help="cost of the source's errors", positive=True)
     C_target: float = hp(

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import torch
 
+from dazoo.core.handles import Handles
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, inner_of, source_of, source_x
@@ -30,7 +30,7 @@ class EasyAdapt(FeatureMap):
         title="Frustratingly Easy Domain Adaptation", authors="Hal Daumé\u00a0III", year=2007,
         url="https://arxiv.org/abs/0907.1815", venue="ACL",
     )  # fmt: skip
-    settings = frozenset({FEW_LABELS})
+    handles = Handles(marked="few")
     targets = frozenset({"classes", "values"})
 
     def align(self, seen: Seen, ctx: Context) -> Aligned:

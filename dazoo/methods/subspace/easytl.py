@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import NonFiniteError
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import labelled, pair
@@ -44,7 +44,7 @@ class EasyTL(ShallowMethod):
         "(align='coral' is the paper's map); the programme is solved through its multipliers, which also label new "
         "samples; with fewer target samples than classes the last constraints are dropped, with a warning",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
 
     align: str = hp(
         "moments",

@@ -14,9 +14,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair
@@ -37,7 +37,7 @@ class FMMD(FeatureMap):
         "equal, so after standardising each domain every feature stays; no gain at the defaults where every feature "
         "both moves and tells classes apart, since it drops what moves",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
     threshold: float = hp(0.1, 0.01, 1.0, log=True, help="largest weight of a feature that is kept")

@@ -19,9 +19,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_x
@@ -40,7 +40,7 @@ class GFK(FeatureMap):
         deviations="subspaces by PCA on both sides (the paper also has PLS), of samples scaled to unit norm unless "
         "unit_norm=False; k is a hyper-parameter instead of the paper's subspace disagreement measure",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
     dim: int = hp(20, 4, 100, log=True, help="dimensions of both subspaces")

@@ -18,9 +18,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
@@ -41,7 +41,7 @@ class ITL(FeatureMap):
         deviations="Adam instead of conjugate gradients; at most limit samples per domain, evenly spaced, enter the "
         "criterion; the scale of L is free instead of its trace being fixed",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
 
     dim: int = hp(20, 3, 100, log=True, help="dimensions of the common space")
     lam: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the domains' separability")

@@ -17,9 +17,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, source_of
@@ -40,7 +40,7 @@ class JDA(FeatureMap):
         "the authors' code; the means of the domains (M_0) weigh as much as those of a class, as in the paper, in the "
         "authors' program as much as all classes",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
 
     dim: int = hp(20, 5, 100, log=True, help="dimensions of the common space")
     mu: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of ||A||^2")

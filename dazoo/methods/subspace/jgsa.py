@@ -22,9 +22,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
@@ -47,7 +47,7 @@ class JGSA(FeatureMap):
         "norm, so that lam and mu do not depend on the features' scale; the authors' program weighs M_0, the means of "
         "the domains, by the number of classes",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
 
     dim: int = hp(30, 4, 100, log=True, help="dimensions of the common space")
     beta: float = hp(0.1, 1e-3, 10.0, log=True, help="weight of the source's class scatter")

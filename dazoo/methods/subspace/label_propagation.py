@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import torch
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import labelled, pair, target_x
@@ -36,7 +36,7 @@ class LabelPropagation(ShallowMethod):
         url="https://papers.nips.cc/paper/2506-learning-with-local-and-global-consistency", venue="NIPS",
         deviations="a nearest-neighbour graph with cosine weights instead of the full Gaussian one",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
 
     neighbours: int = hp(10, 3, 30, log=True, help="neighbours in the graph")
     alpha: float = hp(0.99, 0.5, 0.999, help="share of its label a sample takes from its neighbours")

@@ -23,9 +23,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import pair, source_of
@@ -50,7 +50,7 @@ class MEDA(ShallowMethod):
         "of the samples they were not fitted on; the authors' program weighs M_0, the means of the domains, by the "
         "number of classes",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     knob_needs: ClassVar[dict[str, dict[str, bool]]] = {"balance": {"adaptive": False}}
 
     dim: int = hp(20, 4, 100, log=True, help="dimensions of the geodesic flow kernel")

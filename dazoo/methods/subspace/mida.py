@@ -21,9 +21,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
@@ -45,7 +45,7 @@ class MIDA(FeatureMap):
         "alone makes it grow with n, and classifiers with a penalty would notice; the method makes the domains' means "
         "agree, so it loses where class proportions differ",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
 
     dim: int = hp(30, 4, 100, log=True, help="dimensions of the common space")
     mu: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of the variance")

@@ -16,9 +16,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
@@ -37,7 +37,7 @@ class MMDLocationScale(FeatureMap):
         deviations="class shares are taken as equal in both domains (no target shift); at most limit samples per "
         "domain, evenly spaced, enter the criterion",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
 
     lam: float = hp(1e-3, 1e-5, 1e-1, log=True, help="pull towards the identity")
     iterations: int = hp(50, help="largest number of L-BFGS iterations")

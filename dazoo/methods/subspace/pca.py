@@ -12,9 +12,9 @@ Evidence: tests/test_subspace.py::test_pca_spans_what_scikit_learns_pca_spans, t
 
 from __future__ import annotations
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, components, source_x
@@ -31,7 +31,7 @@ class PCA(FeatureMap):
         venue="Philosophical Transactions of the Royal Society A (Journal)",
         deviations="no gain at the defaults: a common subspace without adaptation, the baseline of subspace methods",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
     dim: int = hp(30, 5, 100, log=True, help="dimensions of the common space")

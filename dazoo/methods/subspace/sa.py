@@ -11,9 +11,9 @@ Evidence: tests/test_subspace.py::test_sa_alignment_is_the_least_squares_one, te
 
 from __future__ import annotations
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, components, source_x
@@ -32,7 +32,7 @@ class SA(FeatureMap):
         venue="ICCV",
         deviations="k is a hyper-parameter (20) instead of the paper's bound on the stability of eigenvectors",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
     dim: int = hp(20, 5, 100, log=True, help="dimensions of both subspaces")

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import torch
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, source_of
@@ -38,7 +38,7 @@ class SCA(FeatureMap):
         deviations="primal form with the linear kernel (the paper has an RBF kernel); samples, eigenvectors and "
         "projected samples of unit norm, as for the other methods of the published table",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
 
     dim: int = hp(20, 4, 100, log=True, help="dimensions of the common space")
     beta: float = hp(0.5, 0.0, 1.0, help="0: spread of all samples; 1: spread of the class centres")

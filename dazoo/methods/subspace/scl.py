@@ -16,9 +16,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
@@ -39,7 +39,7 @@ class SCL(FeatureMap):
         "by their correlation with the labels (as in the authors' later work) instead of by frequency alone; no gain "
         "at the defaults on dense features: it is for counts of words, many of them the same in both domains",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
 
     pivots: int = hp(100, 2, 500, log=True, help="number of pivots; at most half of the features")
     dim: int = hp(25, 1, 100, log=True, help="number of added features")

@@ -18,9 +18,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair
@@ -39,7 +39,7 @@ class SFA(FeatureMap):
         deviations="more frequent is the upper half by the smaller of the two domains' counts; no gain at the "
         "defaults on dense features: it is for counts of words, many of them the same in both domains",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
     bridge: int = hp(500, 2, 1000, log=True, help="number of bridge features; at most half of all features")

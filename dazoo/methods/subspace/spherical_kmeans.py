@@ -24,9 +24,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import fit_classifier, pair, source_of
@@ -48,7 +48,7 @@ class SphericalKMeans(ShallowMethod):
         "domain is centred first, so that a constant shift between the domains changes nothing (centre=False leaves "
         "that out)",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     # both starts often come to rest at the same clusters; after one round they still differ
     knob_needs = {"first": {"rounds": 1}}
 

@@ -31,9 +31,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import pair, source_of
@@ -73,7 +73,7 @@ class SPL(ShallowMethod):
         deviations="none known; where the text is silent as the authors' code (principal directions are applied to "
         "samples that are not centred)",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
 
     dim: int = hp(128, 4, 512, log=True, help="principal components of both domains")
     components: int = hp(128, 4, 512, log=True, help="dimensions of the projection, at most dim")

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap
@@ -37,7 +37,7 @@ class TCA(FeatureMap):
         "eigenvectors to unit Euclidean norm, as in the public codes behind the published tables; unit_norm=False "
         "leaves the samples alone",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
     dim: int = hp(20, 5, 100, log=True, help="dimensions of the common space")

@@ -17,9 +17,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap
@@ -40,7 +40,7 @@ class TJM(FeatureMap):
         deviations="linear kernel; unit-norm samples, eigenvectors and projected samples, and M scaled to Frobenius "
         "norm 1, as in the authors' code",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
     dim: int = hp(20, 4, 100, log=True, help="dimensions of the common space")

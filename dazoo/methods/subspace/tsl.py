@@ -22,9 +22,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
@@ -47,7 +47,7 @@ class TSL(FeatureMap):
         "spaced, enter D; of the paper's source criteria only Fisher's is offered; no gain at the defaults where the "
         "leading discriminative directions of the domains differ: it matches densities inside the source's",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     # in as many dimensions as there are features all orthonormal maps are equally good
     knob_needs: ClassVar[dict[str, dict[str, int]]] = {"iterations": {"dim": 3}, "lam": {"dim": 3}}
 

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import costs, fit_classifier, pair, source_of
@@ -58,7 +58,7 @@ class JCPOT(ShallowMethod):
         "(POT's transform_labels normalises per source sample); a source that lacks a class has no plan that meets "
         "the constraints, and is refused",
     )  # fmt: skip
-    settings = frozenset({MULTI_SOURCE})
+    handles = Handles(n_sources="many")
 
     use: str = hp("labels", choices=("labels", "features"), help="what the plans carry to the target")
     reg: float = hp(

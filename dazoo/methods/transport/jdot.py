@@ -17,9 +17,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import costs, labelled, pair, target_x
@@ -40,7 +40,7 @@ class JDOT(ShallowMethod):
         deviations="squared loss on one-hot labels for classes too (the paper also has a hinge loss), so that both "
         "steps are exact and the objective never rises; labelled target samples count as source samples",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
     alpha: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of the distance between features")

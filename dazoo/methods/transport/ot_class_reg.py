@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import costs, source_of
@@ -41,7 +41,7 @@ class OTClassReg(MovedByPlan):
         "target sample, so that the regulariser does not fade as n_t grows (POT's sinkhorn_lpl1_mm is the case "
         "class_weight = eta sqrt(n_t), epsilon = n_t / 1000, and needs C copies of the plan)",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     pair_bytes = 72
 
     reg: float = hp(

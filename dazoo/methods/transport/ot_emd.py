@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import costs
@@ -33,7 +33,7 @@ class OTEMD(MovedByPlan):
         url="https://arxiv.org/abs/1507.00504",
         venue="IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
     def plan(self, seen: Seen, ctx: Context) -> Tensor:

@@ -22,9 +22,9 @@ from typing import Any
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import costs, source_of
@@ -47,7 +47,7 @@ class OTGroupLasso(MovedByPlan):
         "(POT's gcg leaves the entropy out of it), and group norms are sums over classes rather than C copies of the "
         "plan",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     pair_bytes = 120
 
     reg: float = hp(

@@ -17,9 +17,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import costs, pair, source_of
@@ -39,7 +39,7 @@ class OTLabelProp(ShallowMethod):
         deviations="labels over one transport plan, as in Redko et al. 2019, https://arxiv.org/abs/1803.04899, and in "
         "POT; the first paper propagates histograms over a graph",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
     knob_needs = {"reg": {"solver": "sinkhorn"}}
 

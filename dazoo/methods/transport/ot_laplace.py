@@ -24,9 +24,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import costs, pair
@@ -47,7 +47,7 @@ class OTLaplace(MovedByPlan):
         "depends neither on scale nor on the number of samples (POT's emd_laplace is the case eta alpha = lap_weight "
         "source_share 2 n_s / k, eta (1 - alpha) = lap_weight (1 - source_share) 2 n_t / k)",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
     pair_bytes = 120
 

@@ -13,9 +13,9 @@ test_linear_map_carries_mean_and_covariance_over.
 
 from __future__ import annotations
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair
@@ -32,7 +32,7 @@ class OTLinear(FeatureMap):
         authors="Rémi Flamary, Karim Lounici, André Ferrari", year=2019, url="https://arxiv.org/abs/1905.10155",
         venue="arXiv", deviations="covariances are regularised relative to their mean variance",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
     reg: float = hp(1e-3, 1e-6, 1.0, log=True, help="added to the diagonals, relative to the mean variance")

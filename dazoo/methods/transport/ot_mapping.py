@@ -22,9 +22,9 @@ import warnings
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, costs, pair
@@ -44,7 +44,7 @@ class OTMapping(FeatureMap):
         deviations="at most 5 block descents by default; features scaled by the largest cost; bandwidth relative to "
         "the median distance; training samples move by f too, not by the plan",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
     knob_needs = {"bandwidth": {"kernel": "gaussian"}}
 

@@ -32,9 +32,9 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair
@@ -55,7 +55,7 @@ class OTNearestBrenier(FeatureMap):
         "samples move as their nearest training sample did, not by an optimisation problem per sample; constraints "
         "hold to tolerance of the region's squared radius",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
     low: float = hp(0.6, 0.05, 0.9, help="strong convexity of the potential in a region")

@@ -18,9 +18,9 @@ from dataclasses import replace
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Labeled, Predictor, Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import costs, fit_classifier, labelled, pair, source_of
@@ -40,7 +40,7 @@ class OTPartial(MovedByPlan):
         "source samples train the classifier, as in ot_emd, and source samples that send less than a thousandth of "
         "their mass do not take part; new source samples move as their nearest moved training sample did",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
     share: float = hp(0.9, 0.5, 1.0, help="share of the mass that is moved", positive=True)

@@ -21,9 +21,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import costs, pair
@@ -44,7 +44,7 @@ class OTSinkhorn(MovedByPlan):
         "features; a few far samples set it: on raw features reg then flattens the plan, and a warning says so; every "
         "sample is sent, so it loses where class proportions differ",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
     ways: ClassVar[tuple[str, ...]] = ("error", "minibatch", "lazy", "dense")
 

@@ -20,9 +20,9 @@ import warnings
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import FEW_LABELS, UNSUPERVISED
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import costs
@@ -40,7 +40,7 @@ class OTUnbalanced(MovedByPlan):
         deviations="the cost is divided by its largest entry, so that reg and mass do not depend on the scale of the "
         "features",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED, FEW_LABELS})
+    handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
     reg: float = hp(

@@ -29,7 +29,6 @@ from torch import Tensor
 from dazoo.core.errors import DazooError, NonFiniteError
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import fit_classifier, pair, source_of
@@ -77,7 +76,6 @@ class SOT(ShallowMethod):
         deviations="the class regulariser's masses are relative, as in ot_class_reg; a source cluster keeps at least "
         "a millionth of an even share of the mass; the target has at most n_t / 2 components",
     )  # fmt: skip
-    settings = frozenset({UNSUPERVISED})
 
     clusters: int = hp(200, 5, 400, log=True, help="components of the target's mixture")
     most: int = hp(10, help="largest number of components of a source class")

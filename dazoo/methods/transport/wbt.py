@@ -19,9 +19,9 @@ import warnings
 import torch
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import fit_classifier, pair, source_of
@@ -45,7 +45,7 @@ class WBT(ShallowMethod):
         "stays feasible where the sources' class proportions differ; exact plans instead of Sinkhorn's at reg = 1e-3 "
         "(which underflow)",
     )  # fmt: skip
-    settings = frozenset({MULTI_SOURCE})
+    handles = Handles(n_sources="many")
 
     support: float = hp(
         1.0,

@@ -13,9 +13,9 @@ from typing import Any
 
 from torch import Tensor
 
+from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 
 
@@ -31,7 +31,7 @@ class MeanShift(GradientMethod):
         url="https://arxiv.org/abs/1412.3474",
         deviations="a linear kernel, and no search for the layer that is matched",
     )
-    settings = frozenset({UNSUPERVISED, MULTI_SOURCE})
+    handles = Handles(n_sources={"one", "many"})
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the distance of the means")
 
