@@ -1,5 +1,6 @@
 """Methods that adapt a source model without the source: their terms, and that without weights the model stays."""
 
+import dataclasses
 import math
 from types import SimpleNamespace
 
@@ -10,6 +11,9 @@ from torch import Tensor
 
 from dazoo.contracts.toys import fit_toy, toy_task
 from dazoo.core.hparam import space
+from dazoo.core.portable import load, save
+from dazoo.core.setting import Setting
+from dazoo.data.task import Task
 from dazoo.engine.fit import Options, fit, fit_group
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import METHODS, Batch, Progress, create_method
@@ -190,3 +194,58 @@ def test_label_smoothing_belongs_to_the_source_model_alone() -> None:
     b = _batch({"labels": torch.tensor([1])}, [0])
     term = create_method("shot", pseudo_weight=1.0).losses(net, b, NOW)["pseudo"]
     assert np.isclose(float(term), -float(scores.log_softmax(-1)[0, 1]))
+
+
+def _look(setting: str, p: Tensor, f: Tensor) -> SimpleNamespace:
+    return SimpleNamespace(target=(f, p.log()), setting=Setting.of(setting), memory={})
+
+
+def test_shot_of_partial_targets_wants_no_diversity_and_frequent_classes() -> None:
+    gen = torch.Generator().manual_seed(3)
+    f, p = torch.randn(60, 4, generator=gen).double(), torch.full((60, 3), 0.1).double()
+    p[torch.arange(60), torch.tensor([0] * 40 + [1] * 16 + [2] * 4)] = 0.8
+    closed = create_method("shot").refresh(_Net.made(), _look("source_free", p, f))
+    partial = create_method("shot").refresh(_Net.made(), _look("source_free_partial", p, f))
+    assert set(closed) == {"labels"} and partial["diverse"] == 0 and set(closed["labels"].tolist()) == {0, 1, 2}
+    # a fifth of 60 / 3 samples: the third class has exactly as many, which is not more
+    assert set(partial["labels"].tolist()) == {0, 1}
+    memory = {k: v.double() if v.is_floating_point() else v for k, v in partial.items()}
+    assert float(create_method("shot").losses(_Net.made(), _batch(memory, [3, 9, 0]), NOW)["div"]) == 0
+
+
+def test_shot_of_open_targets_learns_from_the_known_alone() -> None:
+    gen = torch.Generator().manual_seed(4)
+    f, p = torch.randn(12, 4, generator=gen).double(), torch.full((12, 3), 1 / 3).double()
+    p[:8] = torch.eye(3).double()[torch.arange(8) % 3] * 0.97 + 0.01
+    method, net = create_method("shot"), _Net.made()
+    made = method.refresh(net, _look("source_free_open", p, f))
+    assert made["known"].tolist() == [1.0] * 8 + [0.0] * 4
+    b = _batch({k: v.double() if k != "labels" else v for k, v in made.items()}, [3, 9, 0])
+    scores = net.head(net.body(b.xt))
+    expected = -scores.log_softmax(-1)[[0, 2], made["labels"][[3, 0]]].mean()
+    assert np.isclose(float(method.losses(net, b, NOW)["pseudo"]), 0.3 * float(expected))
+    nobody = _batch(dict(b.memory, known=torch.zeros(12).double()), [3, 9, 0])
+    assert all(torch.isfinite(v) for v in method.losses(net, nobody, NOW).values())
+
+
+def test_shot_remembers_which_entropy_is_unknown(tmp_path) -> None:
+    task = toy_task()
+    y = np.where(task.target.y == 2, "new", np.array(["a", "b", "c"])[task.target.y])
+    keep = task.sources[0].y != 2
+    names = np.array(["a", "b", "c"])[task.sources[0].y[keep]]
+    open_task = Task.from_arrays(
+        task.sources[0].x[keep].numpy(), names, task.target.x.numpy(), y, setting="source_free_open"
+    )
+    model = fit(create_method("shot"), open_task.seen(), options=Options(recipe=DECAYING, backbone="mlp")).predictor
+    out = model.predict(open_task.target.x)
+    assert out.unknown is not None and 0 < out.threshold < 1 and set(out.labels.tolist()) <= {0, 1, 2}
+    save(model, tmp_path / "model.safetensors")
+    again = load(tmp_path / "model.safetensors").predict(open_task.target.x[:1])
+    assert again.threshold == out.threshold and torch.allclose(again.unknown, out.unknown[:1])
+
+
+def test_models_of_before_open_targets_are_read() -> None:
+    model = fit(create_method("shot"), toy_task().seen(), options=Options(recipe=DECAYING, backbone="mlp")).predictor
+    old = dataclasses.replace(model, state={k: v for k, v in model.state.items() if k != "cut"})
+    x = toy_task().target.x
+    assert torch.equal(old.predict(x).scores, model.predict(x).scores)

@@ -52,6 +52,7 @@ class LazyLook(Look):
     yf = property(lambda self: self._member.feed.y["f"])  # type: ignore[assignment]
     memory = property(lambda self: self._member.memory)  # type: ignore[assignment]
     seen = property(lambda self: self._member.feed.seen)
+    setting = property(lambda self: self._member.feed.seen.setting)  # type: ignore[assignment]
 
     @cached_property
     def teacher(self) -> Tensor:  # type: ignore[override]

@@ -92,7 +92,8 @@ class NetPredictor(Predictor):
             net = build_net(spec, 0, method.build, pretrained=False)
             method.setup(net)
             try:
-                net.load_state_dict(self.state)
+                later = {k: v for k, v in net.state_dict().items() if k in method.later}
+                net.load_state_dict({**later, **self.state})
             except RuntimeError as error:
                 raise DazooError(f"the model does not fit its network ({error}); fit and save it again") from error
             prepare = preparer(spec, "none", True, self.recipe.get("test_view", "centre"))

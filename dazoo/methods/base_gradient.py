@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Generator, Tensor, nn
 
+from dazoo.core.setting import Setting
 from dazoo.core.types import Prediction
 from dazoo.methods.base_method import Method
 
@@ -65,6 +66,7 @@ class Look:
     ys: Tensor  # labels of the source (n_s,)
     yf: Tensor  # labels of ``few``
     teacher: Tensor  # probabilities (n_t, C) of the source's model, for methods that may only ask it (``black_box``)
+    setting: Setting  # the question that is asked
     step: int = 0  # iterations finished by now
     memory: dict[str, Tensor]  # what ``refresh`` returned last, as the steps since left it; empty at first
 
@@ -94,6 +96,7 @@ class GradientMethod(Method):
     one_by_one: ClassVar[bool] = False  # of sources that are told apart, a model each is adapted; they vote
     joins_models: ClassVar[bool] = False  # or it starts from a model of each, ``net.models[i].body`` and ``.head``
     needs_batch_norm: ClassVar[bool] = False  # a network without batch normalisation in its body is refused
+    later: ClassVar[tuple[str, ...]] = ()  # buffers that models of older versions lack; as ``setup`` has them
     own_norms: ClassVar[bool] = False  # statistics of the backbone follow the data even where a recipe keeps them
     # hyper-parameters that, with all weights at 0, make it exactly source-only; None where it never reduces to that
     neutral: ClassVar[dict[str, Any] | None] = {}
