@@ -25,7 +25,7 @@ from dazoo.ops.entropy import entropy_of_logits
 
 
 @register
-class Tent(StreamMethod):
+class TENT(StreamMethod):
     """Test-time entropy minimisation."""
 
     paper = Paper(
