@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ TALL = 30
 
 
 def environment() -> jinja2.Environment:
-    """The templates of pages: text is escaped, ``sig`` writes numbers and ``name`` lets names break at underscores."""
+    """The templates of pages: text is escaped, ``sig`` is for numbers, ``code`` for words, ``name`` for names."""
     import jinja2
     from markupsafe import Markup, escape
 
@@ -49,6 +50,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     env.filters["sig"] = lambda v: "" if math.isnan(v) else f"{v:.6g}"
+    env.filters["code"] = lambda text: Markup(re.sub(r"``(.+?)``", r"<code>\1</code>", str(escape(text))))
     env.filters["name"] = lambda text: Markup(str(escape(text)).replace("_", "_<wbr>"))
     return env
 
