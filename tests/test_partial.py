@@ -15,6 +15,7 @@ from dazoo.methods.base import METHODS, Context, create_method
 from dazoo.methods.shallow import costs
 from dazoo.ops import partial
 from dazoo.shallow.classifiers import classifier
+from tests import adversarial
 from tests.adversarial import (
     CLASSES,
     ROWS,
@@ -22,7 +23,6 @@ from tests.adversarial import (
     array,
     domain,
     entropy,
-    game,
     one_of_parallel,
     perceptron,
     sigmoid,
@@ -40,6 +40,13 @@ MEMORY = {
     "ba3us": {"share": CLASS_WEIGHTS / CLASS_WEIGHTS.sum()},
     "ar": {"weights": ROW_WEIGHTS},
 }
+
+
+def game(*args, **knobs):
+    """As of the adversarial family, without dropout."""
+    found = adversarial.game(*args, **knobs)
+    found.net.eval()
+    return found
 
 
 def rows_ce(g):
@@ -190,6 +197,7 @@ def test_pada_with_equal_weights_is_dann():
 def test_iwan_and_etn_with_a_constant_weigher_are_dann():
     for name, part in (("iwan", "weigher"), ("etn", "aux")):
         a, b = game(name), game("dann")
+        a.net.disc.load_state_dict(b.net.disc.state_dict())
         with torch.no_grad():
             for p in a.net.get_submodule(part)[-1].parameters():
                 p.zero_()

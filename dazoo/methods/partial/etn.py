@@ -8,7 +8,8 @@
     w_i = (1 - G(f_i)) / mean_i (1 - G(f_i))
 
 f = F(x) (b, width), constants for A; i over the source batch, j over the target's. A (``aux``) and D are
-perceptrons width -> disc_width -> disc_width -> C and -> 1.
+perceptrons width -> disc_width -> disc_width -> C and -> 1, A's hidden layers with dropout, without which it knows a
+small source by heart.
 
 Evidence: tests/test_parity.py (pda_etn_aux), tests/test_partial.py (transcription; a constant A gives equal weights).
 """
@@ -40,11 +41,12 @@ class ETN(GradientMethod):
         title="Learning to Transfer Examples for Partial Domain Adaptation",
         authors="Zhangjie Cao, Kaichao You, Mingsheng Long, Jianmin Wang, Qiang Yang", year=2019,
         url="https://arxiv.org/abs/1903.12230", venue="CVPR",
-        deviations="discriminator and auxiliary classifier are as wide as disc_width says, without dropout; the "
-        "adversary's domains weigh one half each",
+        deviations="discriminator and auxiliary classifier are as wide as disc_width says; the adversary's domains "
+        "weigh one half each",
     )  # fmt: skip
     handles = Handles(labels={"closed", "partial"}, n_sources={"one", "many"})
     neutral = None
+    stackable = False  # draws its dropout
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the reversed gradient")
     entropy_weight: float = hp(0.2, 0.02, 1.0, log=True, help="weight of the target's entropy")
@@ -52,9 +54,11 @@ class ETN(GradientMethod):
     disc_width: int = hp(256, 32, 1024, log=True, help="width of the discriminator's and A's hidden layers")
 
     def build(self, width: int, n_classes: int) -> dict[str, nn.Module]:
+        hidden = self.disc_width
+        first, second = mlp(width, hidden, final=True), mlp(hidden, hidden, final=True)
         return {
-            "disc": mlp(width, self.disc_width, self.disc_width, 1),
-            "aux": mlp(width, self.disc_width, self.disc_width, n_classes),
+            "disc": mlp(width, hidden, hidden, 1),
+            "aux": nn.Sequential(*first, nn.Dropout(0.5), *second, nn.Dropout(0.5), nn.Linear(hidden, n_classes)),
         }
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
