@@ -66,7 +66,8 @@ def test_rows_are_of_the_class_of_their_place():
     assert sorted(rows[slots == 0].tolist()) == [0, 1, 2]  # none twice while there are others
 
 
-def test_both_domains_hold_the_same_classes_in_every_batch(monkeypatch):
+@pytest.mark.parametrize("name", ["implicit_alignment", "sentry"])
+def test_both_domains_hold_the_same_classes_in_every_batch(name, monkeypatch):
     """Source rows by labels, target rows by pseudo-labels; samples and labels belong to their rows."""
     rng = np.random.default_rng(0)
     ys = np.repeat([0, 1, 2], [40, 15, 5])
@@ -83,7 +84,7 @@ def test_both_domains_hold_the_same_classes_in_every_batch(monkeypatch):
         return b
 
     monkeypatch.setattr(Feed, "__call__", watched)
-    fit_any("implicit_alignment", task)
+    fit_any(name, task)
     for b, labels in seen:
         assert torch.equal(b.ys, source.y[b.s_rows]) and torch.equal(b.xs, source.x[b.s_rows])
         assert torch.equal(b.xt, task.seen().target.x[b.t_rows])

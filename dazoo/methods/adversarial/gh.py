@@ -9,7 +9,7 @@ Head and discriminator, which one task alone moves, keep their gradients. ``base
 added to another method (``dan+gh``) it harmonises that one's terms with its classification.
 
 Evidence: tests/test_frontier_compose.py (against a transcription; agreeing gradients are left alone; either task's
-gradient no longer opposes the other's), tests/test_frontier.py.
+gradient no longer opposes the other's; the engine takes the combined gradient).
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ f = F(x) (b, width), C its softmax predictions (C,), M (C, C), q and w (C,). Onc
 the solution, from 1, which it stays for the first epoch. Under generalised label shift, where p(f|y) of both domains
 can be made equal, w is p_t(y) / p_s(y), and the weighted source the target.
 
-Evidence: tests/test_frontier.py (equal shares and w = 1 are DANN, bit for bit; transcription; w equals the true ratio
-where the confusions are exact, and a quadratic programme by projected gradients elsewhere).
+Evidence: tests/test_frontier.py (equal shares and w = 1 are DANN, value and gradient; transcription; w equals the true
+ratio where the confusions are exact, and no allowed ratio explains predictions better elsewhere).
 """
 
 from __future__ import annotations

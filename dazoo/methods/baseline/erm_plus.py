@@ -7,7 +7,7 @@ z (b, C) are scores of weak, z' of strongly augmented views, e is ``smoothing``.
 adaptation gains beyond this, it gains from the target. Added to another method (``dann+erm_plus``) it brings its views,
 its smoothing and the average of the whole to that one.
 
-Evidence: tests/test_frontier.py (terms and average equal transcriptions), tests/test_frontier_compose.py.
+Evidence: tests/test_frontier.py (terms equal a transcription), tests/test_frontier_compose.py (the average predicts).
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ f = F(x) (b, width), c (b, b) the bracket. Samples that only the draw of a mini-
 and stay where they are. mass = 1 is mini-batch optimal transport with exact plans. P is held fixed; the gradient flows
 through the cost.
 
-Evidence: tests/test_frontier.py (the plan solves the linear programme; mass 1 is the exact plan of deep_jdot's cost;
-outliers of one batch are left alone).
+Evidence: tests/test_frontier.py (the plan solves the linear programme, for mass 1 that of mini-batch transport;
+outliers of a batch are left alone).
 """
 
 from __future__ import annotations
