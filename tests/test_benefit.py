@@ -38,6 +38,7 @@ NOT_BETTER = {
     "afn": "nothing in this recipe bounds the feature norms (no normalisation, Adam); see its deviations",
     "can": "clusters of a network trained from scratch start too impure here; the paper starts from ImageNet",
     "dasvm": "its self-labelling starts from a source model that is wrong about more than half of these targets",
+    "erm_plus": "looks at nothing of the target: views and averages of the source model, a baseline",
     "fmmd": "drops features; these shifts rotate or bend few features that all carry signal",
     "pca": "a common subspace, no adaptation: the baseline that subspace methods are compared with",
     "scl": "built for sparse text with pivot features, which these dense vectors lack",

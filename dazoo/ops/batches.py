@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Generator, Tensor
 
@@ -26,3 +28,10 @@ def rows_of(slots: Tensor, labels: Tensor, spare: Tensor, gen: Generator) -> Ten
             drawn = torch.cat([members[torch.randperm(len(members), generator=gen)] for _ in range(turns)])
             found[places] = drawn[: len(places)]
     return found
+
+
+def even_by_class(rows: Mapping[str, Tensor], ys: Tensor, labels: Tensor, gen: Generator) -> Mapping[str, Tensor]:
+    """Rows ``s`` and ``t`` of a batch anew: the source's classes in turns, by labels ``ys`` (n_s,), and a target sample
+    of the same class for each, by pseudo-labels ``labels`` (n_t,). For ``GradientMethod.redraw``."""
+    slots = class_slots(torch.unique(ys), len(rows["s"]), gen)
+    return {**rows, "s": rows_of(slots, ys, rows["s"], gen), "t": rows_of(slots, labels, rows["t"], gen)}

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from torch import Generator, Tensor, nn
 
 from dazoo.core.handles import Handles
@@ -28,7 +27,7 @@ from dazoo.methods.adversarial._game import game
 from dazoo.methods.adversarial.mdd import MDD
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
-from dazoo.ops.batches import class_slots, rows_of
+from dazoo.ops.batches import even_by_class
 
 
 @register
@@ -62,12 +61,7 @@ class ImplicitAlignment(GradientMethod):
     def redraw(
         self, rows: Mapping[str, Tensor], ys: Tensor, memory: Mapping[str, Tensor], gen: Generator
     ) -> Mapping[str, Tensor]:
-        slots = class_slots(torch.unique(ys), len(rows["s"]), gen)
-        return {
-            **rows,
-            "s": rows_of(slots, ys, rows["s"], gen),
-            "t": rows_of(slots, memory["labels"], rows["t"], gen),
-        }
+        return even_by_class(rows, ys, memory["labels"], gen)
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         base = self._base()

@@ -26,7 +26,7 @@ from dazoo.core.paper import Paper
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.moving import Moving
-from dazoo.ops.batches import class_slots, rows_of
+from dazoo.ops.batches import even_by_class
 from dazoo.ops.classwise import one_hot
 from dazoo.ops.entropy import entropy_of_logits
 
@@ -60,9 +60,7 @@ class SENTRY(GradientMethod):
     def redraw(
         self, rows: Mapping[str, Tensor], ys: Tensor, memory: Mapping[str, Tensor], gen: Generator
     ) -> Mapping[str, Tensor]:
-        slots = class_slots(torch.unique(ys), len(rows["s"]), gen)
-        drawn = {"s": rows_of(slots, ys, rows["s"], gen), "t": rows_of(slots, memory["labels"], rows["t"], gen)}
-        return {**rows, **drawn}
+        return even_by_class(rows, ys, memory["labels"], gen)
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         assert b.xt_strong is not None and b.xt_more is not None
