@@ -59,6 +59,11 @@ def confident(p: Tensor, threshold: float | Tensor) -> tuple[Tensor, Tensor]:
     return y, (top >= threshold).to(p.dtype)
 
 
+def unbiased_variance(x: Tensor) -> Tensor:
+    """``1/(n - 1) sum_i (x_i - mean x)^2`` of x (n,); 0 for a single entry, which says nothing about it."""
+    return (x - x.mean()).square().sum() / max(x.shape[0] - 1, 1)
+
+
 def fixmatch(strong: Tensor, weak: Tensor, threshold: float | Tensor = 0.95) -> Tensor:
     """``1/n sum_i 1[max p_i >= threshold] CE(strong_i, argmax p_i)``, p = stop(softmax(weak)): scores (n, C), (n, C).
 

@@ -29,6 +29,7 @@ from dazoo.nets.net import Net
 from dazoo.nets.parts.domain_norm import still_norms
 from dazoo.ops.draws import uniform
 from dazoo.ops.entropy import entropy_of_logits
+from dazoo.ops.selftraining import unbiased_variance
 
 SHARES = torch.arange(1, 10) / 10
 
@@ -58,7 +59,7 @@ class CoVi(GradientMethod):
         sides = [best, (best + self.margin), (best - self.margin)]
         middle, upper, lower = (net.head(net.body(_mix(b.xs, b.xt, s))) for s in sides)
         up, low = upper.detach().argmax(-1), lower.detach().argmax(-1)
-        inside = (sides[1] < 0.9 + 1e-6) & (sides[2] > 0.1 - 1e-6) & (top >= top.mean() - top.std())
+        inside = (sides[1] < 0.9 + 1e-6) & (sides[2] > 0.1 - 1e-6) & (top >= top.mean() - unbiased_variance(top).sqrt())
         taken = inside.to(best.dtype)
         contrast = _soft(upper, b.ys, low, sides[1]) + _soft(lower, yt, up, sides[2])
         order = uniform(len(b.xt), t.step, best, "consensus").argsort()

@@ -29,6 +29,7 @@ from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.discrepancy import pick
+from dazoo.ops.selftraining import unbiased_variance
 
 
 @register
@@ -86,7 +87,7 @@ class FixBi(GradientMethod):
     def _labels(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Most probable classes (b,) and which rows are sure of them (b,) of 0 and 1."""
         top, y = scores.detach().softmax(-1).max(-1)
-        return y, (top >= top.mean() - self.spread * top.std()).to(scores.dtype)
+        return y, (top >= top.mean() - self.spread * unbiased_variance(top).sqrt()).to(scores.dtype)
 
 
 def _denied(scores: Tensor, y: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from dazoo.core.paper import Paper
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.moving import Moving
-from dazoo.ops.selftraining import align_distribution, cosine_ramp, hard_cross_entropy
+from dazoo.ops.selftraining import align_distribution, cosine_ramp, hard_cross_entropy, unbiased_variance
 
 
 @register
@@ -60,7 +60,7 @@ class SoftMatch(GradientMethod):
         q = weak.detach().softmax(-1)
         (mean,) = net.average(self.decay, ["mean"], q.mean(0))
         top = (align_distribution(q, torch.ones_like(mean), mean) if self.align else q).amax(-1)
-        mu, var = net.average(self.decay, ["mu", "var"], top.mean(), top.var())
+        mu, var = net.average(self.decay, ["mu", "var"], top.mean(), unbiased_variance(top))
         weights = torch.exp(-(mu - top).clamp_min(0.0).square() / (2.0 * var.clamp_min(1e-12)))
         return {
             "cls": net.criterion(net.head(fs), b.ys),
