@@ -62,7 +62,7 @@ class SFDA2(GradientMethod):
         deviations="covariances are moving averages with a decay of 0.9 instead of means over all batches so far; the "
         "head has no weight normalisation; the bank is made anew by a full pass per epoch",
     )  # fmt: skip
-    handles = Handles(n_sources={"one", "many"})
+    handles = Handles(source="model", n_sources={"one", "many"})
     start = "source_only"
     uses_source = False
     stackable = False
