@@ -26,7 +26,7 @@ class JUMBOTPartial(JUMBOT):
 
     paper = Paper(
         title="Unbalanced minibatch Optimal Transport; applications to Domain Adaptation",
-        authors="Kilian Fatras, Thibault Séjourné, Remi Flamary, Nicolas Courty", year=2021,
+        authors="Kilian Fatras, Thibault Séjourné, Rémi Flamary, Nicolas Courty", year=2021,
         url="https://arxiv.org/abs/2103.03606", venue="ICML",
         deviations="as jumbot's; the paper gives these weights for Office-Home",
     )  # fmt: skip
