@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Self
 
 from dazoo.core.errors import DazooError
 from dazoo.core.setting import ANSWERS, PRESETS, Setting
@@ -11,43 +12,29 @@ from dazoo.core.setting import ANSWERS, PRESETS, Setting
 Answer = str | Iterable[str]
 
 
-@dataclass(frozen=True)
-class Handles:
-    """The answers of a setting (``core.setting.Setting``) with which a method can run: one, or a set, for each.
-
-    A method that needs no source data (``source="model"``) runs where the data are there too, and ignores them.
-    ``n_sources="one"`` is a method that cannot tell sources apart. ``n_targets`` is ``many`` for all, since a method
-    that does not tell targets apart sees them pooled.
-    """
-
-    labels: Answer = "closed"
-    source: Answer = "data"
-    target: Answer = "pool"
-    marked: Answer = "none"
-    n_sources: Answer = "one"
-    n_targets: Answer = ("one", "many")
-    spaces: Answer = "same"
+class Matching:
+    """What follows from the fields of ``Handles``, which derives from this."""
 
     def __post_init__(self) -> None:
-        for f in fields(self):
-            given = getattr(self, f.name)
+        for name, known in ANSWERS.items():
+            given = getattr(self, name)
             answers = frozenset([given] if isinstance(given, str) else given)
-            odd = sorted(answers - set(ANSWERS[f.name]))
+            odd = sorted(answers - set(known))
             if odd or not answers:
-                raise DazooError(f"a method handles {f.name} of {', '.join(ANSWERS[f.name])}, not {odd or 'nothing'}")
-            object.__setattr__(self, f.name, answers)
+                raise DazooError(f"a method handles {name} of {', '.join(known)}, not {odd or 'nothing'}")
+            object.__setattr__(self, name, answers)
 
-    def __and__(self, other: Handles) -> Handles | None:
+    def __and__(self, other: Self) -> Self | None:
         """What both handle; None where they share no answer of some kind."""
-        both = {f.name: getattr(self, f.name) & getattr(other, f.name) for f in fields(self)}
-        return Handles(**both) if all(both.values()) else None
+        both = {name: getattr(self, name) & getattr(other, name) for name in ANSWERS}
+        return type(self)(**both) if all(both.values()) else None
 
-    @staticmethod
-    def of(settings: Iterable[Setting | str]) -> Handles:
+    @classmethod
+    def of(cls, settings: Iterable[Setting | str]) -> Self:
         """All answers that occur in ``settings``."""
         chosen = [Setting.of(s) for s in settings]
-        found = {f.name: {getattr(s, f.name) for s in chosen} for f in fields(Handles)}
-        return Handles(**{**found, "n_targets": ANSWERS["n_targets"]})
+        found = {name: {getattr(s, name) for s in chosen} for name in ANSWERS}
+        return cls(**{**found, "n_targets": ANSWERS["n_targets"]})
 
     @property
     def settings(self) -> frozenset[Setting]:
@@ -57,7 +44,7 @@ class Handles:
     @property
     def asks_only(self) -> bool:
         """Whether such a method never touches the source's model, but only asks it for probabilities."""
-        return self.source == {"black_box"}
+        return self._answers()["source"] == {"black_box"}
 
     def problem(self, setting: Setting, baseline: bool = False) -> str:
         """Why such a method cannot run in ``setting``, as words that follow "the method"; empty where it can.
@@ -78,7 +65,25 @@ class Handles:
         return ""
 
     def _answers(self) -> dict[str, frozenset[str]]:
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: getattr(self, name) for name in ANSWERS}
+
+
+@dataclass(frozen=True)
+class Handles(Matching):
+    """The answers of a setting (``core.setting.Setting``) with which a method can run: one, or a set, for each.
+
+    A method that needs no source data (``source="model"``) runs where the data are there too, and ignores them.
+    ``n_sources="one"`` is a method that cannot tell sources apart. ``n_targets`` is ``many`` for all, since a method
+    that does not tell targets apart sees them pooled.
+    """
+
+    labels: Answer = "closed"
+    source: Answer = "data"
+    target: Answer = "pool"
+    marked: Answer = "none"
+    n_sources: Answer = "one"
+    n_targets: Answer = ("one", "many")
+    spaces: Answer = "same"
 
 
 def nearby(setting: Setting, n_sources: int) -> list[Setting]:

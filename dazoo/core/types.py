@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from dazoo.core.errors import DazooError
+from dazoo.core.answers import Answers
 from dazoo.core.portable import Portable
 from dazoo.core.setting import Setting
-
-UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -98,7 +93,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Prediction(Portable):
+class Prediction(Answers):
     """``scores`` (n, C): class scores whose softmax are probabilities, or (n, 1) regression values.
 
     Attributes:
@@ -118,76 +113,6 @@ class Prediction(Portable):
     threshold: float | None = None
     prior: Tensor | None = None
     cluster: Tensor | None = None
-
-    @property
-    def names(self) -> np.ndarray:
-        """Names of the predicted classes (n,), text; ``unknown`` where none of them.
-
-        Raises:
-            DazooError: the model predicts regression values, or does not know the names of its classes.
-        """
-        self._need_classes("names")
-        if not self.classes:
-            raise DazooError("this model knows no names of classes; take .labels, or fit it again with this version")
-        return np.array([*self.classes, UNKNOWN])[self.labels.detach().cpu().numpy()]
-
-    @property
-    def of_values(self) -> bool:
-        """Whether this predicts regression values instead of classes."""
-        return self.scores.shape[1] == 1 if self.regression is None else self.regression
-
-    @property
-    def probs(self) -> Tensor:
-        """Class probabilities (n, C).
-
-        Raises:
-            DazooError: the model predicts regression values.
-        """
-        self._need_classes("probs")
-        return torch.softmax(self.scores, dim=1)
-
-    @property
-    def labels(self) -> Tensor:
-        """Predicted class indices (n,); C where ``unknown`` lies above ``threshold``.
-
-        Raises:
-            DazooError: the model predicts regression values.
-        """
-        self._need_classes("labels")
-        best = self.scores.argmax(dim=1)
-        if self.unknown is None or self.threshold is None:
-            return best
-        return torch.where(self.unknown > self.threshold, self.scores.shape[1], best)
-
-    @property
-    def values(self) -> Tensor:
-        """Regression values (n,).
-
-        Raises:
-            DazooError: the model predicts classes.
-        """
-        if not self.of_values:
-            raise DazooError("this model predicts classes, so it has no values; take .labels, .probs or .scores")
-        return self.scores.squeeze(1)
-
-    def apply(self, change: Callable[[Tensor], Tensor]) -> Prediction:
-        """The prediction with ``change`` made to every tensor in it."""
-        changed: dict[str, Any] = {k: change(v) for k, v in self._tensors().items()}
-        return replace(self, **changed)
-
-    @staticmethod
-    def joined(parts: Sequence[Prediction]) -> Prediction:
-        """Predictions on parts of the samples, one after the other, as one."""
-        names = [k for k in parts[0]._tensors() if k != "prior"]
-        rows: dict[str, Any] = {k: torch.cat([getattr(p, k) for p in parts]) for k in names}
-        return replace(parts[-1], **rows)
-
-    def _tensors(self) -> dict[str, Any]:
-        return {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
-
-    def _need_classes(self, what: str) -> None:
-        if self.of_values:
-            raise DazooError(f"this model predicts regression values, so it has no {what}; take .values")
 
 
 class Predictor(Portable):
