@@ -20,32 +20,12 @@ ANSWERS = {
 }
 
 
-@dataclass(frozen=True)
-class Setting:
-    """The question a task asks.
-
-    Attributes:
-        name: of the preset, or of a preset and what differs from it: ``partial+few``.
-        labels: ``closed``: source and target have the same classes; ``partial``: the target has some of the source's;
-            ``open``: the target has classes without source samples, all of them "unknown"; ``universal``: both have
-            private classes; ``unlabelled``: no label is seen at all.
-        source: what of the source a method may touch: its ``data``, a ``model`` trained on it, or only the
-            probabilities that this model gives to target samples (``black_box``).
-        target: ``pool``: all samples at once; ``stream``: batches in order, each answered on arrival; ``unseen``.
-        marked: labelled target samples: ``none``; a ``few``, named by their owner or k drawn per class; those that the
-            method asks for (``query``); or ``half`` of all, an upper bound and never a competitor.
-        n_sources, n_targets: ``many`` where they are told apart; several that are pooled are ``one``.
-        spaces: ``own`` where source and target have different features.
-    """
+class Question:
+    """What follows from the fields of ``Setting``, which derives from this: its name, its neighbours, what it shows."""
 
     name: str
-    labels: str = "closed"
-    source: str = "data"
-    target: str = "pool"
-    marked: str = "none"
-    n_sources: str = "one"
-    n_targets: str = "one"
-    spaces: str = "same"
+    labels: str
+    marked: str
 
     def __post_init__(self) -> None:
         for key, known in ANSWERS.items():
@@ -76,7 +56,7 @@ class Setting:
     def change(self, **answers: str) -> Setting:
         """The setting with other answers, under its usual name where it has one."""
         asked = {k: answers.get(k, getattr(self, k)) for k in ANSWERS}
-        for preset in (self, *PRESETS.values()):
+        for preset in (Setting.of(self), *PRESETS.values()):
             if all(getattr(preset, k) == v for k, v in asked.items()):
                 return preset
         words = [_word(k, v) for k, v in asked.items() if getattr(self, k) != v]
@@ -103,6 +83,34 @@ class Setting:
             key, answer = WORDS[word]
             found = found.change(**{key: answer})
         return found
+
+
+@dataclass(frozen=True)
+class Setting(Question):
+    """The question a task asks.
+
+    Attributes:
+        name: of the preset, or of a preset and what differs from it: ``partial+few``.
+        labels: ``closed``: source and target have the same classes; ``partial``: the target has some of the source's;
+            ``open``: the target has classes without source samples, all of them "unknown"; ``universal``: both have
+            private classes; ``unlabelled``: no label is seen at all.
+        source: what of the source a method may touch: its ``data``, a ``model`` trained on it, or only the
+            probabilities that this model gives to target samples (``black_box``).
+        target: ``pool``: all samples at once; ``stream``: batches in order, each answered on arrival; ``unseen``.
+        marked: labelled target samples: ``none``; a ``few``, named by their owner or k drawn per class; those that the
+            method asks for (``query``); or ``half`` of all, an upper bound and never a competitor.
+        n_sources, n_targets: ``many`` where they are told apart; several that are pooled are ``one``.
+        spaces: ``own`` where source and target have different features.
+    """
+
+    name: str
+    labels: str = "closed"
+    source: str = "data"
+    target: str = "pool"
+    marked: str = "none"
+    n_sources: str = "one"
+    n_targets: str = "one"
+    spaces: str = "same"
 
 
 def _word(key: str, answer: str) -> str:
