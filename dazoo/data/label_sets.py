@@ -97,6 +97,18 @@ class LabelSets:
         return of_classes(domain, (*shared, *target), (*known, *target))
 
 
+def taken(options: dict[str, Any], known: Mapping[str, Any], presets: Mapping[str, Sequence[int]]) -> LabelSets | None:
+    """Take the split of classes out of the options of a dataset; None where they hold none.
+
+    A dataset may have an option ``classes`` of its own (``known`` are its options), which is a word.
+    """
+    value = options.get("classes")
+    if value is None or ("classes" in known and isinstance(value, str)):
+        return None
+    del options["classes"]
+    return LabelSets.of(value, presets)
+
+
 def of_classes(domain: Domain, keep: Sequence[str], classes: tuple[str, ...]) -> Domain:
     """The samples of the classes ``keep``, with labels as indices into ``classes``.
 

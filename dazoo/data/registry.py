@@ -15,7 +15,7 @@ from dazoo.core.paths import cache_root as cache_root
 from dazoo.core.registry import Registry
 from dazoo.core.setting import UNSUPERVISED, Setting
 from dazoo.data.domain import Domain
-from dazoo.data.label_sets import LabelSets, setting_with
+from dazoo.data.label_sets import setting_with, taken
 from dazoo.data.names import split_name as split_name
 from dazoo.data.names import targets_of
 from dazoo.data.pooled import pooled
@@ -124,13 +124,13 @@ def load_task(name: str, data_root: str | Path | None = None, **options: Any) ->
     """
     dataset, sources, target = split_name(name)
     fields = {k: options.pop(k) for k in list(options) if k in TASK_FIELDS}
-    classes = options.pop("classes", None)
+    entry = DATASETS.get(dataset)
+    sets = taken(options, entry.options, entry.splits)
     loaded = {d: load_domain(dataset, d, data_root, **options) for d in {*sources, *targets_of(target)}}
     given, held = tuple(loaded[s] for s in sources), pooled([loaded[t] for t in targets_of(target)])
     if held.member is not None:
         fields["setting"] = Setting.of(fields.get("setting", UNSUPERVISED)).change(n_targets="many")
-    if classes is not None:
-        sets = LabelSets.of(classes, DATASETS.get(dataset).splits)
+    if sets is not None:
         given, held = tuple(map(sets.source_part, given)), sets.target_part(held)
         fields["setting"] = setting_with(Setting.of(fields.get("setting", UNSUPERVISED)), sets)
     return Task(name, given, held, **fields)

@@ -153,15 +153,15 @@ def suites_of(name: str, results: Results) -> list[str]:
 def _names(suite: Any) -> set[str]:
     from dazoo.bench.plan.protocol import labels_of
     from dazoo.core.setting import Setting
-    from dazoo.data.label_sets import LabelSets
+    from dazoo.data.label_sets import taken
     from dazoo.data.registry import DATASETS
 
     if suite.setting != "auto":
         return {suite.setting}
     found = set()
     for entry in suite.datasets or [suite.dataset]:
-        classes = entry.options.get("classes")
-        sets = None if classes is None else LabelSets.of(classes, DATASETS.get(entry.name).splits)
+        dataset = DATASETS.get(entry.name)
+        sets = taken(dict(entry.options), dataset.options, dataset.splits)
         found.add(Setting.of("unsupervised").change(labels=labels_of(suite, sets)).name)
     return found if found != {"unsupervised"} else set()
 

@@ -15,7 +15,7 @@ from dazoo.bench.plan.suite import LAST, ORACLE_RULE, Suite
 from dazoo.core import hparam
 from dazoo.core.errors import DazooError, nearest
 from dazoo.core.setting import Setting
-from dazoo.data.label_sets import LabelSets, setting_with
+from dazoo.data.label_sets import LabelSets, setting_with, taken
 from dazoo.data.registry import DATASETS, data_root
 from dazoo.data.transform import TRANSFORMS
 from dazoo.engine.recipe import Recipe
@@ -70,9 +70,9 @@ def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
         raise DazooError("a suite with several datasets has a protocol for each of its parts")
     dataset = suite.origin.check(("dataset", "name"), lambda: DATASETS.get(chosen_data.name), ("dataset",))
     given = dict(chosen_data.options)
-    classes, sets = given.pop("classes", None), None
-    if classes is not None:
-        sets = suite.origin.check(("dataset", "classes"), lambda: LabelSets.of(classes, dataset.splits), ("dataset",))
+    sets = suite.origin.check(
+        ("dataset", "classes"), lambda: taken(given, dataset.options, dataset.splits), ("dataset",)
+    )
     for key, value in given.items():
         if key not in dataset.options:
             problem = f"dataset {dataset.name!r} has no option {key!r}: {nearest(key, dataset.options)}"

@@ -214,7 +214,7 @@ class Suite(Frozen):
         if asked.labels != "closed" or asked.target == "stream":
             return False
         entries = self.datasets or ([] if self.dataset is None else [self.dataset])
-        return self.setting != "auto" or not any(e.options.get("classes") for e in entries)
+        return not any(_splits_classes(e) for e in entries)
 
     def _choosing_nothing(self) -> Suite:
         made = self.model_copy(update={"select_by": LAST})
@@ -298,6 +298,21 @@ class Suite(Frozen):
             if key in data:
                 data[key] = [short(entry) for entry in data[key]]
         return data
+
+
+def _splits_classes(asked: Data | Named) -> bool:
+    """Whether an entry asks for other classes in the target than in the source; mistakes in it are for the plan."""
+    if "classes" not in asked.options:
+        return False
+    from dazoo.data.label_sets import taken
+    from dazoo.data.registry import DATASETS  # loads torch
+
+    try:
+        dataset = DATASETS.get(asked.name)
+        sets = taken(dict(asked.options), dataset.options, dataset.splits)
+    except DazooError:
+        return False
+    return sets is not None and sets.labels != "closed"
 
 
 def _check_datasets(suite: Suite, listed: bool, origin: Origin) -> None:
