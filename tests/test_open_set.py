@@ -74,13 +74,14 @@ def test_sta_separates_by_the_extremes_of_a_batch():
 def test_normality_split_is_a_transcription():
     method = create_method("normality_split", trade_off=0.3, unknown_weight=0.7)
     net = small_net(method)
-    b = small_batch(memory={"known": torch.tensor([1.0, 0, 0, 1, 1, 0], dtype=torch.float64)})
+    known = torch.tensor([1.0, 0, 0, 1, 1, 0], dtype=torch.float64)
+    b = small_batch(memory={"known": known, "unknown": torch.tensor([0, 1.0, 1.0, 0, 0, 0], dtype=torch.float64)})
     p = full(net, b.xt).softmax(1).detach().numpy()
     terms = method.losses(net, b, at(0.5))
     ent = np.mean([-(p[i] * np.log(p[i])).sum() for i in (0, 3, 4)])
     assert terms["ent"].item() == pytest.approx(0.3 * ent)
-    assert terms["unknown"].item() == pytest.approx(0.7 * np.mean([-np.log(p[i, 3]) for i in (1, 2, 5)]))
-    b.memory["known"][:] = 1
+    assert terms["unknown"].item() == pytest.approx(0.7 * np.mean([-np.log(p[i, 3]) for i in (1, 2)]))
+    b.memory["unknown"][:] = 0
     assert method.losses(net, b, at(0.5))["unknown"].item() == 0
 
 

@@ -119,26 +119,35 @@ def balanced_assignment(s: Tensor, eps: float | Tensor = 0.05, rounds: int = 3) 
 
 
 def class_potentials(
-    s: Tensor, b: Tensor, a: Tensor | None = None, *, reg: float = 0.01, mass: float = 0.5, rounds: int = 1000,
+    s: Tensor,
+    b: Tensor,
+    a: Tensor | None = None,
+    start: Tensor | None = None,
+    *,
+    reg: float = 0.01,
+    mass: float = 0.5,
+    rounds: int = 1000,
     tolerance: float = 1e-9,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Potentials g (K,) of the classes in the unbalanced entropic transport of rows to them, up to a constant.
 
         argmin_Q <Q, -s> + reg KL(Q | a b^T) + mass (KL(Q 1 | a) + KL(Q^T 1 | b)),   Q of ``row_plan`` up to a factor
 
     By scaling, in the log domain where exponentials could leave double precision. A constant added to g scales Q as a
-    whole, so g has mean 0 and the iteration stops when that settles. ``mass = inf`` demands the marginals (balanced transport).
+    whole, so g has mean 0 and the iteration stops when that settles. ``mass = inf`` demands the marginals (balanced
+    transport).
     Chang et al., NeurIPS 2022 (UniOT), https://arxiv.org/abs/2210.17067
 
     Args:
         s: similarities (n, K). b: share of every class (K,). a: share of every row (n,), default equal.
+        start: potentials to begin from (K,), default 0.
     """
     damped = 1.0 if math.isinf(mass) else mass / (mass + reg)
     log_b = b.clamp_min(_TINY).log()
     log_a = -math.log(len(s)) if a is None else a.clamp_min(_TINY).log()[:, None]
-    g = torch.zeros_like(b)
+    g = torch.zeros_like(b) if start is None else start.to(b)
     if float(s.max() - s.min()) < 300.0 * reg:  # products of kernel and scalings stay finite: a tenth of the time
-        kernel, wa, v = ((s - s.max()) / reg).exp(), torch.as_tensor(log_a).exp(), torch.ones_like(b)
+        kernel, wa, v = ((s - s.max()) / reg).exp(), torch.as_tensor(log_a).exp(), (g / reg).exp()
         for _ in range(rounds):
             u = (kernel @ (b * v)).pow(-damped)
             log_v = -damped * (kernel.T @ (wa * u[:, None])).squeeze(1).log()

@@ -1,7 +1,8 @@
 """Normality split: separate the target by how sure the source model is, then adapt. After ROS, ECCV 2020.
 
     F_0, C = the source-only model of the same seed and recipe
-    N_j = 1 - H(softmax(C(F_0(x_t,j)))) / ln K (n_t,);   rows with N above its mean are known, the others unknown
+    h_j = H(softmax(C(F_0(x_t,j)))) / ln K (n_t,), in two clusters:   rows below the lower centre are known, rows above
+          the upper one are unknown, the others neither
     min_{F,C}  CE(C(F(x_s)), y_s) + unknown_weight * E_{unknown} CE(C(F(x_t)), K + 1)
                + trade_off * E_{known} H(softmax(C(F(x_t))))                from F_0; C has a score for "unknown" now
 
@@ -12,6 +13,7 @@ Evidence: tests/test_open_set.py (the split; terms equal a transcription; a term
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -23,6 +25,7 @@ from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.methods.open_set._extra import extra_class, open_prediction, open_scores
 from dazoo.nets.net import Net
 from dazoo.ops.entropy import entropy_of_logits
+from dazoo.ops.source_free import two_means
 from dazoo.ops.universal import entropy_share
 
 
@@ -35,7 +38,8 @@ class NormalitySplit(GradientMethod):
         authors="Silvia Bucci, Mohammad Reza Loghmani, Tatiana Tommasi",
         year=2020, venue="ECCV", url="https://arxiv.org/abs/2007.12360",
         deviations="a simpler cousin for any kind of sample: normality is the source model's certainty, where the "
-        "paper (ROS) also asks how well the rotation of an image is recognised, and learns rotations in both stages",
+        "paper (ROS) also asks how well the rotation of an image is recognised, and learns rotations in both "
+        "stages; rows between the clusters' centres are left out, in the paper all rows are split at the mean",
     )  # fmt: skip
     handles = Handles(labels="open", n_sources={"one", "many"})
     start = "source_only"
@@ -50,14 +54,15 @@ class NormalitySplit(GradientMethod):
     def refresh(self, net: Net, look: Look) -> dict[str, Tensor]:
         if look.memory:  # the split is made once
             return look.memory
-        normality = 1.0 - entropy_share(look.target[1])
-        return {"known": (normality > normality.mean()).to(normality.dtype)}
+        h = entropy_share(look.target[1])
+        low, high, _ = two_means(h.double())
+        return {"known": (h <= low).to(h.dtype), "unknown": (h >= high).to(h.dtype) * (high > low)}
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         fs, ft = net.features(b.xs, b.xt)
-        lt, known = open_scores(net, ft), b.memory["known"][b.t_rows]
-        unknown = 1.0 - known
-        rejected = cross_entropy(lt, (known * 0 + lt.shape[1] - 1).long(), reduction="none")
+        lt = open_scores(net, ft)
+        known, unknown = b.memory["known"][b.t_rows], b.memory["unknown"][b.t_rows]
+        rejected = cross_entropy(lt, torch.full_like(b.t_rows, lt.shape[1] - 1), reduction="none")
         return {
             "cls": net.criterion(open_scores(net, fs), b.ys),
             "unknown": self.unknown_weight * (unknown * rejected).sum() / unknown.sum().clamp_min(1.0),

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from dazoo.methods.base import Look
+from dazoo.nets.net import Net
 from dazoo.ops.classwise import class_means, one_hot
 
 MOST = 2000
@@ -34,6 +36,18 @@ def kmeans(f: Tensor, k: int, start: Tensor | None = None) -> tuple[Tensor, Tens
 def spread_rows(f: Tensor, most: int = MOST) -> Tensor:
     """At most ``most`` rows of f, evenly spread."""
     return f if len(f) <= most else f[torch.linspace(0, len(f) - 1, most).round().long()]
+
+
+def target_classes(net: Net, look: Look, n_classes: int, multiples: tuple[float, ...]) -> Tensor:
+    """Estimated number of the target's classes (), found at the first refresh and remembered in ``number``.
+
+    Counted are clusters of what the backbone gives: the bottleneck is trained to tell the source's classes apart and
+    has about as many clusters, whatever else the target holds.
+    """
+    if "number" in look.memory:
+        return look.memory["number"]
+    raw = torch.cat([net.body.backbone(x * net.body.scale) for x in look.inputs("target")])
+    return torch.tensor(best_number(normalize(raw.flatten(1), dim=-1), n_classes, multiples))
 
 
 def best_number(f: Tensor, n_classes: int, multiples: tuple[float, ...]) -> int:

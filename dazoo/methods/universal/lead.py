@@ -9,7 +9,8 @@ q_i is the mean of p over the ``neighbours`` most similar samples of a bank (n_t
     row i is unknown where u_i >= b_i = u_c + s_ic max(0, m - u_c), c = c_i;   y_i is c_i, or 1/K of all where unknown
     w_i = 1 - (1 + (u_i - b_i)^2 / a)^(-(1 + a) / 2),  a = 1e-4,  and 1 beyond u_c or m
 v_c and u_c are the means of f and u over the n_t / M rows that C finds likeliest of class c; m is the larger mean of
-two Gaussians fitted to all u. M is found as in ``glc``. A row is answered "unknown" where H(p) / ln K > ``threshold``.
+two Gaussians fitted to all u. M is found as in ``glc``; F moves at a tenth of the
+recipe's rate. A row is answered "unknown" where H(p) / ln K > ``threshold``.
 
 Evidence: tests/test_universal_clusters.py (labels and weights equal a transcription in loops), tests/test_universal.py
 (the head keeps its bits).
@@ -26,7 +27,7 @@ from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
-from dazoo.methods.universal._clusters import best_number, likeliest, soft_labels, two_gaussians
+from dazoo.methods.universal._clusters import likeliest, soft_labels, target_classes, two_gaussians
 from dazoo.nets.net import Net
 from dazoo.ops.selftraining import neighbour_mean
 from dazoo.ops.universal import entropy_share, soft_pseudo_loss
@@ -43,9 +44,9 @@ class LEAD(GradientMethod):
         authors="Sanqing Qu, Tianpei Zou, Lianghua He, Florian Röhrbein, Alois Knoll, Guang Chen, Changjun Jiang",
         year=2024, venue="CVPR", url="https://arxiv.org/abs/2403.03421",
         deviations="the source model is source_only's, without label smoothing or weight normalisation unless the "
-        "recipe has them; silhouettes are of unit features, in the authors' program of their t-SNE, and are taken "
-        "once instead of every tenth epoch; weights beyond the bounds are 1, which the program writes into a copy; "
-        "cross-entropies are exact, without 1e-5 in their logarithms",
+        "recipe has them; silhouettes are of the backbone's unit features, which the source's classes did not "
+        "shape, and taken once, in the authors' program of the t-SNE of the bottleneck's; weights beyond the bounds "
+        "are 1, which the program writes into a copy; cross-entropies are exact, without 1e-5 in their logarithms",
     )  # fmt: skip
     handles = Handles(labels={"closed", "partial", "open", "universal"}, source="model", n_sources={"one", "many"})
     start = "source_only"
@@ -59,14 +60,12 @@ class LEAD(GradientMethod):
     threshold: float = hp(0.55, most=1.0, help="share of the largest entropy above which a row is unknown")
 
     def part_lr(self) -> dict[str, float]:
-        return {"head": 0.0}
+        return {"head": 0.0, "body": 0.1}
 
     def refresh(self, net: Net, look: Look) -> dict[str, Tensor]:
         features, scores = look.target
         f, p, w = normalize(features, dim=-1), scores.softmax(1), net.head.weight.detach()
-        number = look.memory.get("number")
-        if number is None:  # the first time
-            number = torch.tensor(best_number(f, p.shape[1], (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)))
+        number = target_classes(net, look, p.shape[1], (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0))
         basis = known_basis(w)
         labels, weights = decomposed_labels(f, p, w, basis, int(number))
         return {
