@@ -7,8 +7,8 @@
 y_i (K,) is one class or, for "unknown", 1/K of all. Per epoch and class c: the n_t / M rows that C finds likeliest have
 the prototype u_c, the others M cluster centres v_c; row i belongs to c if u_c is the most similar class prototype and
 (rho + (1 - rho) mean p_c of these rows) cos(f_i, u_c) > max_k cos(f_i, v_ck). M, the number of target classes, is the
-one of {1/4, 1/2, 1, 2, 3} K whose clusters of the target before the bottleneck have the largest silhouette. F moves at a
-tenth of the recipe's rate. A row is unknown where H(p) / ln K > ``threshold``. No source sample is read.
+one of {1/4, 1/2, 1, 2, 3} K whose clusters of the target before the bottleneck have the largest silhouette. F moves at
+a tenth of the recipe's rate. A row is unknown where H(p) / ln K > ``threshold``. No source sample is read.
 
 Evidence: tests/test_parity.py (sf_glc), tests/test_universal_clusters.py (labels equal a transcription in loops),
 tests/test_universal.py (the head keeps its bits).

@@ -9,8 +9,8 @@ q_i is the mean of p over the ``neighbours`` most similar samples of a bank (n_t
     row i is unknown where u_i >= b_i = u_c + s_ic max(0, m - u_c), c = c_i;   y_i is c_i, or 1/K of all where unknown
     w_i = 1 - (1 + (u_i - b_i)^2 / a)^(-(1 + a) / 2),  a = 1e-4,  and 1 beyond u_c or m
 v_c and u_c are the means of f and u over the n_t / M rows that C finds likeliest of class c; m is the larger mean of
-two Gaussians fitted to all u. M is found as in ``glc``; F moves at a tenth of the
-recipe's rate. A row is answered "unknown" where H(p) / ln K > ``threshold``.
+two Gaussians fitted to all u. M is found as in ``glc``; F moves at a tenth of the recipe's rate. A row is
+answered "unknown" where H(p) / ln K > ``threshold``.
 
 Evidence: tests/test_universal_clusters.py (labels and weights equal a transcription in loops), tests/test_universal.py
 (the head keeps its bits).
