@@ -64,7 +64,7 @@ def curves_of(made: Report, limit: int = LIMIT) -> Curves:
     turns.sort(key=lambda t: t[:3])
     chosen = {run.key: (run, point) for *_, run, point in turns[:limit]}
     found: dict[str, Learned] = {}
-    for record in records(made.folder, only=chosen):
+    for record in records(made.folder, only=chosen) if chosen else ():
         if record["status"] == "ok":
             key = record["key"]
             with suppress(*UNREADABLE):  # damaged curves
