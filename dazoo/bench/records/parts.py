@@ -51,12 +51,13 @@ def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        schema = pq.read_schema(io.BytesIO(data))
+        file = pq.ParquetFile(io.BytesIO(data))
+        schema = file.schema_arrow
         form = (schema.metadata or {}).get(FORMAT_KEY, b"").decode()
         if form != str(FORMAT):
             raise ValueError(f"has format {form or 'unknown'}, this version reads {FORMAT}")
         names = None if columns is None else [c for c in columns if c in schema.names]
-        return pq.read_table(io.BytesIO(data), columns=names, use_threads=False)
+        return file.read(columns=names, use_threads=False)
     except pa.ArrowException as error:
         raise ValueError(f"cannot be read ({str(error).splitlines()[0]})") from error
 

@@ -74,6 +74,7 @@ class Origins:
     notes: Pool = field(default_factory=Pool)
     steps: Pool = field(default_factory=Pool)
     _setups: dict[str, int] = field(default_factory=dict)
+    _steps: dict[tuple[int | None, ...], int] = field(default_factory=dict)
 
     def note(self, record: Row) -> None:
         """Remember a record; anything that an old one lacks is left out."""
@@ -88,11 +89,16 @@ class Origins:
             self.hparams.put_shared((spec.get("hparams"),), lambda: spec.get("hparams") or {}),
             self.places.put_shared(place, lambda: {k: v for k, v in zip(PLACE, place) if v}),
             self.notes.put_shared((record.get("warnings"),), lambda: record.get("warnings") or []),
-            self.steps.put(record.along("step")),
+            self._step(tuple(record.along("step"))),
             record.get("peak_memory_mb"),
             record.curved,
             _load(record.get("load")),
         )
+
+    def _step(self, steps: tuple[int | None, ...]) -> int:
+        if steps not in self._steps:
+            self._steps[steps] = self.steps.put(list(steps))
+        return self._steps[steps]
 
     def versions(self) -> Counter[str]:
         """How many runs each version of dazoo made; empty for records that do not tell."""

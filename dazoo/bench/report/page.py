@@ -32,6 +32,8 @@ ICONS = {
     "blind discriminator": "◌", "below baseline": "▽",
 }  # fmt: skip
 KINDS = {-1: "down", 0: "even", 1: "up"}
+BLOCK = 1000
+"""Runs whose scores are looked at together."""
 DENSE = 16
 """Tasks above which the heads of the table per task stand upright."""
 TALL = 30
@@ -195,10 +197,14 @@ def _missing(made: Report) -> list[str]:
     """Validators that gave no number at some checkpoints."""
     lost: dict[str, Counter[str]] = {}
     total: Counter[str] = Counter()
+    alike: dict[tuple[tuple[str, ...], str], list[np.ndarray]] = {}
     for run in made.runs.runs:
-        for name, column in zip(run.validators, np.isnan(run.scores).sum(0)):
-            lost.setdefault(name, Counter())[dataset_of(run.task)] += int(column)
-            total[name] += len(run.scores)
+        alike.setdefault((run.validators, dataset_of(run.task)), []).append(run.scores)
+    for (names, dataset), scores in alike.items():
+        for some in (np.concatenate(scores[i : i + BLOCK]) for i in range(0, len(scores), BLOCK)):
+            for name, column in zip(names, np.isnan(some).sum(0).tolist()):
+                lost.setdefault(name, Counter())[dataset] += column
+                total[name] += len(some)
     found = []
     for name, of in sorted((k, of) for k, of in lost.items() if any(of.values())):
         where = ", ".join(f"{d} {n}" for d, n in sorted(of.items()) if n) if made.board.several else ""

@@ -92,8 +92,8 @@ def _row(made: Report, run: Run, point: int, names: Pool, errors: Pool) -> list[
         origin.hparams,
         origin.place,
         origin.notes,
-        [names.put(run.validators), *scores] if good else 0,
-        [names.put(run.metrics), *metrics] if good else 0,
+        [names.put_shared((run.validators,), lambda: run.validators), *scores] if good else 0,
+        [names.put_shared((run.metrics,), lambda: run.metrics), *metrics] if good else 0,
         -1 if run.ok else errors.put(run.error),
     ]
 
