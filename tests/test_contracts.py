@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from dazoo.contracts import CONTRACTS, behaviour, gradient
+from dazoo.contracts import CONTRACTS, behaviour, gradient, label_sets
 from dazoo.contracts.knobs import check_knob, check_sampled_settings, knobs
 from dazoo.contracts.toys import TINY
 from dazoo.methods.base import METHODS, GradientMethod
@@ -33,6 +33,19 @@ def test_same_seed_same_bits(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_hidden_labels_change_nothing(name):
     behaviour.check_hidden_labels(METHODS.get(name))
+
+
+BOTH = [n for n in NAMES if {"closed", "partial"} <= METHODS.get(n).handles.labels and not METHODS.get(n).told_partial]
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_a_partial_task_with_all_classes_is_the_closed_one(name):
+    label_sets.check_all_classes(METHODS.get(name))
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if METHODS.get(n).handles.labels & {"open", "universal"}])
+def test_unknown_samples_are_told(name):
+    label_sets.check_unknown(METHODS.get(name))
 
 
 @pytest.mark.parametrize(("name", "knob"), KNOBS)

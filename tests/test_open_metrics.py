@@ -14,7 +14,9 @@ from dazoo.bench.metrics.formulas import (
     prior_errors,
     unknown_ranking,
 )
+from dazoo.bench.metrics.registry import Answers, measure, primary
 from dazoo.core.errors import DazooError
+from dazoo.core.setting import OPEN_SET, PARTIAL, UNSUPERVISED, Setting
 
 Y = np.array([0, 0, 0, 0, 1, 1, 3, 3])  # of three known classes, 2 is absent; 3 is unknown
 H = np.array([0, 0, 0, 3, 1, 2, 3, 0])
@@ -82,3 +84,31 @@ def test_prior_errors_of_one_and_of_many_rows():
     assert found["prior_kld"] == pytest.approx((0.6 * np.log(0.6 / 0.35) + 0.1 * np.log(0.1 / 0.35)) / 1.3)
     assert prior_errors(np.stack([q, t]), np.stack([t, t]), 0.1) == pytest.approx({k: v / 2 for k, v in found.items()})
     assert set(prior_errors(t, t, 0.01).values()) == {0.0}
+
+
+def answers(**more):
+    fine = np.array([0, 0, 0, 0, 1, 1, 3, 4])
+    return Answers(3, Y, H, closed=np.minimum(H, 2), unknown=np.arange(8.0), fine=fine, **more)
+
+
+def test_the_registry_measures_what_a_setting_has():
+    found = measure(OPEN_SET, answers())
+    assert list(found) == ["hos", "os", "os_star", "unk", "auroc_unknown", "oscr"]
+    closed = measure(UNSUPERVISED, Answers(3, Y[:6], H[:6].clip(0, 2), H[:6].clip(0, 2)))
+    assert set(closed) == set(measure(PARTIAL, Answers(3, Y[:6], H[:6].clip(0, 2), H[:6]))) == {
+        "accuracy", "balanced_accuracy", "macro_f1"
+    }  # fmt: skip
+    assert [primary(Setting.of(s)) for s in ("open_set", "universal", "partial", "source_free_open")] == [
+        "hos", "hos", "accuracy", "hos"
+    ]  # fmt: skip
+    assert primary(UNSUPERVISED, values=True) == "rmse"
+
+
+def test_clusters_and_priors_are_measured_where_a_method_gives_them():
+    apart = measure(OPEN_SET, answers(cluster=np.array([9, 9, 9, 9, 9, 9, 1, 2])))
+    assert apart["nmi_private"] == pytest.approx(1)
+    assert apart["h3"] == pytest.approx(3 / (1 / apart["os_star"] + 1 / apart["unk"] + 1))
+    together = measure(OPEN_SET, answers(cluster=np.zeros(8, int)))
+    assert together["nmi_private"] == pytest.approx(0) and together["h3"] == pytest.approx(0, abs=1e-9)
+    known = Answers(3, Y[:6], H[:6].clip(0, 2), H[:6], prior=np.array([0.5, 0.5, 0.0]))
+    assert measure(PARTIAL, known)["prior_mae"] == pytest.approx((1 / 6 + 1 / 6) / 3)

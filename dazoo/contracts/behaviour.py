@@ -14,7 +14,7 @@ import torch
 
 from dazoo.contracts.awkward import awkward_inputs, awkward_task
 from dazoo.contracts.failure import ContractFailure, difference, require
-from dazoo.contracts.toys import default_fit, fit_toy, options_for, setting_of, task_for
+from dazoo.contracts.toys import default_fit, fit_toy, options_for, setting_of, settings_of, task_for, toy_task
 from dazoo.core import portable
 from dazoo.core.errors import DazooError
 from dazoo.core.hparam import configure, space
@@ -79,22 +79,25 @@ def check_same_seed(cls: type[Method]) -> None:
 
 
 def check_hidden_labels(cls: type[Method]) -> None:
-    """Other labels on the hidden part of the target give the same model."""
-    task = task_for(cls)
-    assert task.target.y is not None
-    few, rest, _ = task._target_rows()
-    y = task.target.y.clone()
-    y[rest] = y[rest].flip(0) if task.regression else (y[rest] + 1) % task.n_classes
-    other = task.change(target=dataclasses.replace(task.target, y=y))
-    # the split itself may use labels where the setting shows some; hold it as it was
-    seen_other = task.seen() if len(few) else other.seen()
-    method = configure(cls, getattr(cls, "toy_hparams", {}))
-    second = fit(method, seen_other, seed=0, options=options_for(cls))
-    found = difference(default_fit(cls).predictor, second.predictor)
-    require(
-        not found,
-        f"the model changes with target labels that it must not see: {found}. Everything a method may use is in Seen",
-    )
+    """Other labels on the hidden part of the target give the same model, in every setting of classes."""
+    for setting in settings_of(cls):
+        task = toy_task(setting, regression="classes" not in cls.targets)
+        first = default_fit(cls) if setting == setting_of(cls) else fit_toy(cls, task)
+        assert task.target.y is not None
+        few, rest, _ = task._target_rows()
+        y = task.target.y.clone()
+        y[rest] = y[rest].flip(0) if task.regression else (y[rest] + 1) % len(task.target.classes)
+        other = task.change(target=dataclasses.replace(task.target, y=y))
+        # the split itself may use labels where the setting shows some; hold it as it was
+        seen_other = task.seen() if len(few) else other.seen()
+        method = configure(cls, getattr(cls, "toy_hparams", {}))
+        second = fit(method, seen_other, seed=0, options=options_for(cls))
+        found = difference(first.predictor, second.predictor)
+        require(
+            not found,
+            f"in the setting {setting} the model changes with target labels that it must not see: {found}. Everything "
+            "a method may use is in Seen",
+        )
 
 
 def check_saves(cls: type[Method]) -> None:

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dazoo.contracts import behaviour, gradient, knobs
+from dazoo.contracts import behaviour, gradient, knobs, label_sets
 from dazoo.contracts.failure import ContractFailure
 from dazoo.contracts.toys import is_gradient
 from dazoo.methods.base import GradientMethod, Method
@@ -39,6 +39,16 @@ def _stackable(cls: type[Method]) -> str:
     return "" if cls.stackable else "the class says stackable = False"
 
 
+def _partial(cls: type[Method]) -> str:
+    if not {"closed", "partial"} <= set(cls.handles.labels):
+        return "not for both closed and partial targets"
+    return "the class says told_partial = True" if cls.told_partial else ""
+
+
+def _unknown(cls: type[Method]) -> str:
+    return "" if set(cls.handles.labels) & set(label_sets.UNKNOWN) else "not for targets with unknown samples"
+
+
 @dataclass(frozen=True)
 class Contract:
     """A promise: its name, what it says in one sentence, the check, and why it may not concern a method.
@@ -61,6 +71,14 @@ CONTRACTS = (
     Contract(
         "hidden_labels", "hidden target labels change nothing", behaviour.check_hidden_labels, needs=("same_seed",)
     ),
+    Contract(
+        "all_classes",
+        "a partial task with all classes is the closed one",
+        label_sets.check_all_classes,
+        _partial,
+        ("same_seed",),
+    ),
+    Contract("unknown", "where samples may be unknown, says which", label_sets.check_unknown, _unknown),
     Contract("knobs", "every searchable hyper-parameter changes the model", knobs.check_knobs, _searchable),
     Contract("sampled", "settings drawn from the ranges run", knobs.check_sampled_settings, _searchable),
     Contract("weight_zero", "weight 0 is source_only, the default is not", gradient.check_weight_zero, _weighted),

@@ -1,4 +1,5 @@
-"""Small tasks on which promises are tried: three Gaussian classes in eight dimensions, shifted in the target."""
+"""Small tasks on which promises are tried: three Gaussian classes in eight dimensions, shifted in the target; where a
+setting says so, source and target hold different ones."""
 
 from __future__ import annotations
 
@@ -10,12 +11,14 @@ import numpy as np
 import torch
 
 from dazoo.core.hparam import configure
-from dazoo.core.setting import MULTI_SOURCE, PRESETS, UNSUPERVISED, Setting
+from dazoo.core.setting import PRESETS, UNSUPERVISED, Setting
 from dazoo.data.task import Task
 from dazoo.engine.fit import FitResult, Options, fit
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import GradientMethod, Method, StreamMethod
 
+HELD = {"partial": ((0, 1, 2), (0, 1)), "open": ((0, 1), (0, 1, 2)), "universal": ((0, 1, 2), (0, 1, 3))}
+"""Classes of source and target where they differ."""
 TINY = Recipe.named("digits", steps=12, batch=16, bottleneck=8, few_steps=0)
 
 
@@ -30,23 +33,25 @@ def toy_task(
     """``n`` samples per domain; the target is moved by ``shift`` and slightly rotated."""
     rng = np.random.default_rng(seed)
     centres = 2.5 * rng.normal(size=(3, dims)) / np.sqrt(dims) * 2
+    centres = np.vstack([centres, -centres.sum(0)])
+    setting = Setting.of(setting)
+    of_source, of_target = HELD.get(setting.labels, ((0, 1, 2), (0, 1, 2)))
     turn = np.eye(dims)
     turn[:2, :2] = [[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]]
 
-    def draw(move: float) -> tuple[np.ndarray, np.ndarray]:
-        y = np.arange(n) % 3
+    def draw(move: float, held: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        y = np.array(held)[np.arange(n) % len(held)]
         x = centres[y] + rng.normal(size=(n, dims))
         if move:
             x = x @ turn.T + move * np.linspace(1, -1, dims)
         return x.astype(np.float32), y
 
-    (xs, ys), (x2, y2), (xt, yt) = draw(0.0), draw(0.0), draw(shift)
+    (xs, ys), (x2, y2), (xt, yt) = draw(0.0, of_source), draw(0.0, of_source), draw(shift, of_target)
     if regression:
         beta = rng.normal(size=dims)
         ys, yt = (xs @ beta).astype(np.float32), (xt @ beta).astype(np.float32)
-    setting = Setting.of(setting)
     options: dict[str, Any] = {"setting": setting, "source_holdout": 0.2, "few_per_class": 3}
-    if setting == MULTI_SOURCE:
+    if setting.n_sources == "many":
         return Task.from_arrays([xs, x2], [ys, y2], xt, yt, **options)
     return Task.from_arrays(xs, ys, xt, yt, **options)
 
@@ -54,6 +59,12 @@ def toy_task(
 def setting_of(cls: type[Method]) -> Setting:
     """The setting a method is tried in."""
     return next(s for s in PRESETS.values() if s in cls.settings)
+
+
+def settings_of(cls: type[Method]) -> list[Setting]:
+    """The setting a method is tried in, and that with each other answer to which classes the domains hold."""
+    first = setting_of(cls)
+    return [first, *(first.change(labels=k) for k in HELD if k in cls.handles.labels and k != first.labels)]
 
 
 def task_for(cls: type[Method], **options: Any) -> Task:

@@ -28,6 +28,9 @@ class Method:
     settings: ClassVar[frozenset[Setting]] = Handles().settings  # the named ones among them; may be said instead
     targets: ClassVar[frozenset[str]] = frozenset({"classes"})  # "classes", "values" (regression), or both
     start: ClassVar[str | None] = None  # name of a method from whose fitted model this one starts (a warm start)
+    # whether it does something else where it is told that the target is partial, as its page says; all others give the
+    # closed model where a partial target holds all classes
+    told_partial: ClassVar[bool] = False
     # raised by one whenever what the method computes changes under the same hyper-parameters, so that runs of before
     # and after never share a key
     revision: ClassVar[int] = 0

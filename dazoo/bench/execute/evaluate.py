@@ -28,7 +28,7 @@ def evaluate(
     Returns:
         The metrics of the task's setting by name (``dazoo.bench.metrics.registry``): ``accuracy``,
         ``balanced_accuracy`` and ``macro_f1``; where samples may be unknown ``hos`` and its parts; for regression
-        ``mae``, ``rmse`` and ``r2``.
+        ``mae``, ``rmse`` and ``r2``; where the method says so errors of its class shares, or of its clusters.
     """
     hidden = _unseen(task.hidden(), predictor)
     if hidden.y is None:
@@ -88,6 +88,8 @@ def _answers(out: Prediction, hidden: Hidden, n_classes: int) -> Answers:
         closed=out.scores.argmax(1).cpu().numpy(),
         unknown=None if out.unknown is None else out.unknown.detach().double().cpu().numpy(),
         fine=None if hidden.fine is None else hidden.fine.cpu().numpy(),
+        cluster=None if out.cluster is None else out.cluster.cpu().numpy(),
+        prior=None if out.prior is None else out.prior.detach().double().cpu().numpy(),
     )
 
 

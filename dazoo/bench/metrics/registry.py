@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dazoo.bench.metrics.formulas import class_metrics, open_set_metrics, unknown_ranking, value_metrics
+from dazoo.bench.metrics.formulas import (
+    class_metrics,
+    cluster_metrics,
+    harmonic_mean,
+    open_set_metrics,
+    prior_errors,
+    unknown_ranking,
+    value_metrics,
+)
 from dazoo.core.setting import Setting
 
 
@@ -22,6 +30,8 @@ class Answers:
         closed: the best class (n,), whether or not a sample is called unknown.
         unknown: how likely samples (n,) are of no known class, where that was asked.
         fine: labels (n,) that tell the classes of unknown samples apart, where there are any.
+        cluster: clusters (n,) that the method found by itself.
+        prior: shares (K,) of the known classes in the target, as the method estimated them.
     """
 
     n_classes: int
@@ -30,6 +40,8 @@ class Answers:
     closed: np.ndarray
     unknown: np.ndarray | None = None
     fine: np.ndarray | None = None
+    cluster: np.ndarray | None = None
+    prior: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -69,11 +81,36 @@ GROUPS: tuple[Group, ...] = (
         lambda a: {} if a.unknown is None else unknown_ranking(a.closed, a.y, a.unknown, a.n_classes),
     ),
     Group(
+        ("nmi_private", "h3"),
+        lambda setting, values: setting.has_unknown,
+        lambda a: {} if a.cluster is None or a.fine is None else private_metrics(a),
+    ),
+    Group(
+        ("prior_mae", "prior_rae", "prior_kld"),
+        lambda setting, values: not values and not setting.has_unknown and setting.labels != "unlabelled",
+        lambda a: {} if a.prior is None else prior_errors(a.prior, shares(a), 0.5 / len(a.y)),
+    ),
+    Group(
         ("rmse", "mae", "r2"),
         lambda setting, values: values,
         lambda a: value_metrics(a.labels, a.y),
     ),
 )
+
+
+def private_metrics(a: Answers) -> dict[str, float]:
+    """``nmi_private``: clusters of the unknown samples against their classes; ``h3``: the harmonic mean of it,
+    ``os_star`` and ``unk``. NaN where no sample is unknown."""
+    assert a.cluster is not None and a.fine is not None
+    rows = a.y == a.n_classes
+    nmi = cluster_metrics(a.cluster[rows], a.fine[rows])["nmi"] if rows.any() else float("nan")
+    parts = open_set_metrics(a.labels, a.y, a.n_classes)
+    return {"nmi_private": nmi, "h3": harmonic_mean(parts["os_star"], parts["unk"], nmi)}
+
+
+def shares(a: Answers) -> np.ndarray:
+    """The true shares of the classes (K,)."""
+    return np.bincount(a.y, minlength=a.n_classes) / len(a.y)
 
 
 def measure(setting: Setting, answers: Answers) -> dict[str, float]:

@@ -53,6 +53,7 @@ class SHOT(SourceFree):
     )  # fmt: skip
     handles = Handles(labels={"closed", "partial", "open"}, source="model", n_sources={"one", "many"})
     later = ("cut",)
+    told_partial = True
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of information maximisation")
     pseudo_weight: float = hp(0.3, 0.03, 3.0, log=True, help="weight of the centroids' labels")
