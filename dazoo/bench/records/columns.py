@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,11 +54,24 @@ def table_of(records: Sequence[Mapping[str, Any]]) -> pa.Table:
         if kind == "field" and all(v is None or type(v) is float for v in column):
             arrays[f"number:{field}"] = pa.array(column, pa.float64())
         elif kind in ("field", "spec"):
-            texts = [None if v is None else text(None if v is NULL else v) for v in column]
-            arrays[name] = pa.array(texts, pa.string())
+            arrays[name] = pa.array(_texts(column), pa.string())
         else:
             arrays[name] = pa.array(column, _type(name))
     return pa.table(arrays)
+
+
+def _texts(column: Sequence[Any]) -> list[str | None]:
+    """JSON of every value, that of equal words made once."""
+    words: dict[str, str] = {}
+    found: list[str | None] = []
+    for value in column:
+        if type(value) is str:
+            if value not in words:
+                words[value] = text(value)
+            found.append(words[value])
+        else:
+            found.append(None if value is None else text(None if value is NULL else value))
+    return found
 
 
 class _Null:
@@ -106,9 +120,10 @@ def _points(points: Any) -> dict[str, Any] | None:
             if not isinstance(first, dict):
                 return None
             names = layout[key] = list(first)
-            if any(not isinstance(p[key], dict) or list(p[key]) != names for p in points):
+            parts = [p[key] for p in points]
+            if any(type(part) is not dict or list(part) != names for part in parts):
                 return None
-            values = [v for p in points for v in p[key].values()]
+            values = list(chain.from_iterable(part.values() for part in parts))
         if not (_wholes(values) if key == "step" else _numbers(values)):
             return None
         row[f"points_{key}"] = values
