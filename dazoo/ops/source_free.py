@@ -169,3 +169,18 @@ def class_relations(scores: Tensor, y: Tensor) -> Tensor:
     # sum_{s,r} sum_k q_s (log q_s - log q_r), which pairs in both directions make symmetric
     per_class = s * (q * log_q).sum((0, 2)) - (q.sum(0) * log_q.sum(0)).sum(-1)
     return (present * per_class).sum() / (c * s)
+
+
+def easy_rows(p: Tensor) -> Tensor:
+    """Which rows of p (n, C) are easy (n,): of each predicted class the share of lowest entropy, rounded down.
+
+    The share is that of all rows whose entropy is below the mean. Liang et al., TPAMI 2021 (SHOT++),
+    https://arxiv.org/abs/2012.07297
+    """
+    h, y = entropy(p), p.argmax(-1)
+    share = float((h < h.mean()).double().mean())
+    easy = torch.zeros_like(y, dtype=torch.bool)
+    for c in y.unique():
+        rows = torch.nonzero(y == c).squeeze(1)
+        easy[rows[h[rows].argsort(stable=True)[: int(len(rows) * share)]]] = True
+    return easy
