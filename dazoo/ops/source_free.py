@@ -184,3 +184,24 @@ def easy_rows(p: Tensor) -> Tensor:
         rows = torch.nonzero(y == c).squeeze(1)
         easy[rows[h[rows].argsort(stable=True)[: int(len(rows) * share)]]] = True
     return easy
+
+
+def lower_gaussian(x: Tensor, rounds: int = 10, spread: float = 5e-4) -> Tensor:
+    """Probabilities (n,) that numbers x (n,) belong to the lower of two Gaussians, fitted by expectation maximisation.
+
+    Numbers are scaled to [0, 1] first, ``spread`` is added to variances, and the best two clusters are the start. Where
+    all numbers are equal, all belong to it. Li et al., ICLR 2020 (DivideMix), https://arxiv.org/abs/2002.07394
+    """
+    size = x.max() - x.min()
+    if size <= 0:
+        return torch.ones_like(x)
+    x = (x - x.min()) / size
+    r = (~two_means(x)[2]).to(x.dtype)
+    for _ in range(rounds):
+        w = torch.stack([r, 1.0 - r])
+        mass = w.sum(1).clamp_min(_TINY)
+        mean = (w @ x) / mass
+        var = (w * (x - mean[:, None]).square()).sum(1) / mass + spread
+        log_q = mass.log()[:, None] - 0.5 * (var.log()[:, None] + (x - mean[:, None]).square() / var[:, None])
+        r = log_q.softmax(0)[int(mean.argmin())]
+    return r

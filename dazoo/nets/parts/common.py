@@ -55,11 +55,19 @@ class WeightNormLinear(nn.Module):
 
     def __init__(self, width: int, out: int):
         super().__init__()
-        start = nn.Linear(width, out)
         self.in_features, self.out_features = width, out
-        self.direction = nn.Parameter(nn.init.xavier_normal_(start.weight.detach()))
-        self.length = nn.Parameter(self.direction.detach().norm(dim=1, keepdim=True))
-        self.bias = nn.Parameter(start.bias.detach())
+        self.direction = nn.Parameter(torch.empty(out, width))
+        self.length = nn.Parameter(torch.empty(out, 1))
+        self.bias = nn.Parameter(torch.empty(out))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start anew: weights as Glorot and Bengio (2010) draw them, the bias as ``nn.Linear`` does."""
+        start = nn.Linear(self.in_features, self.out_features)
+        with torch.no_grad():
+            self.direction.copy_(nn.init.xavier_normal_(start.weight))
+            self.length.copy_(self.direction.norm(dim=1, keepdim=True))
+            self.bias.copy_(start.bias)
 
     @property
     def weight(self) -> Tensor:
