@@ -19,6 +19,7 @@ from dazoo.ops import (
     moments,
     norms,
     openset,
+    partial,
     perturb,
     reversal,
 )
@@ -118,6 +119,9 @@ SMOOTH: dict[str, Loss] = {
     "prototype_logits": lambda s, t, y: classwise.prototype_logits(s, t, 1.0).square().mean(),
     "supervised_contrastive": lambda s, t, y: classwise.supervised_contrastive(s, hot(y, s), 0.5),
     "kl_of_logits": lambda s, t, y: perturb.kl_of_logits(head(s), head(t)),
+    "weighted_cross_entropy": lambda s, t, y: partial.weighted_cross_entropy(head(s), y, hot(y, s)[:, 0] + 0.5),
+    "leaky_one_vs_rest": lambda s, t, y: partial.leaky_one_vs_rest(head(s), hot(y, s)),
+    "leaky_domain_bce": lambda s, t, y: partial.leaky_domain_bce(head(s), head(t)),
     "mixup": lambda s, t, y: perturb.mixup(s, 0.3, torch.arange(len(s) - 1, -1, -1)).square().mean(),
     # with fixed kernels: the classes' weights are constants
     "lmmd": lambda s, t, y: classwise.lmmd(
@@ -130,6 +134,15 @@ SMOOTH: dict[str, Loss] = {
 DETACHED: dict[str, Loss] = {
     "cdan_e": cdan_e,
     "soft_cross_entropy": lambda s, t, y: perturb.soft_cross_entropy(head(s), prob(t).detach()),
+    "selected_domain_bce": lambda s, t, y: partial.selected_domain_bce(
+        head(both(s, t)), len(s), prob(both(s, t)), partial.class_weights(head(t))
+    ),
+    "complement_entropy": lambda s, t, y: partial.complement_entropy(head(s), y, partial.mean_prediction(head(t))[y]),
+    "borrowed_domain_bce": lambda s, t, y: partial.borrowed_domain_bce(
+        both(both(s, t), s)[:, 0], len(s), len(t), both(both(s, t), s).square().mean(1), 0.5
+    ),
+    "outlier_weights": lambda s, t, y: (partial.outlier_weights(s[:, 0]) * t[:, 0]).mean(),
+    "transferability": lambda s, t, y: (partial.transferability(head(s)) * t[:, 0]).mean(),
     "mk_mmd": lambda s, t, y: mmd.mk_mmd(s, t),
     "mk_mmd_linear": lambda s, t, y: mmd.mk_mmd_linear(s, t),
     "joint_mmd": lambda s, t, y: mmd.joint_mmd((s, prob(s)), (t, prob(t))),
