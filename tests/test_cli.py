@@ -147,7 +147,7 @@ def test_a_bare_list_lists_methods() -> None:
     assert dazoo("list").stdout == dazoo("list", "methods").stdout
 
 
-@pytest.mark.parametrize("kind", ["methods", "datasets", "backbones", "suites", "recipes", "validators"])
+@pytest.mark.parametrize("kind", ["methods", "datasets", "backbones", "suites", "recipes", "validators", "settings"])
 def test_lists(kind: str) -> None:
     rows = json.loads(dazoo("list", kind, "--json").stdout)
     names = [r["name"] for r in rows]

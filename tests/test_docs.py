@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dazoo.core.questions import QUESTIONS
 from dazoo.core.setting import PRESETS
 from dazoo.methods.base import METHODS
 
@@ -28,7 +29,7 @@ sys.path.insert(0, str(DOCS / "generator"))
 from site_boards import board_table, boards_page, gallery_page, pictures  # noqa: E402
 from site_formula import formula, prose, typeset  # noqa: E402
 from site_pages import Results, entries, method_page, percent  # noqa: E402
-from site_settings import QUESTIONS, setting_page, settings_index  # noqa: E402
+from site_settings import setting_page, settings_index  # noqa: E402
 
 FENCE = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
 

@@ -29,6 +29,7 @@ class Kind(StrEnum):
     suites = "suites"
     recipes = "recipes"
     validators = "validators"
+    settings = "settings"
 
 
 class MethodKind(StrEnum):
@@ -302,7 +303,7 @@ def list_(
     setting: Annotated[str | None, typer.Option(help="Only methods for this setting, e.g. 'partial'.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
-    """List methods, datasets, backbones, suites, recipes or validators."""
+    """List methods, datasets, backbones, suites, recipes, validators or settings."""
     from dazoo.cli.listing import show_list
 
     show_list(kind.value, pattern, family, as_json, setting)
@@ -310,7 +311,7 @@ def list_(
 
 @app.command()
 def info(
-    name: Annotated[str, typer.Argument(help="A method, dataset, backbone, validator or recipe.")],
+    name: Annotated[str, typer.Argument(help="A method, dataset, backbone, validator, recipe or setting.")],
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
     """Show what something is: paper, formula, hyper-parameters, settings, deviations; domains; options."""

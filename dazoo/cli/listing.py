@@ -148,6 +148,23 @@ def list_suites() -> list[Row]:
     return rows
 
 
+def list_settings() -> list[Row]:
+    from dazoo.bench.metrics.registry import primary
+    from dazoo.core.questions import QUESTIONS
+    from dazoo.core.setting import PRESETS
+
+    methods = remembered("methods", list_methods)
+    return [
+        {
+            "name": name,
+            "question": QUESTIONS[name],
+            "metric": primary(setting),
+            "methods": sum(name in row["settings"] for row in methods),
+        }
+        for name, setting in sorted(PRESETS.items())
+    ]
+
+
 LISTS: dict[str, Callable[[], list[Row]]] = {
     "methods": list_methods,
     "datasets": list_datasets,
@@ -155,6 +172,7 @@ LISTS: dict[str, Callable[[], list[Row]]] = {
     "suites": list_suites,
     "recipes": list_recipes,
     "validators": list_validators,
+    "settings": list_settings,
 }
 
 
@@ -162,19 +180,29 @@ LISTS: dict[str, Callable[[], list[Row]]] = {
 
 
 def show_info(name: str, as_json: bool) -> None:
-    """Print all there is to know about an entry, whatever kind it is."""
+    """Print all there is to know about an entry, whatever kind it is; of all kinds where several have the name."""
     listed = [kind for kind in INFOS if name in {r["name"] for r in remembered(kind, LISTS[kind])}]
-    for kind in (*listed, *OPEN):
-        found = remembered(kind, lambda kind=kind: _rows(INFOS[kind](name)), of=name)  # type: ignore[misc]
-        if found:
-            print(json.dumps(found[0], indent=1, default=str)) if as_json else _print_info(found[0])
-            return
-    every = [r["name"] for kind in LISTS for r in remembered(kind, LISTS[kind])]
-    raise UnknownName(f"nothing here is called {name!r}: {nearest(name, every)}")
+    found = [row for kind in listed for row in _info(kind, name)]
+    found = found or next((rows for kind in OPEN if (rows := _info(kind, name))), [])
+    if not found:
+        every = [r["name"] for kind in LISTS for r in remembered(kind, LISTS[kind])]
+        raise UnknownName(f"nothing here is called {name!r}: {nearest(name, every)}")
+    if as_json:
+        print(json.dumps(found[0] if len(found) == 1 else found, indent=1, default=str))
+        return
+    for i, one in enumerate(found):
+        print("\n" if i else "", end="")
+        _print_info(one)
 
 
-def _rows(found: Row | None) -> list[Row]:
-    return [] if found is None else [found]
+def _info(kind: str, name: str) -> list[Row]:
+    """What is known about an entry of a kind, as a list of one; empty where there is none."""
+
+    def make() -> list[Row]:
+        row = INFOS[kind](name)
+        return [] if row is None else [row]
+
+    return remembered(kind, make, of=name)
 
 
 def method_info(name: str) -> Row | None:
@@ -266,15 +294,44 @@ def backbone_info(name: str) -> Row | None:
     }
 
 
-# "suites" have no page of their own; names of methods and backbones may be ones that no list shows (compositions, timm)
+def setting_info(name: str) -> Row | None:
+    """A setting with a name, or one that is put together: ``source_free+multi_source``."""
+    from dazoo.core.setting import PRESETS, Setting
+
+    if name.partition("+")[0] not in PRESETS:
+        return None
+    from dazoo.bench.metrics.registry import of_setting
+    from dazoo.core.questions import hidden, question, sees
+    from dazoo.validators.base import admission
+
+    setting = Setting.of(name)
+    metrics, rules = of_setting(setting), admission(setting)
+    methods = remembered("methods", list_methods)
+    return {
+        "kind": "setting",
+        "name": setting.name,
+        "text": question(setting),
+        "a method sees": sees(setting),
+        "hidden": hidden(setting),
+        "metric": metrics[0],
+        "beside it": list(metrics[1:]),
+        "may choose": list(rules.able) or "nothing: answers come before there is anything to choose by",
+        "may not choose": [f"{', '.join(names)}: each {reason}" for reason, names in rules.refused.items()],
+        "without a score": list(rules.without),
+        "methods": [r["name"] for r in _in_setting("methods", methods, setting.name)],
+    }
+
+
+# "suites" have no page of their own; some names are in no list: settings and methods put together, backbones of timm
 INFOS: dict[str, Callable[[str], Row | None]] = {
+    "settings": setting_info,
     "methods": method_info,
     "datasets": dataset_info,
     "validators": validator_info,
     "recipes": recipe_info,
     "backbones": backbone_info,
 }
-OPEN = ("methods", "backbones")
+OPEN = ("settings", "methods", "backbones")
 
 
 def _print_info(found: Row) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dazoo.core.errors import DazooError, nearest
 from dazoo.core.registry import Registry
-from dazoo.core.setting import ANSWERS
+from dazoo.core.setting import ANSWERS, Setting
 from dazoo.core.types import Labeled, Prediction, Predictor, Seen
 
 VALIDATORS: Registry[Validator] = Registry("validator", "dazoo.validators", "dazoo.validators")
@@ -200,12 +200,24 @@ class Validator:
 
     def problem(self, labels: str) -> str:
         """Why this cannot choose models where the label sets are ``labels``; empty where it can."""
+        reason = self.reason(labels)
+        return reason and f"{self.name!r} {reason}"
+
+    def reason(self, labels: str) -> str:
+        """``problem`` without the name, in words that follow it."""
         if labels in self.labels:
             return ""
+        if "closed" not in self.labels:
+            return f"was made for {' and '.join(sorted(self.labels))} label sets, and says nothing about {labels} ones"
         return (
-            f"{self.name!r} rewards models that spread the target over all classes of the source, as in a closed set; "
+            "rewards models that spread the target over all classes of the source, as in a closed set; "
             f"with {labels} label sets that chooses failures"
         )
+
+    @property
+    def needs_source(self) -> bool:
+        """Whether it has no score where the source is hidden."""
+        return any(need.startswith(("source_", "held_out_")) for need in self.needs)
 
     @property
     def description(self) -> str:
@@ -253,6 +265,32 @@ def register_validator(cost: str = "cheap", labels: Iterable[str] = ANSWERS["lab
         return fn
 
     return enter
+
+
+@dataclass(frozen=True)
+class Admission:
+    """Which validators may choose models in a setting.
+
+    Attributes:
+        able: those that may. refused: those that assume other label sets, by the reason, in words that follow the name.
+        without: those that have no score there, since the source is hidden.
+    """
+
+    able: tuple[str, ...]
+    refused: dict[str, tuple[str, ...]]
+    without: tuple[str, ...]
+
+
+def admission(setting: Setting) -> Admission:
+    """Which validators may choose in ``setting``; none where answers come before there is anything to choose by."""
+    refused: dict[str, tuple[str, ...]] = {}
+    for name, validator in VALIDATORS.items():
+        if reason := validator.reason(setting.labels):
+            refused[reason] = (*refused.get(reason, ()), name)
+    wrong = {name for names in refused.values() for name in names}
+    without = tuple(n for n, v in VALIDATORS.items() if setting.source != "data" and v.needs_source)
+    able = [n for n in VALIDATORS.names() if n not in wrong and n not in without]
+    return Admission(() if setting.target == "stream" else tuple(able), refused, without)
 
 
 def score_all(names: Iterable[str], evidence: Evidence) -> tuple[dict[str, float | None], list[str]]:

@@ -1,63 +1,22 @@
 """A page per setting: who may see what, a picture of the task, metrics, admissible rules, methods, leaderboards.
 
-Everything is derived from the answers of the setting, the registries and ``results/``; nothing is said per setting here
-but one sentence.
+Everything is derived from the answers of the setting, their sentences (``core.questions``), the registries and
+``results/``; nothing is said per setting here.
 """
 
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
 from site_boards import about, board_table
 from site_pages import ROOT, Entry, Results, table
 
-QUESTIONS = {
-    "unsupervised": "Labels here, none there, and the same classes on both sides.",
-    "multi_source": "Several labelled domains that the method tells apart.",
-    "multi_target": "One model for several unlabelled domains, judged on each.",
-    "few_labels": "A few labels of the target are there as well.",
-    "oracle": "What half of the target's labels would give: an upper bound, never a competitor.",
-    "partial": "The target has only some of the source's classes, and nobody says which.",
-    "open_set": "The target holds samples of classes that the source has never seen; they are to be called unknown.",
-    "universal": "Both sides have classes of their own, and nobody says how many.",
-    "source_free": "The source is gone; a model that was trained on it is all that is left.",
-    "source_free_partial": "A model of the source, and a target with some of its classes.",
-    "source_free_open": "A model of the source, and a target with unknown classes.",
-    "source_free_universal": "A model of the source; both sides have classes of their own.",
-    "black_box": "The source's model answers questions about target samples, and shows nothing of itself.",
-    "unseen": "The target is never seen before the test (generalisation).",
-    "test_time": "The target arrives in batches; each is answered on arrival and never shown again.",
-}
-SEES = {
-    "source": {
-        "data": "all labelled source samples",
-        "model": "a model trained on the source, and no source sample",
-        "black_box": "the class probabilities that the source's model gives to target samples, and no parameter of it",
-    },
-    "target": {
-        "pool": "all unlabelled target samples at once",
-        "stream": "one batch of target samples at a time, in an order that the task's seed decides",
-        "unseen": "nothing of the target",
-    },
-    "marked": {
-        "none": "",
-        "few": "a few labelled target samples",
-        "query": "the labels of the target samples that it asks for",
-        "half": "half of the target with its labels",
-    },
-}
-HIDDEN = {
-    "closed": "all target labels",
-    "partial": "all target labels, and which classes the target has",
-    "open": "all target labels, which samples are unknown, and how many classes they are of",
-    "universal": "all target labels, and which classes of either side the other lacks",
-}
-
-
 def settings_index() -> str:
     """The settings with their questions, each with a link to its page."""
+    from dazoo.core.questions import QUESTIONS
     from dazoo.core.setting import PRESETS
 
     rows = [
@@ -69,21 +28,21 @@ def settings_index() -> str:
 
 def setting_page(name: str, every: list[Entry], results: Results) -> str:
     """The page of one setting, in Markdown."""
-    from dazoo.bench.metrics.registry import GROUPS
+    from dazoo.bench.metrics.registry import of_setting
+    from dazoo.core.questions import hidden, question, sees
     from dazoo.core.setting import Setting
 
     setting = Setting.of(name)
-    sees = [SEES["source"][setting.source], SEES["target"][setting.target], SEES["marked"][setting.marked]]
-    metrics = [m for g in GROUPS if g.applies(setting, False) for m in g.names]
+    metrics = of_setting(setting)
     able = [e for e in every if setting in e.cls.settings]
     named = {e.name: e for e in every}
     parts = [
         f"---\ntitle: {name}\n---",
         f"# {name}",
-        QUESTIONS[name],
+        question(setting),
         picture(setting),
         "## Who may see what",
-        "A method sees " + "; ".join(s for s in sees if s) + f". Hidden are {HIDDEN[setting.labels]}.",
+        f"A method sees {sees(setting)}. Hidden are {hidden(setting)}.",
         _how(setting),
         "## Metrics",
         f"`{metrics[0]}` stands for the setting"
@@ -116,23 +75,23 @@ def _how(setting: Any) -> str:
 
 
 def _rules(setting: Any) -> str:
-    from dazoo.validators.base import VALIDATORS
+    from dazoo.validators.base import admission
 
-    if setting.target == "stream":
+    rules = admission(setting)
+    if not rules.able:
         return "Nothing can be chosen: answers come before there is anything to choose by. Hyper-parameters are fixed."
-    hidden = {"source_", "held_out_"} if setting.source != "data" else set()
-    vanish = [n for n, v in VALIDATORS.items() if any(need.startswith(tuple(hidden)) for need in v.needs) and hidden]
-    wrong = [n for n, v in VALIDATORS.items() if v.problem(setting.labels)]
-    able = [n for n in VALIDATORS.names() if n not in vanish and n not in wrong]
-    text = "Admissible: " + ", ".join(f"`{n}`" for n in able) + "."
-    if wrong:
-        listed = ", ".join(f"`{n}`" for n in wrong)
-        text += f"\n\nRefused, since they do not hold for these label sets: {listed}."
-    if vanish:
-        text += "\n\nWithout a value, since the source is hidden: " + ", ".join(f"`{n}`" for n in vanish) + "."
+    text = "Admissible: " + _listed(rules.able) + "."
+    for reason, names in rules.refused.items():
+        text += f"\n\nRefused: {_listed(names)} {reason}."
+    if rules.without:
+        text += f"\n\nWithout a value, since the source is hidden: {_listed(rules.without)}."
     if setting.labels != "closed":
         text += "\n\nBy default a suite chooses nothing: the last checkpoint of the default hyper-parameters counts."
     return text
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{n}`" for n in names)
 
 
 def suites_of(name: str, results: Results) -> list[str]:
@@ -177,6 +136,8 @@ SPOTS = ((30, 34), (70, 66), (112, 32), (112, 68), (40, 72))
 
 def picture(setting: Any) -> str:
     """Source and target as point clouds: colour is a label that the method sees, grey a sample without."""
+    from dazoo.core.questions import question
+
     left, right = CLASSES.get(setting.labels, CLASSES["closed"])
     parts = [_cloud(left, setting.source == "data", "source", 0)]
     if setting.source != "data":
@@ -187,7 +148,7 @@ def picture(setting: Any) -> str:
         )
     parts.append('<path d="M160 82 h62 m-7 -5 l7 5 l-7 5" fill="none" stroke="currentColor"/>')
     parts.append(_cloud(right, setting.marked == "half", "target", 232, setting))
-    alt = html.escape(f"{setting.name}: {QUESTIONS[setting.name]}")
+    alt = html.escape(f"{setting.name}: {question(setting)}")
     return (
         f'<svg class="task" viewBox="0 0 390 120" role="img" aria-label="{alt}" font-size="11" '
         f'fill="currentColor" style="max-width: 34rem">{"".join(parts)}</svg>'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,11 +52,13 @@ class Group:
         names: of the metrics, the one that stands for all first.
         applies: whether a setting has them, for classes or for values.
         measure: their values by name.
+        beside: those that tables show beside the one that stands for a setting.
     """
 
     names: tuple[str, ...]
     applies: Callable[[Setting, bool], bool]
     measure: Callable[[Answers], dict[str, float]]
+    beside: tuple[str, ...] = ()
 
 
 GROUPS: tuple[Group, ...] = (
@@ -74,11 +76,13 @@ GROUPS: tuple[Group, ...] = (
         ("hos", "os", "os_star", "unk"),
         lambda setting, values: setting.has_unknown,
         lambda a: open_set_metrics(a.labels, a.y, a.n_classes),
+        beside=("os_star", "unk"),
     ),
     Group(
         ("auroc_unknown", "oscr"),
         lambda setting, values: setting.has_unknown,
         lambda a: {} if a.unknown is None else unknown_ranking(a.closed, a.y, a.unknown, a.n_classes),
+        beside=("auroc_unknown", "oscr"),
     ),
     Group(
         ("nmi_private", "h3"),
@@ -130,3 +134,34 @@ def names() -> tuple[str, ...]:
 def primary(setting: Setting, values: bool = False) -> str:
     """The metric that stands for a setting."""
     return next(g.names[0] for g in GROUPS if g.applies(setting, values))
+
+
+def of_setting(setting: Setting, values: bool = False) -> tuple[str, ...]:
+    """The metrics of a setting, the one that stands for it first."""
+    return tuple(n for g in GROUPS if g.applies(setting, values) for n in g.names)
+
+
+PART = " on "
+"""Between a metric and the target that it is measured on alone, where there are several."""
+
+
+def beside(settings: Iterable[Setting], shown: str, recorded: Iterable[str], values: bool = False) -> tuple[str, ...]:
+    """The metrics that tables show beside ``shown``: what the settings say, and ``shown`` on each of several targets.
+
+    Args:
+        recorded: names of the metrics that runs have; no others are shown.
+    """
+    asked, have = list(settings), list(dict.fromkeys(recorded))
+    wanted = [n for g in GROUPS if any(g.applies(s, values) for s in asked) for n in g.beside]
+    wanted += sorted(n for n in have if n.startswith(shown + PART))
+    return tuple(n for n in dict.fromkeys(wanted) if n in have and n != shown)
+
+
+TITLES = {"hos": "HOS", "os": "OS", "os_star": "OS*", "unk": "UNK", "auroc_unknown": "AUROC", "oscr": "OSCR"}
+"""How papers write the names of metrics that are abbreviations."""
+
+
+def title(name: str) -> str:
+    """A metric's name for reading."""
+    metric, on, target = name.partition(PART)
+    return TITLES.get(metric, metric.replace("_", " ")) + on + target
