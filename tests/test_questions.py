@@ -1,4 +1,4 @@
-"""What people are told about settings: questions, who sees what, metrics, admissible rules; by commands and on pages."""
+"""What people are told about settings: questions, who sees what, metrics, admissible rules, by commands and pages."""
 
 from __future__ import annotations
 

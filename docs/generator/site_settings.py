@@ -14,6 +14,7 @@ import yaml
 from site_boards import about, board_table
 from site_pages import ROOT, Entry, Results, table
 
+
 def settings_index() -> str:
     """The settings with their questions, each with a link to its page."""
     from dazoo.core.questions import QUESTIONS
