@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -359,3 +361,12 @@ def test_temperature_and_class_weights():
     torch.testing.assert_close(partial.class_weights(logits, 0.05), torch.tensor([1.0, 0.0]))
     torch.testing.assert_close(partial.mean_prediction(logits).sum(), torch.tensor(1.0))
     assert fit_toy("pada").predictor.state is not None
+
+
+def test_the_committed_results_have_the_published_order():
+    """On pretrained features the methods for partial targets gain, and DANN loses, as in their papers."""
+    with open(Path(__file__).parent.parent / "results/partial_office_caltech10/leaderboard.csv", encoding="utf-8") as f:
+        mean = {row["method"]: float(row["mean"]) for row in csv.DictReader(f)}
+    assert all(mean[n] > mean["source_only"] for n in ("ba3us", "san", "iwan", "ar", "jumbot_partial", "pada", "etn"))
+    assert mean["dann"] < mean["source_only"] - 0.05 and mean["ot_capped"] > mean["ot_partial"] + 0.2
+    assert mean["iwan"] > mean["pada"]
