@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from dazoo.contracts import CONTRACTS, behaviour, gradient, label_sets
+from dazoo.contracts import CONTRACTS, behaviour, gradient, hidden_source, label_sets
 from dazoo.contracts.knobs import check_knob, check_sampled_settings, knobs
 from dazoo.contracts.toys import TINY
 from dazoo.methods.base import METHODS, GradientMethod
@@ -41,6 +41,16 @@ BOTH = [n for n in NAMES if {"closed", "partial"} <= METHODS.get(n).handles.labe
 @pytest.mark.parametrize("name", BOTH)
 def test_a_partial_task_with_all_classes_is_the_closed_one(name):
     label_sets.check_all_classes(METHODS.get(name))
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if hidden_source.hides_source(METHODS.get(n))])
+def test_samples_of_a_hidden_source_change_nothing_once_its_model_is_trained(name):
+    hidden_source.check_source_gone(METHODS.get(name))
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if METHODS.get(n).handles.asks_only])
+def test_of_a_black_box_nothing_is_copied(name):
+    hidden_source.check_black_box(METHODS.get(name))
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if METHODS.get(n).handles.labels & {"open", "universal"}])

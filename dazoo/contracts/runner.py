@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dazoo.contracts import behaviour, gradient, knobs, label_sets
+from dazoo.contracts import behaviour, gradient, hidden_source, knobs, label_sets
 from dazoo.contracts.failure import ContractFailure
 from dazoo.contracts.toys import is_gradient
 from dazoo.methods.base import GradientMethod, Method
@@ -45,6 +45,14 @@ def _partial(cls: type[Method]) -> str:
     return "the class says told_partial = True" if cls.told_partial else ""
 
 
+def _hidden_source(cls: type[Method]) -> str:
+    return "" if hidden_source.hides_source(cls) else "the method needs samples of the source"
+
+
+def _black_box(cls: type[Method]) -> str:
+    return "" if cls.handles.asks_only else "the method is given the source's model or samples"
+
+
 def _unknown(cls: type[Method]) -> str:
     return "" if set(cls.handles.labels) & set(label_sets.UNKNOWN) else "not for targets with unknown samples"
 
@@ -79,6 +87,14 @@ CONTRACTS = (
         ("same_seed",),
     ),
     Contract("unknown", "where samples may be unknown, says which", label_sets.check_unknown, _unknown),
+    Contract(
+        "source_gone",
+        "once the source's model is trained, its samples change nothing",
+        hidden_source.check_source_gone,
+        _hidden_source,
+        ("same_seed",),
+    ),
+    Contract("black_box", "of a black box nothing is copied", hidden_source.check_black_box, _black_box),
     Contract("knobs", "every searchable hyper-parameter changes the model", knobs.check_knobs, _searchable),
     Contract("sampled", "settings drawn from the ranges run", knobs.check_sampled_settings, _searchable),
     Contract("weight_zero", "weight 0 is source_only, the default is not", gradient.check_weight_zero, _weighted),
