@@ -140,12 +140,9 @@ def trained(
     with monkeypatch.context() as patch:
         patch.setattr(Feed, "__call__", call)
         patch.setattr(counted, "_rng", lambda what, step: rng(what, step + 1000 * draws))
-        for at in {
-            module,
-            *(sys.modules[c.__module__] for c in METHODS.get(name).__mro__ if c.__module__ in sys.modules),
-        }:
-            if hasattr(at, "step_draws"):
-                patch.setattr(at, "step_draws", lambda step, label: Still())
+        for home in {c.__module__ for c in METHODS.get(name).__mro__}:
+            if hasattr(sys.modules[home], "step_draws"):
+                patch.setattr(sys.modules[home], "step_draws", lambda step, label: Still())
         shift = SHIFTS.get(name, 0.3)
         predictor = toys.fit_toy(METHODS.get(name), toys.task_for(METHODS.get(name), shift=shift), 3, recipe).predictor
     state: dict[str, Tensor] = predictor.state  # type: ignore[attr-defined]
