@@ -1,15 +1,16 @@
 """DCC: clusters of the target that agree with classes of the source are shared. Li, Kang, Zhu, Wei, Yang, CVPR 2021.
 
-    min_{F,C}  CE(C(f_s), y_s) + trade_off * CDD(f_s, f_t)
+    min_{F,C}  CE(C(f_s), y_s) + trade_off * r(t) * CDD(f_s, f_t)
                + cluster_weight * exp(-3 (1 - p)) * CE(cos(f_t, m) / T, k_t)
 
-f = F(x) (b, width), p the fraction of training. Per epoch the target's unit features are clustered, k_t (n_t,), into as
-many clusters as agree best with the source's classes; a cluster and a class that are each other's nearest are shared,
-all others private. CDD, the contrastive domain discrepancy of CAN, is over shared classes. m (clusters, width) are the
-centres; after each step those of the batch move towards it by one minus their similarity. A row is unknown where a
-private centre is nearer than any shared one; its class is C's.
+f = F(x) (b, width), p the fraction of training, r the recipe's ramp. Per epoch the target's unit features are
+clustered, k_t (n_t,), into as many clusters as agree best with the source's classes; a cluster and a class that are
+each other's nearest are shared, all others private. CDD, the contrastive domain discrepancy of CAN, is over shared
+classes. m (clusters, width) are the centres; after each step those of the batch move towards it by one minus their
+similarity. A row is unknown where a private centre is nearer than any shared one; its class is C's.
 
-Evidence: tests/test_universal.py (a private cluster is found; pairs are mutual; with both weights 0 it is source_only).
+Evidence: tests/test_universal_clusters.py (clusters and classes that agree are paired, others private),
+tests/test_universal.py (with both weights 0 it is source_only).
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class DCC(GradientMethod):
         deviations="batches are drawn at random, in the authors' program three of each of ten shared classes; "
         "numbers of clusters tried are multiples of the source's classes, and all are tried every time, where the "
         "program stops when scores fall or a number came twice; clusters are renewed per epoch, in the program every "
-        "200 steps",
+        "200 steps; the ramp stands for the program's steps without clusters, since pairs of clusters that an "
+        "untrained network finds are wrong",
     )  # fmt: skip
     handles = Handles(labels={"closed", "partial", "open", "universal"}, n_sources={"one", "many"})
     stackable = False
@@ -70,6 +72,7 @@ class DCC(GradientMethod):
         return {
             "cls": net.criterion(scores, b.ys),
             "cdd": self.trade_off
+            * t.ramp
             * cdd(fs, ft, one_hot(b.ys, k, fs.dtype) * shared, one_hot(memory["owner"][cluster], k, fs.dtype)),
             "cluster": weight * cross_entropy(near, cluster),
         }
