@@ -155,8 +155,8 @@ class Still:
     def permutation(self, n: int) -> np.ndarray:
         return np.arange(n)
 
-    def integers(self, low: int, high: int, size: int) -> np.ndarray:
-        return np.full(size, low)
+    def integers(self, low: int, high: int | None = None, size: int = 0) -> np.ndarray:
+        return np.full(size, 0 if high is None else low)
 
     def beta(self, a: float, b: float, size: int | None = None) -> np.ndarray | float:
         return 0.3 if size is None else np.full(size, 0.3)
