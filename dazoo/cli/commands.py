@@ -119,6 +119,9 @@ def report(
     top: Annotated[int, typer.Option(min=0, help="LaTeX: the best so many without target labels; 0 for all.")] = 0,
     longtable: Annotated[bool, typer.Option("--longtable", help="LaTeX: a table that breaks over pages.")] = False,
     by_family: Annotated[bool, typer.Option("--by-family", help="LaTeX: one block per family.")] = False,
+    with_beside: Annotated[
+        bool, typer.Option("--beside", help="LaTeX: also the metrics beside the shown one, such as its parts.")
+    ] = False,
     text_width: Annotated[float, typer.Option(min=100, help="LaTeX: points between the margins.")] = 397,
     figures: Annotated[bool, typer.Option("--figures", help="Also write the figures as PDF and PNG.")] = False,
 ) -> None:
@@ -127,7 +130,7 @@ def report(
     from dazoo.cli.report import show_report
 
     chosen = _names(scatter_methods)
-    layout = Layout(methods=tuple(_names(methods)), top=top, long=longtable, families=by_family, width=text_width)
+    layout = Layout(tuple(_names(methods)), top, longtable, by_family, with_beside, width=text_width)
     show_report(folder, select_by, metric, scatter, chosen, layout=layout, figures=figures)
 
 

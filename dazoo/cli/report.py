@@ -14,7 +14,7 @@ from dazoo.bench.report.build import NotWritten, report
 from dazoo.bench.report.latex import Layout
 from dazoo.bench.report.model import Report
 from dazoo.bench.report.sections import sections_of, told
-from dazoo.bench.report.words import rule_sentence
+from dazoo.bench.report.words import BASELINE, baselines, rule_sentence
 from dazoo.cli.shown import Shown, print_shown
 
 FEW_FINDINGS = 6
@@ -54,23 +54,25 @@ def shown_of(made: Report) -> Shown:
     """What is printed of a report."""
     averages = made.board.datasets if made.board.several else ()
     time = made.time.head.replace(" per run", "/run")
-    heads = ["method", made.unit, *averages, "95 % interval", "rank", time, "family", "selected by"]
+    heads = ["method", made.unit, *averages, *made.beside_heads, "95 % interval", "rank", time, "family", "selected by"]
     rows = []
     for row in made.board.rows:
         name = escape(row.label) + (f" [italic]† {row.mark}[/italic]" if row.mark else "")
+        name += f" {BASELINE}" if row.baseline else ""
         interval = "" if math.isnan(row.low) else f"{made.show(row.low)} to {made.show(row.high)}"
         number = f"[yellow]{escape(row.problem)}[/yellow]" if row.problem else made.show(row.mean)
         rank = "" if math.isnan(row.rank) else f"{row.rank:.2f}"
-        of = [made.show(v) for v in row.averages] if averages else []
+        of = ([made.show(v) for v in row.averages] if averages else []) + made.beside(row)
         rows.append([name, number, *of, interval, rank, made.time.show(row), row.family, escape(row.selected_by)])
     below = [f"[dim]{escape(rule_sentence(made))}[/dim]"]
+    below += [f"[dim]{escape(text)}[/dim]" for text in [baselines(made)] if text]
     failed = sum(c.failed for c in made.board.cells.values())
     if failed:
         below.append(f"[yellow]{failed} runs failed[/yellow]; the page lists them with their errors")
     problems = [made.runs.damage.summary(), *made.problems]
     below += [f"[yellow]{escape(problem)}[/yellow]" for problem in problems if problem]
     below += [*_findings(made), f"page: {escape(str(made.folder / 'leaderboard.html'))}"]
-    return Shown(escape(made.name), heads, rows, below)
+    return Shown(escape(made.name), heads, rows, below, made.beside_heads)
 
 
 def _findings(made: Report) -> list[str]:

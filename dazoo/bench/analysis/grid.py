@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dazoo.bench.analysis.runs import Run
+from dazoo.bench.analysis.runs import Run, as_baseline
 from dazoo.bench.metrics.formulas import higher_is_better
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.data.names import dataset_of
@@ -164,6 +164,7 @@ class Grid:
                     "failed": len(failures),
                     "total": len(group),
                     "errors": tuple(dict.fromkeys(r.error for r in failures)),
+                    "baseline": any(map(as_baseline, group)),
                     "seconds": mean_of([r.seconds for r in good]),
                     "cpu_seconds": mean_of([r.cpu_seconds for r in good]),
                     "device_seconds": mean_of([r.device_seconds for r in good]),

@@ -123,6 +123,7 @@ def _block(table: Table, rows: np.ndarray, layout: dict[str, Any]) -> dict[int, 
     chosen, tops = choices(scores)
     idle = _idle(table, rows)
     spec = {name: table.values(f"spec:{name}") for name in ("label", "method", "family", "task", "setting")}
+    marked = table.values("spec:baseline") if "spec:baseline" in table.names else [None] * len(table)
     seeds, trials = table.values("spec:seed"), table.values("spec:trial")
     keys, status, variant, started = (table.values(n) for n in ("key", "status", "field:variant", "field:started"))
     return {
@@ -145,6 +146,7 @@ def _block(table: Table, rows: np.ndarray, layout: dict[str, Any]) -> dict[int, 
             flags=engine_flags({"info": table.get(i, "info")}),
             cpu_seconds=seconds_of(table.get(i, "cpu_seconds")),
             device_seconds=seconds_of(table.get(i, "device_seconds")),
+            baseline=marked[i],
             chosen=chosen[j],
             tops=tops[j],
         )

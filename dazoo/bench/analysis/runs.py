@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from dazoo.bench.metrics.formulas import SCORE
 from dazoo.bench.records.store import Damage
+from dazoo.core.setting import Setting
 
 NONE = np.empty(0)
 
@@ -30,7 +32,8 @@ class Run:
     (checkpoints, 2) are the effective numbers of classes predicted on the target and in the source; NaN where unknown.
     ``idle`` names the loss terms that were zero all the time; ``flags`` are (kind, subject, text) of what the engine
     found wrong while it trained. ``chosen`` and ``tops`` are the checkpoint that each validator chooses and its score,
-    minus infinity where the validator is undefined at all of them.
+    minus infinity where the validator is undefined at all of them. ``baseline`` is that of ``RunSpec``, None where the
+    record does not say.
     """
 
     key: str
@@ -55,6 +58,7 @@ class Run:
     flags: tuple[tuple[str, str, str], ...] = ()
     cpu_seconds: float = math.nan
     device_seconds: float = math.nan
+    baseline: bool | None = None
     chosen: np.ndarray = field(default_factory=lambda: NONE, repr=False)
     tops: np.ndarray = field(default_factory=lambda: NONE, repr=False)
 
@@ -88,6 +92,23 @@ class Runs:
     runs: list[Run] = field(default_factory=list)
     damage: Damage = field(default_factory=Damage)
     superseded: int = 0
+
+
+def as_baseline(run: Run) -> bool:
+    """Whether a run is of a closed-set method where source and target have different classes."""
+    return _assumed(run.method, run.setting) if run.baseline is None else run.baseline
+
+
+@lru_cache(maxsize=4096)
+def _assumed(method: str, setting: str) -> bool:
+    """The same for records that do not say; False for methods that are not known here."""
+    asked = Setting.of(setting)
+    if asked.labels == "closed":
+        return False
+    from dazoo.bench.plan.question import closed_set_baseline
+    from dazoo.methods.base import METHODS
+
+    return method in METHODS and closed_set_baseline(METHODS.get(method), asked)
 
 
 UNREADABLE = (KeyError, IndexError, TypeError, ValueError, AttributeError)
@@ -128,6 +149,7 @@ def run_of(record: dict[str, Any], names: dict[tuple[str, ...], tuple[str, ...]]
         flags=engine_flags(record),
         cpu_seconds=seconds_of(record.get("cpu_seconds")),
         device_seconds=seconds_of(record.get("device_seconds")),
+        baseline=spec.get("baseline"),
     )
 
 

@@ -17,7 +17,7 @@ from dazoo.bench.analysis.grid import Choice, Grid
 from dazoo.bench.analysis.read import read_runs as read_runs
 from dazoo.bench.analysis.runs import Run
 from dazoo.bench.analysis.runs import Runs as Runs
-from dazoo.bench.metrics.registry import primary
+from dazoo.bench.metrics.registry import beside, primary
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.core.setting import Setting
 
@@ -34,6 +34,8 @@ class Cell:
         failed, total: runs of this cell that failed, and all of them. errors: their messages, each once.
         selected_by: the rule that really chose.
         seconds, cpu_seconds, device_seconds: of a run on average; NaN where no record tells.
+        baseline: whether the method assumes a closed set, and the task has none.
+        beside: the metrics that stand beside the shown one, each a mean over seeds; NaN where there is none.
     """
 
     label: str
@@ -52,6 +54,8 @@ class Cell:
     selected_by: str
     cpu_seconds: float = math.nan
     device_seconds: float = math.nan
+    baseline: bool = False
+    beside: tuple[float, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -72,12 +76,20 @@ def default_metric(runs: Sequence[Run]) -> str:
     return named.most_common(1)[0][0] if named else "accuracy"
 
 
-def select(runs: Sequence[Run], rule: str, metric: str) -> list[Cell]:
-    """One cell per label and task; ``runs`` in the order of ``read_runs``."""
-    return cells_of(Grid(runs).select(rule, metric))
+def shown_beside(runs: Sequence[Run], metric: str) -> tuple[str, ...]:
+    """The recorded metrics that tables show beside ``metric``."""
+    settings = [Setting.of(s) for s in sorted({r.setting for r in runs})]
+    recorded = [name for names in dict.fromkeys(r.metrics for r in runs) for name in names]
+    return beside(settings, metric, recorded, values="rmse" in recorded)
 
 
-def cells_of(choice: Choice) -> list[Cell]:
+def select(runs: Sequence[Run], rule: str, metric: str, others: Sequence[str] = ()) -> list[Cell]:
+    """One cell per label and task; ``runs`` in the order of ``read_runs``. ``others`` are metrics of the same
+    checkpoints, for ``Cell.beside``."""
+    return cells_of(Grid(runs).select(rule, metric), others)
+
+
+def cells_of(choice: Choice, others: Sequence[str] = ()) -> list[Cell]:
     """What a rule selects, cell by cell."""
     grid, found = choice.grid, []
     for i, facts in enumerate(grid.facts):
@@ -89,6 +101,7 @@ def cells_of(choice: Choice) -> list[Cell]:
                 seeds=tuple(grid.runs[j].seed for j in runs.tolist()),
                 picks=tuple(points.tolist()),
                 selected_by=rule_label(choice.rule, defined.tolist()),
+                beside=tuple(float(np.mean(grid.metric(n)[runs, points])) if len(runs) else math.nan for n in others),
                 **facts,
             )
         )

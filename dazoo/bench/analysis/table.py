@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from dazoo.bench.analysis.grid import averages_of, mean_of
 from dazoo.bench.analysis.runs import Run
-from dazoo.bench.analysis.select import Cell, default_metric, select
+from dazoo.bench.analysis.select import Cell, default_metric, select, shown_beside
 from dazoo.bench.analysis.statistics import bootstrap_interval, mean_ranks
 from dazoo.bench.metrics.formulas import SCORE, higher_is_better
 from dazoo.bench.plan.suite import DEFAULT_RULE, ORACLE_RULE
@@ -38,6 +38,8 @@ class Row:
     some task of any; ``problem`` says why.
     ``low`` and ``high`` are NaN for a method with one seed per task, too: ``seeds`` is the largest number of any task.
     ``mark`` is empty for methods that see no target label. ``seconds`` are those of the clock on the wall.
+    ``baseline`` says that the method assumes a closed set, and some task has none. ``beside`` are means like ``mean``,
+    of the metrics that the leaderboard shows beside its own; each over the tasks that have such a number.
     """
 
     label: str
@@ -56,6 +58,8 @@ class Row:
     cpu_seconds: float = math.nan
     device_seconds: float = math.nan
     averages: tuple[float, ...] = ()
+    baseline: bool = False
+    beside: tuple[float, ...] = ()
 
     @property
     def cost(self) -> float:
@@ -82,6 +86,8 @@ class Leaderboard:
 
     ``datasets`` are those of the tasks, in their order; a row's ``averages`` are theirs.
 
+    ``beside`` are the metrics of the same checkpoints that stand beside it, such as its parts.
+
     ``unlabelled`` are tasks left out because their target has no labels. Where no target has any, none is left out, and
     ``metric`` is the score of a validator.
     """
@@ -92,6 +98,7 @@ class Leaderboard:
     rows: tuple[Row, ...]
     cells: dict[tuple[str, str], Cell]
     unlabelled: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -144,12 +151,19 @@ def leaderboard(runs: Sequence[Run], rule: str, metric: str | None = None, inter
     if bare and bare == {r.task for r in runs}:
         by = label_free_rule(runs, rule)
         rule, metric, bare = by if rule == ORACLE_RULE else rule, SCORE + by, set()
-    cells = {(c.label, c.task): c for c in select([r for r in runs if r.task not in bare], rule, metric)}
+    labelled = [r for r in runs if r.task not in bare]
+    others = shown_beside(labelled, metric)
+    cells = {(c.label, c.task): c for c in select(labelled, rule, metric, others)}
     tasks = tuple(sorted({c.task for c in cells.values()}))
     labels = sorted({c.label for c in cells.values()})
     higher = higher_is_better(metric)
     grid = np.array([[cells[m, t].mean if (m, t) in cells else np.nan for t in tasks] for m in labels])
-    rows = [_row(label, [cells[label, t] for t in tasks if (label, t) in cells], tasks, intervals) for label in labels]
+    told = {t: [c.beside for (_, task), c in cells.items() if task == t] for t in tasks} if others else {}
+    having = [[t for t in tasks if not all(math.isnan(b[i]) for b in told[t])] for i in range(len(others))]
+    rows = [
+        _row(label, [cells[label, t] for t in tasks if (label, t) in cells], tasks, having, intervals)
+        for label in labels
+    ]
     # what sees target labels is ranked apart from what does not
     ranks = np.full(len(labels), np.nan)
     for mark in sorted({r.mark for r in rows}):
@@ -157,7 +171,7 @@ def leaderboard(runs: Sequence[Run], rule: str, metric: str | None = None, inter
         ranks[members] = mean_ranks(grid[members], higher)
     ranked = [Row(**{**vars(r), "rank": float(k)}) for r, k in zip(rows, ranks)]
     ranked.sort(key=lambda r: (np.isnan(r.mean), -r.mean if higher else r.mean, r.label))
-    return Leaderboard(rule, metric, tasks, tuple(ranked), cells, tuple(sorted(bare)))
+    return Leaderboard(rule, metric, tasks, tuple(ranked), cells, tuple(sorted(bare)), others)
 
 
 def unlabelled(runs: Sequence[Run]) -> set[str]:
@@ -172,7 +186,8 @@ def label_free_rule(runs: Sequence[Run], rule: str) -> str:
     return next((v for v in (rule, DEFAULT_RULE) if v in known), known[0] if known else rule)
 
 
-def _row(label: str, cells: list[Cell], tasks: Sequence[str], intervals: bool) -> Row:
+def _row(label: str, cells: list[Cell], tasks: Sequence[str], having: Sequence[Sequence[str]], intervals: bool) -> Row:
+    """``having`` are the tasks over which each metric beside the shown one is a mean."""
     first, n_tasks = cells[0], len(tasks)
     good = [c for c in cells if len(c.values)]
     failed, total = sum(c.failed for c in cells), sum(c.total for c in cells)
@@ -210,7 +225,14 @@ def _row(label: str, cells: list[Cell], tasks: Sequence[str], intervals: bool) -
         mark=", ".join(marks),
         seeds=max((len(v) for v in values), default=0),
         averages=averages,
+        baseline=any(c.baseline for c in cells),
+        beside=tuple(_mean({c.task: c.beside[i] for c in cells}, of) for i, of in enumerate(having)),
     )
+
+
+def _mean(of: Mapping[str, float], tasks: Sequence[str]) -> float:
+    """Mean over tasks, of several datasets over their means; NaN where there is no number on one of them."""
+    return float(np.mean(tuple(averages_of(of, tasks).values())))
 
 
 def _joined(rules: list[str]) -> str:

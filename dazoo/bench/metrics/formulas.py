@@ -18,6 +18,11 @@ def higher_is_better(metric: str) -> bool:
     return metric.startswith(SCORE) or metric.split(" on ")[0] not in LOWER_IS_BETTER
 
 
+def is_share(metric: str) -> bool:
+    """Whether a metric lies in [0, 1], and so is shown in percent."""
+    return not metric.startswith(SCORE) and metric.split(" on ")[0] not in NO_SHARES
+
+
 def class_metrics(predicted: np.ndarray, true: np.ndarray, n_classes: int) -> dict[str, float]:
     """Accuracy, balanced accuracy (mean recall over the classes present) and macro F1, all in [0, 1].
 

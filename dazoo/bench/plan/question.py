@@ -47,3 +47,8 @@ def setting_of(
     if not cls.handles.problem(wanted, baseline=True):
         return None, f"is a method of the closed set ({problem}); closed_set_baselines: true runs it as a baseline"
     return None, problem
+
+
+def closed_set_baseline(cls: type[Method], setting: Setting) -> bool:
+    """Whether a method runs in ``setting`` as a baseline only: it assumes that both sides have the same classes."""
+    return setting.labels != "closed" and bool(cls.handles.problem(setting))

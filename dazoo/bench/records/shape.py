@@ -65,6 +65,7 @@ class _Spec(_Part):
     overrides: dict[str, Any] | None = None
     code: str | None = None
     revision: Whole = 0
+    baseline: bool = False
     protocol: _Protocol | None = None
 
 

@@ -12,6 +12,8 @@ import numpy as np
 from dazoo.bench.analysis.compare import by_task
 from dazoo.bench.analysis.significance import LEVEL, holm, signed_ranks, wilcoxon
 from dazoo.bench.analysis.table import Row
+from dazoo.bench.metrics.formulas import higher_is_better, is_share
+from dazoo.bench.metrics.registry import title
 from dazoo.bench.report.model import Report
 from dazoo.bench.report.sections import shown
 from dazoo.bench.report.typeset import (
@@ -40,6 +42,7 @@ class Layout:
     Attributes:
         methods: labels in place of all. top: so many of the best that see no target label, 0 for all.
         long: a ``longtable`` that breaks over pages. families: a block per family, that of the best method first.
+        beside: also the means of the metrics that stand beside the shown one.
         digits: after the point. width: of the text in points.
     """
 
@@ -47,6 +50,7 @@ class Layout:
     top: int = 0
     long: bool = False
     families: bool = False
+    beside: bool = False
     digits: int = 1
     width: float = TEXT_WIDTH
 
@@ -71,6 +75,8 @@ def latex(made: Report, layout: Layout | None = None) -> str:
     plain, marked = _chosen(made, layout)
     worse = _worse(made, plain)
     head, groups, legend = _heads(made)
+    others = made.board.beside if layout.beside else ()
+    head, groups = head + [escape(title(name)) for name in others], groups + [""] * len(others)
     for size in [SMALL] if len(head) - 2 > WIDE else [NORMAL, DENSE]:
         table = [head, *_body(made, layout, plain, marked, worse, size)]
         room = widths(table, size)
@@ -116,18 +122,22 @@ def _body(
 ) -> list[list[str]]:
     """Cells of every line; one cell alone is a heading, none a rule."""
     digits = layout.digits
-    values = np.array([_values(made, r) for r in plain]).reshape(len(plain), len(made.board.columns) + 1)
-    rounded = np.round(values * (100 if made.percent else 1), digits if made.percent else digits + 2)
-    order = [_places(column if made.board.higher_is_better else -column) for column in rounded.T]
+    board = made.board
+    names = [board.metric] * (len(board.columns) + 1) + list(board.beside if layout.beside else ())
+    values = np.array([_values(made, r, layout) for r in plain]).reshape(len(plain), len(names))
+    order = []
+    for name, column in zip(names, values.T):
+        rounded = np.round(100 * column, digits) if is_share(name) else np.round(column, digits + 2)
+        order.append(_places(rounded if higher_is_better(name) else -rounded))
     blocks: dict[str, list[list[str]]] = {}
     for i, row in enumerate(plain):
-        line = _cells(made, row, [places[i] for places in order], worse.get(row.label, False), digits, size)
+        line = _cells(made, row, [places[i] for places in order], worse.get(row.label, False), layout, size)
         blocks.setdefault(row.family if layout.families else "", []).append(line)
     for row in marked:
-        blocks.setdefault(row.mark, []).append(_cells(made, row, [0] * values.shape[1], False, digits, size))
+        blocks.setdefault(row.mark, []).append(_cells(made, row, [0] * len(names), False, layout, size))
     body: list[list[str]] = []
-    for title, lines in blocks.items():
-        body += ([[]] if body else []) + ([[title.replace("_", " ")]] if title else []) + lines
+    for group, lines in blocks.items():
+        body += ([[]] if body else []) + ([[group.replace("_", " ")]] if group else []) + lines
     return body
 
 
@@ -200,14 +210,19 @@ def _caption(made: Report, layout: Layout, worse: dict[str, bool]) -> str:
     elif seeds:
         note += " One seed."
     note += r" $^\dagger$: worse than the best over tasks (Wilcoxon, Holm, 5\%)." if any(worse.values()) else ""
-    shown_rows, total = sum(map(len, _chosen(made, layout))), len(made.board.rows)
+    chosen = [row for rows in _chosen(made, layout) for row in rows]
+    note += r" $^\ddagger$: closed-set method." if any(row.baseline for row in chosen) else ""
+    if layout.beside and made.board.beside:
+        note += f" {', '.join(escape(title(name)) for name in made.board.beside)}: means like the one before."
+    shown_rows, total = len(chosen), len(made.board.rows)
     note += f" {shown_rows} of {total} methods." if shown_rows < total else ""
     note += " Avg: over the tasks of a dataset; Mean: of these averages." if made.board.several else ""
     return f"{escape(made.name)}: {escape(made.unit)}, selected by {escape(shown(made.board.rule))}.{note}"
 
 
-def _values(made: Report, row: Row) -> list[float]:
-    return [*(made.board.value(row, c) for c in made.board.columns), row.mean]
+def _values(made: Report, row: Row, layout: Layout) -> list[float]:
+    further = row.beside if layout.beside else ()
+    return [*(made.board.value(row, c) for c in made.board.columns), row.mean, *further]
 
 
 def _places(column: np.ndarray) -> list[int]:
@@ -242,16 +257,18 @@ def _mean_std(made: Report, row: Row, datasets: Sequence[str]) -> float:
     return float(np.mean(means, axis=0).std(ddof=1))
 
 
-def _cells(made: Report, row: Row, styles: list[int], worse: bool, digits: int, size: Size) -> list[str]:
+def _cells(made: Report, row: Row, styles: list[int], worse: bool, layout: Layout, size: Size) -> list[str]:
     """The name and the numbers of a row."""
-    board, numbers = made.board, []
+    board, numbers, digits = made.board, [], layout.digits
     for column in board.columns:
         cell = board.cells.get((row.label, column.task))
         spread = _mean_std(made, row, [column.dataset]) if not column.task else math.nan if cell is None else cell.std
         numbers.append((made.show(board.value(row, column), digits), made.show(spread, digits)))
     numbers.append((made.show(row.mean, digits), made.show(_mean_std(made, row, board.datasets), digits)))
+    numbers += [(value, "") for value in made.beside(row, digits)] if layout.beside else []
     parts = []
     for (mean, std), style in zip(numbers, styles):
         text = {1: rf"\textbf{{{mean}}}", 2: rf"\underline{{{mean}}}"}.get(style, mean) if mean else "--"
         parts.append(text + (rf" {{{size.spread}$\pm${std}}}" if std else ""))
-    return [escape(row.label) + (r"$^\dagger$" if worse else ""), *parts]
+    marks = (r"$^\ddagger$" if row.baseline else "") + (r"$^\dagger$" if worse else "")
+    return [escape(row.label) + marks, *parts]

@@ -8,7 +8,7 @@ from dazoo.bench.analysis.table import Row
 from dazoo.bench.report.model import Report
 from dazoo.bench.report.sections import Sections
 from dazoo.bench.report.text import md, md_table, number
-from dazoo.bench.report.words import facts, problem, rule_sentence
+from dazoo.bench.report.words import BASELINE, admissible, facts, problem, questions, rule_sentence
 
 
 def markdown(made: Report, sections: Sections) -> str:
@@ -16,9 +16,10 @@ def markdown(made: Report, sections: Sections) -> str:
     board = made.board
     lines = [f"# {md(made.name)}", ""]
     lines += [md(made.description), ""] if made.description else []
-    lines += [rule_sentence(made), ""] + [f"- {md(fact)}" for fact in facts(made)] + [""]
+    lines += [line for text in questions(made) for line in (f"The question: {md(text)}", "")]
+    lines += [rule_sentence(made), ""] + [f"- {md(fact)}" for fact in (*admissible(made), *facts(made))] + [""]
     averages = list(board.datasets) if board.several else []
-    head = ["method", "family", made.unit, *averages]
+    head = ["method", "family", made.unit, *averages, *made.beside_heads]
     head += ["95 % interval", "mean rank", made.time.head, "selected by", "sees"]
     lines += md_table(head, [_row(made, row) for row in board.rows])
     lines += ["", "## Per task", "", f"Mean of {made.unit} over seeds, ± standard deviation.", ""]
@@ -36,6 +37,7 @@ def markdown(made: Report, sections: Sections) -> str:
 def _row(made: Report, row: Row) -> list[str]:
     interval = f"{made.show(row.low)} to {made.show(row.high)}" if not math.isnan(row.low) else row.no_interval
     averages = [made.show(v) or "–" for v in row.averages] if made.board.several else []
+    averages += [v or "–" for v in made.beside(row)]
     numbers = [row.problem or made.show(row.mean), *averages, interval, number(row.rank, 2), made.time.show(row)]
     return [_name(row), row.family, *numbers, row.selected_by, row.mark or "no target labels"]
 
@@ -57,4 +59,4 @@ def _cells(made: Report, row: Row) -> list[str]:
 
 
 def _name(row: Row) -> str:
-    return row.label + (" †" if row.mark else "")
+    return row.label + (" †" if row.mark else "") + (f" {BASELINE}" if row.baseline else "")

@@ -11,9 +11,10 @@ from typing import Any
 from dazoo.bench.analysis.read import read_runs
 from dazoo.bench.analysis.runs import Runs
 from dazoo.bench.analysis.select import Cell
-from dazoo.bench.analysis.table import Leaderboard, leaderboard
+from dazoo.bench.analysis.table import Leaderboard, Row, leaderboard
 from dazoo.bench.analysis.timing import Time
-from dazoo.bench.metrics.formulas import NO_SHARES, SCORE
+from dazoo.bench.metrics.formulas import is_share
+from dazoo.bench.metrics.registry import title
 from dazoo.bench.plan.beside import read_beside
 from dazoo.bench.plan.suite import DEFAULT_RULE, LAST, ORACLE_RULE
 from dazoo.bench.records.store import FOLDER
@@ -49,13 +50,23 @@ class Report:
 
     @property
     def percent(self) -> bool:
-        return self.board.metric not in NO_SHARES and not self.board.metric.startswith(SCORE)
+        return is_share(self.board.metric)
 
-    def show(self, value: float, digits: int = 2) -> str:
-        """A value of the metric for reading: shares in percent, empty where there is none."""
+    def show(self, value: float, digits: int = 2, metric: str = "") -> str:
+        """A value of the metric, or of another one, for reading: shares in percent, empty where there is none."""
         if math.isnan(value):
             return ""
-        return f"{100 * value:.{digits}f}" if self.percent else f"{value:.{digits + 2}f}"
+        share = is_share(metric) if metric else self.percent
+        return f"{100 * value:.{digits}f}" if share else f"{value:.{digits + 2}f}"
+
+    def beside(self, row: Row | Cell, digits: int = 2) -> list[str]:
+        """The values of a row or cell of the metrics that stand beside the shown one."""
+        return [self.show(v, digits, name) for name, v in zip(self.board.beside, row.beside)]
+
+    @property
+    def beside_heads(self) -> list[str]:
+        """Names of these metrics; with what they are shown in, where that is not what the first is shown in."""
+        return [title(n) if is_share(n) == self.percent else unit_of(n) for n in self.board.beside]
 
     @cached_property
     def time(self) -> Time:
@@ -71,12 +82,17 @@ class Report:
 
     @property
     def unit(self) -> str:
-        return self.board.metric.replace("_", " ") + (" (%)" if self.percent else "")
+        return unit_of(self.board.metric)
 
     @property
     def failures(self) -> list[tuple[Cell, str]]:
         """Failed cells with each of their error messages."""
         return [(c, e) for c in self.board.cells.values() for e in c.errors]
+
+
+def unit_of(metric: str) -> str:
+    """A metric's name for reading, with what it is shown in."""
+    return title(metric) + (" (%)" if is_share(metric) else "")
 
 
 def load_report(folder: str | Path, select_by: str | None = None, metric: str | None = None) -> Report:

@@ -13,6 +13,7 @@ import numpy as np
 from dazoo.bench.analysis.runs import Run
 from dazoo.bench.analysis.select import ORACLE_LABEL, Cell
 from dazoo.bench.analysis.table import Column
+from dazoo.bench.metrics.formulas import higher_is_better
 from dazoo.bench.report import curves, provenance, words
 from dazoo.bench.report.canvas import PALETTE
 from dazoo.bench.report.curves import Curves
@@ -87,6 +88,11 @@ def page(
             families=sorted({r.family for r in board.rows}),
             columns=[_head(c) for c in board.columns],
             averages=board.datasets if board.several else (),
+            beside=made.beside_heads,
+            questions=words.questions(made),
+            admissible=words.admissible(made),
+            legend=words.baselines(made),
+            marked_rules={sections.told(n) for n in sections.refused},
             spans=[(d, sum(c.dataset == d for c in board.columns)) for d in board.datasets] if board.several else [],
             grid=_grid(made, found),
             reference=found.reference or "the median of the column",
@@ -110,6 +116,7 @@ def page(
             warnings=_notes(made),
             digits=made.show,
             isnan=math.isnan,
+            higher=higher_is_better,
         )
     )
 

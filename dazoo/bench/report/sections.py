@@ -13,6 +13,7 @@ from dazoo.bench.analysis.table import mark_of
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.bench.report.model import Report
 from dazoo.bench.report.text import csv_text, md, md_table, number
+from dazoo.core.questions import unusual
 
 VALIDATORS = ("rule", "mean", "oracle", "regret", "rank_correlation", "collapsed_share", "cells", "undefined")
 
@@ -23,6 +24,7 @@ class Sections:
     Attributes:
         means: over tasks by label, per rule that the records allow, ``last`` and ``oracle`` at the end.
         regrets: least first, the oracle last. findings: about the models selected by the report's rule.
+        refused: rules among them that assume other label sets than those of the suite, and may choose nothing.
     """
 
     def __init__(self, made: Report):
@@ -34,6 +36,7 @@ class Sections:
         choices = {n: grid.select(n, metric) for n in rules}
         self.means: dict[str, dict[str, float]] = {n: choice.means() for n, choice in choices.items()}
         self.regrets: list[Regret] = regrets(grid, choices, hidden=_marked(runs)) if rules else []
+        self.refused: frozenset[str] = refused(runs) if rules else frozenset()
         higher, measured = made.board.higher_is_better, not made.board.label_free
         self.findings: list[Finding] = findings(runs, made.board.cells, higher, made.percent, measured)
 
@@ -47,11 +50,18 @@ class Sections:
 
     def rule_names(self) -> list[str]:
         """Heads of the columns of ``rule_rows``; the oracle's says that it looks at target labels."""
-        return [shown(n) for n in self.means]
+        return [self.told(n) for n in self.means]
+
+    def told(self, rule: str) -> str:
+        """``shown``, with a word where a rule assumes other label sets."""
+        return f"{shown(rule)} (not admissible)" if rule in self.refused else shown(rule)
 
     def validators_csv(self) -> str:
         """One row per rule."""
-        return csv_text(VALIDATORS, (_row(r) for r in self.regrets))
+        if not self.refused:
+            return csv_text(VALIDATORS, (_row(r) for r in self.regrets))
+        rows = ([*_row(r), "no" if r.rule in self.refused else "yes"] for r in self.regrets)
+        return csv_text((*VALIDATORS, "admissible"), rows)
 
     def markdown(self) -> list[str]:
         """Lines to follow the leaderboard."""
@@ -74,7 +84,7 @@ class Sections:
         share = number(100 * r.collapsed, 1)
         counts = [str(r.cells), str(r.undefined)]
         return [
-            shown(r.rule),
+            self.told(r.rule),
             self.made.show(r.mean),
             self.made.show(r.regret),
             number(r.correlation, 2),
@@ -107,6 +117,17 @@ def shown(rule: str) -> str:
 def told(found: Sequence[Finding]) -> list[str]:
     """Findings as sentences."""
     return [f"{f.kind}: {f.label}{' on ' + f.task if f.task else ''}: {f.text}." for f in found]
+
+
+def refused(runs: Sequence[Run]) -> frozenset[str]:
+    """The recorded validators that may not choose in some setting of the runs, since they assume other label sets."""
+    labels = {s.labels for s in unusual(sorted({r.setting for r in runs})) if s.labels != "closed"}
+    if not labels:
+        return frozenset()
+    from dazoo.validators.base import VALIDATORS
+
+    names = {v for r in runs for v in r.validators}
+    return frozenset(n for n in names if n in VALIDATORS and any(map(VALIDATORS.get(n).reason, labels)))
 
 
 def _row(r: Regret) -> list[str]:

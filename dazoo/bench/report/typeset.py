@@ -58,7 +58,7 @@ def points(tex: str, size: Size) -> float:
 
 
 def _points(tex: str) -> float:
-    plain = re.sub(r"\\to\b", ">", re.sub(r"\\(pm|dagger)\b", "+", tex))
+    plain = re.sub(r"\\to\b", ">", re.sub(r"\\(pm|d?dagger)\b", "+", tex))
     seen = re.sub(r"[{}$^]", "", re.sub(r"\\(.)", r"\1", re.sub(r"\\[A-Za-z]+ ?", "", plain)))
     return sum(POINTS.get(c, 7.2 if c.isupper() else 5.0) for c in seen)
 

@@ -8,13 +8,14 @@ from functools import partial
 
 from dazoo.bench.analysis.compare import Comparison
 from dazoo.bench.analysis.significance import ENOUGH
+from dazoo.bench.metrics.registry import title
 from dazoo.bench.report.model import Report
 
 
 def sentence(made: Report, found: Comparison) -> str:
     """The answer in one sentence: first what the tasks show, then what seeds alone show."""
     points = partial(_points, made)
-    metric = made.board.metric.replace("_", " ")
+    metric = title(made.board.metric)
     name, other = (found.a, found.b) if found.spread.mean >= 0 else (found.b, found.a)
     mean = abs(found.spread.mean)
     if mean == 0:

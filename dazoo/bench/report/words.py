@@ -8,8 +8,11 @@ from typing import Any
 
 from dazoo.bench.analysis.select import ORACLE_LABEL, Cell
 from dazoo.bench.metrics.formulas import SCORE
+from dazoo.bench.metrics.registry import title
 from dazoo.bench.plan.suite import LAST, ORACLE_RULE
 from dazoo.bench.report.model import Report
+from dazoo.core.questions import hidden, question, sees, unusual
+from dazoo.core.setting import Setting
 from dazoo.data.names import dataset_of
 
 
@@ -31,6 +34,47 @@ def rule_sentence(made: Report) -> str:
         f"Trial and checkpoint of every run were chosen by the label-free validator `{rule}`; "
         "target labels were used for the final numbers only."
     )
+
+
+BASELINE = "‡"
+"""Marks the rows of closed-set methods where source and target have different classes."""
+
+
+def asked(made: Report) -> list[Setting]:
+    """The settings of the runs that differ from usual unsupervised adaptation."""
+    return unusual(sorted({r.setting for r in made.runs.runs}))
+
+
+def questions(made: Report) -> list[str]:
+    """What the suite asks; empty for usual unsupervised adaptation."""
+    return [f"{question(s)} A method sees {sees(s)}; hidden are {hidden(s)} ({s.name})." for s in asked(made)]
+
+
+def admissible(made: Report) -> list[str]:
+    """Which rules may choose models under what the suite asks, and why others may not; empty as ``questions``."""
+    found: dict[str, None] = {}
+    for setting in asked(made):
+        from dazoo.validators.base import admission
+
+        rules = admission(setting)
+        able = ", ".join(rules.able) or "none, since answers come before there is anything to choose by"
+        found[f"Rules that may choose here: {able}."] = None
+        for reason, names in rules.refused.items() if rules.able else ():
+            found[f"May not choose: {', '.join(names)} ({'each ' if len(names) > 1 else ''}{reason})."] = None
+        if rules.without:
+            found[f"Without a score, since the source is hidden: {', '.join(rules.without)}."] = None
+    return list(found)
+
+
+def baselines(made: Report) -> str:
+    """What the mark of closed-set methods means; empty where no row has it."""
+    if not any(r.baseline for r in made.board.rows):
+        return ""
+    said = f"Methods marked with {BASELINE} are closed-set methods, run as baselines: they assume that source and "
+    said += "target have the same classes"
+    if not any(s.has_unknown for s in asked(made)):
+        return f"{said}."
+    return f"{said}, and call a sample unknown where the entropy of its probabilities is above half of the largest."
 
 
 def facts(made: Report) -> list[str]:
@@ -62,6 +106,12 @@ def facts(made: Report) -> list[str]:
         found.append("No interval stands beside methods with one seed per task: one run does not show how runs differ.")
     if any(r.mark for r in board.rows):
         found.append("Methods marked with † see target labels and are no competitors of those that do not.")
+    found += [baselines(made)] if baselines(made) else []
+    if board.beside:
+        found.append(
+            f"Beside {title(board.metric)}: {', '.join(map(title, board.beside))}, of the same checkpoints; ranks and "
+            "intervals are of the first."
+        )
     if made.time.note:
         found.append(made.time.note + made.origins.load())
     if board.unlabelled:

@@ -27,7 +27,7 @@ const withData = (names, use) => {
 };
 // what is seen now (filters, order, an opened method) stands in the address, so that it can be shared
 const view = (() => {
-  const KEYS = ["name", "family", "mark", "group", "sort", "method", "task"];
+  const KEYS = ["name", "family", "mark", "group", "beside", "sort", "method", "task"];
   const read = () => new URLSearchParams(location.hash.slice(1));
   return {
     get: (key) => read().get(key) || "",

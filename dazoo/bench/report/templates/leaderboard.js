@@ -102,6 +102,7 @@
       + (cut ? " without their worst quarter (‹ or ›: beyond it)" : "");
   };
 
+  const beside = get("f-beside"); // only where metrics stand beside the first
   const filter = () => {
     const wanted = get("f-name").value.trim().toLowerCase();
     const family = get("f-family").value;
@@ -117,6 +118,7 @@
       }
       group(table);
     }
+    if (beside) get("board").classList.toggle("bare", !beside.checked);
     get("count").textContent = `${shown} of ${total} methods`;
     bars();
   };
@@ -126,6 +128,7 @@
     get("f-family").value = [...get("f-family").options].some((o) => o.value === view.get("family")) ? view.get("family") : "";
     get("f-mark").checked = view.get("mark") !== "no";
     get("f-group").checked = view.get("group") === "yes";
+    if (beside) beside.checked = view.get("beside") !== "no";
     filter();
     const [column, direction] = view.get("sort").split(".");
     const head = heads(get("board"))[column];
@@ -133,11 +136,12 @@
       order(get("board"), Number(column), direction);
     }
   };
-  for (const id of ["f-name", "f-family", "f-mark", "f-group"]) get(id).addEventListener("input", () => {
+  for (const id of ["f-name", "f-family", "f-mark", "f-group", "f-beside"]) get(id)?.addEventListener("input", () => {
     filter();
     view.set({
       name: get("f-name").value.trim(), family: get("f-family").value,
       mark: get("f-mark").checked ? "" : "no", group: get("f-group").checked ? "yes" : "",
+      beside: beside && !beside.checked ? "no" : "",
     });
   });
   get("f-link").addEventListener("click", async () => {
