@@ -25,10 +25,12 @@ from dazoo.contracts.toys import is_gradient, setting_of
 from dazoo.core.hparam import configure
 from dazoo.engine.fit import Options, fit
 from dazoo.engine.recipe import Recipe
-from dazoo.methods.base import METHODS
+from dazoo.methods.base import METHODS, ShallowMethod
 from dazoo.methods.estimators import finisher
 
-SHALLOW = [n for n in METHODS.names() if not is_gradient(METHODS.get(n)) or n == "source_only"]
+SHALLOW = [
+    n for n, cls in METHODS.items() if issubclass(cls, ShallowMethod) and (not is_gradient(cls) or n == "source_only")
+]
 GRADIENT = [n for n in METHODS.names() if is_gradient(METHODS.get(n))]
 ESTIMATORS = {
     "forest": lambda: RandomForestClassifier(5),

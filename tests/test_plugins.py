@@ -84,7 +84,8 @@ def test_the_example_package_is_installed_found_checked_and_run(fresh: Fresh) ->
     assert all(p["scores"]["margin"] is not None for r in records for p in r["checkpoints"])
     found = json.loads(shown[shown.index("\n{") :])
     assert found["passed"] and found["method"] == "mean_shift"
-    assert {c["status"] for c in found["contracts"]} == {"passed"}, "a plain gradient method is concerned by all"
+    skipped = {c["name"] for c in found["contracts"] if c["status"] != "passed"}
+    assert skipped == {"all_classes", "unknown", "source_gone", "black_box"}, "all that concern a plain gradient method"
 
 
 # -- broken ones --------------------------------------------------------------------------------------------------
