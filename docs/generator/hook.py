@@ -23,6 +23,8 @@ TABLES = {
     "<!-- table: validators -->": validators_table,
     "<!-- table: regrets of regret_digits -->": lambda: regret_table("regret_digits"),
     "<!-- table: regrets of regret_features -->": lambda: regret_table("regret_features"),
+    "<!-- table: regrets of regret_partial -->": lambda: regret_table("regret_partial"),
+    "<!-- table: regrets of regret_open -->": lambda: regret_table("regret_open"),
     "<!-- table: leaderboard of digits -->": lambda: _board("digits", None),
     "<!-- table: first of office_caltech10_features -->": lambda: _board("office_caltech10_features", SHOWN_FIRST),
     "<!-- table: published -->": lambda: published_table(Results.read()),

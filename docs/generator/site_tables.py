@@ -55,9 +55,14 @@ def regret_table(suite: str, root: Path = ROOT) -> str:
     rows = []
     for row in found:
         fit = f"{float(row['rank_correlation']):.2f}" if row["rank_correlation"] else ""
-        shares = (percent(row["mean"]), percent(row["regret"]), fit, percent(row["collapsed_share"]))
+        shares = (
+            percent(row["mean"]),
+            percent(row["regret"]),
+            fit,
+            percent(row["collapsed_share"]) if row["collapsed_share"] else "",
+        )
         rows.append(
             f"<tr><td><code>{html.escape(row['rule'])}</code></td>" + "".join(f"<td>{c}</td>" for c in shares) + "</tr>"
         )
-    names = ("rule", "mean accuracy (%)", "regret", "rank correlation", "collapsed (%)")
+    names = ("rule", "mean (%)", "regret", "rank correlation", "collapsed (%)")
     return table("<tr>" + "".join(f"<th>{n}</th>" for n in names) + "</tr>", rows)
