@@ -120,6 +120,8 @@ def fit(
         checkpoints=checkpoints if select_by else 1,
     )
     check_fit(cls, seen)
+    if select_by is not None:
+        _check_rule(select_by, seen)
     solver_of(cls, options.recipe)
     best: list[tuple[float, Predictor]] = []
     watch = None if select_by is None else _keep_best(select_by, seen, best)
@@ -253,6 +255,17 @@ def _about_classes(cls: type[Method], seen: Seen) -> list[str]:
     said = f"{cls.name!r} takes source and target to have the same classes, which {seen.setting.name!r} tasks have not"
     rule = "; samples are called unknown where the entropy of their probabilities is above half of its largest value"
     return [said + (rule if seen.setting.has_unknown else "")]
+
+
+def _check_rule(name: str, seen: Seen) -> None:
+    """An error where a validator may not choose in the task's setting, or can have no value there."""
+    from dazoo.validators.base import VALIDATORS, admission
+
+    rules, problem = admission(seen.setting), VALIDATORS.get(name).problem(seen.setting.labels)
+    if name not in rules.able:
+        why = problem or f"{name!r} has no value in the setting {seen.setting.name!r}"
+        able = f"take one of {', '.join(rules.able)}" if rules.able else "nothing can be chosen there"
+        raise DazooError(f"{why}; leave select_by out, or {able}")
 
 
 def _keep_best(select_by: str, seen: Seen, best: list[tuple[float, Predictor]]) -> Callable[[Checkpoint], None]:

@@ -11,8 +11,6 @@ import pytest
 import torch
 
 import dazoo
-from dazoo.bench.plan.plan import make_plan
-from dazoo.bench.plan.suite import Suite
 from dazoo.bench.suite_run import run_suite
 from dazoo.core.errors import DazooError, DazooWarning, UnknownName
 from dazoo.core.handles import Handles, nearby
@@ -23,9 +21,6 @@ from dazoo.engine.fit import Options, fit
 from dazoo.engine.predictor import by_entropy
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import METHODS, Batch, GradientMethod, Look, create_method
-from dazoo.validators.base import VALIDATORS
-from dazoo.validators.info_max_prior import info_max_prior
-from dazoo.validators.unknown_split import unknown_split
 
 QUICK = Options(recipe=Recipe.named("digits", steps=10, batch=16, bottleneck=8), backbone="mlp")
 
@@ -297,86 +292,3 @@ def test_features_of_a_hidden_source_are_standardised_without_the_target() -> No
     with pytest.raises(DazooError, match="hides the source; take 'zscore'"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dazoo.fit("shot", task, transform="zscore_within")
-
-
-# -- suites and validators --------------------------------------------------------------------------------------------
-
-
-def suite(**more: object) -> Suite:
-    return Suite.of(
-        {"dataset": {"name": "digits", "classes": {"shared": 5, "source": 5}}, "tasks": "upright->rotated",
-         "methods": ["source_only", "coral"], "recipe": "digits", **more}
-    )  # fmt: skip
-
-
-def test_closed_set_methods_run_where_a_suite_asks_for_baselines() -> None:
-    with pytest.raises(DazooError, match="closed_set_baselines: true"):
-        make_plan(suite())
-    plan = make_plan(suite(closed_set_baselines=True))
-    assert {s.setting for s in plan.specs} == {"partial"} and len(plan.specs) == 2
-    assert plan.specs[0].protocol.classes == {"shared": 5, "source": 5}
-
-
-def test_rules_that_want_all_classes_choose_nothing_where_some_are_missing() -> None:
-    assert suite().select_by == "last" and Suite.of({"dataset": "digits", "methods": "dann"}).select_by == "info_max"
-    for rule in ("info_max", "diversity", "bnm", "corr_c", "class_cluster"):
-        assert VALIDATORS.get(rule).problem("partial") and not VALIDATORS.get(rule).problem("closed")
-    with pytest.raises(DazooError, match=r"'info_max' rewards models that spread.*take last, or one of .*entropy"):
-        make_plan(suite(select_by="info_max", closed_set_baselines=True))
-    names = make_plan(suite(validators="*", closed_set_baselines=True)).specs[0].protocol.validators
-    assert "info_max_prior" in names and "info_max" not in names and "unknown_split" not in names
-    assert "info_max" in make_plan(suite(validators="info_max", closed_set_baselines=True)).specs[0].protocol.validators
-
-
-def test_the_best_split_of_unknown_scores() -> None:
-    u = torch.tensor([0.1, 0.9, 0.2, 0.8, 0.85], dtype=torch.float64)
-    shares = []
-    for t in u.sort().values[:-1]:
-        a, b = u[u <= t], u[u > t]
-        shares.append(float(len(a) * len(b) / len(u) ** 2 * (a.mean() - b.mean()) ** 2 / u.var(correction=0)))
-    assert unknown_split(u) == pytest.approx(max(shares), rel=1e-12)
-    assert unknown_split(torch.tensor([0.0, 1.0, 1.0])) == pytest.approx(1.0)
-    assert unknown_split(torch.ones(4)) is None
-
-
-def test_prior_aware_information() -> None:
-    gen = torch.Generator().manual_seed(0)
-    p = torch.softmax(3 * torch.randn(200, 4, generator=gen, dtype=torch.float64), 1)
-    y = torch.arange(40) % 4
-    q = torch.full((4,), 0.25, dtype=torch.float64)
-    for _ in range(100):
-        r = p * q / 0.25
-        q = (r / r.sum(1, keepdim=True)).mean(0)
-    mean = p.mean(0)
-    kl = float((mean * (mean / q).log()).sum())
-    assert float(info_max_prior(p, y)) == pytest.approx(float((p * p.log()).sum(1).mean()) - kl, abs=1e-6)
-    only_two = torch.eye(4, dtype=torch.float64)[torch.arange(50) % 2]
-    assert float(info_max_prior(only_two, y)) == pytest.approx(0.0, abs=1e-9)
-
-
-# -- several targets --------------------------------------------------------------------------------------------------
-
-
-def test_several_targets_are_pooled_and_tested_each_by_itself() -> None:
-    both = dazoo.load_task("digits/upright->noisy+rotated")
-    singles = [dazoo.load_task(f"digits/upright->{t}") for t in ("noisy", "rotated")]
-    assert both.setting.name == "multi_target" and len(both.target) == sum(len(t.target) for t in singles)
-    assert both.seen().target.domain.bincount().tolist() == [len(t.target) for t in singles]
-    model = dazoo.fit("source_only", both)
-    found, each = dazoo.evaluate(model, both), [dazoo.evaluate(model, t)["accuracy"] for t in singles]
-    assert [found["accuracy on noisy"], found["accuracy on rotated"]] == pytest.approx(each)
-    assert found["accuracy"] == pytest.approx(sum(each) / 2)
-    for name in ("digits/upright->noisy+noisy", "digits/noisy->noisy+rotated"):
-        with pytest.raises(DazooError, match="names a domain twice"):
-            dazoo.load_task(name)
-    with pytest.raises(DazooError, match="no domain 'nosiy'"):
-        make_plan(Suite.of({"dataset": "digits", "methods": "coral", "tasks": "upright->nosiy+rotated"}))
-
-
-def test_a_suite_runs_several_targets(tmp_path: Path) -> None:
-    path = tmp_path / "mt.yaml"
-    path.write_text("dataset: digits\ntasks: upright->noisy+scaled\nmethods: [source_only, sa]\n")
-    frame = dazoo.load_records(run_suite(path, out=tmp_path / "out").folder)
-    assert set(frame["setting"]) == {"multi_target"} and {"metric.accuracy", "metric.accuracy on noisy"} <= set(
-        frame.columns
-    )

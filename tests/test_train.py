@@ -10,6 +10,7 @@ import torch
 
 from dazoo.contracts.gradient import check_continues
 from dazoo.core.errors import DazooError, UnknownName
+from dazoo.engine import build
 from dazoo.engine import fit as engine
 from dazoo.engine.feed import Sampler
 from dazoo.engine.fit import Options, fit
@@ -48,11 +49,11 @@ def test_source_only_is_plain_sgd():
     task = toy_task()
     recipe = dataclasses.replace(TINY, optimizer="sgd", steps=1, lr=0.5, momentum=0.0, nesterov=False)
     options = Options(recipe=recipe, backbone="none")
-    start = engine._start_net(
+    start = build.start_net(
         create_method("source_only"),
         task.seen(),
         0,
-        engine.net_spec(task.seen(), recipe, options),
+        build.net_spec(task.seen(), recipe, options),
         engine.Memo(),
         None,
     )

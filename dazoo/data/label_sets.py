@@ -146,8 +146,13 @@ def of_classes(domain: Domain, keep: Sequence[str], classes: tuple[str, ...]) ->
 
 def setting_with(setting: Setting, sets: LabelSets | None) -> Setting:
     """``setting`` with the label sets that ``sets`` makes, where it says nothing of them itself."""
-    if sets is None or setting.labels != "closed" or sets.labels == "closed":
+    if sets is None or sets.labels in ("closed", setting.labels):
         return setting
+    if setting.labels != "closed":
+        raise DazooError(
+            f"the option classes makes {sets.labels} label sets, but the setting {setting.name!r} means "
+            f"{setting.labels} ones; say one of them, or make them agree"
+        )
     return setting.change(labels=sets.labels)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dazoo.core.answers import UNKNOWN
 from dazoo.core.errors import DazooError, UnknownName, nearest
 from dazoo.core.setting import FEW_LABELS, UNSEEN, UNSUPERVISED, Setting
 from dazoo.core.types import Labeled, Seen, Stream, Unlabeled
@@ -88,10 +89,10 @@ class Task:
             if source.classes != first.classes and not self.setting.has_unknown:
                 raise DazooError(_classes_differ(self.name, source, first))
         if self.target.y is not None and self.target.regression != first.regression:
-            raise DazooError(
-                f"task {self.name!r} has {what_of(first)} in its sources, but {what_of(self.target)} in its target; "
-                "use one kind"
-            )
+            kinds = f"{what_of(first)} in its sources, but {what_of(self.target)} in its target"
+            raise DazooError(f"task {self.name!r} has {kinds}; use one kind")
+        if self.setting.labels in ("partial", "open", "universal") and first.regression:
+            raise DazooError(f"task {self.name!r} is a regression, without classes to be {self.setting.labels}")
         if self.setting.has_unknown:
             self._tell_apart()
             first = self.sources[0]
@@ -111,14 +112,16 @@ class Task:
 
     def _tell_apart(self) -> None:
         """Recode: the classes that sources have samples of, and after them, in the target, those that they have not."""
-        if self.regression:
-            raise DazooError(f"task {self.name!r} is a regression; no value can be unknown, so take another setting")
         listed = list(dict.fromkeys(c for s in self.sources for c in s.classes))
         if any(s.classes != self.sources[0].classes for s in self.sources):
             listed = list(in_order(listed))
         occurring = set().union(*(s.occurring for s in self.sources))
         known = tuple(c for c in listed if c in occurring)
         object.__setattr__(self, "sources", tuple(s.coded_as(known) for s in self.sources))
+        if UNKNOWN in known:
+            raise DazooError(f"task {self.name!r} has a class called {UNKNOWN!r}, the word for none of them; rename it")
+        if self.target.occurring and not self.target.occurring & set(known):
+            raise DazooError(f"task {self.name!r}: source and target share no class, so that nothing can be recognised")
         private = tuple(c for c in self.target.classes if c in self.target.occurring and c not in known)
         object.__setattr__(self, "target", self.target.coded_as((*known, *private)))
 
@@ -148,8 +151,7 @@ class Task:
             kind = "closed-set" if self.setting.labels == "closed" else self.setting.labels
             raise DazooError(
                 f"task {self.name!r} is {kind}, but no source has a sample of the target's classes {extra[:5]}; drop "
-                "them from the target, ask for setting='open_set', or say unlabelled=... where they mean that a label "
-                "is missing"
+                "them, ask for setting='open_set', or say unlabelled=... where they mean that a label is missing"
             )
 
     # -- making one -------------------------------------------------------------------------------------------

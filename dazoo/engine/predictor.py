@@ -114,7 +114,7 @@ class NetPredictor(Predictor):
         return self._told(run_batched(lambda b: method.predict_source(net, b), net, prepare, samples(x)))
 
     def _told(self, out: Prediction) -> Prediction:
-        return by_entropy(_in_units(out, self.units)) if self.unsure else _in_units(out, self.units)
+        return told(_in_units(out, self.units), self.unsure)
 
 
 def samples(x: Any) -> Tensor:
@@ -174,8 +174,12 @@ class ShallowPredictor(Predictor):
         vectors = _vectors(x)
         with np.errstate(all="ignore"):
             out = _finite(call(vectors)) if len(vectors) else _no_rows(call, vectors)
-        out = _in_units(out, self.units)
-        return by_entropy(out) if self.unsure else out
+        return told(_in_units(out, self.units), self.unsure)
+
+
+def told(out: Prediction, unsure: bool) -> Prediction:
+    """``out`` as the task asks: with unknown samples where there may be some; else every sample is of a known class."""
+    return by_entropy(out) if unsure else dataclasses.replace(out, threshold=None)
 
 
 def by_entropy(out: Prediction, threshold: float = 0.5) -> Prediction:

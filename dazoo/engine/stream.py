@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dazoo.core.errors import DazooError
 from dazoo.core.memo import Memo
@@ -23,10 +24,14 @@ from dazoo.nets.net import part_seed, seeded
 
 @dataclass(frozen=True)
 class StreamPredictor(Predictor):
-    """What a stream leaves behind: the answers it was given, in the order of arrival, and the model at its end."""
+    """What a stream leaves behind: the answers it was given, in the order of arrival, and the model at its end.
+
+    ``marks`` (n,) are a number of each sample, by which ``evaluate`` knows that it is asked about the same stream.
+    """
 
     final: NetPredictor
     answers: Prediction
+    marks: torch.Tensor
 
     @property
     def recorded(self) -> Prediction:
@@ -41,6 +46,12 @@ class StreamPredictor(Predictor):
 
     def predict_source(self, x: torch.Tensor) -> Prediction:
         return self.final.predict_source(x)
+
+
+def marks_of(x: torch.Tensor) -> torch.Tensor:
+    """A number (n,) of every sample."""
+    flat = x.detach().cpu().double().flatten(1)
+    return flat @ torch.linspace(1, 2, flat.shape[1], dtype=torch.float64)
 
 
 def fit_stream(
@@ -58,6 +69,11 @@ def fit_stream(
     prepare = preparer(spec, "none", recipe.channels_last, recipe.test_view)
     net = place(start_net(method, seen, seed, spec, memo, cast(NetPredictor, start.predictor)), spec, recipe, device)
     moving = set(method.moves(net))
+    if method.needs_batch_norm and not any(isinstance(m, _BatchNorm) for m in net.modules()):
+        raise DazooError(
+            f"method {method.name!r} acts on batch normalisation and this network has none; use a recipe with "
+            "norm='batch' or a backbone with batch normalisation"
+        )
     if method.adapts and not moving:
         raise DazooError(
             f"method {method.name!r} adapts {method.adapts} and this network has none; use a recipe with norm='batch', "
@@ -81,7 +97,7 @@ def fit_stream(
             answers.append(out.apply(lambda v: v.detach().cpu()))
     seconds = time.perf_counter() - began
     final = NetPredictor.of(method, frozen_copy(net), spec, recipe.to_json(), prepare, None, seen.setting.has_unknown)
-    predictor = StreamPredictor(final, Prediction.joined(answers).apply(lambda v: v.float()))
+    predictor = StreamPredictor(final, Prediction.joined(answers).apply(lambda v: v.float()), marks_of(stream.x))
     if callable(on_checkpoint):
         on_checkpoint(Checkpoint(len(answers), 1.0, predictor))
     info = {

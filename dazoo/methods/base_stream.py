@@ -30,6 +30,8 @@ class StreamMethod(Method):
 
     handles = Handles(source="model", target="stream")
     start = "source_only"
+    needs_batch_norm: ClassVar[bool] = False  # whether it acts on batch normalisation; networks without are refused
+    later: ClassVar[tuple[str, ...]] = ()  # buffers that models of earlier versions lack
     adapts: ClassVar[str] = ""  # what kind of layers it moves, for the error where a network has none
 
     def build(self, width: int, n_classes: int) -> dict[str, nn.Module]:

@@ -12,6 +12,7 @@ from dazoo.core.errors import DazooError
 from dazoo.core.types import Prediction, Predictor
 from dazoo.data.task import Hidden, Task
 from dazoo.engine.model import Model
+from dazoo.engine.stream import StreamPredictor, marks_of
 
 
 def evaluate(
@@ -37,6 +38,7 @@ def evaluate(
         return {}
     if hidden.at is not None and predictor.recorded is not None:
         at = hidden.at
+        _same_stream(predictor, hidden.x, at)
         out = predictor.recorded.apply(lambda v: v[at])
     elif known is not None and _same(known[0], hidden.x):
         out = known[1]
@@ -50,6 +52,18 @@ def evaluate(
     return per_target(
         task, lambda rows: measure(task.setting, _answers(*_of(rows, out, hidden), task.n_classes)), hidden
     )
+
+
+def _same_stream(predictor: Predictor, x: Tensor, at: Tensor) -> None:
+    """An error where the answers of a stream's model are those of other samples, or of another order."""
+    inner = predictor.inner if isinstance(predictor, Model) else predictor
+    if isinstance(predictor, Model):
+        x = predictor.preprocessing.of_target(x)
+    marks = inner.marks if isinstance(inner, StreamPredictor) else None
+    if marks is not None and (int(at.max()) >= len(marks) or not torch.allclose(marks[at], marks_of(x), rtol=1e-6)):
+        raise DazooError(
+            "the model's answers are those of another stream (other samples, or another seed); fit it on this task"
+        )
 
 
 def per_target(task: Task, measured: Callable[[Tensor | None], dict[str, float]], hidden: Hidden) -> dict[str, float]:

@@ -28,8 +28,10 @@ def class_metrics(predicted: np.ndarray, true: np.ndarray, n_classes: int) -> di
 
     Macro F1 averages over the classes that are present or predicted. ``predicted`` and ``true`` are (n,) indices.
     """
-    table = np.bincount(true * n_classes + predicted, minlength=n_classes * n_classes).reshape(n_classes, n_classes)
-    hits, present, claimed = np.diag(table), table.sum(1), table.sum(0)
+    known = predicted < n_classes  # "unknown" is a miss
+    cells = (true * n_classes + predicted)[known]
+    table = np.bincount(cells, minlength=n_classes * n_classes).reshape(n_classes, n_classes)
+    hits, present, claimed = np.diag(table), np.bincount(true, minlength=n_classes), table.sum(0)
     seen = present > 0
     either = (present + claimed) > 0
     return {

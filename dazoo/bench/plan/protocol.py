@@ -20,7 +20,7 @@ from dazoo.data.registry import DATASETS, data_root
 from dazoo.data.transform import TRANSFORMS
 from dazoo.engine.recipe import Recipe
 from dazoo.shallow.classifiers import classifier
-from dazoo.validators.base import VALIDATORS
+from dazoo.validators.base import VALIDATORS, admission
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
     sets = suite.origin.check(
         ("dataset", "classes"), lambda: taken(given, dataset.options, dataset.splits), ("dataset",)
     )
+    suite.origin.check(("setting",), lambda: labels_of(suite, sets), ("dataset",))
     for key, value in given.items():
         if key not in dataset.options:
             problem = f"dataset {dataset.name!r} has no option {key!r}: {nearest(key, dataset.options)}"
@@ -148,6 +149,8 @@ def _validators(suite: Suite, labels: str) -> list[str]:
             known = [*VALIDATORS.names(), LAST, ORACLE_RULE]
             raise suite.origin.error(("select_by",), f"unknown selection rule {rule!r}: {nearest(rule, known)}")
         problem = VALIDATORS.get(rule).problem(labels)
+        if not problem and suite.setting != "auto" and rule in admission(Setting.of(suite.setting)).without:
+            problem = f"{rule!r} has no value in the setting {suite.setting!r}, since the source is hidden"
         if problem and "select_by" in suite.model_fields_set:
             able = ", ".join(n for n, v in VALIDATORS.items() if not v.problem(labels))
             raise suite.origin.error(("select_by",), f"{problem}; take {LAST}, or one of {able}")

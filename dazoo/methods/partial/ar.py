@@ -59,7 +59,7 @@ class AR(GradientMethod):
     )
 
     entropy_weight: float = hp(0.1, 0.01, 1.0, log=True, help="weight of the target's entropy")
-    budget: float = hp(5.0, 0.5, 10.0, log=True, help="largest mean squared change of the weights")
+    budget: float = hp(5.0, help="largest mean squared change of the weights")
     penalty_weight: float = hp(1.0, 0.1, 5.0, log=True, help="weight of the gradient penalty on the critic")
     disc_width: int = hp(256, 32, 1024, log=True, help="width of the critic's hidden layer")
 

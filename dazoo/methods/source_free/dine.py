@@ -41,7 +41,8 @@ class DINE(GradientMethod):
         venue="CVPR",
         deviations="labels are averaged per epoch (paper: ten times in all); both stages share one training, the "
         "second at the small rates where the recipe's schedule ends; fine-tuning does not stop by itself; shares of "
-        "mixtures belong to the step, the same for every seed; several sources answer as one pooled model",
+        "mixtures belong to the step, the same for every seed; several sources answer as one pooled model; a "
+        "network from scratch shows no gain at the defaults in 150 steps on small synthetic shifts",
     )  # fmt: skip
     handles = Handles(source="black_box", n_sources={"one", "many"})
     start = "source_only"

@@ -65,7 +65,7 @@ class MIDA(FeatureMap):
         size = spread.mean().sqrt() if self.augment else spread.new_zeros(())
         us, ut = (torch.cat([x, size * one_hot(torch.full((len(x),), k), 2).to(x)], 1) for k, x in enumerate((xs, xt)))
         w = components_of_independence(us, ut, labels, self.mu, self.gamma, self.dim)
-        reached = (torch.cat([us, ut]) @ w).var(0, correction=0).sum()
+        reached = (torch.cat([us, ut]) @ w).var(0, correction=0).sum() if w.shape[1] else spread.new_zeros(())
         if bool(reached > 0):
             w = w * (spread.sum() / reached).sqrt()
         source, target = (Affine(w[:d], size * w[d + k]) for k in range(2))

@@ -31,6 +31,8 @@ class BNAdapt(StreamMethod):
         deviations="the batch's statistics alone (no mixture with the source's)",
     )  # fmt: skip
 
+    needs_batch_norm = True
+
     def step(self, net: Any, x: Tensor, state: StreamState, t: int) -> Prediction:
         with batch_statistics(net, len(x)):
             return self.predict(net, x)
