@@ -36,10 +36,10 @@ def check_unknown(cls: type[Method]) -> None:
             continue
         task = toy_task(setting_of(cls).change(labels=labels))
         fitted: Any = fit_toy(cls, task).predictor
-        # without what the engine says in a method's place
-        out = dataclasses.replace(fitted, unsure=False).predict(task.target.x)
+        out = fitted.predict(task.target.x)
+        alone = dataclasses.replace(fitted, unsure=False).predict(task.target.x)  # without what the engine says for it
         require(
-            out.unknown is not None and out.threshold is not None,
+            alone.unknown is not None and out.threshold is not None,
             f"{cls.name} handles labels: {labels}, but its predictions lack unknown or threshold; return "
             "Prediction(scores, features, unknown=..., threshold=...) from predict",
         )
