@@ -35,6 +35,11 @@ def test_a_setting_is_found_by_the_name_it_bears(name: str) -> None:
     assert made.change() == made
 
 
+def test_the_settings_of_the_first_version_are_attributes_still() -> None:
+    assert Setting.ORACLE is Setting.of("oracle") and Setting.UNSUPERVISED is UNSUPERVISED
+    assert Setting.MULTI_SOURCE is MULTI_SOURCE and Setting.FEW_LABELS is FEW_LABELS
+
+
 def test_answers_have_their_usual_name() -> None:
     assert UNSUPERVISED.change(n_sources="many") is MULTI_SOURCE
     assert UNSUPERVISED.change(labels="partial", source="model").name == "source_free_partial"

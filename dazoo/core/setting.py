@@ -6,6 +6,7 @@ What a method can do is said by the same answers (``core.handles``); ``Task.seen
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 from dazoo.core.errors import DazooError, UnknownName, nearest
 
@@ -22,6 +23,11 @@ ANSWERS = {
 
 class Question:
     """What follows from the fields of ``Setting``, which derives from this: its name, its neighbours, what it shows."""
+
+    UNSUPERVISED: ClassVar[Setting]  # the four of version 0.1.0 are attributes, too
+    MULTI_SOURCE: ClassVar[Setting]
+    FEW_LABELS: ClassVar[Setting]
+    ORACLE: ClassVar[Setting]
 
     name: str
     labels: str
@@ -139,6 +145,10 @@ BLACK_BOX = Setting("black_box", source="black_box")
 UNSEEN = Setting("unseen", target="unseen")
 MULTI_TARGET = Setting("multi_target", n_targets="many")
 TEST_TIME = Setting("test_time", source="model", target="stream")
+
+Setting.UNSUPERVISED, Setting.MULTI_SOURCE, Setting.FEW_LABELS, Setting.ORACLE = (
+    UNSUPERVISED, MULTI_SOURCE, FEW_LABELS, ORACLE,
+)  # fmt: skip
 
 PRESETS |= {
     s.name: s
