@@ -78,6 +78,7 @@ class Question:
         if isinstance(value, Setting):
             return value
         first, *words = str(value).split("+")
+        first = ALSO.get(first, first)
         if first in REFUSED:
             raise DazooError(REFUSED[first])
         if first not in PRESETS:
@@ -160,6 +161,9 @@ PRESETS |= {
         BLACK_BOX, UNSEEN, TEST_TIME, MULTI_TARGET,
     )
 }  # fmt: skip
+
+ALSO = {"label_curve": "few_labels"}
+"""Other names: a label curve asks the question of few labels at several numbers of them."""
 
 REFUSED = {
     name: f"{name} learning is not what dazoo does: it compares methods in one place, and clients that may not share "

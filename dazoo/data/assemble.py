@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dazoo.core.answers import UNKNOWN
 from dazoo.core.errors import DazooError
 from dazoo.data.domain import Domain
-from dazoo.data.labels import Labels
+from dazoo.data.labels import Labels, in_order
 from dazoo.data.samples import Schema
 
 
@@ -39,3 +40,29 @@ def _ndim(x: Any) -> int:
 def what_of(domain: Domain) -> str:
     """What the labels of a domain are, as a word."""
     return "fractions" if domain.regression else "classes"
+
+
+def classes_differ(task: str, a: Domain, b: Domain) -> str:
+    """What is wrong with a closed-set task of two domains that hold different classes."""
+    only_a, only_b = sorted(set(a.classes) - set(b.classes)), sorted(set(b.classes) - set(a.classes))
+    return (
+        f"task {task!r} is closed-set, but {a.name!r} and {b.name!r} have different classes: only in {a.name!r} "
+        f"{only_a[:5]}, only in {b.name!r} {only_b[:5]}; keep the common classes in both"
+    )
+
+
+def told_apart(task: str, sources: tuple[Domain, ...], target: Domain) -> tuple[tuple[Domain, ...], Domain]:
+    """Domains with other codes: the classes that sources have samples of, and after them, in the target, those that
+    they have not."""
+    listed = list(dict.fromkeys(c for s in sources for c in s.classes))
+    if any(s.classes != sources[0].classes for s in sources):
+        listed = list(in_order(listed))
+    occurring = set().union(*(s.occurring for s in sources))
+    known = tuple(c for c in listed if c in occurring)
+    coded = tuple(s.coded_as(known) for s in sources)
+    if UNKNOWN in known:
+        raise DazooError(f"task {task!r} has a class called {UNKNOWN!r}, the word for none of them; rename it")
+    if target.occurring and not target.occurring & set(known):
+        raise DazooError(f"task {task!r}: source and target share no class, so that nothing can be recognised")
+    private = tuple(c for c in target.classes if c in target.occurring and c not in known)
+    return coded, target.coded_as((*known, *private))

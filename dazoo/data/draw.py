@@ -45,3 +45,19 @@ def per_class(y: Tensor, k: int, rng: np.random.Generator) -> Tensor:
     order = rng.permutation(len(y))
     picked = [order[y.numpy()[order] == c][:k] for c in np.unique(y.numpy())]
     return torch.from_numpy(np.sort(np.concatenate(picked)))
+
+
+def half_of(y: Tensor, known: Tensor, rng: np.random.Generator, regression: bool) -> Tensor:
+    """Half of the rows ``known`` that have a label, half of every class: what the oracle learns from.
+
+    It is the first half of every class in an order that ``rng`` decides; ``few_of`` takes the first k in that order, so
+    that draws of few labels lie in each other, and in this half as far as it reaches.
+    """
+    return known[stratified(y[known], 0.5, rng, regression)[1]]
+
+
+def few_of(y: Tensor, k: int, rng: np.random.Generator, regression: bool) -> Tensor:
+    """Rows of ``k`` samples per class, or of ten times as many values, at most half of all."""
+    if regression:
+        return torch.from_numpy(np.sort(rng.permutation(len(y))[: min(10 * k, len(y) // 2)]))
+    return per_class(y, k, rng)

@@ -136,7 +136,7 @@ def load_task(name: str, data_root: str | Path | None = None, **options: Any) ->
     return Task(name, given, held, **fields)
 
 
-TASK_FIELDS = ("setting", "few_per_class", "source_holdout", "target_holdout", "seed", "batch", "episodic")
+TASK_FIELDS = ("setting", "few_per_class", "source_holdout", "target_holdout", "seed", "batch", "episodic", "curve")
 
 
 def expand_tasks(patterns: Iterable[str], root: str | Path | None = None, **options: Any) -> list[str]:

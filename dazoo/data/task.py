@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dazoo.core.answers import UNKNOWN
 from dazoo.core.errors import DazooError, UnknownName, nearest
 from dazoo.core.setting import FEW_LABELS, UNSEEN, UNSUPERVISED, Setting
 from dazoo.core.types import Labeled, Seen, Stream, Unlabeled
-from dazoo.data.assemble import domain_of, several, what_of
+from dazoo.data.assemble import classes_differ, domain_of, several, told_apart, what_of
 from dazoo.data.domain import Domain
-from dazoo.data.draw import labelled_rows, per_class, rows_of, stratified
+from dazoo.data.draw import few_of, half_of, labelled_rows, rows_of
 from dazoo.data.labels import are_classes, in_order, need_all, read, with_few
 from dazoo.data.samples import read_all
 
@@ -54,6 +53,9 @@ class Task:
         target_holdout: share of the target kept out of training as test part; 0 is transductive (train = test).
         seed: seed of all splits.
         batch: samples per batch where the target is a stream. episodic: whether each batch meets the source's model.
+        curve: whether every setting is tested on the half of the target that the oracle is tested on, and labels are
+            drawn from the other half. Accuracies at no, k, more and half of the labels are then of the same samples;
+            the draws are nested at any rate.
     """
 
     name: str
@@ -66,12 +68,14 @@ class Task:
     seed: int = 0
     batch: int = 64
     episodic: bool = False
+    curve: bool = False
 
     def __post_init__(self) -> None:
         if not self.sources:
             raise DazooError(f"task {self.name!r} has no source domain")
         object.__setattr__(self, "setting", Setting.of(self.setting))
         self._check_shares()
+        self._check_curve()
         first = self.sources[0]
         for source in self.sources:
             if source.y is None:
@@ -87,21 +91,23 @@ class Task:
                     f"{tuple(self.target.x.shape[1:])}; bring them to one feature space first"
                 )
             if source.classes != first.classes and not self.setting.has_unknown:
-                raise DazooError(_classes_differ(self.name, source, first))
+                raise DazooError(classes_differ(self.name, source, first))
         if self.target.y is not None and self.target.regression != first.regression:
             kinds = f"{what_of(first)} in its sources, but {what_of(self.target)} in its target"
             raise DazooError(f"task {self.name!r} has {kinds}; use one kind")
         if self.setting.labels in ("partial", "open", "universal") and first.regression:
             raise DazooError(f"task {self.name!r} is a regression, without classes to be {self.setting.labels}")
         if self.setting.has_unknown:
-            self._tell_apart()
+            sources, target = told_apart(self.name, self.sources, self.target)
+            object.__setattr__(self, "sources", sources)
+            object.__setattr__(self, "target", target)
             first = self.sources[0]
         if self.target.known is not None and self.target.occurring <= set(first.classes):
             # nobody can be asked to label a sample of every class
             object.__setattr__(self, "target", self.target.coded_as(first.classes))
         alike = self.target.classes[: len(first.classes)] if self.setting.has_unknown else self.target.classes
         if self.target.y is not None and alike != first.classes:
-            raise DazooError(_classes_differ(self.name, first, self.target))
+            raise DazooError(classes_differ(self.name, first, self.target))
         test = self.target.test
         if test is not None and (test.x.shape[1:] != self.target.x.shape[1:] or test.classes != self.target.classes):
             raise DazooError(
@@ -109,21 +115,6 @@ class Task:
             )
         if not first.regression:
             self._check_classes()
-
-    def _tell_apart(self) -> None:
-        """Recode: the classes that sources have samples of, and after them, in the target, those that they have not."""
-        listed = list(dict.fromkeys(c for s in self.sources for c in s.classes))
-        if any(s.classes != self.sources[0].classes for s in self.sources):
-            listed = list(in_order(listed))
-        occurring = set().union(*(s.occurring for s in self.sources))
-        known = tuple(c for c in listed if c in occurring)
-        object.__setattr__(self, "sources", tuple(s.coded_as(known) for s in self.sources))
-        if UNKNOWN in known:
-            raise DazooError(f"task {self.name!r} has a class called {UNKNOWN!r}, the word for none of them; rename it")
-        if self.target.occurring and not self.target.occurring & set(known):
-            raise DazooError(f"task {self.name!r}: source and target share no class, so that nothing can be recognised")
-        private = tuple(c for c in self.target.classes if c in self.target.occurring and c not in known)
-        object.__setattr__(self, "target", self.target.coded_as((*known, *private)))
 
     def _check_shares(self) -> None:
         for field in ("source_holdout", "target_holdout"):
@@ -134,6 +125,13 @@ class Task:
             value = getattr(self, field)
             if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
                 raise DazooError(f"task {self.name!r}: {field} must be a whole number, at least {least}, not {value!r}")
+
+    def _check_curve(self) -> None:
+        if self.curve and (self.target.y is None or self.few_rows is not None):
+            which = "none" if self.target.y is None else "some only"
+            raise DazooError(f"task {self.name!r}: a label curve draws labels, and the target has {which}; give it all")
+        if self.curve and self.target_holdout:
+            raise DazooError(f"task {self.name!r}: curve and target_holdout both say what is tested on; drop one")
 
     def _check_classes(self) -> None:
         """Classification needs two classes in the sources, and a closed set has no class in the target alone."""
@@ -350,12 +348,16 @@ class Task:
         if self.setting.marked in ("few", "half"):
             few = self._few()
             rest = every[~torch.isin(every, few)]
+            if self.curve:
+                return few, rest, self._beyond()
             if not len(rest) and self.few_rows is None:
                 raise DazooError(
                     f"task {self.name!r}: {self.few_per_class} labels per class leave no target sample to test on; "
                     "lower few_per_class"
                 )
             return few, rest if len(rest) else every, rest[~torch.isin(rest, given)]
+        if self.curve:
+            return none, every, self._beyond()
         if self.target_holdout and self.target.test is None:
             # not stratified: the split of a target whose labels are hidden must not depend on them
             order = torch.from_numpy(self._rng("target").permutation(n))
@@ -366,20 +368,24 @@ class Task:
             return none, order[cut:].sort().values, test[~torch.isin(test, given)]
         return none, every, every[~torch.isin(every, given)]
 
+    def _beyond(self) -> Tensor:
+        """Rows of the target beyond the half that the oracle learns from, on which a label curve is tested."""
+        assert self.target.y is not None
+        half = half_of(self.target.y, self.target.labelled, self._rng("few"), self.regression)
+        return torch.nonzero(~torch.isin(torch.arange(len(self.target)), half))[:, 0]
+
     def _few(self) -> Tensor:
         """Rows of the target whose labels this setting shows."""
-        y, known = self.target.y, self.target.labelled
+        y = self.target.y
         if y is None:
             raise DazooError(f"task {self.name!r}: the {self.setting} setting needs labelled target samples")
         if self.setting.marked == "few" and self.few_rows is not None:
             return self.few_rows
-        rng = self._rng("few")
-        if self.setting.marked == "half":
-            few = known[stratified(y[known], 0.5, rng, self.regression)[1]]
-        elif self.regression:
-            few = torch.from_numpy(np.sort(rng.permutation(len(y))[: min(10 * self.few_per_class, len(y) // 2)]))
-        else:
-            few = per_class(y, self.few_per_class, rng)
+        half = half_of(y, self.target.labelled, self._rng("few"), self.regression)
+        few = half
+        if self.setting.marked == "few":
+            few = few_of(y, self.few_per_class, self._rng("few"), self.regression)
+            few = few[torch.isin(few, half)] if self.curve else few
         if not len(few):
             raise DazooError(f"task {self.name!r}: the target is too small to label a part of it; add samples")
         return few
@@ -390,11 +396,3 @@ def _known_fields(options: dict[str, Any]) -> None:
     for option in options:
         if option not in known:
             raise UnknownName(f"a task has no field {option!r}: {nearest(option, known)}")
-
-
-def _classes_differ(task: str, a: Domain, b: Domain) -> str:
-    only_a, only_b = sorted(set(a.classes) - set(b.classes)), sorted(set(b.classes) - set(a.classes))
-    return (
-        f"task {task!r} is closed-set, but {a.name!r} and {b.name!r} have different classes: only in {a.name!r} "
-        f"{only_a[:5]}, only in {b.name!r} {only_b[:5]}; keep the common classes in both"
-    )

@@ -64,6 +64,7 @@ class Tasks:
             source_holdout=protocol.source_holdout,
             target_holdout=protocol.target_holdout,
             seed=spec.seed,
+            curve=bool(protocol.curve),
         )
         alone = len(leading(protocol.transform)) == len(protocol.transform)
         return task if protocol.represent is None and alone else self._represented(task, spec)

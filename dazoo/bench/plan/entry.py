@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 RESERVED = ("name", "as", "solver")
-OWN = ("tasks", "transform", "backbone", "frozen")
+OWN = ("tasks", "transform", "backbone", "frozen", "few_labels")
 """Keys of a suite that each entry of ``datasets`` may have for itself; its other keys are the dataset's options."""
 
 
@@ -61,6 +61,22 @@ def _prefix(label: str) -> str:
     return label
 
 
+def _counts(value: Any) -> Any:
+    """One number, or several that differ, as a list in ascending order."""
+    found = list(value) if isinstance(value, (list, tuple)) else [value]
+    if not found:
+        raise ValueError("the list is empty; give at least one number")
+    for k in found:
+        if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k < 2**31:
+            raise ValueError(f"a number of labels is whole, at least 1 and below {2**31}; {k!r} is not")
+    if len(set(found)) < len(found):
+        raise ValueError("a number of labels is listed twice; numbers must differ")
+    return tuple(sorted(found))
+
+
+Counts = Annotated[tuple[int, ...], BeforeValidator(_counts)]
+
+
 class Frozen(BaseModel):
     """A part of a suite: no unknown keys, no changes."""
 
@@ -93,6 +109,7 @@ class DataEntry(Frozen):
     transform: Names | None = None
     backbone: str | None = None
     frozen: bool | None = None
+    few_labels: Counts | None = None
     options: dict[str, Any] = {}
 
     @property

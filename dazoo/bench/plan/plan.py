@@ -203,6 +203,7 @@ class _Data:
 
 def _data(suite: Suite, root: str | Path | None) -> list[_Data]:
     """Every dataset of a suite of which tasks are asked for; one suite averages one metric, so all predict alike."""
+    suite = suite.spread()
     parts = suite.parts()
     ways = [_ways(one, root) for one in parts]
     found: list[_Data] = []

@@ -43,12 +43,13 @@ class Protocol:
     represent: dict[str, Any] | None = None
     content: str | None = None
     classes: dict[str, Any] | None = None
+    curve: bool | None = None
 
     @cached_property
     def plain(self) -> dict[str, Any]:
         """All fields; those that suites rarely use are left out where they are not used, so that they change no key."""
         fields = asdict(self)
-        for rare in ("represent", "content", "classes"):
+        for rare in ("represent", "content", "classes", "curve"):
             if fields[rare] is None:
                 del fields[rare]
         return fields
@@ -60,7 +61,8 @@ class Protocol:
 
 def splits_by_seed(protocol: Protocol, setting: str) -> bool:
     """Whether the seed decides which samples are seen."""
-    return Setting.of(setting).shows_labels or protocol.source_holdout > 0 or protocol.target_holdout > 0
+    drawn = Setting.of(setting).shows_labels or bool(protocol.curve)
+    return drawn or protocol.source_holdout > 0 or protocol.target_holdout > 0
 
 
 def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
@@ -106,7 +108,7 @@ def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
         image_size=suite.image_size,
         recipe=None if made is None else {**made.to_json(), "hash": made.hash},
         classifier=None if finish is None else finish.describe(),
-        few_labels=suite.few_labels,
+        few_labels=suite.few_labels[0],
         source_holdout=suite.source_holdout,
         target_holdout=suite.target_holdout,
         checkpoints=suite.checkpoints,
@@ -116,6 +118,7 @@ def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
         if content is None
         else suite.origin.check(("dataset",), lambda: content(data_root(root), **options)),
         classes=None if sets is None else sets.to_json(),
+        curve=suite.curve or None,
     )
 
 

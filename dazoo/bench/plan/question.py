@@ -35,8 +35,8 @@ def setting_of(
     sets = None if classes is None else LabelSets.of(classes, {})
     wanted = setting_with(wanted, sets).change(n_targets="many" if n_targets > 1 else wanted.n_targets)
     problem = ""
-    for marked in dict.fromkeys((wanted.marked, "few", "half")):
-        # a method that is shown labels sees several sources as one
+    for marked in dict.fromkeys((wanted.marked, "few", "half", "none")):
+        # a method that is shown labels sees several sources as one; one that takes none runs without, as a baseline
         setting = wanted if marked == wanted.marked else wanted.change(marked=marked, n_sources="one")
         reason = cls.handles.problem(setting, suite.closed_set_baselines)
         if not reason:

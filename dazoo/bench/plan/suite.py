@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError
 
 from dazoo.bench.metrics.registry import names as metric_names
-from dazoo.bench.plan.entry import OWN, Data, DataEntry, Frozen, Named, Names, entry, listed, short
+from dazoo.bench.plan.entry import OWN, Counts, Data, DataEntry, Frozen, Named, Names, entry, listed, short
 from dazoo.bench.plan.yamlfile import Origin, Where, read_yaml
 from dazoo.bench.records.size import BUDGET, size_of
 from dazoo.core.errors import DazooError, nearest
@@ -76,8 +76,8 @@ def _metric_name(name: str) -> str:
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
-Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1, lt=2**31, strict=True)]
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Folder = Annotated[str, AfterValidator(_folder_name)]
 
 
@@ -110,7 +110,9 @@ class Suite(Frozen):
         setting: the question (``core.setting``), e.g. ``source_free`` or ``source_free+multi_source``; by default
             unsupervised, multi_source for several sources, or what the dataset's option ``classes`` makes of it.
         closed_set_baselines: whether methods of the closed set run where source and target have different classes.
-        few_labels: labelled target samples per class in the few-label setting.
+        few_labels: labelled target samples per class in the few-label setting. Several numbers make a label curve: each
+            is a dataset of its own in the tables (``digits-k1``, ``digits-k3``), draws are nested, and ``curve`` is on.
+        curve: whether all settings are tested on the half of the target that the oracle is tested on (``Task.curve``).
         source_holdout: share of the source held out for validators.
         target_holdout: share of the target held out for testing; 0 is transductive.
         checkpoints: evaluations per gradient run.
@@ -142,7 +144,8 @@ class Suite(Frozen):
     classifier: Named | None = None
     setting: Annotated[str, AfterValidator(_setting_name)] = "auto"
     closed_set_baselines: bool = False
-    few_labels: Count = 3
+    few_labels: Counts = (3,)
+    curve: bool = False
     source_holdout: Share = 0.2
     target_holdout: Share = 0.0
     checkpoints: Annotated[Count, Field(le=MOST_CHECKPOINTS)] = 5
@@ -265,6 +268,27 @@ class Suite(Frozen):
         ``dataset``, the suite itself."""
         return [self._on(i, d) for i, d in enumerate(self.datasets)] if self.datasets else [self]
 
+    def spread(self) -> Suite:
+        """The suite with an entry of ``datasets`` for every number of labels, where it asks for several."""
+        entries = list(self.datasets)
+        if self.dataset is not None:
+            entries = [DataEntry(**self.dataset.model_dump(exclude={"solver"}))]
+        asked = [(i, d, d.few_labels or self.few_labels) for i, d in enumerate(entries)]
+        if all(len(numbers) == 1 for *_, numbers in asked):
+            return self
+        found: list[DataEntry] = []
+        lines = {w: n for w, n in self.origin.lines.items() if not w or w[0] not in ("dataset", "datasets")}
+        for i, one, numbers in asked:
+            for k in numbers:
+                begins: Where = ("datasets", i) if self.datasets else ("dataset",)
+                moved = {w: n for w, n in self.origin.lines.items() if w[: len(begins)] == begins}
+                lines |= {("datasets", len(found), *w[len(begins) :]): n for w, n in moved.items()}
+                label = f"{one.label or one.name}-k{k}"
+                found.append(one.model_copy(update={"label": label, "few_labels": (k,)}))
+        made = self.model_copy(update={"dataset": None, "datasets": tuple(found), "few_labels": (3,), "curve": True})
+        made._origin = Origin(self.origin.file, lines)
+        return made
+
     def _on(self, i: int, chosen: DataEntry) -> Suite:
         own = chosen.own
         dataset = entry(chosen.name, chosen.label, chosen.options)
@@ -294,6 +318,9 @@ class Suite(Frozen):
         for key in ("dataset", "recipe", "classifier"):
             if key in data:
                 data[key] = short(data[key])
+        for part in (data, *data.get("datasets", ())):
+            if len(part.get("few_labels") or ()) == 1:
+                part["few_labels"] = part["few_labels"][0]
         for key in ("datasets", "methods", "recipes"):
             if key in data:
                 data[key] = [short(entry) for entry in data[key]]
