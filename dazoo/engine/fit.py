@@ -96,7 +96,7 @@ def fit(
     if isinstance(method, StreamMethod):
         start, rest = starting(method, seen, seed, options, memo or Memo(), fit)
         assert start is not None
-        return fit_stream(method, rest, start, seed, options, memo or Memo(), on_checkpoint)
+        return fit_stream(method, rest, start, seed, options, memo or Memo(), on_checkpoint, seen.origin, state)
     assert isinstance(method, ShallowMethod)
     return _fit_shallow(method, seen, seed, options, on_checkpoint, memo or Memo())
 

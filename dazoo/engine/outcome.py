@@ -13,11 +13,13 @@ from dazoo.engine.recipe import Recipe
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model at one point of training; shallow methods have one, at fraction 1."""
+    """A model at one point of training; shallow methods and streams have one, at fraction 1. ``measured`` holds metrics
+    that the run itself took, such as its time per batch."""
 
     step: int
     fraction: float
     predictor: Predictor
+    measured: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Options:
         image_size: side of the square the network sees; None is the backbone's own.
         device: ``cpu`` or ``cuda``.
         checkpoints: number of evaluations during training.
-        save_every: seconds between saves of the training state.
+        save_every: seconds between saves of the training state. save_batches: batches of a stream between two.
     """
 
     recipe: Recipe | None = None
@@ -61,3 +63,4 @@ class Options:
     device: str = "cpu"
     checkpoints: int = 1
     save_every: float = 60.0
+    save_batches: int = 50

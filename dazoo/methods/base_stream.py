@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from dazoo.core.handles import Handles
 from dazoo.core.types import Prediction
 from dazoo.methods.base_method import Method
+from dazoo.nets.parts.norm_mode import STORED, NormMode, batch_statistics, norm_layers, norms_under
+
+__all__ = ["StreamMethod", "StreamState", "batch_statistics", "norm_layers"]
 
 
 @dataclass
 class StreamState:
-    """What a method keeps between batches; an episodic stream forgets it before each."""
+    """What a method keeps between batches, beside what it registers as parts and buffers of the network.
+
+    Attributes:
+        memory: tensors, numbers, text, and lists, tuples and dictionaries of these; an episodic stream empties it
+            before each batch. It is saved with the run, so that a killed one goes on with the same bits.
+        source: what ``source_stats`` read from the source, before the first batch.
+    """
 
     gen: torch.Generator
     optimizer: torch.optim.Optimizer | None = None
     memory: dict[str, Any] = field(default_factory=dict)
+    source: dict[str, Any] = field(default_factory=dict)
 
 
 class StreamMethod(Method):
@@ -33,6 +41,9 @@ class StreamMethod(Method):
     needs_batch_norm: ClassVar[bool] = False  # whether it acts on batch normalisation; networks without are refused
     later: ClassVar[tuple[str, ...]] = ()  # buffers that models of earlier versions lack
     adapts: ClassVar[str] = ""  # what kind of layers it moves, for the error where a network has none
+    needs_source_stats: ClassVar[bool] = False  # whether ``source_stats`` reads the source; its rows are marked
+    # hyper-parameters at which it adapts nothing: its answers are those of the source's model under its normalisation
+    still: ClassVar[dict[str, Any] | None] = None
 
     def build(self, width: int, n_classes: int) -> dict[str, nn.Module]:
         """Extra parts by name, as of a gradient method."""
@@ -41,11 +52,24 @@ class StreamMethod(Method):
     def setup(self, net: Any) -> None:
         """Called once, when the network has the source's weights."""
 
+    def source_stats(self, net: Any, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Any]:
+        """What a method with ``needs_source_stats`` keeps of the source, as ``state.source``; called once, before the
+        first batch of the target.
+
+        Args:
+            batches: inputs x (b, ...) and labels y (b,) of the labelled source, shuffled by the run's seed.
+        """
+        return {}
+
+    def norm(self, rows: int) -> NormMode:
+        """The statistics by which its network answers a batch of ``rows`` samples."""
+        return STORED
+
     def moves(self, net: Any) -> Sequence[str]:
         """Names of the parameters that may move; all others are held fixed."""
         return ()
 
-    def optimizer(self, parameters: list[Tensor]) -> torch.optim.Optimizer | None:
+    def optimizer(self, parameters: list[Any]) -> torch.optim.Optimizer | None:
         """What moves them."""
         return None
 
@@ -53,31 +77,15 @@ class StreamMethod(Method):
         """The answer for batch ``x`` (b, ...), the ``t``-th; may update ``net`` and ``state`` afterwards."""
         raise NotImplementedError(f"{self.name} does not define step")
 
+    def answer(self, net: Any, x: Tensor) -> Prediction:
+        """The answer of the network as it is for a batch ``x`` (b, ...), under ``norm``; changes nothing."""
+        with norms_under(net, self.norm(len(x)), len(x)):
+            return self.predict(net, x)
+
     def predict(self, net: Any, x: Tensor) -> Prediction:
-        """Predict samples after the stream: body, then head."""
+        """Predict samples after the stream: body, then head, by the stored statistics."""
         features = net.body(x)
         return Prediction(net.head(features), features)
 
     def predict_source(self, net: Any, x: Tensor) -> Prediction:
         return self.predict(net, x)
-
-
-def norm_layers(net: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The batch, layer and group normalisations of a network, by name."""
-    return [(n, m) for n, m in net.named_modules() if isinstance(m, (_BatchNorm, nn.LayerNorm, nn.GroupNorm))]
-
-
-@contextmanager
-def batch_statistics(net: nn.Module, rows: int) -> Iterator[None]:
-    """Batch normalisation by the statistics of the batch at hand, one-dimensional bottlenecks included; the stored ones
-    stay as they are. A batch of one sample has none, and is normalised by the stored ones."""
-    layers = [m for _, m in norm_layers(net) if isinstance(m, _BatchNorm)] if rows > 1 else []
-    kept = [(m.training, m.momentum, m.num_batches_tracked) for m in layers]
-    try:
-        for m in layers:
-            m.training, m.momentum = True, 0.0
-            m.num_batches_tracked = None if m.num_batches_tracked is None else m.num_batches_tracked.clone()
-        yield
-    finally:
-        for m, (training, momentum, tracked) in zip(layers, kept):
-            m.training, m.momentum, m.num_batches_tracked = training, momentum, tracked

@@ -36,10 +36,11 @@ def evaluate(
         if strict:
             raise DazooError(f"task {task.name!r} has no target labels to evaluate on; give it labels or a test part")
         return {}
+    stream = None
     if hidden.at is not None and predictor.recorded is not None:
         at = hidden.at
         _same_stream(predictor, hidden.x, at)
-        out = predictor.recorded.apply(lambda v: v[at])
+        out, stream = predictor.recorded.apply(lambda v: v[at]), _stream_of(predictor)
     elif known is not None and _same(known[0], hidden.x):
         out = known[1]
     else:
@@ -50,16 +51,21 @@ def evaluate(
             "evaluate it on a task with the classes it was fitted on"
         )
     return per_target(
-        task, lambda rows: measure(task.setting, _answers(*_of(rows, out, hidden), task.n_classes)), hidden
+        task, lambda rows: measure(task.setting, _answers(*_of(rows, out, hidden), task.n_classes, stream)), hidden
     )
+
+
+def _stream_of(predictor: Predictor) -> StreamPredictor | None:
+    inner = predictor.inner if isinstance(predictor, Model) else predictor
+    return inner if isinstance(inner, StreamPredictor) else None
 
 
 def _same_stream(predictor: Predictor, x: Tensor, at: Tensor) -> None:
     """An error where the answers of a stream's model are those of other samples, or of another order."""
-    inner = predictor.inner if isinstance(predictor, Model) else predictor
+    inner = _stream_of(predictor)
     if isinstance(predictor, Model):
         x = predictor.preprocessing.of_target(x)
-    marks = inner.marks if isinstance(inner, StreamPredictor) else None
+    marks = None if inner is None else inner.marks
     if marks is not None and (int(at.max()) >= len(marks) or not torch.allclose(marks[at], marks_of(x), rtol=1e-6)):
         raise DazooError(
             "the model's answers are those of another stream (other samples, or another seed); fit it on this task"
@@ -86,10 +92,11 @@ def _of(rows: Tensor | None, out: Prediction, hidden: Hidden) -> tuple[Predictio
         return out, hidden
     assert hidden.y is not None
     fine = None if hidden.fine is None else hidden.fine[rows]
-    return out.apply(lambda v: v[rows.to(v.device)]), Hidden(hidden.x[rows], hidden.y[rows], fine)
+    at = None if hidden.at is None else hidden.at[rows]
+    return out.apply(lambda v: v[rows.to(v.device)]), Hidden(hidden.x[rows], hidden.y[rows], fine, at)
 
 
-def _answers(out: Prediction, hidden: Hidden, n_classes: int) -> Answers:
+def _answers(out: Prediction, hidden: Hidden, n_classes: int, stream: StreamPredictor | None = None) -> Answers:
     assert hidden.y is not None
     y = hidden.y.detach().cpu().numpy()
     if n_classes == 0:
@@ -104,6 +111,8 @@ def _answers(out: Prediction, hidden: Hidden, n_classes: int) -> Answers:
         fine=None if hidden.fine is None else hidden.fine.cpu().numpy(),
         cluster=None if out.cluster is None else out.cluster.cpu().numpy(),
         prior=None if out.prior is None else out.prior.detach().double().cpu().numpy(),
+        after=None if stream is None or stream.after is None else stream.after[hidden.at].numpy(),
+        forgetting=None if stream is None else stream.forgetting,
     )
 
 

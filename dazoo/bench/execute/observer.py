@@ -48,6 +48,7 @@ class Observer:
         watch = Stopwatch(self.device)
         evidence = Evidence(point.predictor, self.seen)
         target = evaluate(self.task, point.predictor, (self.seen.target.x, evidence.target), strict=False)
+        target |= point.measured if target else {}
         scores, problems = score_all(self.spec.protocol.validators, evidence)
         problems += [] if target or self.seen.few is None else [NOTHING_LEFT]
         self.warnings.extend(p for p in problems if p not in self.warnings)

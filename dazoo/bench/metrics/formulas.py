@@ -6,7 +6,7 @@ import numpy as np
 
 from dazoo.core.errors import DazooError
 
-LOWER_IS_BETTER = frozenset({"mae", "rmse", "prior_mae", "prior_rae", "prior_kld"})
+LOWER_IS_BETTER = frozenset({"mae", "rmse", "prior_mae", "prior_rae", "prior_kld", "seconds_per_batch"})
 SCORE = "score of "
 """How the name of a metric begins that is a validator's score, where the target has no labels; higher is better."""
 NO_SHARES = LOWER_IS_BETTER | {"r2"}

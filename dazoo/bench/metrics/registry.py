@@ -32,6 +32,8 @@ class Answers:
         fine: labels (n,) that tell the classes of unknown samples apart, where there are any.
         cluster: clusters (n,) that the method found by itself.
         prior: shares (K,) of the known classes in the target, as the method estimated them.
+        after: of a stream: what the model at its end answers (n,).
+        forgetting: of a stream: accuracy on the source at its end, less that before it.
     """
 
     n_classes: int
@@ -42,6 +44,8 @@ class Answers:
     fine: np.ndarray | None = None
     cluster: np.ndarray | None = None
     prior: np.ndarray | None = None
+    after: np.ndarray | None = None
+    forgetting: float | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,12 @@ GROUPS: tuple[Group, ...] = (
         lambda a: {"online_accuracy": float((a.labels == a.y).mean())},
     ),
     Group(
+        ("after", "forgetting", "seconds_per_batch"),  # a run takes the last one itself
+        lambda setting, values: setting.target == "stream" and not values,
+        lambda a: stream_metrics(a),
+        beside=("after", "forgetting"),
+    ),
+    Group(
         ("hos", "os", "os_star", "unk"),
         lambda setting, values: setting.has_unknown,
         lambda a: open_set_metrics(a.labels, a.y, a.n_classes),
@@ -100,6 +110,13 @@ GROUPS: tuple[Group, ...] = (
         lambda a: value_metrics(a.labels, a.y),
     ),
 )
+
+
+def stream_metrics(a: Answers) -> dict[str, float]:
+    """``after``: accuracy of the model at the end of a stream on its samples; ``forgetting``: how far its accuracy on
+    the source has moved, below zero where something was forgotten."""
+    found = {} if a.after is None else {"after": float((a.after == a.y).mean())}
+    return found if a.forgetting is None else found | {"forgetting": a.forgetting}
 
 
 def private_metrics(a: Answers) -> dict[str, float]:

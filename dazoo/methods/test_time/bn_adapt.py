@@ -17,7 +17,7 @@ from torch import Tensor
 from dazoo.core.paper import Paper
 from dazoo.core.types import Prediction
 from dazoo.methods.base import StreamMethod, StreamState, register
-from dazoo.methods.base_stream import batch_statistics
+from dazoo.nets.parts.norm_mode import BATCH, NormMode
 
 
 @register
@@ -32,7 +32,10 @@ class BNAdapt(StreamMethod):
     )  # fmt: skip
 
     needs_batch_norm = True
+    still = {}
+
+    def norm(self, rows: int) -> NormMode:
+        return BATCH
 
     def step(self, net: Any, x: Tensor, state: StreamState, t: int) -> Prediction:
-        with batch_statistics(net, len(x)):
-            return self.predict(net, x)
+        return self.answer(net, x)

@@ -20,7 +20,7 @@ from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.core.types import Prediction
 from dazoo.methods.base import StreamMethod, StreamState, register
-from dazoo.methods.base_stream import batch_statistics, norm_layers
+from dazoo.nets.parts.norm_mode import BATCH, NormMode, norm_layers
 from dazoo.ops.entropy import entropy_of_logits
 
 
@@ -36,8 +36,12 @@ class TENT(StreamMethod):
         "moves those of pictures alone",
     )  # fmt: skip
     adapts = "normalisation layers"
+    still = {"lr": 0.0}
 
     lr: float = hp(1e-3, 1e-5, 1e-1, log=True, help="learning rate of Adam")
+
+    def norm(self, rows: int) -> NormMode:
+        return BATCH
 
     def moves(self, net: Any) -> list[str]:
         return [f"{name}.{p}" for name, layer in norm_layers(net) for p, _ in layer.named_parameters()]
@@ -46,8 +50,7 @@ class TENT(StreamMethod):
         return torch.optim.Adam(parameters, lr=self.lr)
 
     def step(self, net: Any, x: Tensor, state: StreamState, t: int) -> Prediction:
-        with batch_statistics(net, len(x)):
-            out = self.predict(net, x)
+        out = self.answer(net, x)
         assert state.optimizer is not None
         state.optimizer.zero_grad()
         entropy_of_logits(out.scores).mean().backward()
