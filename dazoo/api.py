@@ -18,6 +18,7 @@ from dazoo.data.registry import DATASETS, load_task
 from dazoo.data.samples import Schema
 from dazoo.data.scales import prepared
 from dazoo.data.task import Task
+from dazoo.encoders.encode import encoded
 from dazoo.engine.device import require_device
 from dazoo.engine.fit import Checkpoint, Options, check_fit, solver_of
 from dazoo.engine.fit import fit as fit_method
@@ -72,6 +73,7 @@ def fit(
     select_by: str | None = None,
     checkpoints: int = 5,
     transform: str | Sequence[str] | None = "auto",
+    encoder: Any = "auto",
     **hparams: Any,
 ) -> Model:
     """Fit a method by name and return the fitted model, ready for ``predict``, ``evaluate`` and ``save``.
@@ -90,6 +92,9 @@ def fit(
         transform: of vectors before the method sees them, and later before it predicts: a name or names as in a
             suite's ``transform``, or None. ``auto`` is ``zscore_within`` where columns differ in scale, lie far from 0
             or are all tiny or huge, else nothing; a warning says so.
+        encoder: what makes numbers of texts, tables, recordings and the like, fitted to what the task shows: a name, or
+            a mapping ``{"name": "tfidf", "dims": 50}``. ``auto`` is what suits the kind of samples, and nothing for
+            dense numbers. It travels with the model.
         hparams: the method's hyper-parameters; ``dazoo info METHOD`` lists them.
 
     Warns:
@@ -105,6 +110,8 @@ def fit(
     raw = task.seen()
     if task.setting != given.setting:
         warned.append(_about_setting(cls.name, given, raw))
+    task, encoding = encoded(task, encoder)
+    warned.extend([] if encoding is None else encoding.fitted.said())
     task, preprocessing, about = prepared(task, transform)
     warned.extend(about)
     seen = task.seen()
@@ -137,6 +144,7 @@ def fit(
         "classifier": chosen_classifier.describe() if hasattr(chosen_classifier, "describe") else chosen_classifier,
         "backbone": options.backbone,
         "transform": list(preprocessing.names),
+        **({} if encoding is None else {"encoder": {"name": encoding.name, **encoding.options}}),
         "select_by": select_by,
         "device": options.device,
         "task": task.name,
@@ -158,6 +166,7 @@ def fit(
         preprocessing,
         shown_rows(raw),
         plain(report),
+        encoding,
     )
 
 
@@ -199,6 +208,8 @@ def diagnose(
 
     if backbone is not None:
         task = with_features(task, backbone, image_size=image_size, device=require_device(device))
+    else:
+        task, _ = encoded(task)
     return measure(task, limit=limit, seed=seed)
 
 

@@ -21,6 +21,7 @@ LAYERS = {
     "nets": 3,
     "shallow": 3,
     "methods": 4,
+    "encoders": 4,
     "engine": 5,
     "validators": 5,
     "diagnosis": 5,

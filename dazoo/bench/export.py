@@ -113,7 +113,8 @@ def _fitted_again(record: dict[str, Any], point: int, data_root: str | None) -> 
 
 
 def _prepared(protocol: dict[str, Any]) -> str:
-    parts = [f"transform {', '.join(protocol['transform'])}"] if protocol.get("transform") else []
+    parts = [f"encoder {protocol['encoder']['name']}"] if protocol.get("encoder") else []
+    parts += [f"transform {', '.join(protocol['transform'])}"] if protocol.get("transform") else []
     if protocol.get("frozen"):
         parts.append(f"frozen features of {protocol.get('backbone')}")
     if protocol.get("represent"):

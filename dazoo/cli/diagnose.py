@@ -57,6 +57,7 @@ def load(
     from dazoo.data.registry import load_task
     from dazoo.data.transform import apply_to_task
     from dazoo.diagnosis.diagnose import with_features
+    from dazoo.encoders.encode import encoded
     from dazoo.engine.device import require_device
 
     fields: dict[str, Any] = dict(_option(text) for text in options)
@@ -65,6 +66,10 @@ def load(
     task = load_task(name, data_root, **fields)
     if backbone is not None:
         task = with_features(task, backbone, image_size=image_size, device=require_device(device))
+    if backbone is None:
+        task, encoding = encoded(task)
+        for line in [] if encoding is None else encoding.fitted.said():
+            print(line, file=sys.stderr)
     names = [t.strip() for t in (transform or "").split(",") if t.strip()]
     return apply_to_task(task, names)[0]
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
+from dazoo.data.raw import RAW_KINDS, Raw
 from dazoo.data.samples import Schema
 
-KINDS = ("vector", "image", "series", "text", "audio")
+KINDS = tuple(dict.fromkeys(("vector", "image", "series", *RAW_KINDS)))
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Domain:
     Attributes:
         name: short name, e.g. ``"amazon"``.
         x: ``vector`` (n, d) float; ``image`` (n, height, width, channels) uint8, possibly memory-mapped;
-            ``series`` (n, channels, length) float.
+            ``series`` (n, channels, length) float; or raw samples (``data.raw``): texts, tables, sparse rows,
+            series and recordings of unlike length, of which an encoder makes numbers.
         y: class indices (n,) int64, regression targets (n,) float, or None where unknown.
         classes: class names in index order; empty for regression or unlabelled data.
         kind: one of ``KINDS``.
@@ -37,7 +40,7 @@ class Domain:
     """
 
     name: str
-    x: Tensor
+    x: Any  # Tensor | Raw
     y: Tensor | None
     classes: tuple[str, ...]
     kind: str = "vector"
@@ -52,7 +55,9 @@ class Domain:
             raise DazooError(f"domain {self.name!r}: kind must be one of {list(KINDS)}, not {self.kind!r}")
         if len(self.x) == 0:
             raise DazooError(f"domain {self.name!r} is empty; give it at least one sample")
-        if self.x[0].numel() == 0:
+        if self.raw and (problem := self.x.problem()):
+            raise DazooError(f"domain {self.name!r}: {problem}")
+        if not self.raw and self.x[0].numel() == 0:
             raise DazooError(
                 f"domain {self.name!r}: its samples have no features (shape {tuple(self.x.shape)}); give at least one"
             )
@@ -66,7 +71,7 @@ class Domain:
             self._check_labels(self.y if self.known is None else self.y[self.known])
         if self.few is not None:
             self._check_few(self.few)
-        if self.x.is_floating_point() and not bool(torch.isfinite(self.x).all()):
+        if not self.raw and self.x.is_floating_point() and not bool(torch.isfinite(self.x).all()):
             bad = int((~torch.isfinite(self.x)).flatten(1).any(1).sum()) if self.x.ndim > 1 else 1
             raise DazooError(
                 f"domain {self.name!r}: {bad} of {len(self.x)} samples hold NaN or infinite values; "
@@ -117,6 +122,11 @@ class Domain:
         return len(self.x)
 
     @property
+    def raw(self) -> bool:
+        """Whether an encoder has to make numbers of the samples first."""
+        return isinstance(self.x, Raw)
+
+    @property
     def regression(self) -> bool:
         return self.y is not None and self.y.is_floating_point()
 
@@ -148,11 +158,15 @@ class Domain:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the content (samples, labels, classes, kind); names of domains do not enter."""
-        digest = hashlib.sha256(repr((tuple(self.x.shape), str(self.x.dtype), self.classes, self.kind)).encode())
-        flat = self.x.detach().cpu()
-        step = max(1, (1 << 24) // max(1, flat[0].numel() * flat.element_size()))
-        for start in range(0, len(flat), step):
-            digest.update(np.ascontiguousarray(flat[start : start + step].numpy()).data)
+        digest = hashlib.sha256()
+        if self.raw:
+            digest.update(repr((self.classes, self.kind)).encode() + self.x.digest())
+        else:
+            digest.update(repr((tuple(self.x.shape), str(self.x.dtype), self.classes, self.kind)).encode())
+            flat = self.x.detach().cpu()
+            step = max(1, (1 << 24) // max(1, flat[0].numel() * flat.element_size()))
+            for start in range(0, len(flat), step):
+                digest.update(np.ascontiguousarray(flat[start : start + step].numpy()).data)
         if self.y is not None:
             rows = [self.y] if self.known is None else [self.y[self.labelled], self.labelled]
             for part in rows if self.few is None else [*rows, self.few]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,9 +11,10 @@ from torch import Tensor
 
 from dazoo.core.types import Labeled
 from dazoo.data.domain import Domain
+from dazoo.data.raw import joined
 
 
-def rows_of(x: Tensor, rows: Tensor) -> Tensor:
+def rows_of(x: Any, rows: Tensor) -> Any:
     """Some rows of ``x``; ``x`` itself where they are all of it."""
     return x if len(rows) == len(x) else x[rows]
 
@@ -32,7 +34,7 @@ def stratified(y: Tensor, share: float, rng: np.random.Generator, regression: bo
 
 def labelled_rows(sources: Sequence[Domain], share: float, rng: np.random.Generator) -> tuple[Labeled, Labeled | None]:
     """Labelled samples of the sources for training and, where there are such, those held out (``stratified``)."""
-    x = torch.cat([s.x for s in sources]) if len(sources) > 1 else sources[0].x
+    x = joined([s.x for s in sources])
     y = torch.cat([s.y for s in sources if s.y is not None])
     which = torch.cat([torch.full((len(s),), i) for i, s in enumerate(sources)])
     train, held = stratified(y, share, rng, sources[0].regression)

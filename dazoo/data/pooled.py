@@ -9,6 +9,7 @@ import torch
 
 from dazoo.core.errors import DazooError
 from dazoo.data.domain import Domain
+from dazoo.data.raw import joined
 
 
 def pooled(domains: Sequence[Domain]) -> Domain:
@@ -34,7 +35,7 @@ def pooled(domains: Sequence[Domain]) -> Domain:
     return replace(
         first,
         name=name,
-        x=torch.cat([d.x for d in domains]),
+        x=joined([d.x for d in domains]),
         y=None if first.y is None else torch.cat([d.y for d in domains if d.y is not None]),
         member=torch.cat([torch.full((len(d),), i) for i, d in enumerate(domains)]),
     )

@@ -41,6 +41,7 @@ class Dataset:
         check: ``check(**options)``, an error where an option has no such value; asked before the first run of a suite.
         papers: what to cite when the data are used.
         splits: the field's splits of the classes by name, as (shared, source, target) counts (``data.label_sets``).
+        encoder: name of the encoder that suits its samples, where they are no numbers.
         look: ``look(root, **options)``, whether files hold ``classes`` or ``values``; None where ``targets`` says it.
     """
 
@@ -58,6 +59,7 @@ class Dataset:
     check: Callable[..., None] | None = None
     papers: tuple[Paper, ...] = ()
     splits: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    encoder: str = ""
 
     def check_options(self, options: dict[str, Any]) -> None:
         """Raise ``DazooError`` where an option has no such value."""

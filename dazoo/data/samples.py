@@ -2,7 +2,9 @@
 
 Vectors become (n, d) floating point: types that single precision holds exactly become float32, longer integers
 float64. Columns of frames are matched by name. Pictures become uint8 (n, height, width, channels), whether they come as
-bytes, as floats in [0, 1] or as floats in 0..255, with channels first or last or without (grey).
+bytes, as floats in [0, 1] or as floats in 0..255, with channels first or last or without (grey). Lists of texts, frames
+with columns of mixed types or with gaps, large sparse matrices and lists of arrays of unlike length stay what they are
+(``data.raw``).
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from torch import Tensor
 from dazoo.core.errors import DazooError, DazooWarning
 from dazoo.core.portable import Portable
 from dazoo.data.arrays import numbers, some
+from dazoo.data.raw import RAW_KINDS, Ragged, Raw, Table
+from dazoo.data.raw_input import is_table, read_raw
 
 CHANNELS = (1, 3, 4)
 _AXES = {"vector": (2,), "series": (3,), "image": (4,)}
@@ -36,6 +40,7 @@ class Schema(Portable):
         names: names of the features, where they came with names.
         layout: of pictures as they were given: channels ``last``, ``first``, or none (``grey``).
         unit: whether pictures were given as floats in [0, 1].
+        rate: steps per second of recordings and series, where it is known.
     """
 
     kind: str
@@ -43,14 +48,24 @@ class Schema(Portable):
     names: tuple[str, ...] = ()
     layout: str = "last"
     unit: bool = False
+    rate: float | None = None
 
-    def read(self, x: Any, whose: str = "the array of samples") -> Tensor:
+    @property
+    def raw(self) -> bool:
+        """Whether these are raw samples; series may be both, and are raw where their lengths differ."""
+        return self.kind in RAW_KINDS and not (self.kind == "series" and len(self.shape) == 2)
+
+    def read(self, x: Any, whose: str = "the array of samples") -> Any:
         """Samples for a model that was fitted on such ones, in any form that ``read`` takes.
 
         Raises:
             DazooError: they are of another kind or shape, a column is missing, or values are NaN or infinite.
         """
         found, _ = read(x, whose, like=self)
+        if isinstance(found, Raw):
+            if problem := found.problem():
+                raise DazooError(f"{whose}: {problem}")
+            return found
         if found.is_floating_point() and not bool(torch.isfinite(found).all()):
             bad = ~torch.isfinite(found)
             columns = [n for n, b in zip(self.names, bad.any(0).tolist()) if b] if bad.ndim == 2 else []
@@ -62,7 +77,7 @@ class Schema(Portable):
         return found
 
 
-def read(x: Any, whose: str, kind: str | None = None, like: Schema | None = None) -> tuple[Tensor, Schema]:
+def read(x: Any, whose: str, kind: str | None = None, like: Schema | None = None) -> tuple[Any, Schema]:
     """Samples as stored in a ``Domain``, and how they look.
 
     Args:
@@ -74,6 +89,9 @@ def read(x: Any, whose: str, kind: str | None = None, like: Schema | None = None
     Raises:
         DazooError: no samples of this kind, or unlike ``like``.
     """
+    raw = read_raw(x, whose, like.kind if like is not None else kind, like is not None and not like.raw)
+    if raw is not None:
+        return _like(raw, whose, like)
     found, names = _numbered(*numbers(x, whose))
     kind = like.kind if like is not None else kind or _kind(found, whose)
     if kind == "image":
@@ -86,17 +104,39 @@ def read(x: Any, whose: str, kind: str | None = None, like: Schema | None = None
     return _floats(found), schema
 
 
-def read_all(parts: Sequence[tuple[str, Any]], kind: str | None = None) -> list[tuple[Tensor, Schema]]:
+def _like(raw: Raw, whose: str, like: Schema | None) -> tuple[Raw, Schema]:
+    """Raw samples and how they look; columns of tables in the order of ``like``, missing ones empty."""
+    rate = raw.rate if isinstance(raw, Ragged) else None
+    if like is None:
+        return raw, Schema(raw.kind, raw.form, raw.names if isinstance(raw, Table) else (), rate=rate)
+    if raw.kind != like.kind:
+        raise DazooError(
+            f"{whose} holds {raw.kind} samples, not {like.kind} samples; give samples like those of before"
+        )
+    if isinstance(raw, Table):
+        raw = raw.with_columns(like.names, whose)
+    elif raw.form != like.shape:
+        raise DazooError(f"{whose} has samples of form {raw.form}, not {like.shape}; give the same columns or channels")
+    if rate and like.rate and rate != like.rate:
+        raise DazooError(f"{whose} has {rate:g} steps per second, not {like.rate:g}; resample it first")
+    return raw, like
+
+
+def read_all(parts: Sequence[tuple[str, Any]], kind: str | None = None) -> list[tuple[Any, Schema]]:
     """``read`` for the samples of one task by name; all must look like the first.
 
     Raises:
         DazooError: as ``read``.
     """
     (name, x), *others = parts
+    if kind is None and any(is_table(x) for _, x in parts):
+        kind = "table"  # a gap or a word in one frame makes tables of all
     found = [read(x, _whose(name), kind)]
     for name, x in others:  # what came first may be an array, and the names come with a later frame
-        like = replace(found[0][1], names=found[-1][1].names)
+        like = found[0][1] if found[0][1].raw else replace(found[0][1], names=found[-1][1].names)
         found.append(read(x, _whose(name), like=like))
+    if found[0][1].raw:
+        return found
     names = found[-1][1].names
     return [(x, replace(schema, names=names)) for x, schema in found]
 
@@ -251,13 +291,15 @@ def _bytes(x: Tensor, whose: str, like: Schema | None) -> tuple[Tensor, bool]:
 # -- content ----------------------------------------------------------------------------------------------------------
 
 
-def content(x: Tensor, double: bool = False) -> list[str]:
+def content(x: Any, double: bool = False) -> list[str]:
     """A hash of every sample's values; numbers that are the same in single precision are the same.
 
     Args:
         x: samples (n, ...) as stored.
         double: tell numbers apart that differ in double precision only.
     """
+    if isinstance(x, Raw):
+        return x.hashes()
     flat = x.detach().cpu().reshape(len(x), -1)
     if flat.is_floating_point():
         flat = flat.to(torch.float64 if double else torch.float32) + 0.0  # and -0 is 0

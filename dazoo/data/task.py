@@ -15,11 +15,10 @@ from torch import Tensor
 from dazoo.core.errors import DazooError, UnknownName, nearest
 from dazoo.core.setting import FEW_LABELS, UNSEEN, UNSUPERVISED, Setting
 from dazoo.core.types import Labeled, Seen, Stream, Unlabeled
-from dazoo.data.assemble import classes_differ, domain_of, several, told_apart, what_of
+from dazoo.data.assemble import classes_differ, domains_of, told_apart, what_of
 from dazoo.data.domain import Domain
 from dazoo.data.draw import few_of, half_of, labelled_rows, rows_of
-from dazoo.data.labels import are_classes, in_order, need_all, read, with_few
-from dazoo.data.samples import read_all
+from dazoo.data.labels import need_all
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,10 @@ class Task:
                 need_all(source.known, f"task {self.name!r}: source {source.name!r}")
             if source.regression != first.regression:
                 raise DazooError(f"task {self.name!r} mixes class labels and float targets in its sources")
-            if source.x.shape[1:] != self.target.x.shape[1:] or source.kind != self.target.kind:
+            both = source.raw and self.target.raw
+            if both and (unlike := self.target.x.unlike(source.x)):
+                raise DazooError(f"task {self.name!r}: source {source.name!r} {unlike}")
+            if not both and (source.x.shape[1:] != self.target.x.shape[1:] or source.kind != self.target.kind):
                 raise DazooError(
                     f"task {self.name!r}: source {source.name!r} has {source.kind} samples of shape "
                     f"{tuple(source.x.shape[1:])}, the target {self.target.kind} samples of shape "
@@ -188,45 +190,19 @@ class Task:
             options: further fields of ``Task``.
         """
         _known_fields(options)
-        listed = several(xs, ys)
-        xs, ys = (xs, ys) if listed else ([xs], [ys])
-        if len(xs) != len(ys):
-            raise DazooError(f"there are {len(xs)} arrays of source samples but {len(ys)} of source labels")
-        places = [f"source{i}" for i in range(len(xs))] if listed and len(xs) > 1 else ["source"]
-        parts = [*zip(places, xs), ("target", xt), *([] if xt_test is None else [("target's test part", xt_test)])]
-        samples = read_all(parts, kind)
-        labels = [read(y, f"the labels of {p}", unlabelled) for p, y in zip(places, ys)]
-        for p, found in zip(places, labels):
-            need_all(found.known, f"the labels of {p}")
-        known = None if yt is None else read(yt, "the labels of the target", unlabelled)
-        rows = None
         if few is not None:
-            rows, known = with_few(few, known, len(samples[len(xs)][0]), unlabelled)
             options.setdefault("setting", FEW_LABELS)
-        tested = None if yt_test is None else read(yt_test, "the labels of the target's test part", unlabelled)
-        classes = are_classes(labels, targets, "the source labels")
-        hidden = [y for y in (known, tested) if y is not None]
-        if targets == "auto" and hidden and any(y.known.any() for y in hidden) and classes:
-            if not are_classes(hidden, "auto", "the target labels"):
-                raise DazooError(
-                    "the source labels are whole numbers or text, hence classes, but the target labels are fractions; "
-                    "use one kind, or say targets='values' or targets='classes'"
-                )
-        elif not classes:
-            are_classes(hidden, "values", "the target labels")
-        names = in_order(set().union(*(y.present for y in (*labels, *hidden)))) if classes else ()
-        sources = tuple(domain_of(p, *found, y, names) for p, found, y in zip(places, samples, labels))
-        test = None if xt_test is None else domain_of("target", *samples[-1], tested, names)
-        target = domain_of("target", *samples[len(xs)], known, names)
-        return Task(name, sources, replace(target, test=test, few=rows), **options)
+        sources, target = domains_of(xs, ys, xt, yt, xt_test, yt_test, few, targets, unlabelled, kind)
+        return Task(name, sources, target, **options)
 
     def __repr__(self) -> str:
         n = " + ".join(str(len(s)) for s in self.sources)
         what = "regression" if self.regression else f"{self.n_classes} classes"
         shape = "x".join(str(k) for k in self.target.x.shape[1:])
+        samples = f"{self.target.kind} ({shape})" if shape else self.target.kind
         return (
-            f"<task {self.name}: {n} labelled source and {len(self.target)} target samples, {self.target.kind} "
-            f"({shape}), {what}, {self.setting.value}>"
+            f"<task {self.name}: {n} labelled source and {len(self.target)} target samples, {samples}, {what}, "
+            f"{self.setting.value}>"
         )
 
     def change(self, **fields: Any) -> Task:

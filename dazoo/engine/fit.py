@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from dazoo.core.errors import DazooError
 from dazoo.core.memo import Memo
 from dazoo.core.types import Seen
+from dazoo.data.raw import Raw
 from dazoo.engine.build import net_spec, place, start_net
 from dazoo.engine.by_source import fit_by_source
 from dazoo.engine.feed import Feed
@@ -109,6 +110,11 @@ def check_fit(cls: type[Method], seen: Seen) -> None:
         raise DazooError(
             f"method {cls.name!r} does not run in the setting {seen.setting.name!r}: it {problem}; change the task's "
             f"setting to one of {known}"
+        )
+    if isinstance(seen.target.x, Raw):
+        raise DazooError(
+            f"methods take numbers, but the samples are of the kind {seen.kind!r}; encode the task first "
+            "(dazoo.fit does, and a suite by its key 'encoder')"
         )
     wanted = "values" if seen.regression else "classes"
     if wanted not in cls.targets:

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from dazoo.core.types import Prediction, Predictor, Seen
 from dazoo.core.version import VERSION
+from dazoo.data.raw import joined
 from dazoo.data.samples import Schema, content
 from dazoo.data.transform import Preprocessing
+from dazoo.encoders.encode import Encoding
 
 
 class Report(dict[str, Any]):
@@ -36,6 +38,7 @@ class Model(Predictor):
         schema: how samples look; ``predict`` takes them in any form that ``Task.from_arrays`` takes.
         classes: names of the classes in the order of the scores; empty for regression.
         preprocessing: transforms of the features.
+        encoding: what makes numbers of raw samples, where the task was of such.
         shown: content of the labelled target samples that the method saw (``data.samples.content``), by precision;
             ``evaluate`` leaves them out.
         report: ``settings``, ``warnings``, ``curves``, ``findings``, ``info`` and ``versions`` of the fit.
@@ -47,6 +50,7 @@ class Model(Predictor):
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     shown: tuple[str, ...] = ()
     report: dict[str, Any] = field(default_factory=dict)
+    encoding: Encoding | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "report", Report(self.report))
@@ -57,11 +61,23 @@ class Model(Predictor):
         Raises:
             DazooError: samples unlike those of the fit; the message names the remedy.
         """
-        return self._named(self.inner.predict(self.preprocessing.of_target(self.schema.read(x))))
+        return self._named(self.inner.predict(self.numbers(x)))
 
     def predict_source(self, x: Any, source: int = 0) -> Prediction:
         """Predict samples of a source, counted from 0."""
-        return self._named(self.inner.predict_source(self.preprocessing.of_source(self.schema.read(x), source)))
+        return self._named(self.inner.predict_source(self.preprocessing.of_source(self._encoded(x), source)))
+
+    def numbers(self, x: Any) -> Tensor:
+        """Target samples (n, ...) as the method saw them: encoded and transformed.
+
+        Raises:
+            DazooError: as ``predict``.
+        """
+        return self.preprocessing.of_target(self._encoded(x))
+
+    def _encoded(self, x: Any) -> Tensor:
+        read: Tensor = self.schema.read(x)
+        return read if self.encoding is None else self.encoding(read)
 
     @property
     def recorded(self) -> Prediction | None:
@@ -90,6 +106,11 @@ class Model(Predictor):
         settings = self.report.get("settings", {})
         what = f"{len(self.classes)} classes" if self.classes else "regression values"
         features = f"{self.schema.shape[0]} features" if len(self.schema.shape) == 1 else f"shape {self.schema.shape}"
+        if self.schema.raw:
+            return (
+                f"<model {settings.get('method', '?')} of {what} from {self.schema.kind} samples through the encoder "
+                f"{self.encoding.name if self.encoding else '?'}; {len(self.shown)} target labels shown>"
+            )
         steps = ", after " + " and ".join(self.preprocessing.names) if self.preprocessing.names else ""
         return (
             f"<model {settings.get('method', '?')} of {what} from {self.schema.kind} samples of {features}{steps}; "
@@ -105,8 +126,9 @@ def shown_rows(seen: Seen) -> tuple[str, ...]:
     if seen.few is None:
         return ()
     x = seen.few.x
-    every = torch.cat([x, seen.target.x])
-    fine = x.dtype is torch.float64 and len(set(content(every))) < len(set(content(every, double=True)))
+    every = joined([x, seen.target.x])
+    double = getattr(x, "dtype", None) is torch.float64
+    fine = double and len(set(content(every))) < len(set(content(every, double=True)))
     return tuple(sorted(set(contents(x, fine))))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from dazoo.bench.metrics.registry import Answers, measure
 from dazoo.core.errors import DazooError
 from dazoo.core.types import Prediction, Predictor
+from dazoo.data.raw import Raw
 from dazoo.data.task import Hidden, Task
 from dazoo.engine.model import Model
 from dazoo.engine.stream import StreamPredictor, marks_of
@@ -64,7 +66,7 @@ def _same_stream(predictor: Predictor, x: Tensor, at: Tensor) -> None:
     """An error where the answers of a stream's model are those of other samples, or of another order."""
     inner = _stream_of(predictor)
     if isinstance(predictor, Model):
-        x = predictor.preprocessing.of_target(x)
+        x = predictor.numbers(x)
     marks = None if inner is None else inner.marks
     if marks is not None and (int(at.max()) >= len(marks) or not torch.allclose(marks[at], marks_of(x), rtol=1e-6)):
         raise DazooError(
@@ -135,5 +137,7 @@ def _unseen(hidden: Hidden, predictor: Predictor) -> Hidden:
     )
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Raw) or isinstance(b, Raw):
+        return a is b
     return a is b or (a.shape == b.shape and a.dtype == b.dtype and bool(torch.equal(a, b)))

@@ -19,6 +19,7 @@ from dazoo.data.pooled import pooled
 from dazoo.data.registry import load_domain, split_name
 from dazoo.data.task import Task
 from dazoo.data.transform import apply, apply_to_task, leading
+from dazoo.encoders.encode import encoded
 
 KEPT_TASKS = 2
 KEPT_BYTES = 64 << 20  # of small domains more are kept, since what is computed of them serves all of their pairs
@@ -66,7 +67,7 @@ class Tasks:
             seed=spec.seed,
             curve=bool(protocol.curve),
         )
-        alone = len(leading(protocol.transform)) == len(protocol.transform)
+        alone = len(_leading(protocol)) == len(protocol.transform) and protocol.encoder is None
         return task if protocol.represent is None and alone else self._represented(task, spec)
 
     def _of_classes(
@@ -87,12 +88,13 @@ class Tasks:
         return sum(kept.values())
 
     def _represented(self, task: Task, spec: RunSpec) -> Task:
-        """``task`` under transforms of both domains and over the suite's learned representation, where it has such;
-        learned once for the runs on the same data."""
+        """``task`` as numbers, under transforms of both domains and over the suite's learned representation, where it
+        has such; learned once for the runs on the same data."""
         if self._representation is None or self._representation[0] != spec.data_key:
             self._representation = None  # the old one goes before the new one comes
-            names = spec.protocol.transform
-            made, _ = apply_to_task(task, names[len(leading(names)) :])
+            if spec.protocol.encoder is not None:
+                task, _ = encoded(task, spec.protocol.encoder)
+            made, _ = apply_to_task(task, spec.protocol.transform[len(_leading(spec.protocol)) :])
             chosen = dict(spec.protocol.represent or {})
             if chosen:
                 made = represented(made, feature_map(chosen.pop("name"), **chosen), spec.seed)
@@ -106,10 +108,15 @@ class Tasks:
             from dazoo.nets.frozen import frozen
 
             domain = frozen(domain, protocol.backbone, image_size=protocol.image_size, device=self.device)
-        return apply(domain, leading(protocol.transform))
+        return apply(domain, _leading(protocol))
+
+
+def _leading(protocol: Protocol) -> list[str]:
+    """The transforms that a domain can take by itself: none of samples that a task has to encode first."""
+    return [] if protocol.encoder is not None else leading(protocol.transform)
 
 
 def _shown(protocol: Protocol) -> str:
     """What decides which samples of a domain are seen and how: runs that differ in it share none of that name."""
-    how = (protocol.dataset, protocol.options, protocol.classes, protocol.content, leading(protocol.transform))
+    how = (protocol.dataset, protocol.options, protocol.classes, protocol.content, _leading(protocol))
     return repr((*how, protocol.frozen, (protocol.backbone, protocol.image_size) if protocol.frozen else ()))

@@ -16,8 +16,9 @@ from dazoo.core import hparam
 from dazoo.core.errors import DazooError, nearest
 from dazoo.core.setting import Setting
 from dazoo.data.label_sets import LabelSets, setting_with, taken
-from dazoo.data.registry import DATASETS, data_root
+from dazoo.data.registry import DATASETS, Dataset, data_root
 from dazoo.data.transform import TRANSFORMS
+from dazoo.encoders.base import create_encoder
 from dazoo.engine.recipe import Recipe
 from dazoo.shallow.classifiers import classifier
 from dazoo.validators.base import VALIDATORS, admission
@@ -44,12 +45,13 @@ class Protocol:
     content: str | None = None
     classes: dict[str, Any] | None = None
     curve: bool | None = None
+    encoder: dict[str, Any] | None = None
 
     @cached_property
     def plain(self) -> dict[str, Any]:
         """All fields; those that suites rarely use are left out where they are not used, so that they change no key."""
         fields = asdict(self)
-        for rare in ("represent", "content", "classes", "curve"):
+        for rare in ("represent", "content", "classes", "curve", "encoder"):
             if fields[rare] is None:
                 del fields[rare]
         return fields
@@ -119,6 +121,7 @@ def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
         else suite.origin.check(("dataset",), lambda: content(data_root(root), **options)),
         classes=None if sets is None else sets.to_json(),
         curve=suite.curve or None,
+        encoder=_encoder(suite, dataset),
     )
 
 
@@ -128,6 +131,16 @@ def _representation(suite: Suite) -> dict[str, Any] | None:
         return None
     made = suite.origin.check(("represent",), lambda: feature_map(chosen.name, **chosen.options))
     return {"name": chosen.name, **plain(hparam.values(made))}
+
+
+def _encoder(suite: Suite, dataset: Dataset) -> dict[str, Any] | None:
+    """What makes numbers of the samples: what the suite says, or else what suits the dataset."""
+    asked = suite.encoder
+    if asked is None and not dataset.encoder:
+        return None
+    name, options = (dataset.encoder, {}) if asked is None else (asked.name, asked.options)
+    made = suite.origin.check(("encoder",), lambda: create_encoder(name, **options))
+    return {"name": made.name, **plain(hparam.values(made))}
 
 
 def labels_of(suite: Suite, sets: LabelSets | None) -> str:

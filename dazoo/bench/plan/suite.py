@@ -97,6 +97,8 @@ class Suite(Frozen):
         backbone: first layers of the network; ``none`` for vectors.
         frozen: whether images become fixed features of the backbone first.
         image_size: side of the square image a backbone sees; its own default when absent.
+        encoder: what makes numbers of texts, tables and the like, e.g. ``{name: tfidf, dims: 50}``, fitted once per
+            task to what the task shows; by default what the dataset names.
         represent: a feature map, e.g. ``{name: msda, layers: 5}``, learned once per task from what the task shows; all
             methods start from its vectors.
         methods: names, wildcards (``ot_*``), or ``{name: dann, as: dann_strong, trade_off: 2.0}``.
@@ -135,6 +137,7 @@ class Suite(Frozen):
     frozen: bool = False
     image_size: Annotated[int, Field(ge=8, le=4096, strict=True)] | None = None
     represent: Named | None = None
+    encoder: Named | None = None
     methods: Annotated[tuple[Named, ...], Field(min_length=1), BeforeValidator(listed)]
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1), BeforeValidator(_seed_list)] = (0,)
     trials: Annotated[Count, Field(le=MOST_TRIALS)] = 1
@@ -195,7 +198,7 @@ class Suite(Frozen):
         suite._origin = origin
         if len(set(suite.seeds)) < len(suite.seeds):
             raise origin.error(("seeds",), "a seed is listed twice; seeds must differ")
-        for key in ("dataset", "recipe", "classifier"):
+        for key in ("dataset", "recipe", "classifier", "encoder"):
             entry = getattr(suite, key)
             if entry is not None and (entry.label is not None or entry.solver is not None):
                 takers = "methods, recipes and the entries of 'datasets'"
@@ -315,7 +318,7 @@ class Suite(Frozen):
     def to_json(self) -> dict[str, Any]:
         """The suite as plain data that ``Suite.of`` reads back."""
         data = self.model_dump(mode="json", exclude_none=True, exclude_defaults=True, by_alias=True)
-        for key in ("dataset", "recipe", "classifier"):
+        for key in ("dataset", "recipe", "classifier", "encoder"):
             if key in data:
                 data[key] = short(data[key])
         for part in (data, *data.get("datasets", ())):

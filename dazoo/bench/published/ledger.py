@@ -213,6 +213,8 @@ def _protocol(protocols: Sequence[dict[str, Any]]) -> str:
 
 def _one_protocol(p: dict[str, Any]) -> str:
     parts = [" then ".join(p.get("transform") or ()) or "features as they are"]
+    if p.get("encoder"):
+        parts.append("encoded by " + _spelled(p["encoder"]))
     if p.get("represent"):
         parts.append("represented by " + _spelled(p["represent"]))
     recipe, finish = p.get("recipe"), p.get("classifier")

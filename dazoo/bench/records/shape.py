@@ -49,6 +49,7 @@ class _Protocol(_Part):
     recipe: dict[str, Any] | None = None
     classifier: dict[str, Any] | None = None
     represent: dict[str, Any] | None = None
+    encoder: dict[str, Any] | None = None
     options: dict[str, Any] | None = None
     validators: list[str] | None = None
 

@@ -16,7 +16,7 @@ from typing import Any
 from dazoo.bench.analysis.runs import Run
 from dazoo.bench.records.table import Row
 
-SETUP = ("dataset", "options", "transform", "backbone", "frozen", "image_size", "represent", "classifier")
+SETUP = ("dataset", "options", "transform", "backbone", "frozen", "image_size", "represent", "encoder", "classifier")
 PLACE = ("device", "machine", "versions")
 SPLITS = ("few_labels", "source_holdout", "target_holdout")
 
