@@ -1,6 +1,6 @@
 """Texts as weighted counts of words, TF-IDF, and their leading directions.
 
-Of a text with counts n_w of the words w (and pairs of words): t_w = (1 + log n_w) (1 + log((1 + N) / (1 + d_w))), scaled
+Of a text with counts n_w of the words w (and pairs of them): t_w = (1 + log n_w) (1 + log((1 + N) / (1 + d_w))), scaled
 to length 1, where N texts were fitted to and d_w of them hold w. The ``dims`` leading right singular vectors of
 the matrix of these rows (latent semantic analysis) make dense vectors of them, again of length 1.
 
