@@ -14,6 +14,8 @@ from dazoo.core.errors import DazooError
 from dazoo.core.portable import Portable
 
 UNKNOWN = "unknown"
+OF_ALL = frozenset({"prior"})
+"""Fields of a prediction that concern all samples together."""
 
 
 class Answers(Portable):
@@ -24,6 +26,7 @@ class Answers(Portable):
     classes: tuple[str, ...]
     unknown: Tensor | None
     threshold: float | None
+    prior: Tensor | None
 
     @property
     def names(self) -> np.ndarray:
@@ -81,10 +84,23 @@ class Answers(Portable):
         changed: dict[str, Any] = {k: change(v) for k, v in self._tensors().items()}
         return replace(self, **changed)  # type: ignore[type-var]
 
+    def rows(self, chosen: Any) -> Self:
+        """The prediction on some of the samples; what it says of all of them together stays."""
+        found: dict[str, Any] = {k: v[chosen] for k, v in self._tensors().items() if k not in OF_ALL}
+        return replace(self, **found)  # type: ignore[type-var]
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The estimated class shares of the target, by the names of the classes; empty where there is no estimate."""
+        if self.prior is None:
+            return {}
+        listed = self.prior.tolist()
+        return dict(zip(self.classes or map(str, range(len(listed))), listed))
+
     @staticmethod
     def joined(parts: Sequence[Any]) -> Any:
         """Predictions on parts of the samples, one after the other, as one."""
-        names = [k for k in parts[0]._tensors() if k != "prior"]
+        names = [k for k in parts[0]._tensors() if k not in OF_ALL]
         rows: dict[str, Any] = {k: torch.cat([getattr(p, k) for p in parts]) for k in names}
         return replace(parts[-1], **rows)
 

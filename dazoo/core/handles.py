@@ -56,7 +56,7 @@ class Matching:
             asked = getattr(setting, name)
             if name == "source":
                 fits = max(map(_reserve, answers)) >= _reserve(asked)
-            elif name == "labels" and baseline and asked in ("partial", "open", "universal"):
+            elif name == "labels" and (asked == "shifted" or (baseline and asked in ("partial", "open", "universal"))):
                 fits = asked in answers or "closed" in answers
             else:
                 fits = asked in answers
@@ -72,7 +72,8 @@ class Matching:
 class Handles(Matching):
     """The answers of a setting (``core.setting.Setting``) with which a method can run: one, or a set, for each.
 
-    A method that needs no source data (``source="model"``) runs where the data are there too, and ignores them.
+    A method that needs no source data (``source="model"``) runs where the data are there too, and ignores them; one for
+    the same classes on both sides (``labels="closed"``) runs where their shares are ``shifted``.
     ``n_sources="one"`` is a method that cannot tell sources apart. ``n_targets`` is ``many`` for all, since a method
     that does not tell targets apart sees them pooled.
     """

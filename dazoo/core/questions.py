@@ -25,10 +25,11 @@ QUESTIONS = {
     "source_free_universal": "A model of the source; both sides have classes of their own.",
     "black_box": "The source's model answers questions about target samples, and shows nothing of itself.",
     "unseen": "The target is never seen before the test (generalisation).",
+    "label_shift": "The classes are the same, but not their shares; those of the target are asked for, too.",
+    "unlabelled": "No label is seen on either side; the same clusters are to be found in both.",
     "test_time": "The target arrives in batches; each is answered on arrival and never shown again.",
 }
 OF_ANSWERS = {
-    ("labels", "unlabelled"): "No label is seen at all.",
     ("target", "stream"): QUESTIONS["test_time"],
     ("marked", "query"): "The method may ask for the labels of some target samples.",
     ("spaces", "own"): "Source and target have different features.",
@@ -37,6 +38,7 @@ OF_ANSWERS = {
 SEES = {
     "source": {
         "data": "all labelled source samples",
+        "unlabelled": "all source samples without their labels, and the number of classes",
         "model": "a model trained on the source, and no source sample",
         "black_box": "the class probabilities that the source's model gives to target samples, and no parameter of it",
     },
@@ -54,6 +56,7 @@ SEES = {
 }
 HIDDEN = {
     "closed": "all target labels",
+    "shifted": "all target labels, and the shares of the classes",
     "partial": "all target labels, and which classes the target has",
     "open": "all target labels, which samples are unknown, and how many classes they are of",
     "universal": "all target labels, and which classes of either side the other lacks",
@@ -70,7 +73,9 @@ def question(setting: Setting) -> str:
 
 def sees(setting: Setting) -> str:
     """What a method may look at, in words that follow "a method sees"."""
-    parts = (SEES[kind][getattr(setting, kind)] for kind in SEES)
+    parts = [SEES[kind][getattr(setting, kind)] for kind in SEES]
+    if not setting.labelled:
+        parts[0] = SEES["source"][setting.labels]
     return "; ".join(part for part in parts if part)
 
 

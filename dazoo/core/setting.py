@@ -11,7 +11,7 @@ from typing import ClassVar
 from dazoo.core.errors import DazooError, UnknownName, nearest
 
 ANSWERS = {
-    "labels": ("closed", "partial", "open", "universal", "unlabelled"),
+    "labels": ("closed", "shifted", "partial", "open", "universal", "unlabelled"),
     "source": ("data", "model", "black_box"),
     "target": ("pool", "stream", "unseen"),
     "marked": ("none", "few", "query", "half"),
@@ -53,6 +53,11 @@ class Question:
     def has_unknown(self) -> bool:
         """Whether target samples may belong to no class of the source."""
         return self.labels in ("open", "universal")
+
+    @property
+    def labelled(self) -> bool:
+        """Whether methods learn from labels; elsewhere they look for clusters."""
+        return self.labels != "unlabelled"
 
     @property
     def shows_labels(self) -> bool:
@@ -98,9 +103,10 @@ class Setting(Question):
 
     Attributes:
         name: of the preset, or of a preset and what differs from it: ``partial+few``.
-        labels: ``closed``: source and target have the same classes; ``partial``: the target has some of the source's;
-            ``open``: the target has classes without source samples, all of them "unknown"; ``universal``: both have
-            private classes; ``unlabelled``: no label is seen at all.
+        labels: ``closed``: source and target have the same classes; ``shifted``: the same, in other shares, which
+            methods estimate; ``partial``: the target has some of the source's; ``open``: the target has classes
+            without source samples, all of them "unknown"; ``universal``: both have private classes; ``unlabelled``:
+            no label is seen at all.
         source: what of the source a method may touch: its ``data``, a ``model`` trained on it, or only the
             probabilities that this model gives to target samples (``black_box``).
         target: ``pool``: all samples at once; ``stream``: batches in order, each answered on arrival; ``unseen``.
@@ -145,6 +151,8 @@ SOURCE_FREE = Setting("source_free", source="model")
 BLACK_BOX = Setting("black_box", source="black_box")
 UNSEEN = Setting("unseen", target="unseen")
 MULTI_TARGET = Setting("multi_target", n_targets="many")
+LABEL_SHIFT = Setting("label_shift", labels="shifted")
+UNLABELLED = Setting("unlabelled", labels="unlabelled")
 TEST_TIME = Setting("test_time", source="model", target="stream")
 
 Setting.UNSUPERVISED, Setting.MULTI_SOURCE, Setting.FEW_LABELS, Setting.ORACLE = (
@@ -158,7 +166,7 @@ PRESETS |= {
         Setting("source_free_partial", labels="partial", source="model"),
         Setting("source_free_open", labels="open", source="model"),
         Setting("source_free_universal", labels="universal", source="model"),
-        BLACK_BOX, UNSEEN, TEST_TIME, MULTI_TARGET,
+        BLACK_BOX, UNSEEN, TEST_TIME, MULTI_TARGET, LABEL_SHIFT, UNLABELLED,
     )
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,12 @@ def labelled_rows(sources: Sequence[Domain], share: float, rng: np.random.Genera
     train, held = stratified(y, share, rng, sources[0].regression)
     source = Labeled(rows_of(x, train), y[train], which[train])
     return source, Labeled(rows_of(x, held), y[held], which[held]) if len(held) else None
+
+
+def without_labels(sources: Sequence[Domain]) -> Labeled:
+    """All samples of the sources, with -1 in the place of every label."""
+    whole = labelled_rows(sources, 0.0, np.random.default_rng(0))[0]
+    return replace(whole, y=torch.full_like(whole.y, -1))
 
 
 def per_class(y: Tensor, k: int, rng: np.random.Generator) -> Tensor:

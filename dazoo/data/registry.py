@@ -19,6 +19,8 @@ from dazoo.data.label_sets import setting_with, taken
 from dazoo.data.names import split_name as split_name
 from dazoo.data.names import targets_of
 from dazoo.data.pooled import pooled
+from dazoo.data.prior_shift import resampled, setting_under
+from dazoo.data.prior_shift import taken as taken_prior
 from dazoo.data.task import Task
 
 
@@ -122,12 +124,13 @@ def load_task(name: str, data_root: str | Path | None = None, **options: Any) ->
 
     ``classes={"shared": 5, "source": 3, "target": 2}``, counts or names, or the name of a split of the dataset's,
     makes a partial, open-set or universal task of any dataset (``data.label_sets``). Several targets, as in
-    ``digits/upright->noisy+rotated``, are pooled, and tested each by itself.
+    ``digits/upright->noisy+rotated``, are pooled, and tested each by itself. ``prior={"kind": "dirichlet"}`` gives the
+    target other class shares (``data.prior_shift``).
     """
     dataset, sources, target = split_name(name)
     fields = {k: options.pop(k) for k in list(options) if k in TASK_FIELDS}
     entry = DATASETS.get(dataset)
-    sets = taken(options, entry.options, entry.splits)
+    sets, shift = taken(options, entry.options, entry.splits), taken_prior(options, entry.options)
     loaded = {d: load_domain(dataset, d, data_root, **options) for d in {*sources, *targets_of(target)}}
     given, held = tuple(loaded[s] for s in sources), pooled([loaded[t] for t in targets_of(target)])
     if held.member is not None:
@@ -135,6 +138,9 @@ def load_task(name: str, data_root: str | Path | None = None, **options: Any) ->
     if sets is not None:
         given, held = tuple(map(sets.source_part, given)), sets.target_part(held)
         fields["setting"] = setting_with(Setting.of(fields.get("setting", UNSUPERVISED)), sets)
+    if shift is not None:
+        held = resampled(held, shift, fields.get("seed", 0))
+        fields["setting"] = setting_under(Setting.of(fields.get("setting", UNSUPERVISED)), shift)
     return Task(name, given, held, **fields)
 
 

@@ -17,24 +17,9 @@ from dazoo.core.setting import FEW_LABELS, UNSEEN, UNSUPERVISED, Setting
 from dazoo.core.types import Labeled, Seen, Stream, Unlabeled
 from dazoo.data.assemble import classes_differ, domains_of, told_apart, what_of
 from dazoo.data.domain import Domain
-from dazoo.data.draw import few_of, half_of, labelled_rows, rows_of
+from dazoo.data.draw import few_of, half_of, labelled_rows, rows_of, without_labels
+from dazoo.data.hidden import Hidden as Hidden
 from dazoo.data.labels import need_all
-
-
-@dataclass(frozen=True)
-class Hidden:
-    """The test part: samples and their labels. Opened by ``dazoo.bench.execute.evaluate`` only.
-
-    Labels of classes that no source has are K, the number of the source's; ``fine`` (n,) tells them apart.
-    ``at`` (n,) are the places of the samples in the stream, where the target is one; ``member`` (n,) says of which
-    target they are, where there are several.
-    """
-
-    x: Tensor
-    y: Tensor | None
-    fine: Tensor | None = None
-    at: Tensor | None = None
-    member: Tensor | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -97,7 +82,7 @@ class Task:
         if self.target.y is not None and self.target.regression != first.regression:
             kinds = f"{what_of(first)} in its sources, but {what_of(self.target)} in its target"
             raise DazooError(f"task {self.name!r} has {kinds}; use one kind")
-        if self.setting.labels in ("partial", "open", "universal") and first.regression:
+        if self.setting.labels != "closed" and first.regression:
             raise DazooError(f"task {self.name!r} is a regression, without classes to be {self.setting.labels}")
         if self.setting.has_unknown:
             sources, target = told_apart(self.name, self.sources, self.target)
@@ -148,7 +133,7 @@ class Task:
         if self.setting.shows_labels:  # these labels are seen; -1 is how many people write "none"
             extra = [name for name in extra if name == "-1"]
         if extra:
-            kind = "closed-set" if self.setting.labels == "closed" else self.setting.labels
+            kind = "closed-set" if self.setting.labels in ("closed", "shifted") else self.setting.labels
             raise DazooError(
                 f"task {self.name!r} is {kind}, but no source has a sample of the target's classes {extra[:5]}; drop "
                 "them, ask for setting='open_set', or say unlabelled=... where they mean that a label is missing"
@@ -238,7 +223,9 @@ class Task:
 
     def seen(self) -> Seen:
         """What a method may look at in this setting."""
-        source, source_val = labelled_rows(self.sources, self.source_holdout, self._rng("source"))
+        source, source_val = without_labels(self.sources), None
+        if self.setting.labelled:
+            source, source_val = labelled_rows(self.sources, self.source_holdout, self._rng("source"))
         few_rows, rest, _ = self._target_rows()
         target_y = self.target.y
         few = None
@@ -297,6 +284,10 @@ class Task:
 
     def hidden(self) -> Hidden:
         """The test part, for ``dazoo.bench.execute.evaluate`` alone."""
+        source = None if self.setting.labelled else labelled_rows(self.sources, 0.0, self._rng("source"))[0]
+        return replace(self._tested(), n_classes=self.n_classes, source=source)
+
+    def _tested(self) -> Hidden:
         part, test = self.target, self.target.test
         rows = self._target_rows()[2]
         if test is not None:

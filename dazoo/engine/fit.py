@@ -119,7 +119,12 @@ def check_fit(cls: type[Method], seen: Seen) -> None:
     wanted = "values" if seen.regression else "classes"
     if wanted not in cls.targets:
         raise DazooError(f"method {cls.name!r} predicts {sorted(cls.targets)}, but the task has {wanted}")
-    if seen.source is not None and not seen.regression and len(torch.unique(seen.source.y)) < 2:
+    if (
+        seen.source is not None
+        and not seen.regression
+        and seen.setting.labelled
+        and len(torch.unique(seen.source.y)) < 2
+    ):
         raise DazooError("the source holds a single class; a classifier needs at least two")
     if seen.setting.target == "pool" and len(seen.target) < 2:
         raise DazooError("the target has a single sample; adaptation needs at least two")

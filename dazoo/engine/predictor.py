@@ -197,7 +197,7 @@ def by_entropy(out: Prediction, threshold: float = 0.5) -> Prediction:
 def _no_rows(call: Callable[[Tensor], Prediction], x: Tensor) -> Prediction:
     """The prediction of no samples ``x`` (0, ...): what ``call`` makes of one, without its row."""
     one = call(x.new_zeros(1, *x.shape[1:]))
-    return one.apply(lambda v: v[:0])
+    return one.rows(slice(0))
 
 
 def _in_units(out: Prediction, units: Units | None) -> Prediction:

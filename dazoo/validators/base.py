@@ -109,7 +109,7 @@ class Evidence:
 
     @property
     def source_labels(self) -> Tensor | None:
-        return _labels(self._seen.source)
+        return _labels(self._seen.source, self._seen.setting.labelled)
 
     @property
     def source_val_scores(self) -> Tensor | None:
@@ -159,6 +159,8 @@ class Evidence:
         return None if part is None or self.n_classes == 0 else part.probs
 
 
+ANY_CLASSES = tuple(k for k in ANSWERS["labels"] if k != "unlabelled")
+"""Label sets of which classifiers are judged; where no label is seen there are but clusters."""
 NAMES = frozenset(n for n, v in vars(Evidence).items() if isinstance(v, property)) | {"head"}
 GROUP = "group"
 
@@ -196,7 +198,7 @@ class Validator:
     fn: Callable[..., Any]
     needs: tuple[str, ...]
     cost: str = "cheap"
-    labels: frozenset[str] = frozenset(ANSWERS["labels"])
+    labels: frozenset[str] = frozenset(ANY_CLASSES)
 
     def problem(self, labels: str) -> str:
         """Why this cannot choose models where the label sets are ``labels``; empty where it can."""
@@ -209,9 +211,12 @@ class Validator:
             return ""
         if "closed" not in self.labels:
             return f"was made for {' and '.join(sorted(self.labels))} label sets, and says nothing about {labels} ones"
+        if labels == "unlabelled":
+            return "judges classifiers, and no classifier can be learned where no label is seen"
+        where = "class shares" if labels == "shifted" else "label sets"
         return (
             "rewards models that spread the target over all classes of the source, as in a closed set; "
-            f"with {labels} label sets that chooses failures"
+            f"with {labels} {where} that chooses failures"
         )
 
     @property
@@ -250,7 +255,7 @@ class Validator:
         return float(value)
 
 
-def register_validator(cost: str = "cheap", labels: Iterable[str] = ANSWERS["labels"]) -> Callable[[F], F]:
+def register_validator(cost: str = "cheap", labels: Iterable[str] = ANY_CLASSES) -> Callable[[F], F]:
     """Enter a function in the registry under the stem of its file; ``labels`` as in ``Validator``."""
 
     def enter(fn: F) -> F:
@@ -349,5 +354,5 @@ def _features(part: Prediction | None) -> Tensor | None:
     return None if part is None else part.features
 
 
-def _labels(part: Labeled | None) -> Tensor | None:
-    return None if part is None else part.y
+def _labels(part: Labeled | None, labelled: bool = True) -> Tensor | None:
+    return None if part is None or not labelled else part.y

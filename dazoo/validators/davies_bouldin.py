@@ -11,10 +11,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.setting import ANSWERS
 from dazoo.validators.base import register_validator
 
 
-@register_validator(cost="costly")
+@register_validator(cost="costly", labels=ANSWERS["labels"])
 def davies_bouldin(target_features: Tensor, target_probs: Tensor) -> float | None:
     """Minus the Davies-Bouldin index of the predicted target classes; None where a single class is predicted."""
     from sklearn.metrics import davies_bouldin_score

@@ -17,7 +17,7 @@ from torch import Tensor
 from dazoo.validators.base import register_validator
 
 
-@register_validator(labels=("partial",))
+@register_validator(labels=("partial", "shifted"))
 def info_max_prior(target_probs: Tensor, source_labels: Tensor) -> Tensor:
     """Confidence, minus the distance of the mean prediction from the class shares that EM estimates, in nats."""
     share = torch.bincount(source_labels, minlength=target_probs.shape[1]).to(target_probs)

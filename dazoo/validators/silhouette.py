@@ -12,12 +12,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.setting import ANSWERS
 from dazoo.validators.base import register_validator
 
 SAMPLES = 4_000
 
 
-@register_validator(cost="costly")
+@register_validator(cost="costly", labels=ANSWERS["labels"])
 def silhouette(target_features: Tensor, target_probs: Tensor) -> float | None:
     """Mean silhouette of the predicted target classes, in [-1, 1]; None where a single class is predicted."""
     from sklearn.metrics import silhouette_score

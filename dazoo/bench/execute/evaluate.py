@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -31,7 +32,8 @@ def evaluate(
     Returns:
         The metrics of the task's setting by name (``dazoo.bench.metrics.registry``): ``accuracy``,
         ``balanced_accuracy`` and ``macro_f1``; where samples may be unknown ``hos`` and its parts; for regression
-        ``mae``, ``rmse`` and ``r2``; where the method says so errors of its class shares, or of its clusters.
+        ``mae``, ``rmse`` and ``r2``; errors of the class shares where they are asked for; agreement of clusters with
+        the classes of both sides where no label is seen.
     """
     hidden = _unseen(task.hidden(), predictor)
     if hidden.y is None:
@@ -42,7 +44,7 @@ def evaluate(
     if hidden.at is not None and predictor.recorded is not None:
         at = hidden.at
         _same_stream(predictor, hidden.x, at)
-        out, stream = predictor.recorded.apply(lambda v: v[at]), _stream_of(predictor)
+        out, stream = predictor.recorded.rows(at), _stream_of(predictor)
     elif known is not None and _same(known[0], hidden.x):
         out = known[1]
     else:
@@ -52,14 +54,29 @@ def evaluate(
             f"the model scores {out.scores.shape[1]} classes, but task {task.name!r} has {task.n_classes}; "
             "evaluate it on a task with the classes it was fitted on"
         )
+    source = None
+    if hidden.source is not None:
+        answered = predictor.predict_source(hidden.source.x)
+        source = _answers(answered, Hidden(hidden.source.x, hidden.source.y), task.n_classes)
     return per_target(
-        task, lambda rows: measure(task.setting, _answers(*_of(rows, out, hidden), task.n_classes, stream)), hidden
+        task,
+        lambda rows: measure(
+            task.setting, replace(_answers(*_of(rows, out, hidden), task.n_classes, stream), source=source)
+        ),
+        hidden,
     )
 
 
 def _stream_of(predictor: Predictor) -> StreamPredictor | None:
     inner = predictor.inner if isinstance(predictor, Model) else predictor
     return inner if isinstance(inner, StreamPredictor) else None
+
+
+def priors(task: Task, out: Prediction) -> dict[str, Any]:
+    """The target's class shares, by the names of the classes: exact ones, and those that a method estimated."""
+    exact = task.hidden().prior
+    named = {} if exact is None else {"exact": dict(zip(task.classes, exact.tolist()))}
+    return named | ({} if out.prior is None else {"estimated": dict(zip(task.classes, out.prior.tolist()))})
 
 
 def _same_stream(predictor: Predictor, x: Tensor, at: Tensor) -> None:
@@ -95,7 +112,8 @@ def _of(rows: Tensor | None, out: Prediction, hidden: Hidden) -> tuple[Predictio
     assert hidden.y is not None
     fine = None if hidden.fine is None else hidden.fine[rows]
     at = None if hidden.at is None else hidden.at[rows]
-    return out.apply(lambda v: v[rows.to(v.device)]), Hidden(hidden.x[rows], hidden.y[rows], fine, at)
+    # shares are those of all targets together
+    return replace(out.rows(rows.to(out.scores.device)), prior=None), Hidden(hidden.x[rows], hidden.y[rows], fine, at)
 
 
 def _answers(out: Prediction, hidden: Hidden, n_classes: int, stream: StreamPredictor | None = None) -> Answers:
@@ -115,6 +133,7 @@ def _answers(out: Prediction, hidden: Hidden, n_classes: int, stream: StreamPred
         prior=None if out.prior is None else out.prior.detach().double().cpu().numpy(),
         after=None if stream is None or stream.after is None else stream.after[hidden.at].numpy(),
         forgetting=None if stream is None else stream.forgetting,
+        features=None if out.features is None else out.features.detach().double().cpu().numpy(),
     )
 
 
@@ -128,12 +147,12 @@ def _unseen(hidden: Hidden, predictor: Predictor) -> Hidden:
             "the model was shown the label of every target sample that has one, so that nothing is left to test on; "
             "give the target samples with labels that were not shown, e.g. xt_test and yt_test"
         )
-    return Hidden(
-        hidden.x[fresh],
-        hidden.y[fresh],
-        None if hidden.fine is None else hidden.fine[fresh],
-        hidden.at,
-        None if hidden.member is None else hidden.member[fresh],
+    return replace(
+        hidden,
+        x=hidden.x[fresh],
+        y=hidden.y[fresh],
+        fine=None if hidden.fine is None else hidden.fine[fresh],
+        member=None if hidden.member is None else hidden.member[fresh],
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from dazoo.bench.analysis.findings import noted
 from dazoo.bench.execute.clock import Spent, Stopwatch
-from dazoo.bench.execute.evaluate import evaluate
+from dazoo.bench.execute.evaluate import evaluate, priors
 from dazoo.bench.metrics.formulas import effective_classes
 from dazoo.bench.plan.plan import RunSpec
 from dazoo.bench.records.keep import Keeper
@@ -69,7 +69,10 @@ class Observer:
         problem = [self.keeper.problem] if self.keeper.problem else []
         # losses are single precision: more digits would only fill the records
         curves = {name: [(step, float(f"{v:.7g}")) for step, v in curve] for name, curve in result.curves.items()}
-        measured = {"curves": curves, "info": result.info}
+        measured: dict[str, Any] = {"curves": curves, "info": result.info}
+        if self.seen.setting.labels == "shifted":
+            last = Evidence(result.predictor, self.seen).target
+            measured["info"] = {**result.info, "prior": priors(self.task, last)}
         shown = {} if self.seen.few is None else {"few": {"rows": len(self.seen.few), "drawn": self.task.draws}}
         return (
             measured

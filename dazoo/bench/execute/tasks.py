@@ -16,6 +16,7 @@ from dazoo.data.domain import Domain
 from dazoo.data.label_sets import LabelSets
 from dazoo.data.names import targets_of
 from dazoo.data.pooled import pooled
+from dazoo.data.prior_shift import PriorShift, resampled
 from dazoo.data.registry import load_domain, split_name
 from dazoo.data.task import Task
 from dazoo.data.transform import apply, apply_to_task, leading
@@ -56,6 +57,8 @@ class Tasks:
         given, held = tuple(domains[s] for s in sources), domains[target]
         if protocol.classes is not None:
             given, held = self._of_classes(protocol.classes, given, held)
+        if protocol.prior is not None:
+            held = resampled(held, PriorShift.of_option(protocol.prior), spec.seed)
         task = Task(
             spec.task,
             given,
@@ -112,8 +115,9 @@ class Tasks:
 
 
 def _leading(protocol: Protocol) -> list[str]:
-    """The transforms that a domain can take by itself: none of samples that a task has to encode first."""
-    return [] if protocol.encoder is not None else leading(protocol.transform)
+    """The transforms that a domain can take by itself: none of samples that a task has to encode first, or of which it
+    leaves out some."""
+    return leading(protocol.transform) if protocol.encoder is None and protocol.prior is None else []
 
 
 def _shown(protocol: Protocol) -> str:

@@ -147,6 +147,29 @@ def cluster_metrics(cluster: np.ndarray, true: np.ndarray) -> dict[str, float]:
     }
 
 
+MOST_ROWS = 2_000
+
+
+def domain_mixing(source: np.ndarray, target: np.ndarray) -> float:
+    """How little two domains can be told apart by their features (n, d), (m, d), in [0, 1].
+
+        mixing = 1 - max(0, 2 P(margin of a source sample < margin of a target sample) - 1)
+
+    with held-out margins of logistic regression (``ops.adistance.held_out_margins``): 1 where it is no better than
+    chance, 0 where it tells every pair. Of more than 2,000 samples of a side as many are looked at, evenly spaced. NaN
+    where a side has fewer than four samples.
+    """
+    import torch
+
+    from dazoo.ops.adistance import held_out_margins
+
+    if min(len(source), len(target)) < 4:
+        return float("nan")
+    fs, ft = (v[np.linspace(0, len(v) - 1, min(len(v), MOST_ROWS)).astype(int)] for v in (source, target))
+    margin, _ = held_out_margins(torch.from_numpy(fs), torch.from_numpy(ft))
+    return 1.0 - max(0.0, 2 * _above(margin[len(fs) :], margin[: len(fs)]) - 1)
+
+
 def prior_errors(estimate: np.ndarray, true: np.ndarray, eps: float) -> dict[str, float]:
     """Errors of estimated class shares: estimate, true (C,) or (m, C), averaged over rows.
 

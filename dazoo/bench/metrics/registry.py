@@ -10,6 +10,7 @@ import numpy as np
 from dazoo.bench.metrics.formulas import (
     class_metrics,
     cluster_metrics,
+    domain_mixing,
     harmonic_mean,
     open_set_metrics,
     prior_errors,
@@ -34,6 +35,8 @@ class Answers:
         prior: shares (K,) of the known classes in the target, as the method estimated them.
         after: of a stream: what the model at its end answers (n,).
         forgetting: of a stream: accuracy on the source at its end, less that before it.
+        features: (n, d), the representation of the samples, where there is one.
+        source: the answers on the source, where its labels are hidden, too.
     """
 
     n_classes: int
@@ -46,6 +49,8 @@ class Answers:
     prior: np.ndarray | None = None
     after: np.ndarray | None = None
     forgetting: float | None = None
+    features: np.ndarray | None = None
+    source: Answers | None = None
 
 
 @dataclass(frozen=True)
@@ -68,12 +73,12 @@ class Group:
 GROUPS: tuple[Group, ...] = (
     Group(
         ("accuracy", "balanced_accuracy", "macro_f1"),
-        lambda setting, values: not values and not setting.has_unknown and setting.target != "stream",
+        lambda setting, values: _closed(setting, values) and setting.target != "stream",
         lambda a: class_metrics(a.labels, a.y, a.n_classes),
     ),
     Group(
         ("online_accuracy",),
-        lambda setting, values: setting.target == "stream" and not values and not setting.has_unknown,
+        lambda setting, values: _closed(setting, values) and setting.target == "stream",
         lambda a: {"online_accuracy": float((a.labels == a.y).mean())},
     ),
     Group(
@@ -101,8 +106,26 @@ GROUPS: tuple[Group, ...] = (
     ),
     Group(
         ("prior_mae", "prior_rae", "prior_kld"),
-        lambda setting, values: not values and not setting.has_unknown and setting.labels != "unlabelled",
+        lambda setting, values: setting.labels == "shifted",
+        lambda a: prior_errors(counted(a) if a.prior is None else a.prior, shares(a), 0.5 / len(a.y)),
+        beside=("prior_mae", "prior_rae", "prior_kld"),
+    ),
+    Group(
+        ("prior_mae", "prior_rae", "prior_kld"),
+        lambda setting, values: setting.labels == "partial",
         lambda a: {} if a.prior is None else prior_errors(a.prior, shares(a), 0.5 / len(a.y)),
+    ),
+    Group(
+        ("cluster_acc", "nmi", "ari"),
+        lambda setting, values: not setting.labelled,
+        lambda a: {} if a.cluster is None else cluster_metrics(a.cluster, a.y),
+        beside=("nmi", "ari"),
+    ),
+    Group(
+        ("cluster_acc on source", "cluster_acc on both", "nmi on source", "nmi on both", "mixing"),
+        lambda setting, values: not setting.labelled,
+        lambda a: {} if a.cluster is None or a.source is None else of_both(a),
+        beside=("mixing",),
     ),
     Group(
         ("rmse", "mae", "r2"),
@@ -127,6 +150,26 @@ def private_metrics(a: Answers) -> dict[str, float]:
     nmi = cluster_metrics(a.cluster[rows], a.fine[rows])["nmi"] if rows.any() else float("nan")
     parts = open_set_metrics(a.labels, a.y, a.n_classes)
     return {"nmi_private": nmi, "h3": harmonic_mean(parts["os_star"], parts["unk"], nmi)}
+
+
+def _closed(setting: Setting, values: bool) -> bool:
+    return not values and not setting.has_unknown and setting.labelled
+
+
+def counted(a: Answers) -> np.ndarray:
+    """The shares of the classes (K,) among the predictions: what a method says of them that says nothing else."""
+    return np.bincount(a.labels, minlength=a.n_classes)[: a.n_classes] / len(a.labels)
+
+
+def of_both(a: Answers) -> dict[str, float]:
+    """Metrics of the clusters of the source alone, and of both sides under one matching of clusters and classes."""
+    s = a.source
+    assert s is not None and s.cluster is not None and a.cluster is not None
+    parts = {"source": (s.cluster, s.y), "both": (np.append(a.cluster, s.cluster), np.append(a.y, s.y))}
+    found = {f"{k} on {name}": v for name, part in parts.items() for k, v in cluster_metrics(*part).items()}
+    if a.features is not None and s.features is not None:
+        found["mixing"] = domain_mixing(s.features, a.features)
+    return {k: v for k, v in found.items() if not k.startswith("ari")}
 
 
 def shares(a: Answers) -> np.ndarray:
@@ -174,7 +217,11 @@ def beside(settings: Iterable[Setting], shown: str, recorded: Iterable[str], val
     return tuple(n for n in dict.fromkeys(wanted) if n in have and n != shown)
 
 
-TITLES = {"hos": "HOS", "os": "OS", "os_star": "OS*", "unk": "UNK", "auroc_unknown": "AUROC", "oscr": "OSCR"}
+TITLES = {
+    "hos": "HOS", "os": "OS", "os_star": "OS*", "unk": "UNK", "auroc_unknown": "AUROC", "oscr": "OSCR",
+    "nmi": "NMI", "ari": "ARI", "cluster_acc": "cluster accuracy",
+    "prior_mae": "prior MAE", "prior_rae": "prior RAE", "prior_kld": "prior KLD",
+}  # fmt: skip
 """How papers write the names of metrics that are abbreviations."""
 
 

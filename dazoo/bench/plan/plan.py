@@ -143,7 +143,9 @@ def make_plan(suite: Suite, root: str | Path | None = None, sources: dict[str, s
                 shared = way.protocol if entry.solver is None else replace(way.protocol, recipe=None)
                 _, sources_of, target = split_name(task)
                 numbers = len(sources_of), len(targets_of(target))
-                setting, reason = setting_of(cls, shared.recipe, shared.classes, suite, *numbers, of.targets)
+                setting, reason = setting_of(
+                    cls, shared.recipe, shared.classes, shared.prior, suite, *numbers, of.targets
+                )
                 if reason or setting is None:
                     plan.skipped.append(Skip(shown, task, reason))
                     continue

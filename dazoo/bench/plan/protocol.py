@@ -16,6 +16,8 @@ from dazoo.core import hparam
 from dazoo.core.errors import DazooError, nearest
 from dazoo.core.setting import Setting
 from dazoo.data.label_sets import LabelSets, setting_with, taken
+from dazoo.data.prior_shift import PriorShift, setting_under
+from dazoo.data.prior_shift import taken as taken_prior
 from dazoo.data.registry import DATASETS, Dataset, data_root
 from dazoo.data.transform import TRANSFORMS
 from dazoo.encoders.base import create_encoder
@@ -46,12 +48,13 @@ class Protocol:
     classes: dict[str, Any] | None = None
     curve: bool | None = None
     encoder: dict[str, Any] | None = None
+    prior: dict[str, Any] | None = None
 
     @cached_property
     def plain(self) -> dict[str, Any]:
         """All fields; those that suites rarely use are left out where they are not used, so that they change no key."""
         fields = asdict(self)
-        for rare in ("represent", "content", "classes", "curve", "encoder"):
+        for rare in ("represent", "content", "classes", "curve", "encoder", "prior"):
             if fields[rare] is None:
                 del fields[rare]
         return fields
@@ -63,7 +66,7 @@ class Protocol:
 
 def splits_by_seed(protocol: Protocol, setting: str) -> bool:
     """Whether the seed decides which samples are seen."""
-    drawn = Setting.of(setting).shows_labels or bool(protocol.curve)
+    drawn = Setting.of(setting).shows_labels or bool(protocol.curve) or protocol.prior is not None
     return drawn or protocol.source_holdout > 0 or protocol.target_holdout > 0
 
 
@@ -77,7 +80,8 @@ def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
     sets = suite.origin.check(
         ("dataset", "classes"), lambda: taken(given, dataset.options, dataset.splits), ("dataset",)
     )
-    suite.origin.check(("setting",), lambda: labels_of(suite, sets), ("dataset",))
+    shift = suite.origin.check(("dataset", "prior"), lambda: taken_prior(given, dataset.options), ("dataset",))
+    suite.origin.check(("setting",), lambda: labels_of(suite, sets, shift), ("dataset",))
     for key, value in given.items():
         if key not in dataset.options:
             problem = f"dataset {dataset.name!r} has no option {key!r}: {nearest(key, dataset.options)}"
@@ -114,7 +118,7 @@ def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
         source_holdout=suite.source_holdout,
         target_holdout=suite.target_holdout,
         checkpoints=suite.checkpoints,
-        validators=_validators(suite, labels_of(suite, sets)),
+        validators=_validators(suite, labels_of(suite, sets, shift)),
         represent=_representation(suite),
         content=None
         if content is None
@@ -122,6 +126,7 @@ def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
         classes=None if sets is None else sets.to_json(),
         curve=suite.curve or None,
         encoder=_encoder(suite, dataset),
+        prior=None if shift is None else shift.to_json(),
     )
 
 
@@ -143,10 +148,10 @@ def _encoder(suite: Suite, dataset: Dataset) -> dict[str, Any] | None:
     return {"name": made.name, **plain(hparam.values(made))}
 
 
-def labels_of(suite: Suite, sets: LabelSets | None) -> str:
+def labels_of(suite: Suite, sets: LabelSets | None, shift: PriorShift | None = None) -> str:
     """What the label sets of a suite's tasks are: the answer ``labels`` of its setting."""
     asked = Setting.of("unsupervised" if suite.setting == "auto" else suite.setting)
-    return setting_with(asked, sets).labels
+    return setting_under(setting_with(asked, sets), shift).labels
 
 
 def _validators(suite: Suite, labels: str) -> list[str]:

@@ -8,6 +8,7 @@ from dazoo.bench.plan.suite import Suite
 from dazoo.core.errors import DazooError
 from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED, Setting
 from dazoo.data.label_sets import LabelSets, setting_with
+from dazoo.data.prior_shift import PriorShift, setting_under
 from dazoo.engine.fit import solver_of
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import Method
@@ -17,6 +18,7 @@ def setting_of(
     cls: type[Method],
     recipe: dict[str, Any] | None,
     classes: dict[str, Any] | None,
+    prior: dict[str, Any] | None,
     suite: Suite,
     n_sources: int,
     n_targets: int,
@@ -33,7 +35,9 @@ def setting_of(
     if suite.setting != "auto":
         wanted = Setting.of(suite.setting)
     sets = None if classes is None else LabelSets.of(classes, {})
-    wanted = setting_with(wanted, sets).change(n_targets="many" if n_targets > 1 else wanted.n_targets)
+    shift = None if prior is None else PriorShift.of_option(prior)
+    wanted = setting_under(setting_with(wanted, sets), shift)
+    wanted = wanted.change(n_targets="many" if n_targets > 1 else wanted.n_targets)
     problem = ""
     for marked in dict.fromkeys((wanted.marked, "few", "half", "none")):
         # a method that is shown labels sees several sources as one; one that takes none runs without, as a baseline

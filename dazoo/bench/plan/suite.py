@@ -120,8 +120,8 @@ class Suite(Frozen):
         checkpoints: evaluations per gradient run.
         validators: names of label-free scores to record, or patterns, which mean those that suit the setting.
         select_by: the validator that chooses trial and checkpoint, ``last``, or ``oracle`` (target labels, marked). By
-            default info_max; ``last`` where source and target have different classes, since nothing is known to choose
-            well there.
+            default info_max; ``last`` where source and target have different classes or class shares, since nothing is
+            known to choose well there.
         metric: the target metric reported; by default that of the setting: accuracy for classes, hos where samples may
             be unknown, rmse for values.
         keep: disk space for outputs of checkpoints in the result folder, e.g. 200MB; 0 keeps none. Changes no result.
@@ -331,7 +331,9 @@ class Suite(Frozen):
 
 
 def _splits_classes(asked: Data | Named) -> bool:
-    """Whether an entry asks for other classes in the target than in the source; mistakes in it are for the plan."""
+    """Whether an entry asks for other classes, or shares of them, in the target; mistakes in it are for the plan."""
+    if "prior" in asked.options:
+        return True
     if "classes" not in asked.options:
         return False
     from dazoo.data.label_sets import taken
