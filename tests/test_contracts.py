@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from dazoo.contracts import CONTRACTS, behaviour, gradient, hidden_source, label_sets
+from dazoo.contracts import CONTRACTS, behaviour, gradient, hidden_source, label_sets, targets
 from dazoo.contracts.knobs import check_knob, check_sampled_settings, knobs
 from dazoo.contracts.toys import TINY
 from dazoo.methods.base import METHODS, GradientMethod
@@ -41,6 +41,11 @@ BOTH = [n for n in NAMES if {"closed", "partial"} <= METHODS.get(n).handles.labe
 @pytest.mark.parametrize("name", BOTH)
 def test_a_partial_task_with_all_classes_is_the_closed_one(name):
     label_sets.check_all_classes(METHODS.get(name))
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if targets.tells_targets(METHODS.get(n))])
+def test_one_of_several_targets_is_a_target(name):
+    targets.check_one_target(METHODS.get(name))
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if hidden_source.hides_source(METHODS.get(n))])

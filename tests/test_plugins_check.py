@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,7 +145,8 @@ def test_the_command_reports_and_exits(tmp_path: Path) -> None:
     path = new_method("faulty", "moment", "shallow", tmp_path)
     path.write_text(path.read_text().replace("Evidence:", ""))
     shown = dazoo("check", f"{path}:Faulty", ok=False)
-    assert shown.returncode == 1 and "FAIL documented" in shown.stdout and "1 of 10 contracts" in shown.stdout
+    assert shown.returncode == 1 and "FAIL documented" in shown.stdout
+    assert re.search(r"\b1 of 1\d contracts", shown.stdout)
     found = json.loads(dazoo("check", str(path), "--json", ok=False).stdout)
     assert not found["passed"] and found["method"] == "faulty"
     assert [c["name"] for c in found["contracts"] if c["status"] == "failed"] == ["documented"]

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dazoo.contracts import behaviour, gradient, hidden_source, knobs, label_sets
+from dazoo.contracts import behaviour, gradient, hidden_source, knobs, label_sets, targets
 from dazoo.contracts.failure import ContractFailure
 from dazoo.contracts.toys import is_gradient
 from dazoo.methods.base import GradientMethod, Method
@@ -43,6 +43,10 @@ def _partial(cls: type[Method]) -> str:
     if not {"closed", "partial"} <= set(cls.handles.labels):
         return "not for both closed and partial targets"
     return "the class says told_partial = True" if cls.told_partial else ""
+
+
+def _several_targets(cls: type[Method]) -> str:
+    return "" if targets.tells_targets(cls) else "not for both one target and several"
 
 
 def _hidden_source(cls: type[Method]) -> str:
@@ -85,6 +89,9 @@ CONTRACTS = (
         label_sets.check_all_classes,
         _partial,
         ("same_seed",),
+    ),
+    Contract(
+        "one_target", "one of several targets is a target", targets.check_one_target, _several_targets, ("same_seed",)
     ),
     Contract("unknown", "where samples may be unknown, says which", label_sets.check_unknown, _unknown),
     Contract(

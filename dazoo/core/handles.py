@@ -74,7 +74,7 @@ class Handles(Matching):
 
     A method that needs no source data (``source="model"``) runs where the data are there too, and ignores them; one for
     the same classes on both sides (``labels="closed"``) runs where their shares are ``shifted``.
-    ``n_sources="one"`` is a method that cannot tell sources apart. ``n_targets`` is ``many`` for all, since a method
+    ``n_sources="one"`` is a method that cannot tell sources apart. ``n_targets`` is any for most, since a method
     that does not tell targets apart sees them pooled.
     """
 
@@ -83,7 +83,7 @@ class Handles(Matching):
     target: Answer = "pool"
     marked: Answer = "none"
     n_sources: Answer = "one"
-    n_targets: Answer = ("one", "many")
+    n_targets: Answer = ("one", "many", "blind")
     spaces: Answer = "same"
 
 

@@ -14,6 +14,7 @@ QUESTIONS = {
     "unsupervised": "Labels here, none there, and the same classes on both sides.",
     "multi_source": "Several labelled domains that the method tells apart.",
     "multi_target": "One model for several unlabelled domains, judged on each.",
+    "blind_targets": "Several unlabelled domains in one pool, and nobody says which sample is of which.",
     "few_labels": "A few labels of the target are there as well.",
     "oracle": "What half of the target's labels would give: an upper bound, never a competitor.",
     "partial": "The target has only some of the source's classes, and nobody says which.",
@@ -82,6 +83,8 @@ def sees(setting: Setting) -> str:
 def hidden(setting: Setting) -> str:
     """What no method is shown, in words that follow "hidden are"; labels that some are shown are said by ``sees``."""
     found = HIDDEN[setting.labels]
+    if setting.n_targets == "blind":
+        found += ", and of which target a sample is"
     return found.replace("all target labels", "all other target labels", 1) if setting.shows_labels else found
 
 

@@ -16,7 +16,7 @@ ANSWERS = {
     "target": ("pool", "stream", "unseen"),
     "marked": ("none", "few", "query", "half"),
     "n_sources": ("one", "many"),
-    "n_targets": ("one", "many"),
+    "n_targets": ("one", "many", "blind"),
     "spaces": ("same", "own"),
 }
 
@@ -32,6 +32,7 @@ class Question:
     name: str
     labels: str
     marked: str
+    n_targets: str
 
     def __post_init__(self) -> None:
         for key, known in ANSWERS.items():
@@ -73,6 +74,10 @@ class Question:
         words = [_word(k, v) for k, v in asked.items() if getattr(self, k) != v]
         return Setting("+".join([self.name, *words]), **asked)
 
+    def told_targets(self, several: bool) -> Setting:
+        """The setting of a task with several targets: they are told apart, unless it says that nobody does."""
+        return self.change(n_targets="many") if several and self.n_targets == "one" else Setting.of(self)
+
     @staticmethod
     def of(value: object) -> Setting:
         """The setting that ``value`` means: one of them, or its name as text, e.g. ``source_free+multi_source``.
@@ -112,7 +117,8 @@ class Setting(Question):
         target: ``pool``: all samples at once; ``stream``: batches in order, each answered on arrival; ``unseen``.
         marked: labelled target samples: ``none``; a ``few``, named by their owner or k drawn per class; those that the
             method asks for (``query``); or ``half`` of all, an upper bound and never a competitor.
-        n_sources, n_targets: ``many`` where they are told apart; several that are pooled are ``one``.
+        n_sources, n_targets: ``many`` where they are told apart; several sources that are pooled are ``one``, and
+            several targets of which nobody says which sample is of which are ``blind``.
         spaces: ``own`` where source and target have different features.
     """
 
@@ -137,6 +143,7 @@ WORDS = {
     "multi_source": ("n_sources", "many"),
     "single_target": ("n_targets", "one"),
     "multi_target": ("n_targets", "many"),
+    "blind_targets": ("n_targets", "blind"),
 }
 
 PRESETS: dict[str, Setting] = {}
@@ -153,6 +160,7 @@ UNSEEN = Setting("unseen", target="unseen")
 MULTI_TARGET = Setting("multi_target", n_targets="many")
 LABEL_SHIFT = Setting("label_shift", labels="shifted")
 UNLABELLED = Setting("unlabelled", labels="unlabelled")
+BLIND_TARGETS = Setting("blind_targets", n_targets="blind")
 TEST_TIME = Setting("test_time", source="model", target="stream")
 
 Setting.UNSUPERVISED, Setting.MULTI_SOURCE, Setting.FEW_LABELS, Setting.ORACLE = (
@@ -166,7 +174,7 @@ PRESETS |= {
         Setting("source_free_partial", labels="partial", source="model"),
         Setting("source_free_open", labels="open", source="model"),
         Setting("source_free_universal", labels="universal", source="model"),
-        BLACK_BOX, UNSEEN, TEST_TIME, MULTI_TARGET, LABEL_SHIFT, UNLABELLED,
+        BLACK_BOX, UNSEEN, TEST_TIME, MULTI_TARGET, LABEL_SHIFT, UNLABELLED, BLIND_TARGETS,
     )
 }  # fmt: skip
 

@@ -61,6 +61,7 @@ class Seen:
         few: the labelled target samples of the few-label and oracle settings, else None.
         n_classes: number of classes K of the source, the only class count a method ever gets; 0 for regression.
         kind: ``vector``, ``image``, ``series``, ``text`` or ``audio``.
+        n_sources, n_targets: how many are told apart, by ``source.domain`` and ``target.domain``.
         source_val: labelled source rows held out of ``source`` for validators; None where nothing is held out.
         origin: what the source's model may be trained on, and nothing of the target, where the setting hides the
             source; the engine takes it away before a method sees the rest.
@@ -78,6 +79,7 @@ class Seen:
     setting: Setting
     source_val: Labeled | None = None
     n_sources: int = 1
+    n_targets: int = 1
     origin: Seen | None = None
     teacher: Callable[[Tensor], Tensor] | None = None
     stream: Stream | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,8 @@ import torch
 from dazoo.core.answers import UNKNOWN
 from dazoo.core.errors import DazooError
 from dazoo.data.domain import Domain
-from dazoo.data.labels import Labels, are_classes, in_order, need_all, read, with_few
-from dazoo.data.samples import Schema, read_all
+from dazoo.data.labels import Labels, in_order
+from dazoo.data.samples import Schema
 
 
 def domain_of(name: str, x: Any, schema: Schema, y: Labels | None, classes: tuple[str, ...]) -> Domain:
@@ -24,65 +23,17 @@ def domain_of(name: str, x: Any, schema: Schema, y: Labels | None, classes: tupl
     return Domain(name, x, coded, classes, schema.kind, known=known, schema=schema)
 
 
-def domains_of(
-    xs: Any,
-    ys: Any,
-    xt: Any,
-    yt: Any,
-    xt_test: Any,
-    yt_test: Any,
-    few: Any,
-    targets: str,
-    unlabelled: Any,
-    kind: str | None,
-) -> tuple[tuple[Domain, ...], Domain]:
-    """The sources and the target of ``Task.from_arrays``, whose arguments these are.
-
-    Raises:
-        DazooError: samples or labels that cannot be read, or do not belong together.
-    """
-    listed = several(xs, ys)
-    xs, ys = (xs, ys) if listed else ([xs], [ys])
-    if len(xs) != len(ys):
-        raise DazooError(f"there are {len(xs)} arrays of source samples but {len(ys)} of source labels")
-    places = [f"source{i}" for i in range(len(xs))] if listed and len(xs) > 1 else ["source"]
-    parts = [*zip(places, xs), ("target", xt), *([] if xt_test is None else [("target's test part", xt_test)])]
-    samples = read_all(parts, kind)
-    labels = [read(y, f"the labels of {p}", unlabelled) for p, y in zip(places, ys)]
-    for p, found in zip(places, labels):
-        need_all(found.known, f"the labels of {p}")
-    known = None if yt is None else read(yt, "the labels of the target", unlabelled)
-    rows = None
-    if few is not None:
-        rows, known = with_few(few, known, len(samples[len(xs)][0]), unlabelled)
-    tested = None if yt_test is None else read(yt_test, "the labels of the target's test part", unlabelled)
-    classes = are_classes(labels, targets, "the source labels")
-    hidden = [y for y in (known, tested) if y is not None]
-    if targets == "auto" and hidden and any(y.known.any() for y in hidden) and classes:
-        if not are_classes(hidden, "auto", "the target labels"):
-            raise DazooError(
-                "the source labels are whole numbers or text, hence classes, but the target labels are fractions; "
-                "use one kind, or say targets='values' or targets='classes'"
-            )
-    elif not classes:
-        are_classes(hidden, "values", "the target labels")
-    names = in_order(set().union(*(y.present for y in (*labels, *hidden)))) if classes else ()
-    sources = tuple(domain_of(p, *found, y, names) for p, found, y in zip(places, samples, labels))
-    test = None if xt_test is None else domain_of("target", *samples[-1], tested, names)
-    target = domain_of("target", *samples[len(xs)], known, names)
-    return sources, replace(target, test=test, few=rows)
-
-
 def several(xs: Any, ys: Any) -> bool:
     """Whether samples and labels are those of several sources."""
     lists = isinstance(xs, (list, tuple)) and isinstance(ys, (list, tuple)) and len(xs) > 0 and len(ys) > 0
-    return lists and _ndim(xs[0]) >= 2 and _ndim(ys[0]) >= 1
+    return lists and ndim(xs[0]) >= 2 and ndim(ys[0]) >= 1
 
 
-def _ndim(x: Any) -> int:
+def ndim(x: Any) -> int:
+    """The number of axes of an array or of nested lists; 1 for lists of unlike length."""
     try:
         return np.ndim(x)
-    except ValueError:  # lists of unlike length
+    except ValueError:
         return 1
 
 

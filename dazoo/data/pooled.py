@@ -16,7 +16,7 @@ def pooled(domains: Sequence[Domain]) -> Domain:
     """The samples of all domains as one, whose ``member`` says of which each is; one domain is itself.
 
     Raises:
-        DazooError: domains that differ in shape, classes or in what is known of their labels.
+        DazooError: domains that differ in shape or classes, or of which only some have labels or test parts.
     """
     if len(domains) == 1:
         return domains[0]
@@ -26,16 +26,25 @@ def pooled(domains: Sequence[Domain]) -> Domain:
             raise DazooError(
                 f"the targets {first.name!r} and {other.name!r} differ in shape or classes; pool like with like"
             )
-    if any(d.known is not None or d.few is not None or (d.y is None) != (first.y is None) for d in domains):
+    parts = [d.test for d in domains if d.test is not None]
+    if parts and len(parts) < len(domains):
         raise DazooError(
-            f"the targets {name} are labelled in part, which several targets cannot be; take them one by one"
+            f"some of the targets {name} have test parts of their own, and some have not; give all of them one"
         )
-    if any(d.test is not None for d in domains):
-        raise DazooError(f"the targets {name} have test parts of their own, which several targets cannot have")
+    labelled = [
+        torch.ones(len(d), dtype=torch.bool) if d.known is None else d.known for d in domains if d.y is not None
+    ]
+    if labelled and len(labelled) < len(domains):
+        raise DazooError(f"some of the targets {name} have labels and some have none; take them one by one")
+    starts = torch.tensor([0, *(len(d) for d in domains)]).cumsum(0).tolist()
+    few = [d.few + start for d, start in zip(domains, starts) if d.few is not None]
     return replace(
         first,
         name=name,
         x=joined([d.x for d in domains]),
         y=None if first.y is None else torch.cat([d.y for d in domains if d.y is not None]),
+        test=pooled(parts) if parts else None,
+        known=torch.cat(labelled) if any(d.known is not None for d in domains) else None,
+        few=torch.cat(few) if few else None,
         member=torch.cat([torch.full((len(d),), i) for i, d in enumerate(domains)]),
     )

@@ -133,8 +133,6 @@ def load_task(name: str, data_root: str | Path | None = None, **options: Any) ->
     sets, shift = taken(options, entry.options, entry.splits), taken_prior(options, entry.options)
     loaded = {d: load_domain(dataset, d, data_root, **options) for d in {*sources, *targets_of(target)}}
     given, held = tuple(loaded[s] for s in sources), pooled([loaded[t] for t in targets_of(target)])
-    if held.member is not None:
-        fields["setting"] = Setting.of(fields.get("setting", UNSUPERVISED)).change(n_targets="many")
     if sets is not None:
         given, held = tuple(map(sets.source_part, given)), sets.target_part(held)
         fields["setting"] = setting_with(Setting.of(fields.get("setting", UNSUPERVISED)), sets)

@@ -15,9 +15,10 @@ from torch import Tensor
 from dazoo.core.errors import DazooError, UnknownName, nearest
 from dazoo.core.setting import FEW_LABELS, UNSEEN, UNSUPERVISED, Setting
 from dazoo.core.types import Labeled, Seen, Stream, Unlabeled
-from dazoo.data.assemble import classes_differ, domains_of, told_apart, what_of
+from dazoo.data.assemble import classes_differ, told_apart, what_of
 from dazoo.data.domain import Domain
 from dazoo.data.draw import few_of, half_of, labelled_rows, rows_of, without_labels
+from dazoo.data.given import assembled
 from dazoo.data.hidden import Hidden as Hidden
 from dazoo.data.labels import need_all
 
@@ -57,7 +58,8 @@ class Task:
     def __post_init__(self) -> None:
         if not self.sources:
             raise DazooError(f"task {self.name!r} has no source domain")
-        object.__setattr__(self, "setting", Setting.of(self.setting))
+        told = Setting.of(self.setting).told_targets(self.target.member is not None)
+        object.__setattr__(self, "setting", told)
         self._check_shares()
         self._check_curve()
         first = self.sources[0]
@@ -148,6 +150,7 @@ class Task:
         xt: Any,
         yt: Any = None,
         *,
+        target_domain: Any = None,
         xt_test: Any = None,
         yt_test: Any = None,
         few: Any = None,
@@ -163,9 +166,11 @@ class Task:
             xs: source samples (n_s, ...), or a list of arrays for several sources. Arrays, tensors, lists, data frames
                 (columns are matched by name), masked and small sparse arrays: see ``dazoo.data.samples``.
             ys: source labels (n_s,): text and whole numbers are classes, fractions a regression task; a list likewise.
-            xt: target samples (n_t, ...).
-            yt: target labels (n_t,), only ever used for evaluation and for the few-label setting. Where some are
-                missing (None, NaN, ``pd.NA``, ``unlabelled``), the few-label setting shows exactly the others.
+            xt: target samples (n_t, ...); several targets are a list of arrays, or a dictionary of them by name.
+            target_domain: or one array and of which target each sample is (n_t,), as text or whole numbers.
+            yt: target labels (n_t,), or as many lists of them as targets, None for one without; only ever used for
+                evaluation and for the few-label setting. Where some are missing (None, NaN, ``pd.NA``, ``unlabelled``),
+                the few-label setting shows exactly the others.
             xt_test: a separate test part of the target, with its labels ``yt_test``.
             few: ``(rows, labels)``, the target samples that have been labelled: indices (k,) or a mask (n_t,), and
                 their labels (k,). The task is in the few-label setting then, if ``setting`` says nothing else, and
@@ -175,9 +180,10 @@ class Task:
             options: further fields of ``Task``.
         """
         _known_fields(options)
+        how = {"targets": targets, "unlabelled": unlabelled, "kind": kind, "target_domain": target_domain}
+        sources, target = assembled(xs, ys, xt, yt, xt_test=xt_test, yt_test=yt_test, few=few, **how)
         if few is not None:
             options.setdefault("setting", FEW_LABELS)
-        sources, target = domains_of(xs, ys, xt, yt, xt_test, yt_test, few, targets, unlabelled, kind)
         return Task(name, sources, target, **options)
 
     def __repr__(self) -> str:
@@ -235,16 +241,17 @@ class Task:
             few = Labeled(
                 rows_of(self.target.x, few_rows), target_y[few_rows], torch.zeros(len(few_rows), dtype=torch.int64)
             )
-        member = None if self.target.member is None else self.target.member[rest]
+        told = None if self.setting.n_targets == "blind" else self.target.member
         whole = Seen(
             source=source,
-            target=Unlabeled(rows_of(self.target.x, rest), member),
+            target=Unlabeled(rows_of(self.target.x, rest), None if told is None else told[rest]),
             few=few,
             n_classes=self.n_classes,
             kind=self.target.kind,
             setting=self.setting,
             source_val=source_val,
             n_sources=len(self.sources),
+            n_targets=1 if told is None else int(told.max()) + 1,
         )
         if self.setting.target == "stream":
             arriving = Stream(self.target.x[rest[self._arrival(len(rest))]], self.batch, self.episodic)

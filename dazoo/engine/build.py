@@ -33,6 +33,7 @@ def net_spec(seen: Seen, recipe: Recipe, options: Options) -> NetSpec:
         image_size=options.image_size,
         joint_norm=recipe.joint_norm,
         n_sources=seen.n_sources,
+        n_targets=seen.n_targets,
         head=recipe.head,
         activation=recipe.activation,
         smooth=recipe.smooth,

@@ -113,6 +113,7 @@ class Feed:
         }
         self.y = {"s": _labels(source, device, units), "f": _labels(seen.few, device, units)}
         self.ds = source.domain.to(device) if source is not None else EMPTY
+        self.dt = None if seen.target.domain is None else seen.target.domain.to(device)
 
     @property
     def epoch(self) -> int:
@@ -157,6 +158,7 @@ class Feed:
             xf=weak.get("f"),
             yf=self.y["f"].index_select(0, rows["f"]) if "f" in rows else None,
             xf_strong=strong.get("f"),
+            dt=self.dt.index_select(0, t) if t is not None and self.dt is not None else None,
             xt_more=more,
             memory=memory,
         )

@@ -68,7 +68,7 @@ def call_losses(method: Any, losses: str, net: nn.Module, batch: Any, t: Any) ->
     except AttributeError as error:
         found = _MISSING.search(str(error))
         if found is not None and found[1] == type(net).__name__:
-            parts = [*dict(net.named_children()), "features", "criterion", "n_sources", "regression"]
+            parts = [*dict(net.named_children()), "features", "criterion", "n_sources", "n_targets", "regression"]
             error.args = (f"the network has no part {found[2]!r}: {nearest(found[2], parts)}",)
         elif found is not None and found[1] == type(batch).__name__:
             hidden = "; the target's labels are hidden from every method (xf, yf are the few that a setting shows)"

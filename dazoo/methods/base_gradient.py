@@ -53,6 +53,7 @@ class Batch:
     xf: Tensor | None = None  # labelled target samples in the few-label settings
     yf: Tensor | None = None  # their labels
     xf_strong: Tensor | None = None  # their strong views
+    dt: Tensor | None = None  # of which target the target samples are (b,), where the task tells targets apart
     xt_more: Tensor | None = None  # further strong views of the target (b, k - 1, ...) where ``strong_views`` is k > 1
     memory: dict[str, Tensor] = field(default_factory=dict)  # what ``refresh`` returned
 

@@ -41,6 +41,7 @@ class NetSpec:
     image_size: int | None = None
     joint_norm: bool = False
     n_sources: int = 1
+    n_targets: int = 1
     head: str = "linear"
     activation: str = "relu"
     smooth: float = 0.0
@@ -84,12 +85,14 @@ class Body(nn.Module):
 class Net(nn.Module):
     """Named parts. ``net.body``, ``net.head`` always exist; a method's extras are attributes of the same rank.
 
-    ``n_sources`` is the number of source domains that ``Batch.ds`` counts; ``setup`` may add a part for each.
+    ``n_sources`` and ``n_targets`` are the numbers of domains that ``Batch.ds`` and ``Batch.dt`` count; ``setup`` may
+    add a part for each.
     """
 
     body: Body
     head: nn.Linear
     n_sources: int = 1
+    n_targets: int = 1
     smooth: float = 0.0
 
     if TYPE_CHECKING:  # a method's own parts
@@ -171,7 +174,7 @@ def build_net(
     with seeded(part_seed(seed, "head")):
         head = nn.Linear(width, n_scores) if spec.head == "linear" else WeightNormLinear(width, n_scores)
     net = Net(Body(backbone, neck, width), head, spec.n_classes == 0, spec.joint_norm)
-    net.n_sources, net.smooth = spec.n_sources, spec.smooth
+    net.n_sources, net.n_targets, net.smooth = spec.n_sources, spec.n_targets, spec.smooth
     with seeded(part_seed(seed, "extras")):
         for name, module in extras(width, n_scores).items():
             if hasattr(net, name):

@@ -37,7 +37,7 @@ def setting_of(
     sets = None if classes is None else LabelSets.of(classes, {})
     shift = None if prior is None else PriorShift.of_option(prior)
     wanted = setting_under(setting_with(wanted, sets), shift)
-    wanted = wanted.change(n_targets="many" if n_targets > 1 else wanted.n_targets)
+    wanted = wanted.told_targets(n_targets > 1)
     problem = ""
     for marked in dict.fromkeys((wanted.marked, "few", "half", "none")):
         # a method that is shown labels sees several sources as one; one that takes none runs without, as a baseline
