@@ -22,6 +22,7 @@ from dazoo.ops import adversarial, entropy, moments, neighbourhood, openset, par
 from dazoo.ops.classwise import one_hot
 from dazoo.shallow.classifiers import classifier
 from tests.parity_open import OPEN
+from tests.parity_stream import STREAM
 
 
 def _shot_labels(f: Tensor, l: Tensor, threshold: Tensor, probe: Tensor) -> Tensor:  # noqa: E741
@@ -161,6 +162,7 @@ def _prior_errors(t: Tensor, q: Tensor, eps: Tensor, probe: Tensor) -> Tensor:
 
 SETTINGS: dict[str, Callable[..., Tensor]] = {
     **OPEN,
+    **STREAM,
     "sf_infomax": lambda l: entropy.info_max(l),  # noqa: E741
     "sf_label_smoothing": _label_smoothing,
     "sf_shot_labels": _shot_labels,

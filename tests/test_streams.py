@@ -14,7 +14,7 @@ from dazoo.methods.base import METHODS, StreamMethod, create_method
 from dazoo.methods.base_stream import norm_layers
 from dazoo.ops.entropy import entropy_of_logits
 
-RECIPE = Recipe.named("digits", steps=20, batch=16, bottleneck=8, norm="batch")
+RECIPE = Recipe.named("digits", steps=60, batch=16, bottleneck=8, norm="batch")
 QUICK = Options(recipe=RECIPE, backbone="mlp")
 STREAMS = [n for n, cls in METHODS.items() if issubclass(cls, StreamMethod)]
 
@@ -45,7 +45,7 @@ def test_every_answer_is_recorded_and_tested_as_it_was_given(name: str) -> None:
     found = dazoo.evaluate(model, given)
     right = (model.recorded.labels == given.hidden().y).double().mean()
     assert found["online_accuracy"] == pytest.approx(float(right)) and found["online_accuracy"] > (
-        0.15 if name == "source_stream" else 0.3
+        0.2 if name == "lame" else 0.3  # it agrees with neighbours, which are of other classes in shuffled streams
     )
     assert model.predict(given.hidden().x[:5]).scores.shape == (5, 10)
 

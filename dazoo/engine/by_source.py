@@ -91,8 +91,8 @@ def fit_by_source(
         stops.append([])
         own = memo(("source", i), lambda: Memo(memo.domains))
         kept = None if state is None else state.with_name(f"{state.name}.{i}")
-        more: dict[str, Any] = {"on_checkpoint": stops[-1].append, "memo": own, "state": kept, "progress": progress}
-        made.append(fit(method, part, seed=seed, options=options, **more))
+        more: dict[str, Any] = {"on_checkpoint": stops[-1].append, "state": kept, "progress": progress}
+        made.append(fit(method, part, seed=seed, options=options, memo=own, **more))
     if on_checkpoint is not None:
         for each in zip(*stops):
             predictor = MeanPredictor(tuple(c.predictor for c in each))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -99,16 +100,18 @@ class Walk:
     def __post_init__(self) -> None:
         self.moving = set(self.method.moves(self.net))
         self.begin = {k: v.clone() for k, v in self.net.state_dict().items()}
+        self.draws = self.state.gen.get_state()
 
     def fresh_optimizer(self) -> None:
         moved = [p for n, p in self.net.named_parameters() if n in self.moving]
         self.state.optimizer = self.method.optimizer(moved) if moved else None
 
     def restart(self) -> None:
-        """The source's model, as before the first batch."""
+        """The source's model and its draws, as before the first batch."""
         self.net.load_state_dict(self.begin)
         self.fresh_optimizer()
         self.state.memory.clear()
+        self.state.gen.set_state(self.draws)
 
     def save(self, path: Path) -> str:
         """Write down where it stands; why that failed, else nothing."""
@@ -195,7 +198,9 @@ def fit_stream(
             began = time.perf_counter()
             if stream.episodic and t:
                 walk.restart()
-            out = method.step(net, prepare.test(stream.x[rows].to(device)), walk.state, t)
+            raw = stream.x[rows].to(device)
+            walk.state.view = partial(prepare.strong, raw, walk.state.gen)
+            out = method.step(net, prepare.test(raw), walk.state, t)
             walk.answers.append(out.apply(lambda v: v.detach().cpu()))
             walk.seconds += time.perf_counter() - began
             if state is not None and (t + 1) % options.save_batches == 0:

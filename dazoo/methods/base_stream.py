@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -17,6 +17,10 @@ from dazoo.nets.parts.norm_mode import STORED, NormMode, batch_statistics, norm_
 __all__ = ["StreamMethod", "StreamState", "batch_statistics", "norm_layers"]
 
 
+def _no_view() -> Tensor:
+    raise NotImplementedError("there is no batch to take a view of")
+
+
 @dataclass
 class StreamState:
     """What a method keeps between batches, beside what it registers as parts and buffers of the network.
@@ -25,12 +29,18 @@ class StreamState:
         memory: tensors, numbers, text, and lists, tuples and dictionaries of these; an episodic stream empties it
             before each batch. It is saved with the run, so that a killed one goes on with the same bits.
         source: what ``source_stats`` read from the source, before the first batch.
+        view: a random strong view (b, ...) of the batch at hand, another one each time.
     """
 
     gen: torch.Generator
     optimizer: torch.optim.Optimizer | None = None
     memory: dict[str, Any] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
+    view: Callable[[], Tensor] = field(default=_no_view, repr=False)
+
+    def views(self, count: int) -> Tensor:
+        """``count`` views (count, b, ...) of the batch at hand."""
+        return torch.stack([self.view() for _ in range(count)])
 
 
 class StreamMethod(Method):

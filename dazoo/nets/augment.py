@@ -177,7 +177,7 @@ def _finish(x: Tensor, view: ImageView) -> Tensor:
     return _layout(_normalise(images, view), view)
 
 
-def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+def _resize(images: Tensor, size: tuple[int, ...]) -> Tensor:
     return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
 
 
@@ -273,3 +273,27 @@ def _deviation(x: Tensor, dim: int) -> Tensor:
 
 def _gauss(shape: tuple[int, ...] | torch.Size, like: Tensor, gen: torch.Generator) -> Tensor:
     return torch.randn(shape, generator=gen, device=like.device, dtype=like.dtype)
+
+
+# -- pieces -----------------------------------------------------------------------------------------------------------
+
+
+def shuffled_pieces(x: Tensor, gen: torch.Generator, pieces: int = 4) -> Tensor:
+    """Inputs of a network with their pieces in a random order, each sample's own: shapes are lost and values stay.
+
+    Pictures (b, channels, height, width) as ``pieces`` x ``pieces`` patches, resized where a side is no multiple of it;
+    series (b, channels, length) and vectors (b, d) as ``pieces ** 2`` runs of nearly equal length.
+    """
+    order = torch.rand(len(x), pieces**2, generator=gen, device=x.device).argsort(1)
+    if x.ndim == 4:
+        size = x.shape[2:]
+        whole = tuple(max(pieces, side // pieces * pieces) for side in size)
+        x = x if whole == tuple(size) else _resize(x, whole)
+        b, c, (high, wide) = len(x), x.shape[1], (side // pieces for side in whole)
+        parts = x.reshape(b, c, pieces, high, pieces, wide).permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
+        parts = parts[torch.arange(b, device=x.device)[:, None], order].unflatten(1, (pieces, pieces))
+        x = parts.permute(0, 3, 1, 4, 2, 5).reshape(b, c, *whole)
+        return x if whole == tuple(size) else _resize(x, tuple(size))
+    piece = torch.arange(x.shape[-1], device=x.device) * pieces**2 // x.shape[-1]
+    places = order.argsort(1)[:, piece].argsort(dim=1, stable=True)
+    return x.gather(-1, places if x.ndim == 2 else places[:, None].expand_as(x))

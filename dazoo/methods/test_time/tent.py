@@ -13,19 +13,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.core.types import Prediction
-from dazoo.methods.base import StreamMethod, StreamState, register
-from dazoo.nets.parts.norm_mode import BATCH, NormMode, norm_layers
+from dazoo.methods.base import StreamState, register
+from dazoo.methods.test_time._moves import MovesNorms, descend
 from dazoo.ops.entropy import entropy_of_logits
 
 
 @register
-class TENT(StreamMethod):
+class TENT(MovesNorms):
     """Test-time entropy minimisation."""
 
     paper = Paper(
@@ -35,24 +33,8 @@ class TENT(StreamMethod):
         deviations="all normalisations move, one-dimensional, layer and group ones too, where the authors' program "
         "moves those of pictures alone",
     )  # fmt: skip
-    adapts = "normalisation layers"
-    still = {"lr": 0.0}
-
-    lr: float = hp(1e-3, 1e-5, 1e-1, log=True, help="learning rate of Adam")
-
-    def norm(self, rows: int) -> NormMode:
-        return BATCH
-
-    def moves(self, net: Any) -> list[str]:
-        return [f"{name}.{p}" for name, layer in norm_layers(net) for p, _ in layer.named_parameters()]
-
-    def optimizer(self, parameters: list[Tensor]) -> torch.optim.Optimizer:
-        return torch.optim.Adam(parameters, lr=self.lr)
 
     def step(self, net: Any, x: Tensor, state: StreamState, t: int) -> Prediction:
         out = self.answer(net, x)
-        assert state.optimizer is not None
-        state.optimizer.zero_grad()
-        entropy_of_logits(out.scores).mean().backward()
-        state.optimizer.step()
+        descend(state, entropy_of_logits(out.scores).mean())
         return out
