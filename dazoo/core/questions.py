@@ -29,6 +29,7 @@ QUESTIONS = {
     "label_shift": "The classes are the same, but not their shares; those of the target are asked for, too.",
     "unlabelled": "No label is seen on either side; the same clusters are to be found in both.",
     "test_time": "The target arrives in batches; each is answered on arrival and never shown again.",
+    "continual": "Several targets arrive in batches, one after the other, and nobody says where one ends.",
 }
 OF_ANSWERS = {
     ("target", "stream"): QUESTIONS["test_time"],

@@ -162,6 +162,7 @@ LABEL_SHIFT = Setting("label_shift", labels="shifted")
 UNLABELLED = Setting("unlabelled", labels="unlabelled")
 BLIND_TARGETS = Setting("blind_targets", n_targets="blind")
 TEST_TIME = Setting("test_time", source="model", target="stream")
+CONTINUAL = Setting("continual", source="model", target="stream", n_targets="many")
 
 Setting.UNSUPERVISED, Setting.MULTI_SOURCE, Setting.FEW_LABELS, Setting.ORACLE = (
     UNSUPERVISED, MULTI_SOURCE, FEW_LABELS, ORACLE,
@@ -174,7 +175,7 @@ PRESETS |= {
         Setting("source_free_partial", labels="partial", source="model"),
         Setting("source_free_open", labels="open", source="model"),
         Setting("source_free_universal", labels="universal", source="model"),
-        BLACK_BOX, UNSEEN, TEST_TIME, MULTI_TARGET, LABEL_SHIFT, UNLABELLED, BLIND_TARGETS,
+        BLACK_BOX, UNSEEN, TEST_TIME, CONTINUAL, MULTI_TARGET, LABEL_SHIFT, UNLABELLED, BLIND_TARGETS,
     )
 }  # fmt: skip
 

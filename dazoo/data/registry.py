@@ -14,6 +14,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.paths import cache_root as cache_root
 from dazoo.core.registry import Registry
 from dazoo.core.setting import UNSUPERVISED, Setting
+from dazoo.data.arrival import FIELDS as ARRIVAL
 from dazoo.data.domain import Domain
 from dazoo.data.label_sets import setting_with, taken
 from dazoo.data.names import split_name as split_name
@@ -142,7 +143,7 @@ def load_task(name: str, data_root: str | Path | None = None, **options: Any) ->
     return Task(name, given, held, **fields)
 
 
-TASK_FIELDS = ("setting", "few_per_class", "source_holdout", "target_holdout", "seed", "batch", "episodic", "curve")
+TASK_FIELDS = ("setting", "few_per_class", "source_holdout", "target_holdout", "seed", "curve", *ARRIVAL)
 
 
 def expand_tasks(patterns: Iterable[str], root: str | Path | None = None, **options: Any) -> list[str]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from dazoo.core.errors import DazooError, UnknownName, nearest
 from dazoo.core.setting import FEW_LABELS, UNSEEN, UNSUPERVISED, Setting
 from dazoo.core.types import Labeled, Seen, Stream, Unlabeled
+from dazoo.data.arrival import Arrival, answered
 from dazoo.data.assemble import classes_differ, told_apart, what_of
 from dazoo.data.domain import Domain
 from dazoo.data.draw import few_of, half_of, labelled_rows, rows_of, without_labels
@@ -37,7 +38,7 @@ class Task:
         source_holdout: share of the labelled source kept for validators (stratified).
         target_holdout: share of the target kept out of training as test part; 0 is transductive (train = test).
         seed: seed of all splits.
-        batch: samples per batch where the target is a stream. episodic: whether each batch meets the source's model.
+        batch, episodic, order, mixed, rounds, delta: how the target arrives where it is a stream (``data.arrival``).
         curve: whether every setting is tested on the half of the target that the oracle is tested on, and labels are
             drawn from the other half. Accuracies at no, k, more and half of the labels are then of the same samples;
             the draws are nested at any rate.
@@ -53,6 +54,10 @@ class Task:
     seed: int = 0
     batch: int = 64
     episodic: bool = False
+    order: str = "shuffled"
+    mixed: bool = False
+    rounds: int = 1
+    delta: float = 0.1
     curve: bool = False
 
     def __post_init__(self) -> None:
@@ -110,10 +115,11 @@ class Task:
             value = getattr(self, field)
             if not isinstance(value, Real) or not 0 <= float(value) < 1:
                 raise DazooError(f"task {self.name!r}: {field} must lie in [0, 1), not {value!r}")
-        for field, least in (("few_per_class", 1), ("seed", 0), ("batch", 1)):
+        for field, least in (("few_per_class", 1), ("seed", 0)):
             value = getattr(self, field)
             if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
                 raise DazooError(f"task {self.name!r}: {field} must be a whole number, at least {least}, not {value!r}")
+        Arrival.of(self)
 
     def _check_curve(self) -> None:
         if self.curve and (self.target.y is None or self.few_rows is not None):
@@ -254,24 +260,13 @@ class Task:
             n_targets=1 if told is None else int(told.max()) + 1,
         )
         if self.setting.target == "stream":
-            arriving = Stream(self.target.x[rest[self._arrival(len(rest))]], self.batch, self.episodic)
+            arriving = Stream(self.target.x[self._arriving(rest)], self.batch, self.episodic)
             whole = replace(whole, target=Unlabeled(whole.target.x[:0]), stream=arriving)
         return whole if self.setting.source == "data" else self._behind_model(whole)
 
-    def _answered(self, rows: Tensor) -> Hidden:
-        """The labelled ones of ``rows`` in the order of their arrival in the stream."""
-        rest = self._target_rows()[1]
-        order = rest[self._arrival(len(rest))]
-        at = torch.nonzero(torch.isin(order, rows) & torch.isin(order, self.target.labelled))[:, 0]
-        if self.target.y is None or not len(at):
-            return Hidden(self.target.x[order], None)
-        fine = self.target.y[order[at]]
-        y = fine.clamp(max=self.n_classes) if self.setting.has_unknown else fine
-        return Hidden(self.target.x[order[at]], y, fine if self.setting.has_unknown else None, at)
-
-    def _arrival(self, n: int) -> Tensor:
-        """In which order samples arrive; the same for all methods."""
-        return torch.from_numpy(self._rng("stream").permutation(n))
+    def _arriving(self, rows: Tensor) -> Tensor:
+        """``rows`` of the target in the order of their arrival, the same for all methods."""
+        return Arrival.of(self).arriving(self.target, rows, self._rng("stream"))
 
     def _behind_model(self, whole: Seen) -> Seen:
         """``whole`` with the source where only the training of its model can look."""
@@ -300,7 +295,8 @@ class Task:
         if test is not None:
             part, rows = test, torch.arange(len(test))
         if self.setting.target == "stream" and test is None and not self.target_holdout:
-            return self._answered(rows)
+            order = self._arriving(self._target_rows()[1])
+            return answered(self.target, order, rows, self.n_classes if self.setting.has_unknown else None)
         known = rows[torch.isin(rows, part.labelled)]
         if part.y is None or not len(known):
             return Hidden(rows_of(part.x, rows), None)

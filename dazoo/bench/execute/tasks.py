@@ -68,6 +68,7 @@ class Tasks:
             source_holdout=protocol.source_holdout,
             target_holdout=protocol.target_holdout,
             seed=spec.seed,
+            **(protocol.stream or {}),
             curve=bool(protocol.curve),
         )
         alone = len(_leading(protocol)) == len(protocol.transform) and protocol.encoder is None

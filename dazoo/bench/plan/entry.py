@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 RESERVED = ("name", "as", "solver")
-OWN = ("tasks", "transform", "backbone", "frozen", "few_labels")
+OWN = ("tasks", "transform", "backbone", "frozen", "few_labels", "stream")
 """Keys of a suite that each entry of ``datasets`` may have for itself; its other keys are the dataset's options."""
 
 
@@ -109,6 +109,7 @@ class DataEntry(Frozen):
     transform: Names | None = None
     backbone: str | None = None
     frozen: bool | None = None
+    stream: dict[str, Any] | None = None
     few_labels: Counts | None = None
     options: dict[str, Any] = {}
 

@@ -15,6 +15,8 @@ from dazoo.bench.plan.suite import LAST, ORACLE_RULE, Suite
 from dazoo.core import hparam
 from dazoo.core.errors import DazooError, nearest
 from dazoo.core.setting import Setting
+from dazoo.data.arrival import FIELDS as ARRIVAL
+from dazoo.data.arrival import Arrival
 from dazoo.data.label_sets import LabelSets, setting_with, taken
 from dazoo.data.prior_shift import PriorShift, setting_under
 from dazoo.data.prior_shift import taken as taken_prior
@@ -49,12 +51,13 @@ class Protocol:
     curve: bool | None = None
     encoder: dict[str, Any] | None = None
     prior: dict[str, Any] | None = None
+    stream: dict[str, Any] | None = None
 
     @cached_property
     def plain(self) -> dict[str, Any]:
         """All fields; those that suites rarely use are left out where they are not used, so that they change no key."""
         fields = asdict(self)
-        for rare in ("represent", "content", "classes", "curve", "encoder", "prior"):
+        for rare in ("represent", "content", "classes", "curve", "encoder", "prior", "stream"):
             if fields[rare] is None:
                 del fields[rare]
         return fields
@@ -67,6 +70,7 @@ class Protocol:
 def splits_by_seed(protocol: Protocol, setting: str) -> bool:
     """Whether the seed decides which samples are seen."""
     drawn = Setting.of(setting).shows_labels or bool(protocol.curve) or protocol.prior is not None
+    drawn = drawn or Setting.of(setting).target == "stream"
     return drawn or protocol.source_holdout > 0 or protocol.target_holdout > 0
 
 
@@ -127,7 +131,20 @@ def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
         curve=suite.curve or None,
         encoder=_encoder(suite, dataset),
         prior=None if shift is None else shift.to_json(),
+        stream=_stream(suite),
     )
+
+
+def _stream(suite: Suite) -> dict[str, Any] | None:
+    """How streams arrive, where the suite says it."""
+    for key in suite.stream:
+        if key not in ARRIVAL:
+            problem = f"a stream has no option {key!r}: {nearest(key, ARRIVAL)} (options: {listing(ARRIVAL)})"
+            raise suite.origin.error(("stream", key), problem)
+    suite.origin.check(("stream",), Arrival(**suite.stream).check)
+    if suite.stream and suite.setting != "auto" and Setting.of(suite.setting).target != "stream":
+        raise suite.origin.error(("stream",), f"nothing arrives as a stream in the setting {suite.setting!r}")
+    return dict(suite.stream) or None
 
 
 def _representation(suite: Suite) -> dict[str, Any] | None:

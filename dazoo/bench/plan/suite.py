@@ -111,6 +111,8 @@ class Suite(Frozen):
         classifier: what shallow methods finish with.
         setting: the question (``core.setting``), e.g. ``source_free`` or ``source_free+multi_source``; by default
             unsupervised, multi_source for several sources, or what the dataset's option ``classes`` makes of it.
+        stream: how a target that is a stream arrives, e.g. ``{batch: 32, order: dirichlet}``: ``batch``, ``episodic``,
+            ``order``, ``mixed``, ``rounds``, ``delta`` (``data.arrival``).
         closed_set_baselines: whether methods of the closed set run where source and target have different classes.
         few_labels: labelled target samples per class in the few-label setting. Several numbers make a label curve: each
             is a dataset of its own in the tables (``digits-k1``, ``digits-k3``), draws are nested, and ``curve`` is on.
@@ -146,6 +148,7 @@ class Suite(Frozen):
     recipes: Annotated[tuple[Named, ...], BeforeValidator(listed)] = ()
     classifier: Named | None = None
     setting: Annotated[str, AfterValidator(_setting_name)] = "auto"
+    stream: dict[str, Any] = {}
     closed_set_baselines: bool = False
     few_labels: Counts = (3,)
     curve: bool = False
