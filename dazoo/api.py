@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,10 +158,13 @@ def fit(
         "info": {k: v for k, v in result.info.items() if k != "findings"},
         "versions": versions(),
     }
+    fitted = best[0][1] if best else result.predictor
+    if shares := _shares(fitted, seen, task.classes):
+        report["shares"] = shares
     for text in warned:
         warnings.warn(text, DazooWarning, stacklevel=2)
     return Model(
-        best[0][1] if best else result.predictor,
+        fitted,
         given.sources[0].schema or Schema(given.target.kind, tuple(given.target.x.shape[1:])),
         task.classes,
         preprocessing,
@@ -257,6 +261,13 @@ def _about_setting(method: str, given: Task, seen: Seen) -> str:
         low, high = int(counts[counts > 0].min()), int(counts.max())
         number += f", {high} per class," if low == high else f", {low} to {high} per class,"
     return f"{start}: it was shown {number} which evaluate leaves out"
+
+
+def _shares(fitted: Predictor, seen: Seen, classes: tuple[str, ...]) -> dict[str, float]:
+    """The class shares of the target that a method estimated, by name; empty where it did not."""
+    if not len(seen.target) or seen.regression:
+        return {}
+    return replace(fitted.predict(seen.target.x[:2]), classes=classes).shares
 
 
 def _about_classes(cls: type[Method], seen: Seen) -> list[str]:

@@ -26,6 +26,7 @@ RECIPE = Recipe.named("digits", steps=250, bottleneck=32, few_steps=150)
 MARGIN = 0.02
 SHIFTS = {
     "reweighting": ("covariate", "label"),
+    "label_shift": ("label",),
     "subspace": ("subspace", "covariate", "label"),
     "transport": ("subspace", "covariate", "label"),
     "finetune": ("concept", "label"),

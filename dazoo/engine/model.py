@@ -41,7 +41,8 @@ class Model(Predictor):
         encoding: what makes numbers of raw samples, where the task was of such.
         shown: content of the labelled target samples that the method saw (``data.samples.content``), by precision;
             ``evaluate`` leaves them out.
-        report: ``settings``, ``warnings``, ``curves``, ``findings``, ``info`` and ``versions`` of the fit.
+        report: ``settings``, ``warnings``, ``curves``, ``findings``, ``info`` and ``versions`` of the fit; ``shares``,
+            the target's class shares by name, where the method estimated them.
     """
 
     inner: Predictor
@@ -112,9 +113,11 @@ class Model(Predictor):
                 f"{self.encoding.name if self.encoding else '?'}; {len(self.shown)} target labels shown>"
             )
         steps = ", after " + " and ".join(self.preprocessing.names) if self.preprocessing.names else ""
+        told = [f"{100 * v:.0f} % {k}" for k, v in self.report.get("shares", {}).items()]
+        shares = "; the target is estimated to hold " + ", ".join(told[:10]) if told else ""
         return (
             f"<model {settings.get('method', '?')} of {what} from {self.schema.kind} samples of {features}{steps}; "
-            f"{len(self.shown)} target labels shown>"
+            f"{len(self.shown)} target labels shown{shares}>"
         )
 
 

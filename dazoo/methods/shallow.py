@@ -158,7 +158,7 @@ class Reweighting(ShallowMethod):
         return finished(self.name, seen, ctx, Aligned(xs, (), None, weights, lambda: inner_of(seen, ctx)))
 
 
-def finished(name: str, seen: Seen, ctx: Context, aligned: Aligned) -> Predictor:
+def finished(name: str, seen: Seen, ctx: Context, aligned: Aligned) -> Pipeline:
     """The maps of the method ``name``, and ``ctx.classifier`` trained on the mapped labelled samples.
 
     Raises:

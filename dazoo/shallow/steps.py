@@ -279,15 +279,19 @@ class StepsThenHead(Head):
 
 @dataclass(frozen=True, eq=False)
 class Pipeline(Predictor):
-    """Target samples pass ``target_steps``, source samples ``source_steps`` (None: the same), then ``head`` scores."""
+    """Target samples pass ``target_steps``, source samples ``source_steps`` (None: the same), then ``head`` scores.
+
+    ``prior`` (C,) are the target's class shares, where they were estimated.
+    """
 
     target_steps: tuple[Step, ...]
     source_steps: tuple[Step, ...] | None
     head: Head
+    prior: Tensor | None = None
 
     def predict(self, x: Tensor) -> Prediction:
         z = run_steps(self.target_steps, x)
-        return Prediction(self.head(z), z)
+        return Prediction(self.head(z), z, prior=self.prior)
 
     def predict_source(self, x: Tensor) -> Prediction:
         z = run_steps(self.target_steps if self.source_steps is None else self.source_steps, x)

@@ -26,6 +26,8 @@ SETTINGS = {
     "oracle": "half of the target with its labels",
     "partial": "the target lacks classes",
     "open_set": "the target has unknown classes",
+    "label_shift": "the shares of the classes are estimated",
+    "unlabelled": "clusters of two domains, where no label is seen",
     "universal": "both have classes of their own",
     "source_free": "a model of the source instead of its samples",
     "black_box": "only probabilities of the source's model",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -10,12 +10,13 @@ from torch import Tensor
 from dazoo.core.errors import DazooError
 from dazoo.core.types import Prediction, Predictor, Seen
 from dazoo.methods.base import Context
-from dazoo.methods.shallow import Reweighting, pair, source_of
+from dazoo.methods.shallow import Aligned, Reweighting, finished, inner_of, pair, source_of
 from dazoo.ops.classwise import one_hot
 from dazoo.shallow.steps import Head, run_steps
 
 LOST = 0.1
 UNEXPLAINED = 0.1
+FLOOR = 1e-12
 
 
 class LabelShift(Reweighting):
@@ -27,9 +28,23 @@ class LabelShift(Reweighting):
 
     def weights(self, seen: Seen, ctx: Context) -> Tensor:
         """The weight of each sample's class."""
-        found, y = self.class_weights(seen, ctx), source_of(seen).y
-        note_lost(self.name, found, one_hot(y, seen.n_classes).to(found).mean(0), ctx)
-        return found[y]
+        return self.class_weights(seen, ctx)[source_of(seen).y]
+
+    def fit(self, seen: Seen, ctx: Context) -> Predictor:
+        """Weigh, then train ``ctx.classifier``; the model says the class shares that the weights stand for."""
+        (xs, _), y = pair(seen), source_of(seen).y
+        ratio = self.class_weights(seen, ctx)
+        share = one_hot(y, seen.n_classes).to(ratio).mean(0)
+        note_lost(self.name, ratio, share, ctx)
+        made = finished(self.name, seen, ctx, Aligned(xs, (), None, ratio[y], lambda: inner_of(seen, ctx)))
+        return replace(made, prior=shares_of(ratio, share))
+
+
+def shares_of(ratio: Tensor, share: Tensor) -> Tensor:
+    """The target's class shares (C,) by estimates ``ratio`` of p_t(c) / p_s(c) and the source's ``share``; the source's
+    where no class is left."""
+    found = share * ratio.clamp(min=0)
+    return found / found.sum() if bool(found.sum() > 0) else share
 
 
 def note_lost(name: str, ratio: Tensor, share: Tensor, ctx: Context) -> None:
@@ -68,6 +83,24 @@ class Confusion:
     joint: Tensor
     target: Tensor
     share: Tensor
+
+
+def held_out(seen: Seen, ctx: Context, folds: int) -> Tensor:
+    """Scores (n_s, C) of the suite's classifier for every source sample, by a model that has not seen it.
+
+    Raises:
+        DazooError: fewer than two folds.
+    """
+    if folds < 2:
+        raise DazooError(f"at least two folds are needed, not {folds}")
+    x, y = pair(seen)[0], source_of(seen).y
+    fold = stratified_folds(y, folds, ctx)
+    scores = torch.zeros(len(x), seen.n_classes, dtype=x.dtype, device=x.device)
+    for f in range(folds):
+        out = fold == f
+        if bool(out.any()):
+            scores[out] = ctx.classifier.fit(x[~out], y[~out], seen.n_classes, gen=ctx.gen, warn=ctx.warn)(x[out])
+    return scores
 
 
 def confusion(seen: Seen, ctx: Context, folds: int, soft: bool) -> Confusion:
@@ -111,15 +144,27 @@ def _predicted(scores: Tensor, soft: bool) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class PriorCorrected(Predictor):
-    """``head`` on the raw features; target samples' log-probabilities are moved by the priors' ``log_ratio`` (C,)."""
+    """``head`` on the raw features; target samples' log-probabilities are moved by the priors' ``log_ratio`` (C,).
+
+    ``prior`` (C,) are the target's class shares.
+    """
 
     head: Head
     log_ratio: Tensor
+    prior: Tensor | None = None
 
     def predict(self, x: Tensor) -> Prediction:
         z = run_steps((), x)
-        return Prediction(torch.log_softmax(torch.log_softmax(self.head(z), 1) + self.log_ratio.to(z), 1), z)
+        scores = torch.log_softmax(torch.log_softmax(self.head(z), 1) + self.log_ratio.to(z), 1)
+        return Prediction(scores, z, prior=self.prior)
 
     def predict_source(self, x: Tensor) -> Prediction:
         z = run_steps((), x)
         return Prediction(self.head(z), z)
+
+
+def corrected(name: str, head: Head, found: Tensor, prior: Tensor, ctx: Context) -> PriorCorrected:
+    """``head``, trained under the class shares ``prior`` (C,), for a target of the shares ``found`` (C,)."""
+    ratio = torch.where(prior > 0, found.clamp(min=FLOOR) / prior.clamp(min=FLOOR), torch.full_like(prior, FLOOR))
+    note_lost(name, ratio, prior, ctx)
+    return PriorCorrected(head, ratio.log(), found)

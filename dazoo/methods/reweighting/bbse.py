@@ -48,16 +48,16 @@ class BBSE(LabelShift):
         return solve_bbse(confusion(seen, ctx, self.folds, self.soft), ctx)
 
 
-def solve_bbse(c: Confusion, ctx: Context) -> Tensor:
-    """max(0, C^-1 m) on the classes of the source."""
+def solve_bbse(c: Confusion, ctx: Context, name: str = "bbse") -> Tensor:
+    """max(0, C^-1 m) on the classes of the source; ``name`` of the method for warnings."""
     present = c.share > 0
     joint = c.joint[:, present]
     left, values, right = torch.linalg.svd(joint, full_matrices=False)
     keep = values > SINGULAR * values[0]
     if not bool(keep.all()):
-        ctx.warn("bbse: the confusion matrix is singular (a class is never predicted); weights are of minimum norm")
+        ctx.warn(f"{name}: the confusion matrix is singular (a class is never predicted); weights are of minimum norm")
     w = right[keep].T @ ((left[:, keep].T @ c.target) / values[keep])
     weights = torch.zeros_like(c.share)
     weights[present] = w.clamp(min=0)
-    note_unexplained("bbse", c, weights, ctx)
+    note_unexplained(name, c, weights, ctx)
     return weights

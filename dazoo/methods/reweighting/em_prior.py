@@ -25,13 +25,13 @@ from dazoo.core.handles import Handles
 from dazoo.core.paper import Paper
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
-from dazoo.methods.reweighting._label_shift import PriorCorrected, note_lost
+from dazoo.methods.reweighting._label_shift import corrected
 from dazoo.methods.shallow import fit_classifier, labelled, pair
 from dazoo.ops.classwise import one_hot
+from dazoo.ops.shares import em_shares
 from dazoo.shallow.steps import run_steps
 
 ITERATIONS = 2000
-CHANGE = 1e-8
 FLOOR = 1e-12
 
 
@@ -56,25 +56,11 @@ class EMPrior(ShallowMethod):
         found, trace = em_priors(torch.softmax(head(run_steps((), seen.target.x)), 1), prior)
         if len(trace) == ITERATIONS:
             ctx.warn(f"em_prior: the priors still moved after {ITERATIONS} iterations")
-        ratio = torch.where(prior > 0, found.clamp(min=FLOOR) / prior.clamp(min=FLOOR), torch.full_like(prior, FLOOR))
-        note_lost("em_prior", ratio, prior, ctx)
-        return PriorCorrected(head, ratio.log())
+        return corrected("em_prior", head, found, prior, ctx)
 
 
 def em_priors(probs: Tensor, prior: Tensor, iterations: int = ITERATIONS) -> tuple[Tensor, list[float]]:
     """Target priors (C,) for classifier probabilities ``probs`` (n, C) trained under ``prior`` (C,), and the mean
     log-likelihood before every iteration."""
-    seen = prior > 0
-    likelihood = torch.where(seen, probs / prior.clamp(min=FLOOR), torch.zeros_like(probs))
-    found, trace = prior.clone(), []
-    for _ in range(iterations):
-        joint = likelihood * found
-        total = joint.sum(1, keepdim=True).clamp(min=1e-300)
-        trace.append(float(total.log().mean()))
-        after = (joint / total).mean(0)
-        after = after / after.sum()
-        moved = float((after - found).abs().max())
-        found = after
-        if moved < CHANGE:
-            break
-    return found, trace
+    likelihood = torch.where(prior > 0, probs / prior.clamp(min=FLOOR), torch.zeros_like(probs))
+    return em_shares(likelihood, prior, iterations)

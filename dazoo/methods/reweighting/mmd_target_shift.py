@@ -23,15 +23,15 @@ from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
-from dazoo.methods.reweighting._label_shift import note_lost
+from dazoo.methods.reweighting._label_shift import LabelShift
 from dazoo.methods.reweighting._means import embed
 from dazoo.methods.reweighting._qp import Quadratic, solve_qp
-from dazoo.methods.shallow import Reweighting, source_of
+from dazoo.methods.shallow import source_of
 from dazoo.ops.classwise import one_hot
 
 
 @register
-class MMDTargetShift(Reweighting):
+class MMDTargetShift(LabelShift):
     """Target shift by kernel mean matching."""
 
     paper = Paper(
@@ -47,12 +47,6 @@ class MMDTargetShift(Reweighting):
     bound: float = hp(10.0, help="largest class weight", positive=True)
     exact: int = hp(2000, help="largest number of source samples with an exact kernel matrix")
     landmarks: int = hp(200, help="number of Nystroem features beyond that")
-
-    def weights(self, seen: Seen, ctx: Context) -> Tensor:
-        """The weight of each sample's class."""
-        found, y = self.class_weights(seen, ctx), source_of(seen).y
-        note_lost(self.name, found, one_hot(y, seen.n_classes).to(found).mean(0), ctx)
-        return found[y]
 
     def class_weights(self, seen: Seen, ctx: Context) -> Tensor:
         """b (C,); 0 for classes without source samples."""
