@@ -56,7 +56,7 @@ def test_options_change_the_network_and_are_checked() -> None:
     with pytest.raises(UnknownName, match="width"):
         get_backbone("mlp").make((4,), widht=16)
     with pytest.raises(DazooError, match="norm"):
-        get_backbone("cnn").make((32, 32, 3), norm="layer")
+        get_backbone("cnn").make((32, 32, 3), norm="rows")
 
 
 def test_wrong_kinds_are_named() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm
 from torch.nn.functional import batch_norm
 
 import dazoo
@@ -90,6 +91,22 @@ def test_what_a_stream_leaves_behind_is_measured() -> None:
     assert result.info["seconds_per_batch"] > 0
     episodic = fit(create_method("tent"), task(episodic=True).seen(), options=QUICK).predictor
     assert set(dazoo.evaluate(episodic, task(episodic=True))) == {"online_accuracy"}
+
+
+@pytest.mark.parametrize("kind", ["batch", "layer", "group"])
+def test_bodies_have_normalisations_of_every_kind(kind: str) -> None:
+    recipe = Recipe.named("digits", steps=20, batch=16, bottleneck=0, body_norm=kind)
+    for kind_of, backbone in (("vector", "mlp"), ("image", "cnn")):
+        given = dazoo.load_task("digits/upright->noisy", setting="test_time", kind=kind_of)
+        result = fit(create_method("tent", lr=0.01), given.seen(), options=Options(recipe=recipe, backbone=backbone))
+        net, layers = result.predictor.final.net, {"batch": (BatchNorm1d, BatchNorm2d), "layer": (LayerNorm, GroupNorm)}
+        found = [m for m in net.modules() if isinstance(m, layers.get(kind, GroupNorm))]
+        assert len(found) == (2 if backbone == "mlp" else 3)
+        assert any(bool((m.bias != 0).any()) for m in found)
+        assert kind != "group" or found[0].num_groups == 8
+    with pytest.raises(DazooError, match="backbone 'none' has its own normalisation, or none"):
+        fit(create_method("source_stream"), task().seen(), options=Options(recipe=recipe, backbone="none"))
+    assert "body_norm" not in Recipe.named("digits").to_json()
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ def net_spec(seen: Seen, recipe: Recipe, options: Options) -> NetSpec:
         head=recipe.head,
         activation=recipe.activation,
         smooth=recipe.smooth,
+        body_norm=recipe.body_norm,
     )
 
 

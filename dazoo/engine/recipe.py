@@ -24,7 +24,7 @@ class Recipe:
             the iteration number; ``cosine``; ``onecycle`` (5 % warm-up, cosine); ``stairs``: times ``gamma`` after
             every share ``stair`` of training.
         steps: iterations. batch: samples per domain and iteration.
-        bottleneck: width of the bottleneck, 0 for none; ``norm``: ``none``, ``batch`` or ``layer``.
+        bottleneck: width of the bottleneck, 0 for none; ``norm``: ``none``, ``batch``, ``layer`` or ``group``.
         joint_norm: one forward pass for both domains where there is batch normalisation.
         freeze_norm: the backbone's batch-norm statistics stay as pretrained, unless a method is about them (its
             ``own_norms``).
@@ -49,6 +49,7 @@ class Recipe:
         smooth: share of label smoothing where classes that were given are learned.
         head: ``linear``, or ``weight_norm``: a row of the weights is a direction and a length of its own.
         activation: what ends the bottleneck: ``relu`` or ``none``.
+        body_norm: normalisation between the layers of a small backbone (``mlp``, ``cnn``, ``cnn1d``): as ``norm``.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Recipe:
     smooth: float = 0.0
     head: str = "linear"
     activation: str = "relu"
+    body_norm: str = "none"
 
     def __post_init__(self) -> None:
         for field, allowed in CHOICES.items():
@@ -201,7 +203,8 @@ MOST = {
 CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("sgd", "adam", "adamw"),
     "schedule": ("constant", "inverse", "inverse_step", "cosine", "onecycle", "stairs"),
-    "norm": ("none", "batch", "layer"),
+    "norm": ("none", "batch", "layer", "group"),
+    "body_norm": ("none", "batch", "layer", "group"),
     "ramp": ("sigmoid", "sigmoid_step", "constant"),
     "augment": ("none", "weak", "resized"),
     "precision": ("fp32", "bf16", "fp16"),
@@ -213,7 +216,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 # fields that came after the first published records, with the values that leave things as they were
 LATER: dict[str, Any] = {
     "epochs": 0, "stair": 1.0, "ramp_rate": 10.0, "cycle": "fresh", "test_view": "centre", "smooth": 0.0,
-    "head": "linear", "activation": "relu",
+    "head": "linear", "activation": "relu", "body_norm": "none",
 }  # fmt: skip
 
 RECIPES: dict[str, Recipe] = {

@@ -25,8 +25,8 @@ class NetSpec:
     """All that is needed to build a ``Net`` again: JSON-able.
 
     ``n_classes`` is 0 for regression. ``joint_norm`` sends source and target through batch-normalised bodies in one
-    forward pass; otherwise each domain has its own pass and its own batch statistics. ``head``, ``activation`` and
-    ``smooth`` are the recipe's. ``own`` is a module of the user's
+    forward pass; otherwise each domain has its own pass and its own batch statistics. ``head``, ``activation``,
+    ``smooth`` and ``body_norm`` are the recipe's. ``own`` is a module of the user's
     in the place of a named backbone; no file holds it.
     """
 
@@ -45,6 +45,7 @@ class NetSpec:
     head: str = "linear"
     activation: str = "relu"
     smooth: float = 0.0
+    body_norm: str = "none"
     own: nn.Module | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -166,7 +167,7 @@ def build_net(
     entry = spec.entry
     with seeded(part_seed(seed, "backbone")):
         wanted = entry.has_pretrained and (spec.pretrained if pretrained is None else pretrained)
-        backbone = entry.make(spec.shape, pretrained=wanted, image_size=spec.image_size)
+        backbone = entry.make(spec.shape, pretrained=wanted, image_size=spec.image_size, **_norm_inside(spec))
     raw = int(backbone.width)  # type: ignore[arg-type]
     with seeded(part_seed(seed, "bottleneck")):
         neck = bottleneck(raw, spec.bottleneck, spec.norm, spec.dropout, spec.activation == "relu")
@@ -181,6 +182,18 @@ def build_net(
                 raise DazooError(f"a method's part may not be called {name!r}; that name is taken")
             net.add_module(name, module)
     return net
+
+
+def _norm_inside(spec: NetSpec) -> dict[str, str]:
+    """The option of a backbone that says which normalisation is between its layers."""
+    if spec.body_norm == "none":
+        return {}
+    if "norm" not in spec.entry.options:
+        raise DazooError(
+            f"backbone {spec.backbone!r} has its own normalisation, or none; use a recipe with body_norm='none', or "
+            "the backbone 'mlp', 'cnn' or 'cnn1d'"
+        )
+    return {"norm": spec.body_norm}
 
 
 def parts_of(net: nn.Module, patterns: tuple[str, ...]) -> list[str]:

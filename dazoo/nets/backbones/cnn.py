@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from dazoo.core.errors import DazooError
 from dazoo.nets.backbones.base import Backbone, register_backbone
+from dazoo.nets.parts.common import norm_of
 
 
 class CNN(nn.Module):
@@ -16,8 +17,7 @@ class CNN(nn.Module):
         layers: list[nn.Module] = []
         for i, width in enumerate(widths):
             layers.append(nn.Conv2d(channels, width, kernel, padding=kernel // 2))
-            if norm == "batch":
-                layers.append(nn.BatchNorm2d(width))
+            layers += norm_of(norm, width, 2)
             layers.append(nn.ReLU())
             if i + 1 < len(widths):
                 layers.append(nn.MaxPool2d(2))
@@ -38,8 +38,6 @@ def build(
     Raises:
         DazooError: images too small for the number of poolings, or an unknown ``norm``.
     """
-    if norm not in ("none", "batch"):
-        raise DazooError(f"backbone 'cnn': norm must be 'none' or 'batch', not {norm!r}")
     least = 2 ** (len(widths) - 1)
     if min(shape[1:]) < least:
         raise DazooError(f"backbone 'cnn' needs images of at least {least} pixels a side, not {shape[1:]}")

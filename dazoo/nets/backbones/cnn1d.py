@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dazoo.core.errors import DazooError
 from dazoo.nets.backbones.base import Backbone, register_backbone
+from dazoo.nets.parts.common import norm_of
 
 
 class CNN1d(nn.Module):
@@ -20,8 +21,7 @@ class CNN1d(nn.Module):
         layers: list[nn.Module] = []
         for width in widths:
             layers.append(nn.Conv1d(channels, width, kernel, padding=kernel // 2))
-            if norm == "batch":
-                layers.append(nn.BatchNorm1d(width))
+            layers += norm_of(norm, width, 1)
             layers += [nn.ReLU(), nn.MaxPool1d(2)]
             channels = width
         self.layers = nn.Sequential(*layers)
@@ -40,8 +40,6 @@ def build(
     Raises:
         DazooError: series too short for the number of poolings, or an unknown ``norm``.
     """
-    if norm not in ("none", "batch"):
-        raise DazooError(f"backbone 'cnn1d': norm must be 'none' or 'batch', not {norm!r}")
     if shape[1] < 2 ** len(widths):
         raise DazooError(f"backbone 'cnn1d' needs series of at least {2 ** len(widths)} steps, not {shape[1]}")
     return CNN1d(shape[0], tuple(widths), kernel, norm)

@@ -8,15 +8,16 @@ import math
 from torch import Tensor, nn
 
 from dazoo.nets.backbones.base import Backbone, register_backbone
+from dazoo.nets.parts.common import norm_of
 
 
 class MLP(nn.Module):
-    """Linear layers with a ReLU after each, no normalisation, no dropout: (b, ...) -> (b, width)."""
+    """Linear layers with a ReLU after each, no dropout: (b, ...) -> (b, width)."""
 
-    def __init__(self, d: int, hidden: tuple[int, ...], width: int):
+    def __init__(self, d: int, hidden: tuple[int, ...], width: int, norm: str):
         super().__init__()
-        sizes = (d, *hidden, width)
-        self.layers = nn.Sequential(*(m for a, b in itertools.pairwise(sizes) for m in (nn.Linear(a, b), nn.ReLU())))
+        pairs = itertools.pairwise((d, *hidden, width))
+        self.layers = nn.Sequential(*(m for a, b in pairs for m in (nn.Linear(a, b), *norm_of(norm, b), nn.ReLU())))
         self.width = width
 
     def forward(self, x: Tensor) -> Tensor:
@@ -24,9 +25,11 @@ class MLP(nn.Module):
         return features
 
 
-def build(shape: tuple[int, ...], *, pretrained: bool = False, hidden: tuple[int, ...], width: int) -> nn.Module:
+def build(
+    shape: tuple[int, ...], *, pretrained: bool = False, hidden: tuple[int, ...], width: int, norm: str
+) -> nn.Module:
     """Layers d -> hidden... -> width."""
-    return MLP(math.prod(shape), tuple(hidden), width)
+    return MLP(math.prod(shape), tuple(hidden), width, norm)
 
 
 register_backbone(
@@ -34,7 +37,7 @@ register_backbone(
         "mlp",
         frozenset({"vector", "series", "image"}),
         build,
-        options={"hidden": (64,), "width": 128},
+        options={"hidden": (64,), "width": 128, "norm": "none"},
         description="multilayer perceptron 64-128 with ReLU",
     )
 )

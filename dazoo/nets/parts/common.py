@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dazoo.core.errors import DazooError
 from dazoo.ops.adversarial import random_map
 
 
@@ -29,15 +30,36 @@ def mlp(*widths: int, norm: bool = False, final: bool = False) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+NORMS = ("none", "batch", "layer", "group")
+GROUPS = 8
+
+
+def norm_of(kind: str, width: int, axes: int = 0) -> list[nn.Module]:
+    """The normalisation of samples (width,) with ``axes`` further axes: one layer, or none.
+
+    ``group`` has eight groups, or the most below that which leave two channels in each; ``layer`` is one group.
+
+    Raises:
+        DazooError: there is no such kind.
+    """
+    if kind not in NORMS:
+        raise DazooError(f"norm must be one of {', '.join(NORMS)}, not {kind!r}")
+    if kind == "none":
+        return []
+    if kind == "batch":
+        return [(nn.BatchNorm1d, nn.BatchNorm1d, nn.BatchNorm2d)[axes](width)]
+    if kind == "layer" and not axes:
+        return [nn.LayerNorm(width)]
+    fitting = [g for g in range(2, GROUPS + 1) if width % g == 0 and width >= 2 * g]
+    groups = max([1, *fitting]) if kind == "group" else 1
+    return [nn.GroupNorm(groups, width)]
+
+
 def bottleneck(width: int, out: int, norm: str = "none", dropout: float = 0.0, relu: bool = True) -> nn.Module:
-    """Linear -> [batch or layer normalisation] -> [ReLU] -> [dropout]; the identity when ``out`` is 0."""
+    """Linear -> [batch, layer or group normalisation] -> [ReLU] -> [dropout]; the identity when ``out`` is 0."""
     if out == 0:
         return nn.Identity()
-    layers: list[nn.Module] = [nn.Linear(width, out)]
-    if norm == "batch":
-        layers.append(nn.BatchNorm1d(out))
-    elif norm == "layer":
-        layers.append(nn.LayerNorm(out))
+    layers: list[nn.Module] = [nn.Linear(width, out), *norm_of(norm, out)]
     if relu:
         layers.append(nn.ReLU())
     if dropout:
