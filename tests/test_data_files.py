@@ -253,15 +253,15 @@ def test_table_columns_and_targets(tmp_path: Path):
 @pytest.mark.parametrize(
     ("changes", "options", "says"),
     [
-        ({"height": [1, 2, None, 4, 5, 6]}, {}, "missing in the column 'height'; impute"),
+        ({"height": [1, 2, None, 4, 5, 6]}, {"text": "refuse"}, "missing in the column 'height'; impute"),
         ({"height": [1, 2, np.inf, 4, 5, 6]}, {}, "infinite in the column 'height'"),
-        ({"city": list("abcdef")}, {}, "not numeric: the column 'city'.*text: one_hot"),
+        ({"city": list("abcdef")}, {"text": "refuse"}, "not numeric: the column 'city'.*text: one_hot"),
         ({"domain": [2023, 2023, None, 2024, 2024, 2024]}, {}, "1 rows have no value in the domain column 'domain'"),
         ({}, {"label_column": "lable"}, "no column 'lable': did you mean 'label'"),
         ({}, {"domain_column": "domein"}, "no column 'domein': did you mean 'domain'"),
         ({}, {"drop": ["hight"]}, "no column 'hight': did you mean 'height'"),
         ({}, {"drop": ["height", "old"]}, "no feature column"),
-        ({}, {"text": "guess"}, "refuse, one_hot"),
+        ({}, {"text": "guess"}, "auto, refuse, one_hot"),
         ({}, {"targets": "values"}, "targets: classes"),
         ({}, {"targets": "numbers"}, "auto, classes, values"),
     ],

@@ -120,3 +120,16 @@ def test_encoders_are_chosen_by_kind_and_checked():
         chosen("tfdif", "text")
     for kind in {k for _, cls in ENCODERS.items() for k in cls.default_for}:
         assert kind in ENCODERS.get(default_for(kind)).takes
+
+
+def test_classes_that_differ_by_capitals_or_spaces_are_pointed_out():
+    x = np.random.default_rng(0).normal(size=(6, 2))
+    with pytest.warns(DazooWarning, match="' ill', 'Ill' differ by capitals or spaces"):
+        dazoo.Task.from_arrays(x, [" ill", "Ill", "well"] * 2, x)
+
+
+def test_several_sources_and_targets_of_texts():
+    task = dazoo.Task.from_arrays([GOOD + BAD, BAD + GOOD], [[1] * 5 + [0] * 5, [0] * 5 + [1] * 5], GOOD + BAD)
+    assert [len(s) for s in task.sources] == [10, 10] and task.seen().n_sources == 2
+    model = dazoo.fit("source_only", task, classifier="logistic")
+    assert model.predict(GOOD).labels.tolist() == [1] * 5

@@ -11,6 +11,7 @@ from dazoo.core.answers import UNKNOWN
 from dazoo.core.errors import DazooError
 from dazoo.data.domain import Domain
 from dazoo.data.labels import Labels, in_order
+from dazoo.data.raw_input import read_raw
 from dazoo.data.samples import Schema
 
 
@@ -26,7 +27,7 @@ def domain_of(name: str, x: Any, schema: Schema, y: Labels | None, classes: tupl
 def several(xs: Any, ys: Any) -> bool:
     """Whether samples and labels are those of several sources."""
     lists = isinstance(xs, (list, tuple)) and isinstance(ys, (list, tuple)) and len(xs) > 0 and len(ys) > 0
-    return lists and ndim(xs[0]) >= 2 and ndim(ys[0]) >= 1
+    return lists and ndim(ys[0]) >= 1 and (ndim(xs[0]) >= 2 or read_raw(xs[0], "the source") is not None)
 
 
 def ndim(x: Any) -> int:

@@ -18,6 +18,7 @@ import torch
 
 from dazoo.core.errors import DazooError
 from dazoo.data.labels import Labels, in_order
+from dazoo.data.names import point_out
 
 POLICIES = ("same", "common", "union")
 MOST_SEED = 2**32 - 1
@@ -84,6 +85,7 @@ def class_names(present: Mapping[str, Iterable[str] | None], domain: str, policy
     """
     check_choice("classes", policy, POLICIES)
     sets = {name: set(found) for name, found in present.items() if found is not None}
+    point_out(sorted(str(c) for c in set().union(*sets.values())))
     if policy == "same":
         chosen = sets.get(domain, set())
     elif policy == "union":

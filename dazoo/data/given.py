@@ -14,6 +14,7 @@ from dazoo.core.errors import DazooError
 from dazoo.data.assemble import domain_of, ndim, several
 from dazoo.data.domain import Domain
 from dazoo.data.labels import Labels, are_classes, in_order, need_all, read, with_few
+from dazoo.data.names import point_out
 from dazoo.data.raw import joined
 from dazoo.data.samples import Schema, read_all
 
@@ -75,6 +76,7 @@ def assembled(
     elif not classes:
         are_classes(hidden, "values", "the target labels")
     names = in_order(set().union(*(y.present for y in (*labels, *hidden)))) if classes else ()
+    point_out(names)
     sources = tuple(domain_of(p, *found, y, names) for p, found, y in zip(places, samples, labels))
     part = None if test is None else test.domain(tested, known_test, names)
     return sources, replace(given.domain(shown, known, names), test=part, few=rows)

@@ -1,8 +1,11 @@
-"""Names of tasks. Apart from the registry, so that what only reads records needs no torch."""
+"""Names of tasks and of classes. Apart from the registry, so that what only reads records needs no torch."""
 
 from __future__ import annotations
 
-from dazoo.core.errors import DazooError
+import warnings
+from collections.abc import Iterable
+
+from dazoo.core.errors import DazooError, DazooWarning
 
 
 def split_name(name: str) -> tuple[str, tuple[str, ...], str]:
@@ -27,3 +30,18 @@ def targets_of(target: str) -> tuple[str, ...]:
 def dataset_of(task: str) -> str:
     """The dataset of a task as its suite calls it: how the task's name begins."""
     return task.partition("/")[0]
+
+
+def point_out(classes: Iterable[str]) -> None:
+    """Warn of classes whose names differ by capitals or spaces alone: two spellings of one class, most likely."""
+    spelled: dict[str, list[str]] = {}
+    for name in classes:
+        spelled.setdefault(" ".join(name.split()).casefold(), []).append(name)
+    twice = [names for names in spelled.values() if len(names) > 1]
+    if twice:
+        warnings.warn(
+            f"the classes {', '.join(map(repr, twice[0]))} differ by capitals or spaces alone and are taken as "
+            "different classes; make them one where they mean the same",
+            DazooWarning,
+            stacklevel=4,
+        )

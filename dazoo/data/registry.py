@@ -44,7 +44,8 @@ class Dataset:
         check: ``check(**options)``, an error where an option has no such value; asked before the first run of a suite.
         papers: what to cite when the data are used.
         splits: the field's splits of the classes by name, as (shared, source, target) counts (``data.label_sets``).
-        encoder: name of the encoder that suits its samples, where they are no numbers.
+        encoder: name of the encoder that suits its samples, where they are no numbers, or ``encoder(root, **options)``
+            that finds it.
         look: ``look(root, **options)``, whether files hold ``classes`` or ``values``; None where ``targets`` says it.
     """
 
@@ -62,7 +63,11 @@ class Dataset:
     check: Callable[..., None] | None = None
     papers: tuple[Paper, ...] = ()
     splits: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
-    encoder: str = ""
+    encoder: str | Callable[..., str] = ""
+
+    def encoder_under(self, options: dict[str, Any], root: Path | None = None) -> str:
+        """Name of the encoder that its samples need under these options; empty where they are numbers."""
+        return self.encoder if isinstance(self.encoder, str) else self.encoder(root, **{**self.options, **options})
 
     def check_options(self, options: dict[str, Any]) -> None:
         """Raise ``DazooError`` where an option has no such value."""

@@ -44,6 +44,10 @@ class Fitted(Portable):
         """
         raise NotImplementedError
 
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the k numbers of a sample, where they have names."""
+        return ()
+
     def said(self) -> list[str]:
         """What a person should know of how samples were understood, in sentences."""
         return []

@@ -16,6 +16,7 @@ from dazoo.core.portable import Portable
 from dazoo.data.domain import Domain
 from dazoo.data.raw import Raw, joined
 from dazoo.data.registry import cache_root
+from dazoo.data.samples import Schema
 from dazoo.data.task import Task
 from dazoo.encoders.base import ENCODERS, Encoder, Fitted, create_encoder, default_for
 from dazoo.nets.frozen import read, write
@@ -101,6 +102,9 @@ def encoded(task: Task, encoder: Any = "auto") -> tuple[Task, Encoding | None]:
 def _mapped(domain: Domain, encoding: Encoding) -> Domain:
     test = None if domain.test is None else _mapped(domain.test, encoding)
     try:
-        return domain.with_x(encoding(domain.x), kind=encoding.fitted.makes, test=test)
+        x = encoding(domain.x)
+        names = encoding.fitted.outputs()
+        schema = Schema(encoding.fitted.makes, tuple(x.shape[1:]), names) if names else None
+        return replace(domain.with_x(x, kind=encoding.fitted.makes, test=test), schema=schema)
     except DazooError as error:
         raise DazooError(f"domain {domain.name!r}: {error}") from None

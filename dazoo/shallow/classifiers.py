@@ -9,6 +9,7 @@
 ``linear_svc``          linear SVM with squared hinge, one against the rest (liblinear), for many samples;
                         options ``C`` (1.0), ``max_iter`` (1000)
 ``ridge``               least squares with an L2 penalty ``alpha`` (1.0); classes as +1/-1 columns
+``trees``               gradient-boosted trees on histograms, options ``rounds`` (100), ``rate`` (0.1), ``leaves`` (15)
 ======================  ======================================================================================
 """
 
@@ -28,6 +29,7 @@ from dazoo.core.errors import DazooError, NonFiniteError, UnknownName, nearest
 from dazoo.ops.linalg.blas import all_finite
 from dazoo.ops.linalg.linear import Inner, RidgeFit
 from dazoo.shallow.steps import Affine, Head, KernelMap, LinearScores, NearestNeighbors, PairwiseVotes, Step
+from dazoo.shallow.trees import fit_trees
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "1nn": {"k": 1},
@@ -37,11 +39,12 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "svm_rbf": {"C": 10.0},
     "linear_svc": {"C": 1.0, "max_iter": 1000},
     "ridge": {"alpha": 1.0},
+    "trees": {"rounds": 100, "rate": 0.1, "leaves": 15},
 }
 Warn = Callable[[str], None]
 SVM_STEPS = 100_000
-FOR_VALUES = ("1nn", "knn_regression", "ridge")
-FOR_CLASSES = ("1nn", "logistic", "svm", "svm_rbf", "linear_svc", "ridge")
+FOR_VALUES = ("1nn", "knn_regression", "ridge", "trees")
+FOR_CLASSES = ("1nn", "logistic", "svm", "svm_rbf", "linear_svc", "ridge", "trees")
 
 
 @dataclass(frozen=True)
@@ -93,10 +96,12 @@ class Classifier:
                 )
                 z, y = z[rows], y[rows]
             return NearestNeighbors(z, y, n_classes, options["k"])
+        if n_classes and weights is not None and len(torch.unique(y[weights > 0])) < 2:
+            raise DazooError("the sample weights leave one class only; a classifier needs at least two")
+        if self.name == "trees":
+            return fit_trees(z, y, n_classes, options, weights)
         if not n_classes:
             return _ridge_values(z, y, weights, options["alpha"], known)
-        if weights is not None and len(torch.unique(y[weights > 0])) < 2:
-            raise DazooError("the sample weights leave one class only; a classifier needs at least two")
         if self.name in ("svm", "svm_rbf"):
             return fit_svm(z, y, n_classes, options["C"], "linear" if self.name == "svm" else "rbf", weights, warn)
         return _fit_linear(self.name, options, z, y, n_classes, weights, warn, known)

@@ -129,7 +129,7 @@ def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
         else suite.origin.check(("dataset",), lambda: content(data_root(root), **options)),
         classes=None if sets is None else sets.to_json(),
         curve=suite.curve or None,
-        encoder=_encoder(suite, dataset),
+        encoder=_encoder(suite, dataset, options, data_root(root)),
         prior=None if shift is None else shift.to_json(),
         stream=_stream(suite),
     )
@@ -155,12 +155,14 @@ def _representation(suite: Suite) -> dict[str, Any] | None:
     return {"name": chosen.name, **plain(hparam.values(made))}
 
 
-def _encoder(suite: Suite, dataset: Dataset) -> dict[str, Any] | None:
+def _encoder(suite: Suite, dataset: Dataset, options: dict[str, Any], root: Path) -> dict[str, Any] | None:
     """What makes numbers of the samples: what the suite says, or else what suits the dataset."""
     asked = suite.encoder
-    if asked is None and not dataset.encoder:
-        return None
-    name, options = (dataset.encoder, {}) if asked is None else (asked.name, asked.options)
+    if asked is None:
+        usual = suite.origin.check(("dataset",), lambda: dataset.encoder_under(options, root))
+        if not usual:
+            return None
+    name, options = (usual, {}) if asked is None else (asked.name, asked.options)
     made = suite.origin.check(("encoder",), lambda: create_encoder(name, **options))
     return {"name": made.name, **plain(hparam.values(made))}
 

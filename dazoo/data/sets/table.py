@@ -1,10 +1,10 @@
-"""A table of one's own: a CSV, TSV or Parquet file with a row per sample, a label column and a domain column.
+"""A table of one's own: a CSV, TSV, Parquet or JSON-lines file with a row per sample, a label and a domain column.
 
-All other columns are features. Numbers and truth values are taken as they are; text columns are refused, since their
-coding is a modelling decision: leave them out (``drop``) or ask for ``text: one_hot``, which makes a 0/1 column of
-every value that occurs in the file. Missing values are refused by column. A domain without any label is unlabelled; one
-whose labels are missing in some rows is a target that was labelled in part, and methods that learn from few target
-labels see exactly those.
+All other columns are features. Where all of them are numbers and truth values without gaps, they are vectors as they
+are. Else they stay a table of mixed types, of which the encoder ``table`` makes numbers (``text: auto``); ``refuse``
+refuses words and gaps, ``one_hot`` makes a 0/1 column of every value that occurs in the file. With ``text_column`` the
+samples are the texts of that column alone. A domain without any label is unlabelled; one whose labels are missing in
+some rows is a target that was labelled in part, and methods that learn from few target labels see exactly those.
 
     load_task("table/2023->2024", path="patients.csv", label_column="outcome", domain_column="year", drop=["id"])
 """
@@ -12,26 +12,27 @@ labels see exactly those.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from dazoo.core.archive import check_gzip, check_unpacked
+from dazoo.core.archive import check_unpacked
 from dazoo.core.errors import DazooError, UnknownName, nearest
 from dazoo.data.domain import Domain
 from dazoo.data.generic import check_choice, class_names, coded, content_of, domain_names, locate
 from dazoo.data.labels import Labels, are_classes, need_all, read
+from dazoo.data.raw import Table, Texts
+from dazoo.data.raw_input import is_table
 from dazoo.data.registry import Dataset, register_dataset
 from dazoo.data.samples import Schema
+from dazoo.data.tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SEPARATORS = {".csv": ",", ".tsv": "\t", ".gz": ","}
-TEXT = ("refuse", "one_hot")
+TEXT = ("auto", "refuse", "one_hot")
 CELL = 8  # bytes
 
 
@@ -40,7 +41,7 @@ def names(
 ) -> tuple[str, ...]:
     """The values of the domain column."""
     place = locate(path, root, "table")
-    return domain_names(sorted(set(_domains(_read(place), domain_column, place))), place)
+    return domain_names(sorted(set(_domains(read_table(place), domain_column, place))), place)
 
 
 def look(
@@ -54,7 +55,7 @@ def look(
 ) -> str:
     """Whether the label column holds ``classes`` or ``values``."""
     place = locate(path, root, "table")
-    table = _read(place)
+    table = read_table(place)
     _need(table, label_column, place)
     labels = _labels(table[label_column], _domains(table, domain_column, place), place, unlabelled)
     return "classes" if _as_classes(labels, targets, place) else "values"
@@ -67,13 +68,15 @@ def load(
     label_column: str = "label",
     domain_column: str = "domain",
     drop: Sequence[str] = (),
-    text: str = "refuse",
+    text: str = "auto",
     targets: str = "auto",
     classes: str = "same",
     unlabelled: object = None,
     few_column: str | None = None,
+    text_column: str | None = None,
+    roles: dict[str, str] | None = None,
 ) -> Domain:
-    """The rows of one domain as vectors (n, d) float64, in the order of the file and its columns.
+    """The rows of one domain in the order of the file: vectors (n, d) float64, a ``Table`` or ``Texts``.
 
     Args:
         domain: a value of the domain column.
@@ -82,12 +85,14 @@ def load(
         label_column: name of the label column.
         domain_column: name of the domain column.
         drop: columns to leave out.
-        text: ``refuse`` or ``one_hot``.
+        text: what to do with words and gaps: ``auto``, ``refuse`` or ``one_hot``.
         targets: ``auto`` (fractions make regression targets, all else classes), ``classes`` or ``values``.
         classes: ``same``, ``common`` or ``union``, see ``dazoo.data.generic``.
         unlabelled: a value, or a list of values, that means "no label" beside empty cells, e.g. -1.
         few_column: a column of 0 and 1: which labels methods that learn from few target labels see; the other labels
             are tested on. Without it, they see all labels of a domain that was labelled in part.
+        text_column: the column whose texts are the samples.
+        roles: roles of columns for the encoder ``table`` (``number``, ``category`` ...), where it would infer others.
 
     Raises:
         UnknownName: a column does not exist.
@@ -95,53 +100,56 @@ def load(
     """
     check_choice("text", text, TEXT)
     place = locate(path, root, "table")
-    table = _read(place)
+    table = read_table(place)
     which = _domains(table, domain_column, place)
     left_out = [label_column, *([drop] if isinstance(drop, str) else drop)]
     left_out += [few_column] if few_column is not None and few_column not in left_out else []
     for column in left_out:
         _need(table, column, place)
-    features, columns = _features(table.drop(columns=[domain_column, *left_out]), text, place)
+    features = table.drop(columns=[domain_column, *left_out])
+    _no_infinity(features, place)
+    samples: Any
+    if text_column is not None:
+        _need(table, text_column, place)
+        samples = Texts.of(["" if v is None or v != v else str(v) for v in table[text_column]])
+        schema = Schema("text", ())
+    elif text == "auto" and (roles or is_table(features)):
+        features = features.rename(columns=str)
+        samples = Table(features.reset_index(drop=True), dict(roles or {}))
+        schema = Schema("table", samples.form, samples.names)
+    else:
+        x, columns = _features(features, text, place)
+        samples, schema = torch.from_numpy(x), Schema("vector", (len(columns),), columns)
     labels = _labels(table[label_column], which, place, unlabelled)
     as_classes = _as_classes(labels, targets, place)
     present = {d: None if y is None else y.present for d, y in labels.items()}
     rows, fields = coded(labels[domain], class_names(present, domain, classes) if as_classes else None)
     kept = np.flatnonzero(which == domain) if rows is None else np.flatnonzero(which == domain)[rows]
     few = None if few_column is None else _few(table[few_column].iloc[kept], place)
-    schema = Schema("vector", (len(columns),), columns)
-    return Domain(domain, torch.from_numpy(features[kept]), few=few, schema=schema, **fields)
+    rows_kept = torch.from_numpy(kept)
+    return Domain(domain, samples[rows_kept], few=few, schema=schema, kind=schema.kind, **fields)
 
 
-def _read(place: Path) -> pd.DataFrame:
-    if place.is_dir():
-        raise DazooError(f"the dataset 'table' needs a file, but {place} is a folder; use the dataset folder")
-    stat = place.stat()
-    return _parse(place, stat.st_size, stat.st_mtime_ns)
+def encoder(root: Path | None, text: str = "auto", text_column: str | None = None, **options: Any) -> str:
+    """The encoder that the samples need; empty where they are numbers already."""
+    if text_column is not None:
+        return "tfidf"
+    if text != "auto":
+        return ""
+    place = locate(options.get("path"), root, "table")
+    drop = options.get("drop") or ()
+    left_out = [options.get("label_column", "label"), options.get("domain_column", "domain"), options.get("few_column")]
+    table = read_table(place)
+    gone = {*left_out, *([drop] if isinstance(drop, str) else drop)}
+    features = table.drop(columns=[c for c in table.columns if c in gone])
+    return "table" if options.get("roles") or is_table(features) else ""
 
 
-@lru_cache(maxsize=2)
-def _parse(place: Path, size: int, changed: int) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        if place.suffix.lower() in (".parquet", ".pq"):
-            import pyarrow.parquet as parquet
-
-            shape = parquet.read_metadata(place)
-            check_unpacked(place, CELL * shape.num_rows * shape.num_columns, "the table")
-            return pd.read_parquet(place)
-        if place.suffix.lower() in SEPARATORS:
-            if place.suffix.lower() == ".gz":
-                check_gzip(place)
-            separator = "\t" if place.name.lower().endswith(".tsv.gz") else SEPARATORS[place.suffix.lower()]
-            return pd.read_csv(place, sep=separator)
-    except DazooError:
-        raise
-    except ImportError as error:
-        raise DazooError(f"reading {place} needs pyarrow; install it with: pip install pyarrow") from error
-    except Exception as error:
-        raise DazooError(f"{place} is damaged or no table ({error}); export it again") from error
-    raise DazooError(f"{place} is no .csv, .tsv or .parquet file; export the table in one of these formats")
+def _no_infinity(features: pd.DataFrame, place: Path) -> None:
+    numeric = features.select_dtypes("number")
+    infinite = [str(c) for c in numeric.columns if np.isinf(numeric[c].to_numpy(float, na_value=0.0)).any()]
+    if infinite:
+        raise DazooError(f"{place}: values are infinite in {_some(infinite)}; correct or drop these columns")
 
 
 def _need(table: pd.DataFrame, column: str, place: Path) -> None:
@@ -199,9 +207,6 @@ def _features(table: pd.DataFrame, text: str, place: Path) -> tuple[np.ndarray, 
         check_unpacked(place, CELL * width * len(table), made, "leave columns of many values out with the option drop")
     coded_table = pd.get_dummies(table, columns=words) if words else table
     x = coded_table.to_numpy(dtype=np.float64)
-    infinite = [str(c) for c in table.columns if c not in words and not np.isfinite(table[c].to_numpy(float)).all()]
-    if infinite:
-        raise DazooError(f"{place}: values are infinite in {_some(infinite)}; correct or drop these columns")
     return np.ascontiguousarray(x), tuple(str(c) for c in coded_table.columns)
 
 
@@ -215,20 +220,23 @@ register_dataset(
         name="table",
         domains=names,
         load=load,
-        description="your own CSV, TSV or Parquet table with a label and a domain column",
+        description="your own CSV, TSV, JSON-lines or Parquet table with a label and a domain column",
         options={
             "path": None,
             "label_column": "label",
             "domain_column": "domain",
             "drop": (),
-            "text": "refuse",
+            "text": "auto",
             "targets": "auto",
             "classes": "same",
             "unlabelled": None,
             "few_column": None,
+            "text_column": None,
+            "roles": None,
         },
         license="yours",
         content=content_of,
         look=look,
+        encoder=encoder,
     )
 )

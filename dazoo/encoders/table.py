@@ -1,0 +1,122 @@
+"""Tables of mixed types as numbers, column by column, each according to its role.
+
+===========  ==========================================================================================================
+``number``   (x - median) / spread, spread = interquartile range / 1.349, cut at 10; gaps become the median and a column
+``boolean``  the same of 0 and 1; yes and no, true and false, in any spelling
+``category`` a 0/1 column for every level that occurs often enough, one for all others and one for gaps
+``date``     days as a number and, over more than a year, the place in the year as sine and cosine
+``text``     TF-IDF of its words, reduced to a few directions
+``ignored``  left out: empty or constant columns, identifiers
+===========  ==========================================================================================================
+
+Roles are inferred from the rows of the source and of the target together, labels aside, and said; ``roles`` overrides
+them. Levels that only one domain has, columns that one domain lacks, and levels that come later are no errors. Levels
+that differ by capitals or spaces alone are kept apart, and pointed out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dazoo.core.errors import DazooError, UnknownName, nearest
+from dazoo.core.hparam import hp
+from dazoo.data.raw import Table as Rows
+from dazoo.encoders._columns import ROLES, Column, fitted_column, level_of, role_in
+from dazoo.encoders.base import Encoder, Fitted, register
+
+
+@dataclass(frozen=True)
+class FittedTable(Fitted):
+    """Maps of the columns in their order, and what was said of them."""
+
+    names: list[str]
+    roles: dict[str, str]
+    columns: dict[str, Any]
+    notes: list[str]
+
+    def __call__(self, x: Any) -> Tensor:
+        frame = x.with_columns(self.names, "the table").frame
+        made = [column(frame[name]) for name, column in self.columns.items()]
+        return torch.cat(made, 1)
+
+    def outputs(self) -> tuple[str, ...]:
+        return tuple(n for name, column in self.columns.items() for n in column.outputs(name))
+
+    def said(self) -> list[str]:
+        return list(self.notes)
+
+
+@register
+class Table(Encoder):
+    """Columns by their roles: numbers, truth values, levels, dates and texts."""
+
+    takes = ("table",)
+    default_for = ("table",)
+
+    roles: Any = hp(None, help="roles of columns that are to be read otherwise, e.g. {cp: category, id: ignored}")
+    rare: int = hp(5, least=1, help="rows in which a level must occur to have a column of its own")
+    levels: int = hp(50, least=1, most=10_000, help="most levels of a column that have one each, the frequent first")
+    words: int = hp(20, least=0, most=1000, help="directions kept of a column of texts")
+
+    def fit(self, source: Any, target: Any) -> FittedTable:
+        rows: Rows = source.join([target.with_columns(source.names, "the target")]) if len(target) else source
+        frame, names = rows.frame, list(rows.names)
+        asked = {**rows.roles, **dict(self.roles or {})}
+        for name, role in asked.items():
+            if name not in names:
+                raise UnknownName(f"the table has no column {name!r} to give a role: {nearest(name, names)}")
+            if role not in ROLES:
+                raise UnknownName(f"a column has no role {role!r}: {nearest(str(role), ROLES)}")
+        roles: dict[str, str] = {}
+        columns: dict[str, Column] = {}
+        notes: list[str] = []
+        for name in names:
+            parts = frame[name].iloc[: len(source)], frame[name].iloc[len(source) :]
+            roles[name], note = (asked[name], "") if name in asked else role_in(*parts)
+            made = fitted_column(frame[name], len(source), roles[name], self.rare, self.levels, self.words)
+            if made is not None:
+                columns[name] = made
+            elif roles[name] != "ignored":
+                roles[name], note = "ignored", "does not vary and is left out"
+            notes += [f"column {name!r} {note}"] if note else []
+            notes += _spellings(name, frame[name]) if roles[name] == "category" else []
+            notes += _lacking(name, *parts)
+        if not columns:
+            raise DazooError("the table has no column that varies; give features beside the label and the domain")
+        return FittedTable(names, roles, columns, [_summary(roles), *notes])
+
+
+def _summary(roles: dict[str, str]) -> str:
+    by_role = {role: [n for n, r in roles.items() if r == role] for role in ROLES}
+    parts = [f"{len(n)} {role}{'' if len(n) == 1 else 's'} ({_some(n)})" for role, n in by_role.items() if n]
+    return "columns are read as " + ", ".join(parts).replace("categorys", "categories").replace("ignoreds", "ignored")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def _spellings(name: str, values: Any) -> list[str]:
+    """Levels that differ by capitals or spaces alone."""
+    seen: dict[str, list[str]] = {}
+    for level in dict.fromkeys(map(level_of, values.dropna().unique())):
+        seen.setdefault(" ".join(level.split()).casefold(), []).append(level)
+    twice = [spelled for spelled in seen.values() if len(spelled) > 1]
+    if not twice:
+        return []
+    return [
+        f"column {name!r} spells what may be one level in several ways ({', '.join(map(repr, twice[0]))}); they are "
+        "kept apart: make them one where they mean the same"
+    ]
+
+
+def _lacking(name: str, source: Any, target: Any) -> list[str]:
+    """A column that only one of the domains has filled."""
+    if not len(target) or bool(source.isna().all()) == bool(target.isna().all()):
+        return []
+    one = "source" if bool(source.isna().all()) else "target"
+    return [f"column {name!r} is empty in the {one}: it tells the domains apart and cannot help to adapt"]
