@@ -168,7 +168,7 @@ def fit(
         given.sources[0].schema or Schema(given.target.kind, tuple(given.target.x.shape[1:])),
         task.classes,
         preprocessing,
-        shown_rows(raw),
+        shown_rows(raw, result.info.get("asked", {}).get("rows", ())),
         plain(report),
         encoding,
     )
@@ -253,6 +253,8 @@ def _in_setting(task: Task, cls: type[Method]) -> Task:
 def _about_setting(method: str, given: Task, seen: Seen) -> str:
     """What it means that a method runs in another setting than the task's."""
     start = f"{method!r} does not run in the setting {given.setting.value!r}; it was fitted in {seen.setting.value!r}"
+    if seen.ask is not None:
+        return f"{start}: it asks for up to {seen.ask.budget} target labels, which evaluate leaves out"
     if seen.few is None:
         return f"{start}, where no target label is shown"
     number = f"{len(seen.few)} target labels"
@@ -283,9 +285,10 @@ def _check_rule(name: str, seen: Seen) -> None:
     """An error where a validator may not choose in the task's setting, or can have no value there."""
     from dazoo.validators.base import VALIDATORS, admission
 
-    rules, problem = admission(seen.setting), VALIDATORS.get(name).problem(seen.setting.labels)
+    rules = admission(seen.setting)
+    VALIDATORS.get(name)
     if name not in rules.able:
-        why = problem or f"{name!r} has no value in the setting {seen.setting.name!r}"
+        why = rules.problem(name)
         able = f"take one of {', '.join(rules.able)}" if rules.able else "nothing can be chosen there"
         raise DazooError(f"{why}; leave select_by out, or {able}")
 
@@ -297,7 +300,7 @@ def _keep_best(select_by: str, seen: Seen, best: list[tuple[float, Predictor]]) 
     validator = VALIDATORS.get(select_by)
 
     def watch(checkpoint: Checkpoint) -> None:
-        score = validator(Evidence(checkpoint.predictor, seen))
+        score = validator(Evidence(checkpoint.predictor, checkpoint.seen or seen))
         if score is not None and score == score and (not best or score > best[0][0]):
             best[:] = [(score, checkpoint.predictor)]
 

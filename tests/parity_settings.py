@@ -18,7 +18,18 @@ from dazoo.methods.reweighting._label_shift import Confusion
 from dazoo.methods.reweighting.bbse import solve_bbse
 from dazoo.methods.selftraining.mme import MME
 from dazoo.nets.net import Net
-from dazoo.ops import adversarial, entropy, moments, neighbourhood, openset, partial, selftraining, source_free, sources
+from dazoo.ops import (
+    active,
+    adversarial,
+    entropy,
+    moments,
+    neighbourhood,
+    openset,
+    partial,
+    selftraining,
+    source_free,
+    sources,
+)
 from dazoo.ops.classwise import one_hot
 from dazoo.shallow.classifiers import classifier
 from tests.parity_open import OPEN
@@ -189,6 +200,8 @@ SETTINGS: dict[str, Callable[..., Tensor]] = {
     "pda_etn_aux": _etn,
     "pda_ba3us_complement": lambda l, y, cw, alpha: partial.complement_entropy(l, y, cw[y], alpha),  # noqa: E741
     "pda_ba3us_adv": _ba3us,
+    "active_aada": lambda l, g, probe: (probe * active.aada(l, g[:, 1] - g[:, 0])).sum(),  # noqa: E741
+    "active_clue_weights": lambda l, T, probe: (probe * active.clue_weights(l, float(T))).sum(),  # noqa: E741
     "metric_open_set": _open_set,
     "metric_unknown_ranking": _unknown_ranking,
     "metric_clustering": _clustering,

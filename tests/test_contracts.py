@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from dazoo.contracts import CONTRACTS, behaviour, gradient, hidden_source, label_sets, targets
+from dazoo.contracts import CONTRACTS, asking, behaviour, gradient, hidden_source, label_sets, targets
 from dazoo.contracts.knobs import check_knob, check_sampled_settings, knobs
 from dazoo.contracts.toys import TINY
 from dazoo.methods.base import METHODS, GradientMethod
@@ -61,6 +61,11 @@ def test_of_a_black_box_nothing_is_copied(name):
 @pytest.mark.parametrize("name", [n for n in NAMES if METHODS.get(n).handles.labels & {"open", "universal"}])
 def test_unknown_samples_are_told(name):
     label_sets.check_unknown(METHODS.get(name))
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if asking.asks(METHODS.get(n))])
+def test_asks_within_its_budget_and_for_nothing_twice(name):
+    asking.check_budget(METHODS.get(name))
 
 
 @pytest.mark.parametrize(("name", "knob"), KNOBS)

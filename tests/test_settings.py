@@ -53,8 +53,9 @@ def test_an_unknown_setting_is_named_with_its_neighbour(name: str) -> None:
 
 
 def test_what_dazoo_does_not_do_is_said() -> None:
-    with pytest.raises(DazooError, match="federated learning is not what dazoo does"):
-        Setting.of("federated")
+    for name in ("federated", "decentralised", "source_free+decentralised", "decentralized"):
+        with pytest.raises(DazooError, match="learning is not what dazoo does: it compares methods in one place"):
+            Setting.of(name)
     with pytest.raises(DazooError, match=r"Setting\.of"):
         Setting("oracle")
     with pytest.raises(DazooError, match="labels is one of"):

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dazoo.contracts import behaviour, gradient, hidden_source, knobs, label_sets, targets
+from dazoo.contracts import asking, behaviour, gradient, hidden_source, knobs, label_sets, targets
 from dazoo.contracts.failure import ContractFailure
 from dazoo.contracts.toys import is_gradient
 from dazoo.methods.base import GradientMethod, Method
@@ -57,6 +57,10 @@ def _black_box(cls: type[Method]) -> str:
     return "" if cls.handles.asks_only else "the method is given the source's model or samples"
 
 
+def _asks(cls: type[Method]) -> str:
+    return "" if asking.asks(cls) else "the method asks for no label"
+
+
 def _unknown(cls: type[Method]) -> str:
     return "" if set(cls.handles.labels) & set(label_sets.UNKNOWN) else "not for targets with unknown samples"
 
@@ -102,6 +106,9 @@ CONTRACTS = (
         ("same_seed",),
     ),
     Contract("black_box", "of a black box nothing is copied", hidden_source.check_black_box, _black_box),
+    Contract(
+        "budget", "asks for labels within its budget, and for none twice", asking.check_budget, _asks, ("same_seed",)
+    ),
     Contract("knobs", "every searchable hyper-parameter changes the model", knobs.check_knobs, _searchable),
     Contract("sampled", "settings drawn from the ranges run", knobs.check_sampled_settings, _searchable),
     Contract("weight_zero", "weight 0 is source_only, the default is not", gradient.check_weight_zero, _weighted),

@@ -50,7 +50,13 @@ def toy_task(
     if regression:
         beta = rng.normal(size=dims)
         ys, yt = (xs @ beta).astype(np.float32), (xt @ beta).astype(np.float32)
-    options: dict[str, Any] = {"setting": setting, "source_holdout": 0.2, "few_per_class": 3}
+    options: dict[str, Any] = {
+        "setting": setting,
+        "source_holdout": 0.2,
+        "few_per_class": 3,
+        "budget": 0.3,
+        "ask_rounds": 3,
+    }
     if setting.n_sources == "many":
         return Task.from_arrays([xs, x2], [ys, y2], xt, yt, **options)
     return Task.from_arrays(xs, ys, xt, yt, **options)

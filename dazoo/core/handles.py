@@ -90,7 +90,7 @@ class Handles(Matching):
 def nearby(setting: Setting, n_sources: int) -> list[Setting]:
     """``setting``, and those in which a method may run instead: sources pooled or told apart, other labels shown."""
     own = ("many", "one") if n_sources > 1 else (setting.n_sources, "one", "many")
-    marked = (setting.marked, "none", "few", "half")
+    marked = (setting.marked, "none", "few", "query", "half")
     return list(dict.fromkeys([setting, *(setting.change(n_sources=n, marked=m) for n in own for m in marked)]))
 
 

@@ -16,6 +16,7 @@ QUESTIONS = {
     "multi_target": "One model for several unlabelled domains, judged on each.",
     "blind_targets": "Several unlabelled domains in one pool, and nobody says which sample is of which.",
     "few_labels": "A few labels of the target are there as well.",
+    "active": "A method may ask for the labels of some target samples, and chooses which.",
     "oracle": "What half of the target's labels would give: an upper bound, never a competitor.",
     "partial": "The target has only some of the source's classes, and nobody says which.",
     "open_set": "The target holds samples of classes that the source has never seen; they are to be called unknown.",
@@ -33,7 +34,6 @@ QUESTIONS = {
 }
 OF_ANSWERS = {
     ("target", "stream"): QUESTIONS["test_time"],
-    ("marked", "query"): "The method may ask for the labels of some target samples.",
     ("spaces", "own"): "Source and target have different features.",
 }
 """Sentences of answers that make no setting with a name by themselves."""
@@ -52,7 +52,7 @@ SEES = {
     "marked": {
         "none": "",
         "few": "a few labelled target samples",
-        "query": "the labels of the target samples that it asks for",
+        "query": "the labels of the target samples that it asks for, within a budget",
         "half": "half of the target with its labels",
     },
 }

@@ -89,8 +89,9 @@ class Question:
             return value
         first, *words = str(value).split("+")
         first = ALSO.get(first, first)
-        if first in REFUSED:
-            raise DazooError(REFUSED[first])
+        for word in (first, *words):
+            if word in REFUSED:
+                raise DazooError(REFUSED[word])
         if first not in PRESETS:
             raise UnknownName(f"unknown setting {str(value)!r}: {nearest(first, PRESETS)}")
         found = PRESETS[first]
@@ -161,6 +162,7 @@ MULTI_TARGET = Setting("multi_target", n_targets="many")
 LABEL_SHIFT = Setting("label_shift", labels="shifted")
 UNLABELLED = Setting("unlabelled", labels="unlabelled")
 BLIND_TARGETS = Setting("blind_targets", n_targets="blind")
+ACTIVE = Setting("active", marked="query")
 TEST_TIME = Setting("test_time", source="model", target="stream")
 CONTINUAL = Setting("continual", source="model", target="stream", n_targets="many")
 
@@ -175,7 +177,7 @@ PRESETS |= {
         Setting("source_free_partial", labels="partial", source="model"),
         Setting("source_free_open", labels="open", source="model"),
         Setting("source_free_universal", labels="universal", source="model"),
-        BLACK_BOX, UNSEEN, TEST_TIME, CONTINUAL, MULTI_TARGET, LABEL_SHIFT, UNLABELLED, BLIND_TARGETS,
+        BLACK_BOX, UNSEEN, TEST_TIME, CONTINUAL, MULTI_TARGET, LABEL_SHIFT, UNLABELLED, BLIND_TARGETS, ACTIVE,
     )
 }  # fmt: skip
 
@@ -185,7 +187,7 @@ ALSO = {"label_curve": "few_labels"}
 REFUSED = {
     name: f"{name} learning is not what dazoo does: it compares methods in one place, and clients that may not share "
     "their data need a system of their own; take multi_source, or source_free for one model per source"
-    for name in ("federated", "decentralised")
+    for name in ("federated", "decentralised", "decentralized")
 }
 
 assert {f.name for f in fields(Setting)} == {"name", *ANSWERS}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from dazoo.core.answers import Answers
+from dazoo.core.ask import Ask
 from dazoo.core.portable import Portable
 from dazoo.core.setting import Setting
 
@@ -69,6 +70,9 @@ class Seen:
         stream: the target where it arrives in batches; only the engine looks at it.
         each: of an origin of several sources that are told apart: what each source's own model may be trained on.
         key: hash of the content where the engine shares what is trained on it.
+        ask: of the active setting: the door to the labels of target rows, which counts its budget.
+        asked: rows of ``target`` whose labels have been asked for by now; ``few`` are those of them that are learned
+            from, ``few_val`` those held out for validators.
     """
 
     source: Labeled | None
@@ -85,6 +89,9 @@ class Seen:
     stream: Stream | None = None
     each: tuple[Seen, ...] = ()
     key: str = ""
+    ask: Ask | None = None
+    asked: Tensor | None = None
+    few_val: Labeled | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "setting", Setting.of(self.setting))

@@ -148,7 +148,8 @@ def load_task(name: str, data_root: str | Path | None = None, **options: Any) ->
     return Task(name, given, held, **fields)
 
 
-TASK_FIELDS = ("setting", "few_per_class", "source_holdout", "target_holdout", "seed", "curve", *ARRIVAL)
+TASK_FIELDS = ("setting", "few_per_class", "source_holdout", "target_holdout", "seed", "curve", *ARRIVAL,
+               "budget", "ask_rounds", "asked_holdout")  # fmt: skip
 
 
 def expand_tasks(patterns: Iterable[str], root: str | Path | None = None, **options: Any) -> list[str]:

@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dazoo.core.ask import Ask
 from dazoo.core.errors import DazooError, UnknownName, nearest
 from dazoo.core.setting import FEW_LABELS, UNSEEN, UNSUPERVISED, Setting
 from dazoo.core.types import Labeled, Seen, Stream, Unlabeled
 from dazoo.data.arrival import Arrival, answered
+from dazoo.data.asking import check_questions, door
 from dazoo.data.assemble import classes_differ, told_apart, what_of
 from dazoo.data.domain import Domain
 from dazoo.data.draw import few_of, half_of, labelled_rows, rows_of, without_labels
@@ -42,6 +44,8 @@ class Task:
         curve: whether every setting is tested on the half of the target that the oracle is tested on, and labels are
             drawn from the other half. Accuracies at no, k, more and half of the labels are then of the same samples;
             the draws are nested at any rate.
+        budget: of the active setting, share of the target samples whose labels may be asked for. ask_rounds: in how
+            many portions. asked_holdout: share of the answers that validators get instead of the method.
     """
 
     name: str
@@ -59,6 +63,9 @@ class Task:
     rounds: int = 1
     delta: float = 0.1
     curve: bool = False
+    budget: float = 0.05
+    ask_rounds: int = 5
+    asked_holdout: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.sources:
@@ -67,6 +74,7 @@ class Task:
         object.__setattr__(self, "setting", told)
         self._check_shares()
         self._check_curve()
+        check_questions(self.name, self.budget, self.ask_rounds, self.asked_holdout)
         first = self.sources[0]
         for source in self.sources:
             if source.y is None:
@@ -238,7 +246,7 @@ class Task:
         source, source_val = without_labels(self.sources), None
         if self.setting.labelled:
             source, source_val = labelled_rows(self.sources, self.source_holdout, self._rng("source"))
-        few_rows, rest, _ = self._target_rows()
+        few_rows, rest, test = self._target_rows()
         target_y = self.target.y
         few = None
         if target_y is not None and self.setting.has_unknown:
@@ -259,6 +267,8 @@ class Task:
             n_sources=len(self.sources),
             n_targets=1 if told is None else int(told.max()) + 1,
         )
+        if self.setting.marked == "query":
+            whole = replace(whole, ask=self._door(rest, test))
         if self.setting.target == "stream":
             arriving = Stream(self.target.x[self._arriving(rest)], self.batch, self.episodic)
             whole = replace(whole, target=Unlabeled(whole.target.x[:0]), stream=arriving)
@@ -267,6 +277,10 @@ class Task:
     def _arriving(self, rows: Tensor) -> Tensor:
         """``rows`` of the target in the order of their arrival, the same for all methods."""
         return Arrival.of(self).arriving(self.target, rows, self._rng("stream"))
+
+    def _door(self, rest: Tensor, test: Tensor) -> Ask:
+        never = test if self.curve else self.target.few
+        return door(self.name, self.target, rest, never, self.budget, self.ask_rounds, self.asked_holdout)
 
     def _behind_model(self, whole: Seen) -> Seen:
         """``whole`` with the source where only the training of its model can look."""
@@ -284,14 +298,15 @@ class Task:
         alone = replace(whole, target=Unlabeled(whole.target.x[:0]), few=None, stream=None, setting=setting, key=key)
         return replace(alone, source=source, source_val=held, n_sources=len(sources))
 
-    def hidden(self) -> Hidden:
-        """The test part, for ``dazoo.bench.execute.evaluate`` alone."""
+    def hidden(self, asked: Tensor | None = None) -> Hidden:
+        """The test part, for ``dazoo.bench.execute.evaluate`` alone; without the rows ``asked`` of ``Seen.target``."""
         source = None if self.setting.labelled else labelled_rows(self.sources, 0.0, self._rng("source"))[0]
-        return replace(self._tested(), n_classes=self.n_classes, source=source)
+        return replace(self._tested(asked), n_classes=self.n_classes, source=source)
 
-    def _tested(self) -> Hidden:
+    def _tested(self, asked: Tensor | None) -> Hidden:
         part, test = self.target, self.target.test
-        rows = self._target_rows()[2]
+        _, visible, rows = self._target_rows()
+        rows = rows if asked is None else rows[~torch.isin(rows, visible[asked])]
         if test is not None:
             part, rows = test, torch.arange(len(test))
         if self.setting.target == "stream" and test is None and not self.target_holdout:
@@ -336,7 +351,7 @@ class Task:
                 raise DazooError(f"task {self.name!r}: the target is too small to hold out a part of it; add samples")
             test = order[:cut].sort().values
             return none, order[cut:].sort().values, test[~torch.isin(test, given)]
-        return none, every, every[~torch.isin(every, given)]
+        return given if self.setting.marked == "query" else none, every, every[~torch.isin(every, given)]
 
     def _beyond(self) -> Tensor:
         """Rows of the target beyond the half that the oracle learns from, on which a label curve is tested."""

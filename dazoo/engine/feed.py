@@ -101,8 +101,9 @@ class Feed:
         if method.uses_target:
             passes = self.samplers["s"].per_epoch if cycle == "repeat" and "s" in self.samplers else None
             self.samplers["t"] = Sampler(len(seen.target), batch, part_seed(seed, "sample target"), passes)
+        self._few = lambda n: Sampler(n, batch, part_seed(seed, "sample few"))
         if seen.few is not None:
-            self.samplers["f"] = Sampler(len(seen.few), batch, part_seed(seed, "sample few"))
+            self.samplers["f"] = self._few(len(seen.few))
         self.gens = {k: torch.Generator(device).manual_seed(part_seed(seed, "augment " + k)) for k in "stf"}
         own = type(method).redraw is not GradientMethod.redraw
         self.redraws = torch.Generator().manual_seed(part_seed(seed, "redraw")) if own else None
@@ -114,6 +115,12 @@ class Feed:
         self.y = {"s": _labels(source, device, units), "f": _labels(seen.few, device, units)}
         self.ds = source.domain.to(device) if source is not None else EMPTY
         self.dt = None if seen.target.domain is None else seen.target.domain.to(device)
+        self.units = units
+
+    def learn(self, few: Labeled) -> None:
+        """Other labelled target samples than before: those that were asked for by now."""
+        self.x["f"], self.y["f"] = _to(few.x, self.device), _labels(few, self.device, self.units)
+        self.samplers["f"] = self._few(len(few))
 
     @property
     def epoch(self) -> int:

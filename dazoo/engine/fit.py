@@ -16,6 +16,7 @@ from dazoo.core.errors import DazooError
 from dazoo.core.memo import Memo
 from dazoo.core.types import Seen
 from dazoo.data.raw import Raw
+from dazoo.engine.asking import Questions
 from dazoo.engine.build import net_spec, place, start_net
 from dazoo.engine.by_source import fit_by_source
 from dazoo.engine.feed import Feed
@@ -126,6 +127,8 @@ def check_fit(cls: type[Method], seen: Seen) -> None:
         and len(torch.unique(seen.source.y)) < 2
     ):
         raise DazooError("the source holds a single class; a classifier needs at least two")
+    if seen.setting.marked == "query" and seen.ask is None and seen.few is None:
+        raise DazooError("the active setting needs target samples whose labels can be asked for, and there are none")
     if seen.setting.target == "pool" and len(seen.target) < 2:
         raise DazooError("the target has a single sample; adaptation needs at least two")
 
@@ -252,10 +255,14 @@ def fit_group(
             )
     recipe = bounded.counted(members[0].feed.per_epoch)
     steps = recipe.few_steps if recipe.few_steps and not first.uses_source else recipe.steps
+    for member, one, seed in zip(members, data, seeds):
+        member.questions = None if one.ask is None else Questions(one, one.ask, steps, seed)
 
     def checkpoint(i: int, step: int, fraction: float) -> None:
         if on_checkpoint is not None:
-            on_checkpoint(i, Checkpoint(step, fraction, snapshot(members[i], spec, recipe)))
+            asking = members[i].questions
+            seen = None if asking is None else asking.seen_by_now()
+            on_checkpoint(i, Checkpoint(step, fraction, snapshot(members[i], spec, recipe), seen=seen))
 
     loop = Loop(members, recipe, steps, device, options.checkpoints, checkpoint, state, options.save_every, progress)
     began = time.perf_counter()
@@ -273,7 +280,9 @@ def fit_group(
         "parameters": sum(p.numel() for p in members[0].net.parameters()),
     }
     return [
-        FitResult(snapshot(m, spec, recipe), m.curves, m.warnings, {**info, **_looked(m), **about_start(start)})
+        FitResult(
+            snapshot(m, spec, recipe), m.curves, m.warnings, {**info, **_looked(m), **about_start(start), **_asked(m)}
+        )
         for m, start in zip(members, starts)
     ]
 
@@ -286,6 +295,10 @@ def _looked(member: Member) -> dict[str, Any]:
         "discriminators": looks["discriminators"],
         "findings": check(member.looks),
     }
+
+
+def _asked(member: Member) -> dict[str, Any]:
+    return {} if member.questions is None else {"asked": member.questions.to_json()}
 
 
 def snapshot(member: Member, spec: NetSpec, recipe: Recipe) -> NetPredictor:

@@ -54,6 +54,11 @@ class LazyLook(Look):
     seen = property(lambda self: self._member.feed.seen)
     setting = property(lambda self: self._member.feed.seen.setting)  # type: ignore[assignment]
 
+    @property
+    def asked(self) -> Tensor:  # type: ignore[override]
+        questions = self._member.questions
+        return torch.empty(0, dtype=torch.int64) if questions is None else questions.ask.asked
+
     @cached_property
     def teacher(self) -> Tensor:  # type: ignore[override]
         """Probabilities (n_t, C) of the source's model on the target, in the black-box setting."""

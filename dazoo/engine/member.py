@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from dazoo.engine.asking import Questions
 from dazoo.engine.feed import Feed, Preparer
 from dazoo.engine.units import Units
 from dazoo.engine.watch import Looks
@@ -28,3 +29,4 @@ class Member:
     warnings: list[str] = field(default_factory=list)
     looks: Looks = field(default_factory=Looks)
     units: Units | None = None
+    questions: Questions | None = None  # in the active setting

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -121,14 +122,16 @@ class Model(Predictor):
         )
 
 
-def shown_rows(seen: Seen) -> tuple[str, ...]:
-    """What a model remembers of the labelled target samples that were shown.
+def shown_rows(seen: Seen, asked: Sequence[int] = ()) -> tuple[str, ...]:
+    """What a model remembers of the labelled target samples that were shown, or ``asked`` for (rows of the target).
 
     Single precision, so that copies in another type are recognised, unless that would make different samples one.
     """
-    if seen.few is None:
+    parts = [seen.few.x] if seen.few is not None else []
+    parts += [seen.target.x[torch.tensor(asked)]] if len(asked) else []
+    if not parts:
         return ()
-    x = seen.few.x
+    x = joined(parts)
     every = joined([x, seen.target.x])
     double = getattr(x, "dtype", None) is torch.float64
     fine = double and len(set(content(every))) < len(set(content(every, double=True)))

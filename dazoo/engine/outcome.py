@@ -7,19 +7,24 @@ from typing import Any
 
 from torch import nn
 
-from dazoo.core.types import Predictor
+from dazoo.core.types import Predictor, Seen
 from dazoo.engine.recipe import Recipe
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model at one point of training; shallow methods and streams have one, at fraction 1. ``measured`` holds metrics
-    that the run itself took, such as its time per batch."""
+    """A model at one point of training; shallow methods and streams have one, at fraction 1.
+
+    Attributes:
+        measured: metrics that the run itself took, such as its time per batch.
+        seen: what the method had seen by then where that grows: with the labels that it asked for.
+    """
 
     step: int
     fraction: float
     predictor: Predictor
     measured: dict[str, float] = field(default_factory=dict)
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,8 @@ class FitResult:
         curves: (step, value) of every loss term.
         warnings: what did not go as it should.
         info: steps, seconds, samples per second and the like; of gradient methods also ``gradient_shares``,
-            ``discriminators`` and ``findings`` about the run (``engine.watch``).
+            ``discriminators`` and ``findings`` about the run (``engine.watch``); ``asked`` are the rows of the target
+            whose labels were asked for.
     """
 
     predictor: Predictor

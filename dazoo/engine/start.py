@@ -37,7 +37,10 @@ def starting(
     model = create_method(method.start)
     if seen.origin is None:
         setting = seen.setting if not model.handles.problem(seen.setting, baseline=True) else UNSUPERVISED
-        plain = dataclasses.replace(seen, few=seen.few if setting == seen.setting else None, setting=setting)
+        same = setting == seen.setting
+        plain = dataclasses.replace(
+            seen, few=seen.few if same else None, ask=seen.ask if same else None, setting=setting
+        )
         start = memo(key, lambda: fit(model, plain, seed=seed, options=options, memo=memo))
     else:
         origin = seen.origin

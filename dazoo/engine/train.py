@@ -75,26 +75,48 @@ class Loop:
         if self.state is not None and self.state.is_file():
             self._restore(self.state)
         stops = {max(1, round(self.steps * (i + 1) / self.checkpoints)) for i in range(self.checkpoints)}
+        asking = self.members[0].questions
+        if asking is not None:  # rounds are checkpoints, the first without any answer
+            stops = {*asking.portions, self.steps}
+            if not len(asking.ask.log):
+                self._look_at_all()
         saved = time.monotonic()
         self._modes()
         while self.step < self.steps:
+            if asking is not None and asking.due(self.step):
+                self._ask()
             if self.step % self.epoch == 0:
                 self._refresh()
             self._iterate()
             self.step += 1
             if self.progress is not None:
                 self.progress(self.step)
-            if self.step in stops and self.on_checkpoint is not None:
-                self.learner.nets()
-                for i in range(len(self.members)):
-                    self.on_checkpoint(i, self.step, self.step / self.steps)
-                self._modes()
+            if self.step in stops:
+                self._look_at_all()
             if self.state is not None and time.monotonic() - saved > self.save_every:
                 self._save(self.state)
                 saved = time.monotonic()
         self.learner.nets()
         if self.state is not None:
             self.state.unlink(missing_ok=True)
+
+    def _look_at_all(self) -> None:
+        if self.on_checkpoint is not None:
+            self.learner.nets()
+            for i in range(len(self.members)):
+                self.on_checkpoint(i, self.step, self.step / self.steps)
+            self._modes()
+
+    def _ask(self) -> None:
+        """Every member asks for the labels that are due; what it was answered is on disk before it is used."""
+        for m, net in zip(self.members, self.learner.nets()):
+            assert m.questions is not None
+            net.eval()
+            with torch.no_grad():
+                m.questions.put(m.method, m.feed, net, LazyLook(m, net, self.step), self.step)
+        self._modes()
+        if self.state is not None:
+            self._save(self.state)
 
     def _iterate(self) -> None:
         if self.members[0].method.idle:
@@ -297,6 +319,7 @@ class Loop:
             "notes": json.dumps([m.notes for m in self.members]),
             "warnings": [m.warnings for m in self.members],
             "looks": json.dumps([m.looks.to_json() for m in self.members]),
+            "asked": [None if m.questions is None else m.questions.state() for m in self.members],
         }
         problem = write_state(path, state)
         for m in self.members:
@@ -321,6 +344,8 @@ class Loop:
         self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["rng"].cpu())
         for i, m in enumerate(self.members):
+            if m.questions is not None:
+                m.questions.restore(m.feed, state["asked"][i])
             m.feed.restore(state["feeds"][i])
             m.memory = state["memory"][i]
             m.curves = {k: [(int(s), v) for s, v in c] for k, c in json.loads(state["curves"])[i].items()}

@@ -68,6 +68,7 @@ class Look:
     yf: Tensor  # labels of ``few``
     teacher: Tensor  # probabilities (n_t, C) of the source's model, for methods that may only ask it (``black_box``)
     setting: Setting  # the question that is asked
+    asked: Tensor  # rows of the target whose labels were asked for by now, in the active setting
     step: int = 0  # iterations finished by now
     memory: dict[str, Tensor]  # what ``refresh`` returned last, as the steps since left it; empty at first
 
@@ -143,6 +144,12 @@ class GradientMethod(Method):
         as many of each. ``ys`` (n_s,) are the source's labels, ``memory`` is what ``refresh`` returned. All draws come
         from ``gen``, so that a killed run goes on with the same rows. Default: these."""
         return rows
+
+    def pick(self, net: Any, look: Look, rows: Tensor, n: int, gen: Generator) -> Tensor:
+        """In the active setting, before training and at the end of each round, without gradients: ``n`` of the target's
+        ``rows`` (m,), ascending, whose labels are asked for next. ``look.asked`` are those asked before; all draws come
+        from ``gen``."""
+        raise NotImplementedError(f"{self.name} does not define pick")
 
     def combine(self, grads: Mapping[str, Sequence[Tensor | None]], names: Sequence[str]) -> list[Tensor | None]:
         """The gradient of a phase for the parameters ``names``, from those of its terms (``Phase.smooth`` is one, under

@@ -30,7 +30,8 @@ class Evidence:
 
     Shapes: ``*_scores`` and ``*_probs`` (n, C), ``*_features`` (n, d), ``*_labels`` (n,). All on the CPU, floating
     point values in float64. ``*_probs`` are None for regression tasks, whose ``n_classes`` is 0. ``source_*`` are the
-    training rows of the source, ``source_val_*`` its held-out rows, ``few_*`` the visible labelled target rows.
+    training rows of the source, ``source_val_*`` its held-out rows, ``few_*`` the visible labelled target rows;
+    ``answers_*`` are the target rows that the method asked for and that were kept from it.
     """
 
     def __init__(self, predictor: Predictor, seen: Seen, target: Prediction | None = None):
@@ -58,6 +59,11 @@ class Evidence:
     def few(self) -> Prediction | None:
         few = self._seen.few
         return None if few is None else _on_cpu(self._predictor.predict(few.x))
+
+    @cached_property
+    def answers(self) -> Prediction | None:
+        held = self._seen.few_val
+        return None if held is None else _on_cpu(self._predictor.predict(held.x))
 
     def _source_side(self, part: Labeled | None) -> Prediction | None:
         return None if part is None else _on_cpu(self._predictor.predict_source(part.x))
@@ -155,6 +161,14 @@ class Evidence:
     def few_labels(self) -> Tensor | None:
         return _labels(self._seen.few)
 
+    @property
+    def answers_scores(self) -> Tensor | None:
+        return _scores(self.answers)
+
+    @property
+    def answers_labels(self) -> Tensor | None:
+        return _labels(self._seen.few_val)
+
     def _probs(self, part: Prediction | None) -> Tensor | None:
         return None if part is None or self.n_classes == 0 else part.probs
 
@@ -225,6 +239,11 @@ class Validator:
         return any(need.startswith(("source_", "held_out_")) for need in self.needs)
 
     @property
+    def of_answers(self) -> bool:
+        """Whether it scores labels that the method asked for and that were kept from it."""
+        return any(need.startswith("answers_") for need in self.needs)
+
+    @property
     def description(self) -> str:
         return (self.fn.__doc__ or "").strip().split("\n")[0]
 
@@ -272,6 +291,9 @@ def register_validator(cost: str = "cheap", labels: Iterable[str] = ANY_CLASSES)
     return enter
 
 
+UNANSWERED = "knows no label of the target; where a method asks for some, those held out may choose, and nothing else"
+
+
 @dataclass(frozen=True)
 class Admission:
     """Which validators may choose models in a setting.
@@ -284,18 +306,30 @@ class Admission:
     able: tuple[str, ...]
     refused: dict[str, tuple[str, ...]]
     without: tuple[str, ...]
+    setting: str = ""
+
+    def problem(self, name: str) -> str:
+        """Why a validator may not choose; empty where it may."""
+        reason = next((why for why, names in self.refused.items() if name in names), "")
+        if reason:
+            return f"{name!r} {reason}"
+        if name in self.without:
+            return f"{name!r} has no value in the setting {self.setting!r}, since the source is hidden"
+        return "" if name in self.able else f"{name!r} has no value in the setting {self.setting!r}"
 
 
 def admission(setting: Setting) -> Admission:
     """Which validators may choose in ``setting``; none where answers come before there is anything to choose by."""
     refused: dict[str, tuple[str, ...]] = {}
+    asks = setting.marked == "query"
     for name, validator in VALIDATORS.items():
-        if reason := validator.reason(setting.labels):
+        reason = UNANSWERED if asks else validator.reason(setting.labels)
+        if reason and not validator.of_answers:
             refused[reason] = (*refused.get(reason, ()), name)
     wrong = {name for names in refused.values() for name in names}
     without = tuple(n for n, v in VALIDATORS.items() if setting.source != "data" and v.needs_source)
-    able = [n for n in VALIDATORS.names() if n not in wrong and n not in without]
-    return Admission(() if setting.target == "stream" else tuple(able), refused, without)
+    able = [n for n, v in VALIDATORS.items() if n not in wrong and n not in without and v.of_answers == asks]
+    return Admission(() if setting.target == "stream" else tuple(able), refused, without, setting.name)
 
 
 def score_all(names: Iterable[str], evidence: Evidence) -> tuple[dict[str, float | None], list[str]]:

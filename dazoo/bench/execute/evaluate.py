@@ -19,13 +19,18 @@ from dazoo.engine.stream import StreamPredictor, marks_of
 
 
 def evaluate(
-    task: Task, predictor: Predictor, known: tuple[Tensor, Prediction] | None = None, strict: bool = True
+    task: Task,
+    predictor: Predictor,
+    known: tuple[Tensor, Prediction] | None = None,
+    strict: bool = True,
+    asked: Tensor | None = None,
 ) -> dict[str, float]:
     """Metrics of ``predictor`` on the hidden test part of ``task``.
 
     Args:
         known: samples and the prediction on them, reused when the test part is the same samples.
         strict: whether a target without labels is an error; otherwise the result is empty.
+        asked: rows of ``Seen.target`` whose labels the method asked for; they are left out.
 
     A ``Model`` is never tested on target samples whose labels it was shown.
 
@@ -35,7 +40,7 @@ def evaluate(
         ``mae``, ``rmse`` and ``r2``; errors of the class shares where they are asked for; agreement of clusters with
         the classes of both sides where no label is seen.
     """
-    hidden = _unseen(task.hidden(), predictor)
+    hidden = _unseen(task.hidden(asked), predictor)
     if hidden.y is None:
         if strict:
             raise DazooError(f"task {task.name!r} has no target labels to evaluate on; give it labels or a test part")

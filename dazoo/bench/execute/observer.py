@@ -9,6 +9,7 @@ from dazoo.bench.analysis.findings import noted
 from dazoo.bench.execute.clock import Spent, Stopwatch
 from dazoo.bench.execute.evaluate import evaluate, priors
 from dazoo.bench.metrics.formulas import effective_classes
+from dazoo.bench.metrics.registry import over_labels
 from dazoo.bench.plan.plan import RunSpec
 from dazoo.bench.records.keep import Keeper
 from dazoo.core.types import Seen
@@ -46,11 +47,15 @@ class Observer:
     def look(self, point: Checkpoint) -> None:
         """Score a checkpoint and keep what it predicts."""
         watch = Stopwatch(self.device)
-        evidence = Evidence(point.predictor, self.seen)
-        target = evaluate(self.task, point.predictor, (self.seen.target.x, evidence.target), strict=False)
+        evidence, seen = Evidence(point.predictor, self.seen), point.seen or self.seen
+        known = (seen.target.x, evidence.target)
+        target = evaluate(self.task, point.predictor, known, strict=False, asked=seen.asked)
         target |= point.measured if target else {}
-        scores, problems = score_all(self.spec.protocol.validators, evidence)
-        problems += [] if target or self.seen.few is None else [NOTHING_LEFT]
+        grown = evidence if point.seen is None else Evidence(point.predictor, seen, evidence.target)
+        scores, problems = score_all(self.spec.protocol.validators, grown)
+        problems += [] if target or seen.few is None else [NOTHING_LEFT]
+        if seen.asked is not None:
+            target |= over_labels(seen.setting, len(seen.asked), target, [n["target"] for n in self.notes])
         self.warnings.extend(p for p in problems if p not in self.warnings)
         note = {"step": point.step, "fraction": point.fraction, "scores": scores, "target": target}
         # elsewhere nobody knows how many classes there should be

@@ -25,6 +25,7 @@ from dazoo.bench.records.keep import Keeper
 from dazoo.bench.records.store import Follower, Writer
 from dazoo.core.hparam import configure
 from dazoo.core.memo import Domains, Memo
+from dazoo.core.setting import Setting
 from dazoo.core.types import Seen
 from dazoo.data.scales import scales_of
 from dazoo.engine.fit import Options, fit, fit_group
@@ -221,6 +222,8 @@ class Runner:
         trained = spec.protocol.recipe is not None and spec.method in METHODS
         trained = trained and issubclass(METHODS.get(spec.method), GradientMethod)
         points = spec.protocol.checkpoints if trained else 1
+        if spec.protocol.asking is not None and Setting.of(spec.setting).marked == "query":
+            points = spec.protocol.asking["ask_rounds"] + 1
         return Keeper(self.place.out, spec.key, self.place.keep, points, portable_model=spec.code is None)
 
 

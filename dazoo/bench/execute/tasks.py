@@ -70,6 +70,7 @@ class Tasks:
             seed=spec.seed,
             **(protocol.stream or {}),
             curve=bool(protocol.curve),
+            **(protocol.asking or {}),
         )
         alone = len(_leading(protocol)) == len(protocol.transform) and protocol.encoder is None
         return task if protocol.represent is None and alone else self._represented(task, spec)

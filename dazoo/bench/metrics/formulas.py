@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from dazoo.core.errors import DazooError
@@ -185,3 +187,14 @@ def prior_errors(estimate: np.ndarray, true: np.ndarray, eps: float) -> dict[str
         "prior_rae": float((np.abs(smooth_q - smooth_t) / smooth_t).mean()),
         "prior_kld": float((smooth_t * np.log(smooth_t / smooth_q)).sum(-1).mean()),
     }
+
+
+def normalised_area(at: Sequence[float], values: Sequence[float]) -> float:
+    """Area under a curve over the length of its axis, by trapezoids: the mean height, in the units of the values.
+
+    ``at`` (n,) ascending, such as numbers of labels or their logarithms; of a single point its value.
+    """
+    x, y = np.asarray(at, np.float64), np.asarray(values, np.float64)
+    if len(x) == 1 or x[-1] == x[0]:
+        return float(y[-1])
+    return float((np.diff(x) * (y[1:] + y[:-1]) / 2).sum() / (x[-1] - x[0]))

@@ -12,6 +12,7 @@ from dazoo.bench.metrics.formulas import (
     cluster_metrics,
     domain_mixing,
     harmonic_mean,
+    normalised_area,
     open_set_metrics,
     prior_errors,
     unknown_ranking,
@@ -69,6 +70,8 @@ class Group:
     measure: Callable[[Answers], dict[str, float]]
     beside: tuple[str, ...] = ()
 
+
+AREA, ASKED = "label_area", "labels_asked"
 
 GROUPS: tuple[Group, ...] = (
     Group(
@@ -128,6 +131,12 @@ GROUPS: tuple[Group, ...] = (
         beside=("mixing",),
     ),
     Group(
+        (AREA,),
+        lambda setting, values: setting.marked == "query",
+        lambda a: {},  # of all checkpoints of a run: ``over_labels``
+        beside=(AREA,),
+    ),
+    Group(
         ("rmse", "mae", "r2"),
         lambda setting, values: values,
         lambda a: value_metrics(a.labels, a.y),
@@ -184,6 +193,23 @@ def measure(setting: Setting, answers: Answers) -> dict[str, float]:
         if group.applies(setting, answers.n_classes == 0):
             found |= group.measure(answers)
     return found
+
+
+def over_labels(
+    setting: Setting, asked: int, found: dict[str, float], before: Iterable[dict[str, float]]
+) -> dict[str, float]:
+    """What is measured of the curve of a run that asks for labels, up to a checkpoint.
+
+    ``labels_asked`` of the target, and ``label_area``: the normalised area under the setting's metric over them.
+
+    Args:
+        asked: labels by now. found: metrics by now. before: those of earlier checkpoints, in their order.
+    """
+    points = [*before, found | {ASKED: float(asked)}]
+    shown = primary(setting, "rmse" in found)
+    if any(shown not in p or ASKED not in p for p in points):
+        return {ASKED: float(asked)}
+    return {ASKED: float(asked), AREA: normalised_area([p[ASKED] for p in points], [p[shown] for p in points])}
 
 
 def names() -> tuple[str, ...]:

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+Budget = Annotated[float, Field(gt=0.0, le=1.0)]
 RESERVED = ("name", "as", "solver")
-OWN = ("tasks", "transform", "backbone", "frozen", "few_labels", "stream")
+OWN = ("tasks", "transform", "backbone", "frozen", "few_labels", "stream", "budget")
 """Keys of a suite that each entry of ``datasets`` may have for itself; its other keys are the dataset's options."""
 
 
@@ -111,6 +112,7 @@ class DataEntry(Frozen):
     frozen: bool | None = None
     stream: dict[str, Any] | None = None
     few_labels: Counts | None = None
+    budget: Budget | None = None
     options: dict[str, Any] = {}
 
     @property

@@ -52,12 +52,13 @@ class Protocol:
     encoder: dict[str, Any] | None = None
     prior: dict[str, Any] | None = None
     stream: dict[str, Any] | None = None
+    asking: dict[str, Any] | None = None
 
     @cached_property
     def plain(self) -> dict[str, Any]:
         """All fields; those that suites rarely use are left out where they are not used, so that they change no key."""
         fields = asdict(self)
-        for rare in ("represent", "content", "classes", "curve", "encoder", "prior", "stream"):
+        for rare in ("represent", "content", "classes", "curve", "encoder", "prior", "stream", "asking"):
             if fields[rare] is None:
                 del fields[rare]
         return fields
@@ -132,6 +133,7 @@ def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
         encoder=_encoder(suite, dataset, options, data_root(root)),
         prior=None if shift is None else shift.to_json(),
         stream=_stream(suite),
+        asking=_asking(suite),
     )
 
 
@@ -167,6 +169,13 @@ def _encoder(suite: Suite, dataset: Dataset, options: dict[str, Any], root: Path
     return {"name": made.name, **plain(hparam.values(made))}
 
 
+def _asking(suite: Suite) -> dict[str, Any] | None:
+    """Fields of a task about questions, where a suite's methods ask some."""
+    if suite.setting == "auto" or Setting.of(suite.setting).marked != "query":
+        return None
+    return {key: getattr(suite, key) for key in ("budget", "ask_rounds", "asked_holdout")}
+
+
 def labels_of(suite: Suite, sets: LabelSets | None, shift: PriorShift | None = None) -> str:
     """What the label sets of a suite's tasks are: the answer ``labels`` of its setting."""
     asked = Setting.of("unsupervised" if suite.setting == "auto" else suite.setting)
@@ -178,7 +187,8 @@ def _validators(suite: Suite, labels: str) -> list[str]:
     for i, pattern in enumerate(suite.validators):
         hits = VALIDATORS.names(pattern)
         if pattern not in hits:  # a pattern means those that suit the setting
-            hits = [h for h in hits if not VALIDATORS.get(h).problem(labels)]
+            suited = [h for h in hits if not VALIDATORS.get(h).problem(labels)]
+            hits = suited if _asking(suite) else [h for h in suited if not VALIDATORS.get(h).of_answers]
         if not hits:
             problem = f"unknown validator {pattern!r}: {nearest(pattern, VALIDATORS.names())}"
             raise suite.origin.error(("validators", i), problem)
@@ -189,11 +199,13 @@ def _validators(suite: Suite, labels: str) -> list[str]:
             known = [*VALIDATORS.names(), LAST, ORACLE_RULE]
             raise suite.origin.error(("select_by",), f"unknown selection rule {rule!r}: {nearest(rule, known)}")
         problem = VALIDATORS.get(rule).problem(labels)
-        if not problem and suite.setting != "auto" and rule in admission(Setting.of(suite.setting)).without:
-            problem = f"{rule!r} has no value in the setting {suite.setting!r}, since the source is hidden"
+        said = None if suite.setting == "auto" else admission(Setting.of(suite.setting))
+        if not problem and said is not None:
+            problem = said.problem(rule)
         if problem and "select_by" in suite.model_fields_set:
-            able = ", ".join(n for n, v in VALIDATORS.items() if not v.problem(labels))
-            raise suite.origin.error(("select_by",), f"{problem}; take {LAST}, or one of {able}")
+            every = [n for n, v in VALIDATORS.items() if not v.problem(labels) and not v.of_answers]
+            able = ", ".join(every if said is None else said.able)
+            raise suite.origin.error(("select_by",), f"{problem}; take {LAST}{able and f', or one of {able}'}")
         found += [rule] if rule not in found and not problem else []
     return found
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError
 
 from dazoo.bench.metrics.registry import names as metric_names
-from dazoo.bench.plan.entry import OWN, Counts, Data, DataEntry, Frozen, Named, Names, entry, listed, short
+from dazoo.bench.plan.entry import OWN, Budget, Counts, Data, DataEntry, Frozen, Named, Names, entry, listed, short
 from dazoo.bench.plan.yamlfile import Origin, Where, read_yaml
 from dazoo.bench.records.size import BUDGET, size_of
 from dazoo.core.errors import DazooError, nearest
@@ -117,6 +117,8 @@ class Suite(Frozen):
         few_labels: labelled target samples per class in the few-label setting. Several numbers make a label curve: each
             is a dataset of its own in the tables (``digits-k1``, ``digits-k3``), draws are nested, and ``curve`` is on.
         curve: whether all settings are tested on the half of the target that the oracle is tested on (``Task.curve``).
+        budget: share of the target whose labels methods of the active setting may ask for, in ``ask_rounds`` portions,
+            of which ``asked_holdout`` is kept for validators.
         source_holdout: share of the source held out for validators.
         target_holdout: share of the target held out for testing; 0 is transductive.
         checkpoints: evaluations per gradient run.
@@ -152,6 +154,9 @@ class Suite(Frozen):
     closed_set_baselines: bool = False
     few_labels: Counts = (3,)
     curve: bool = False
+    budget: Budget = 0.05
+    ask_rounds: Annotated[Count, Field(le=MOST_CHECKPOINTS)] = 5
+    asked_holdout: Share = 0.0
     source_holdout: Share = 0.2
     target_holdout: Share = 0.0
     checkpoints: Annotated[Count, Field(le=MOST_CHECKPOINTS)] = 5
@@ -220,7 +225,7 @@ class Suite(Frozen):
         """Whether source and target have the same classes, by the setting and by the datasets' option ``classes``, and
         the target is there at once."""
         asked = Setting.of("unsupervised" if self.setting == "auto" else self.setting)
-        if asked.labels != "closed" or asked.target == "stream":
+        if asked.labels != "closed" or asked.target == "stream" or asked.marked == "query":
             return False
         entries = self.datasets or ([] if self.dataset is None else [self.dataset])
         return not any(_splits_classes(e) for e in entries)
