@@ -16,7 +16,7 @@ from dazoo.bench.metrics import formulas
 from dazoo.methods.base import Context
 from dazoo.methods.reweighting._label_shift import Confusion
 from dazoo.methods.reweighting.bbse import solve_bbse
-from dazoo.methods.selftraining.mme import MME
+from dazoo.methods.semi_supervised.mme import MME
 from dazoo.nets.net import Net
 from dazoo.ops import (
     active,
@@ -94,7 +94,7 @@ def _label_smoothing(l: Tensor, y: Tensor) -> Tensor:  # noqa: E741
 
 def _mme(f: Tensor, w: Tensor, T: Tensor, lam: Tensor) -> Tensor:
     net = SimpleNamespace(head=SimpleNamespace(weight=w))
-    return -lam * entropy.entropy_mean(MME(temperature=T)._scores(net, f).softmax(-1))
+    return -lam * entropy.entropy_mean(MME(temperature=T).scores(net, f).softmax(-1))
 
 
 def _ovanet_source(o: Tensor, y: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ SHIFTS = {
     "transport": ("subspace", "covariate", "label"),
     "finetune": ("concept", "label"),
     "parameter_transfer": ("concept", "label"),
+    "semi_supervised": ("concept", "moved"),
 }
 DEEP = ("moved", "subspace", "label", "covariate")
 BOUNDS = {"source_only", "source_model", "source_stream", "target_oracle"}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dazoo.ops.entropy import entropy_of_logits
 from dazoo.ops.linalg.linear import unit_rows
 
 
@@ -54,6 +55,17 @@ def vat(
     """
     d = vat_direction(f, x, start, xi, steps)
     return kl_of_logits(f(x).detach(), f(x.detach() + radius * d))
+
+
+def entropy_direction(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Direction in which the mean entropy of the predictions rises fastest: (n, ...) of norm 1 per sample.
+
+        d_i = g_i / |g_i|,   g_i = d H(softmax f(x_i)) / d x_i
+
+    Zeros where an answer is so certain that single precision sees no slope. No gradient flows through it. ``f`` takes
+    samples (n, ...) to logits (n, C). Kim and Kim, ECCV 2020 (APE), https://arxiv.org/abs/2007.09375
+    """
+    return unit_rows(_gradient(lambda z: entropy_of_logits(f(z)).sum(), x.detach()).detach())
 
 
 def mixup(x: Tensor, lam: Tensor | float, order: Tensor) -> Tensor:

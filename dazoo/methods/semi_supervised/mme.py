@@ -12,20 +12,18 @@ Evidence: tests/test_selftraining.py (terms equal transcriptions; body and head 
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn.functional import linear, normalize
 
-from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.types import Prediction
-from dazoo.methods.base import Batch, GradientMethod, Progress, register
+from dazoo.methods.base import Batch, Progress, register
+from dazoo.methods.semi_supervised._cosine import FewLabels
 from dazoo.nets.net import Net
 from dazoo.ops.entropy import entropy_of_logits
 from dazoo.ops.reversal import reverse_gradient
 
 
 @register
-class MME(GradientMethod):
+class MME(FewLabels):
     """Semi-supervised domain adaptation via minimax entropy."""
 
     paper = Paper(
@@ -35,24 +33,15 @@ class MME(GradientMethod):
         deviations="labelled and unlabelled terms in one step of the optimiser, in the authors' program in two after "
         "each other, with twice as many unlabelled samples",
     )  # fmt: skip
-    handles = Handles(marked="few")
 
     trade_off: float = hp(0.1, 0.01, 1.0, log=True, help="weight of the entropy")
     temperature: float = hp(0.05, 0.02, 0.2, log=True, help="of the cosine classifier", positive=True)
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
-        assert b.xf is not None and b.yf is not None
+        assert b.xf is not None
         fs, ft = net.features(b.xs, b.xt)
-        ff = net.body(b.xf)
-        return {
-            "cls": 0.5 * net.criterion(self._scores(net, fs), b.ys),
-            "few": 0.5 * net.criterion(self._scores(net, ff), b.yf),
-            "ent": -self.trade_off * entropy_of_logits(self._scores(net, reverse_gradient(ft, 1.0))).mean(),
-        }
+        return {**self.labelled(net, b, fs, net.body(b.xf)), "ent": self.minimax(net, ft)}
 
-    def predict(self, net: Net, x: Tensor) -> Prediction:
-        features = net.body(x)
-        return Prediction(self._scores(net, features), features)
-
-    def _scores(self, net: Net, f: Tensor) -> Tensor:
-        return linear(normalize(f, dim=-1), net.head.weight) / self.temperature
+    def minimax(self, net: Net, ft: Tensor) -> Tensor:
+        """Minus the weighted entropy of target features, whose gradient to the body is reversed."""
+        return -self.trade_off * entropy_of_logits(self.scores(net, reverse_gradient(ft, 1.0))).mean()

@@ -1,0 +1,1 @@
+"""Methods that learn from the source, all unlabelled and a few labelled target samples."""
