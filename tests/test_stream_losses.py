@@ -149,7 +149,7 @@ def test_a_large_fisher_weight_holds_what_matters() -> None:
         source = method.source_stats(net, batches)
         assert [f.shape for f in source["fisher"]] == [(D,), (D,)] and all((f >= 0).all() for f in source["fisher"])
         moved, _ = after(method, batches=30, source=source)
-        far[weight] = float((moved.body.weight - net_of().body.weight).norm())
+        far[weight] = (moved.body.weight - net_of().body.weight).norm().item()
     assert far[1e6] < 0.5 * far[0.0]
 
 
