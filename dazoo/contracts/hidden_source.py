@@ -22,7 +22,9 @@ HIDDEN = ("model", "black_box")
 
 
 def hides_source(cls: type[Method]) -> bool:
-    """Whether the method runs where the source is hidden and its samples are classes."""
+    """Whether the method runs where the source is hidden and its samples are classes, and needs no look at it."""
+    if getattr(cls, "needs_source_stats", False):
+        return False
     return "classes" in cls.targets and cls.start is not None and bool(set(cls.handles.source) & set(HIDDEN))
 
 

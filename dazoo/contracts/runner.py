@@ -50,7 +50,7 @@ def _several_targets(cls: type[Method]) -> str:
 
 
 def _hidden_source(cls: type[Method]) -> str:
-    return "" if hidden_source.hides_source(cls) else "the method needs samples of the source"
+    return "" if hidden_source.hides_source(cls) else "the method needs samples of the source, or reads them at set-up"
 
 
 def _black_box(cls: type[Method]) -> str:

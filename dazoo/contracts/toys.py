@@ -56,6 +56,7 @@ def toy_task(
         "few_per_class": 3,
         "budget": 0.3,
         "ask_rounds": 3,
+        "batch": 16,
     }
     if setting.n_sources == "many":
         return Task.from_arrays([xs, x2], [ys, y2], xt, yt, **options)

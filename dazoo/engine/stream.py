@@ -199,6 +199,7 @@ def fit_stream(
             if stream.episodic and t:
                 walk.restart()
             raw = stream.x[rows].to(device)
+            raw = raw.float() if raw.is_floating_point() else raw
             walk.state.view = partial(prepare.strong, raw, walk.state.gen)
             out = method.step(net, prepare.test(raw), walk.state, t)
             walk.answers.append(out.apply(lambda v: v.detach().cpu()))

@@ -14,7 +14,7 @@ nothing moves).
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -42,7 +42,9 @@ class DeYO(MovesNorms):
         "last blocks of large networks; vectors and series are destroyed by a random order of 16 pieces",
     )  # fmt: skip
 
-    margin: float = hp(0.5, 0.1, 1.0, most=math.inf, help="share of ln K above which samples are unsure")
+    toy_hparams: ClassVar[dict[str, Any]] = {"margin": 1.0, "drop": 0.0}
+
+    margin: float = hp(0.5, 0.1, 1.0, most=2.0, help="share of ln K above which samples are unsure")
     scale: float = hp(0.4, 0.1, 1.0, help="e0 of the weights, as a share of ln K")
     drop: float = hp(0.2, 0.0, 0.5, help="least drop of the probability when the sample is destroyed")
 

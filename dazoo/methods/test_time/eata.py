@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -44,7 +44,9 @@ class EATA(MovesNorms):
     )  # fmt: skip
     needs_source_stats = True
 
-    margin: float = hp(0.4, 0.1, 1.0, most=math.inf, help="e0 as a share of ln K, above which samples are unsure")
+    toy_hparams: ClassVar[dict[str, Any]] = {"margin": 1.0, "redundancy": 2.0}
+
+    margin: float = hp(0.4, 0.1, 1.0, most=2.0, help="e0 as a share of ln K, above which samples are unsure")
     redundancy: float = hp(1.25, 0.5, 2.0, help="largest cosine with earlier answers, as a share of 1/sqrt(K)")
     weighted: bool = hp(True, help="whether surer samples count more")
     fisher_weight: float = hp(1.0, 0.1, 2000.0, log=True, help="weight of staying near the source's weights")

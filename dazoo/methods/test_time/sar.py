@@ -4,7 +4,7 @@
     g = gradient in theta of the mean of H_i(theta) over {H_i(theta) < e0},   e0 = margin ln K
 
 theta are gamma and beta, H_i the entropy of softmax(C(F(x_i))), |g| over all of theta; no gradient through e. A moving
-average of the loss (0.9 of what it was) below ``reset`` ln K means collapse: theta, the optimiser and the average start
+average of the loss (0.9 of what it was) below ``reset`` e0 means collapse: theta, the optimiser and the average start
 anew. One step of Adam per batch x (b, ...); answers are from before it.
 
 Evidence: tests/test_parity.py (tta_sar_step); tests/test_stream_losses.py (rho 0 with all samples kept is TENT, also
@@ -14,7 +14,7 @@ with layer normalisation; the reset brings back the source's weights).
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -38,13 +38,16 @@ class SAR(MovesNorms):
         ),
         year=2023, url="https://arxiv.org/abs/2302.12400", venue="International Conference on Learning Representations",
         deviations="Adam as in TENT, where the authors have SGD; all normalisation layers move, where they hold the "
-        "last blocks of large networks; the bound of the reset is a share of ln K (their 0.2 at 1000 classes); after a "
-        "reset the average begins anew, where their program keeps it; a batch without sure samples changes nothing",
+        "last blocks of large networks; the bound of the reset is a share of e0 (their 0.2 at 1000 classes is 0.07 of "
+        "it); after a reset the average begins anew, where their program keeps it; a batch without sure samples "
+        "changes nothing",
     )  # fmt: skip
 
-    margin: float = hp(0.4, 0.1, 1.0, most=math.inf, help="e0 as a share of ln K, above which samples are unsure")
+    toy_hparams: ClassVar[dict[str, Any]] = {"margin": 1.0}
+
+    margin: float = hp(0.4, 0.1, 1.0, most=2.0, help="e0 as a share of ln K, above which samples are unsure")
     rho: float = hp(0.05, 0.01, 0.2, log=True, help="length of the step uphill")
-    reset: float = hp(0.03, 0.0, 0.1, help="share of ln K below which the average loss means collapse")
+    reset: float = hp(0.07, 0.01, 1.0, log=True, most=1.0, help="share of e0 below which the average loss is collapse")
 
     def step(self, net: Any, x: Tensor, state: StreamState, t: int) -> Prediction:
         out, theta, start = self.answer(net, x), moving(state), at_start(state)
@@ -68,7 +71,7 @@ class SAR(MovesNorms):
         average = float(loss.detach())
         average = 0.9 * state.memory["average"] + 0.1 * average if "average" in state.memory else average
         state.memory["average"] = average
-        if average < self.reset * math.log(net.head.out_features):
+        if average < self.reset * e0:
             _put(theta, start)
             state.optimizer = self.optimizer(theta)
             del state.memory["average"]
