@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import dazoo
-from dazoo.core.errors import DazooError
+from dazoo.core.errors import DazooError, NonFiniteError
 from dazoo.engine.fit import Options, fit
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import METHODS, StreamMethod, create_method
@@ -113,6 +113,13 @@ def test_one_step_of_tent_moves_the_affine_weights_and_nothing_else() -> None:
         if name in names:
             changed.add(name)
     assert changed == names and len(names) >= 2
+
+
+def test_answers_that_are_not_finite_are_said() -> None:
+    method = create_method("tent")
+    object.__setattr__(method, "lr", 1e30)
+    with pytest.raises(NonFiniteError, match="'tent' answers batch 1 with NaN or infinite scores"):
+        fit(method, task().seen(), options=QUICK)
 
 
 def test_what_cannot_be_adapted_is_said() -> None:

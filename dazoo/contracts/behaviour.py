@@ -136,7 +136,8 @@ def check_awkward_input(cls: type[Method], label: str, regression: bool = False)
     """One of ``awkward_inputs`` gives finite answers or one clear error."""
     try:
         task = awkward_task(awkward_inputs()[label](), setting_of(cls), regression)
-        out = fit_toy(cls, task, recipe=HASTY).predictor.predict(task.target.x)
+        model = fit_toy(cls, task, recipe=HASTY).predictor
+        given = [model.predict(task.target.x), *([] if model.recorded is None else [model.recorded])]
     except DazooError as error:
         require(
             len(str(error)) > 20,
@@ -150,7 +151,10 @@ def check_awkward_input(cls: type[Method], label: str, regression: bool = False)
         ) from error
     else:
         require(
-            bool(torch.isfinite(out.scores).all()) and out.scores.shape == (len(task.target), task.n_classes or 1),
+            all(
+                bool(torch.isfinite(out.scores).all()) and out.scores.shape == (len(task.target), task.n_classes or 1)
+                for out in given
+            ),
             f"data with {label} gives NaN or infinite scores; guard divisions and logarithms, or raise DazooError",
         )
 

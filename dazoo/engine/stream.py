@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from dazoo.core.errors import DazooError
+from dazoo.core.errors import DazooError, NonFiniteError
 from dazoo.core.memo import Memo
 from dazoo.core.types import Labeled, Prediction, Predictor, Seen
 from dazoo.engine.build import net_spec, place, start_net
@@ -202,6 +202,11 @@ def fit_stream(
             raw = raw.float() if raw.is_floating_point() else raw
             walk.state.view = partial(prepare.strong, raw, walk.state.gen)
             out = method.step(net, prepare.test(raw), walk.state, t)
+            if not bool(torch.isfinite(out.scores).all()):
+                raise NonFiniteError(
+                    f"method {method.name!r} answers batch {t} with NaN or infinite scores; lower its rate, or "
+                    "check the samples for NaN and extreme values"
+                )
             walk.answers.append(out.apply(lambda v: v.detach().cpu()))
             walk.seconds += time.perf_counter() - began
             if state is not None and (t + 1) % options.save_batches == 0:
