@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from dazoo.contracts import CONTRACTS, asking, behaviour, gradient, hidden_source, label_sets, targets
+from dazoo.contracts import CONTRACTS, asking, behaviour, gradient, hidden_source, label_sets, targets, unseen
 from dazoo.contracts.knobs import check_knob, check_sampled_settings, knobs
 from dazoo.contracts.toys import TINY
 from dazoo.methods.base import METHODS, GradientMethod
@@ -51,6 +51,11 @@ def test_one_of_several_targets_is_a_target(name):
 @pytest.mark.parametrize("name", [n for n in NAMES if hidden_source.hides_source(METHODS.get(n))])
 def test_samples_of_a_hidden_source_change_nothing_once_its_model_is_trained(name):
     hidden_source.check_source_gone(METHODS.get(name))
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if "unseen" in METHODS.get(n).handles.target])
+def test_another_unseen_target_changes_nothing(name):
+    unseen.check_unseen_target(METHODS.get(name))
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if METHODS.get(n).handles.asks_only])

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dazoo.contracts import asking, behaviour, gradient, hidden_source, knobs, label_sets, targets
+from dazoo.contracts import asking, behaviour, gradient, hidden_source, knobs, label_sets, targets, unseen
 from dazoo.contracts.failure import ContractFailure
 from dazoo.contracts.toys import is_gradient
 from dazoo.methods.base import GradientMethod, Method
@@ -65,6 +65,10 @@ def _unknown(cls: type[Method]) -> str:
     return "" if set(cls.handles.labels) & set(label_sets.UNKNOWN) else "not for targets with unknown samples"
 
 
+def _unseen(cls: type[Method]) -> str:
+    return "" if unseen.unseen_settings(cls) else "not for targets that are never seen"
+
+
 @dataclass(frozen=True)
 class Contract:
     """A promise: its name, what it says in one sentence, the check, and why it may not concern a method.
@@ -103,6 +107,13 @@ CONTRACTS = (
         "once the source's model is trained, its samples change nothing",
         hidden_source.check_source_gone,
         _hidden_source,
+        ("same_seed",),
+    ),
+    Contract(
+        "unseen_target",
+        "another unseen target gives the same model",
+        unseen.check_unseen_target,
+        _unseen,
         ("same_seed",),
     ),
     Contract("black_box", "of a black box nothing is copied", hidden_source.check_black_box, _black_box),
