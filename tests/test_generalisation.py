@@ -21,10 +21,10 @@ from dazoo.engine.fit import Options, fit
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import METHODS, create_method
 from dazoo.methods.generalisation import _valley as valley
-from dazoo.methods.generalisation._sources import partners
 from dazoo.nets.net import NetSpec, build_net
 from dazoo.nets.parts.sources import SourceVariances, SourceWeights
 from dazoo.nets.parts.taps import Tap, changed, channels, early_layers
+from dazoo.ops import draws
 from dazoo.ops import generalisation as ops
 from dazoo.ops.classwise import one_hot
 
@@ -98,10 +98,11 @@ def test_batches_hold_as_many_rows_of_each_source_in_turns() -> None:
 
 
 def test_partners_are_of_another_source() -> None:
+    x = torch.zeros(1)
     for step in range(20):
-        order = partners(12, 3, np.random.default_rng(step))
+        order = draws.partners(12, 3, step, x)
         assert sorted(order.tolist()) == list(range(12)) and bool((order % 3 != torch.arange(12) % 3).all())
-    assert bool((partners(5, 1, np.random.default_rng(0)) != torch.arange(5)).all())
+    assert bool((draws.partners(5, 1, 0, x) != torch.arange(5)).all()) and draws.partners(1, 1, 0, x).tolist() == [0]
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,11 @@ class EvenSampler:
         """Whole batches of all rows, at least one."""
         return max(1, self.n // self.batch)
 
+    @property
+    def at(self) -> int:
+        """Rows of all sources that were drawn from the present permutations."""
+        return sum(sampler.at for sampler in self.each)
+
     def __call__(self) -> Tensor:
         return torch.stack([place[rows()] for place, rows in zip(self.places, self.each)], 1).reshape(-1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -37,19 +36,12 @@ def each_loss(net: Net, scores: Tensor, y: Tensor) -> Tensor:
     return functional.cross_entropy(scores, y, reduction="none", label_smoothing=net.smooth)
 
 
-def annealed(weight: float | Tensor, early: bool) -> float | Tensor:
-    """``weight``, and at most 1 early in training."""
-    return torch.as_tensor(weight).clamp(max=1.0) if early else weight
-
-
-def partners(n: int, n_sources: int, draws: np.random.Generator) -> Tensor:
-    """For each of ``n`` rows, which are of the sources in turns, a row of another source: a cyclic shift (n,).
-
-    With one source it is another row.
-    """
-    shifts = np.arange(1, max(n, 2))
-    other = shifts[shifts % n_sources != 0] if n_sources > 1 else shifts
-    return (torch.arange(n) + int(draws.choice(other if len(other) else shifts))) % n
+def annealed(trade_off: float | Tensor, early: bool) -> tuple[Tensor, Tensor]:
+    """Weights of the classification loss and of a penalty: 1 and at most 1 early in training, then 1 and ``trade_off``,
+    both divided by ``trade_off`` where that is above 1, so that gradients keep their size."""
+    weight = torch.as_tensor(trade_off)
+    whole = weight.clamp(min=1.0)
+    return (torch.ones_like(weight), weight.clamp(max=1.0)) if early else (1.0 / whole, weight / whole)
 
 
 def by_place(b: Batch) -> Tensor:

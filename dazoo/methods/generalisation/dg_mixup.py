@@ -10,16 +10,15 @@ Evidence: tests/test_generalisation.py (a transcription; partners are of other s
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.methods.base import Batch, Progress, register
-from dazoo.methods.generalisation._sources import AnySources, each_loss, partners
+from dazoo.methods.generalisation._sources import AnySources, each_loss
 from dazoo.nets.net import Net
+from dazoo.ops import draws
 from dazoo.ops.perturb import mixup
-from dazoo.ops.selftraining import step_draws
 
 
 @register
@@ -39,9 +38,8 @@ class SourceMixup(AnySources):
     )
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
-        draws = step_draws(t.step, 2020)
-        order = partners(len(b.xs), net.n_sources, draws).to(b.xs.device)
-        share = torch.as_tensor(draws.beta(self.concentration, self.concentration, net.n_sources)).to(b.xs)[b.ds]
+        order = draws.partners(len(b.xs), net.n_sources, t.step, b.xs)
+        share = draws.beta(net.n_sources, self.concentration, t.step, b.xs)[b.ds]
         scores = net.head(net.body(mixup(b.xs, share, order)))
         mixed = share * each_loss(net, scores, b.ys) + (1.0 - share) * each_loss(net, scores, b.ys[order])
         return {"cls": mixed.mean()}

@@ -2,8 +2,8 @@
 
     u <- w;   u <- step(u, CE on source m)  for m = 1..M;   w <- w + meta_rate (u - w)
 
-at every iteration, with the recipe's optimiser for the inner steps and w all parameters and moving statistics of body
-and head (any shape). To first order in the inner rate this ascends the inner products of the sources' gradients.
+at every iteration, with the recipe's optimiser for the inner steps and w all parameters of body and head (any shape).
+To first order in the inner rate this ascends the inner products of the sources' gradients.
 
 Evidence: tests/test_generalisation.py (three iterations equal a transcription; meta_rate 1 is a sequence of steps).
 """
@@ -30,7 +30,8 @@ class GradientMatching(Generalising):
             "Yuge Shi, Jeffrey Seely, Philip H. S. Torr, N. Siddharth, Awni Hannun, Nicolas Usunier, Gabriel Synnaeve"
         ),
         year=2022, url="https://arxiv.org/abs/2104.09937", venue="ICLR",
-        deviations="sources come in the same order at every iteration; from the first iteration, as in DomainBed",
+        deviations="sources come in the same order at every iteration; from the first iteration, as in DomainBed; "
+        "moving statistics of batch normalisation are those of the inner steps",
     )  # fmt: skip
     phases = (Phase(each_source=True),)
     stackable = False
@@ -45,7 +46,5 @@ class GradientMatching(Generalising):
 
     def after_step(self, net: Net, b: Batch, t: Progress) -> None:
         for part in ("body", "head"):
-            slow = getattr(net.slow, part).state_dict()
-            for name, fast in getattr(net, part).state_dict().items():
-                if fast.is_floating_point():
-                    fast.copy_(slow[name].lerp_(fast, self.meta_rate))
+            for slow, fast in zip(getattr(net.slow, part).parameters(), getattr(net, part).parameters()):
+                fast.copy_(slow.lerp_(fast, self.meta_rate))

@@ -2,7 +2,8 @@
 
     min_{F,C}  CE(C(F(x)), y) + w(p) * 1/M sum_m g_m' g_m''
     g_m = d/ds 1/b sum_i CE(s C(F(x_i^m)), y_i^m) at s = 1,   g', g'' over the source's even and odd rows (b,)
-    w(p) = min(1, trade_off) before the fraction ``anneal`` of training, trade_off after it
+    w(p) = min(1, trade_off) before the fraction ``anneal`` of training, trade_off after it; then the sum is divided by
+    max(1, trade_off), as in the authors' programs, so that gradients keep their size
 
 The squared slope of the risk in a factor of the scores is 0 where the classifier is optimal for the source; two halves
 of the rows estimate the square without bias, so that the term may be negative.
@@ -17,7 +18,7 @@ from torch import Tensor
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.methods.base import Batch, Progress, register
-from dazoo.methods.generalisation._sources import Generalising, annealed, of_sources
+from dazoo.methods.generalisation._sources import Generalising, annealed, by_place, of_sources
 from dazoo.nets.net import Net
 from dazoo.ops.generalisation import irm_penalty, mean_over
 
@@ -38,6 +39,8 @@ class IRM(Generalising):
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         scores, w = net.head(net.body(b.xs)), of_sources(net, b)
-        penalty = mean_over(irm_penalty(scores, b.ys, w), (w.sum(-2) > 1).to(w.dtype))
-        weight = annealed(self.trade_off, t.fraction < self.anneal)
-        return {"cls": net.criterion(scores, b.ys), "irm": weight * penalty}
+        place = by_place(b)
+        slopes = irm_penalty(scores[place], b.ys[place], w[place])
+        penalty = mean_over(slopes, (w.sum(-2) > 1).to(w.dtype))
+        cls, weight = annealed(self.trade_off, t.fraction < self.anneal)
+        return {"cls": cls * net.criterion(scores, b.ys), "irm": weight * penalty}

@@ -14,18 +14,16 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.methods.base import Batch, Progress, register
-from dazoo.methods.generalisation._sources import AnySources, partners
+from dazoo.methods.generalisation._sources import AnySources
 from dazoo.nets.net import Net
 from dazoo.nets.parts.taps import Tap, changed, early_layers
+from dazoo.ops import draws
 from dazoo.ops.generalisation import restyled, style
-from dazoo.ops.selftraining import step_draws
 
 
 @register
@@ -48,19 +46,17 @@ class MixStyle(AnySources):
         net.add_module("taps", nn.ModuleList(map(Tap, early_layers(net.body, self.name))))
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
-        draws = step_draws(t.step, 2104)
-        mixes = [partial(self._mixed, self._plan(b, net.n_sources, draws)) for _ in net.taps]
+        mixes = [partial(self._mixed, self._plan(b.xs, net.n_sources, t.step, i)) for i in range(len(net.taps))]
         with changed(net.taps, mixes):
             f = net.body(b.xs)
         return {"cls": net.criterion(net.head(f), b.ys)}
 
-    def _plan(self, b: Batch, n_sources: int, draws: np.random.Generator) -> tuple[Tensor, Tensor] | None:
+    def _plan(self, x: Tensor, n_sources: int, step: int, layer: int) -> tuple[Tensor, Tensor] | None:
         """A partner (b,) and a share (b,) for every row; None where nothing is mixed."""
-        if draws.random() >= self.chance:
+        if float(draws.uniform(1, step, x, f"mixed {layer}")) >= self.chance:
             return None
-        order = partners(len(b.xs), n_sources, draws).to(b.xs.device)
-        share = torch.as_tensor(draws.beta(self.concentration, self.concentration, len(b.xs)))
-        return order, share.to(b.xs.device)
+        order = draws.partners(len(x), n_sources, step, x, f"partners {layer}")
+        return order, draws.beta(len(x), self.concentration, step, x, f"shares {layer}")
 
     @staticmethod
     def _mixed(plan: tuple[Tensor, Tensor] | None, z: Tensor) -> Tensor:

@@ -24,8 +24,8 @@ from dazoo.methods.generalisation._sources import AnySources
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import mlp
 from dazoo.nets.parts.taps import Tap, changed, channels, early_layers
+from dazoo.ops import draws
 from dazoo.ops.generalisation import restyled, style
-from dazoo.ops.selftraining import step_draws
 
 
 @register
@@ -54,9 +54,7 @@ class SagNet(AnySources):
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         seen: list[Tensor] = []
-        draws = step_draws(t.step, 1910)
-        order = torch.as_tensor(draws.permutation(len(b.xs)), device=b.xs.device)
-        share = torch.as_tensor(draws.random(len(b.xs)), device=b.xs.device)
+        order, share = draws.order(len(b.xs), t.step, b.xs), draws.uniform(len(b.xs), t.step, b.xs)
 
         def mixed(z: Tensor) -> Tensor:
             mean, std = style(z)

@@ -1,7 +1,8 @@
 """V-REx: the same risk on every source. Krueger et al., ICML 2021.
 
     min_{F,C}  1/M sum_m e_m + w(p) * 1/M sum_m (e_m - mean_k e_k)^2,   e_m = 1/b sum_i CE(C(F(x_i^m)), y_i^m)
-    w(p) = min(1, trade_off) before the fraction ``anneal`` of training, trade_off after it
+    w(p) = min(1, trade_off) before the fraction ``anneal`` of training, trade_off after it; then the sum is divided by
+    max(1, trade_off), as in the authors' programs, so that gradients keep their size
 
 Evidence: tests/test_parity.py (dg_vrex_dro), tests/test_generalisation.py (weight 0 is erm).
 """
@@ -38,5 +39,5 @@ class VREx(Generalising):
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         scores = net.head(net.body(b.xs))
         risks, there = source_losses(each_loss(net, scores, b.ys), of_sources(net, b))
-        weight = annealed(self.trade_off, t.fraction < self.anneal)
-        return {"cls": net.criterion(scores, b.ys), "variance": weight * variance_over(risks, there)}
+        cls, weight = annealed(self.trade_off, t.fraction < self.anneal)
+        return {"cls": cls * net.criterion(scores, b.ys), "variance": weight * variance_over(risks, there)}
