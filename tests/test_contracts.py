@@ -73,6 +73,11 @@ def test_asks_within_its_budget_and_for_nothing_twice(name):
     asking.check_budget(METHODS.get(name))
 
 
+@pytest.mark.parametrize("name", [n for n in NAMES if "unlabelled" in METHODS.get(n).handles.labels])
+def test_labels_of_the_source_change_nothing_where_none_is_seen(name):
+    label_sets.check_source_labels(METHODS.get(name))
+
+
 @pytest.mark.parametrize(("name", "knob"), KNOBS)
 def test_turning_a_knob_changes_the_model(name, knob):
     check_knob(METHODS.get(name), knob)

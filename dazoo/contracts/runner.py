@@ -61,6 +61,10 @@ def _asks(cls: type[Method]) -> str:
     return "" if asking.asks(cls) else "the method asks for no label"
 
 
+def _unlabelled(cls: type[Method]) -> str:
+    return "" if "unlabelled" in cls.handles.labels else "the method learns from labels"
+
+
 def _unknown(cls: type[Method]) -> str:
     return "" if set(cls.handles.labels) & set(label_sets.UNKNOWN) else "not for targets with unknown samples"
 
@@ -100,6 +104,12 @@ CONTRACTS = (
     ),
     Contract(
         "one_target", "one of several targets is a target", targets.check_one_target, _several_targets, ("same_seed",)
+    ),
+    Contract(
+        "source_labels",
+        "where no label is seen, the source's change nothing",
+        label_sets.check_source_labels,
+        _unlabelled,
     ),
     Contract("unknown", "where samples may be unknown, says which", label_sets.check_unknown, _unknown),
     Contract(
