@@ -1,6 +1,6 @@
 """CMF: a Kalman filter over the weights, between the source and the stream. Lee and Chang, ICLR 2024.
 
-    min_theta  1/b sum_i w_i [ SLR(x_i) + consistency SCE(view(x_i), x_i) ]  as in ROID;  then, at first phi = theta0, v = 0
+    min_theta  1/b sum_i w_i [ SLR(x_i) + consistency SCE(view(x_i), x_i) ]  as in ROID;  then phi = theta0, v = 0 first
     phi <- a phi + (1 - a) theta0,   v <- a^2 v + q                 back to the source, less sure
     phi <- k phi + (1 - k) theta,    v <- k v,   k = r / (v + r)    towards the step, r = 1 - q
     theta <- g theta + (1 - g) phi
