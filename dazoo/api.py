@@ -166,7 +166,7 @@ def fit(
     return Model(
         fitted,
         given.sources[0].schema or Schema(given.target.kind, tuple(given.target.x.shape[1:])),
-        task.classes,
+        task.classes if task.setting.labelled else tuple(f"cluster {i}" for i in range(task.n_classes)),
         preprocessing,
         shown_rows(raw, result.info.get("asked", {}).get("rows", ())),
         plain(report),

@@ -32,6 +32,7 @@ from dazoo.ops import (
 )
 from dazoo.ops.classwise import one_hot
 from dazoo.shallow.classifiers import classifier
+from tests.parity_generalisation import GENERALISATION
 from tests.parity_open import OPEN
 from tests.parity_stream import STREAM
 
@@ -203,6 +204,7 @@ SETTINGS: dict[str, Callable[..., Tensor]] = {
     "active_aada": lambda l, g, probe: (probe * active.aada(l, g[:, 1] - g[:, 0])).sum(),  # noqa: E741
     "active_clue_weights": lambda l, T, probe: (probe * active.clue_weights(l, float(T))).sum(),  # noqa: E741
     "metric_open_set": _open_set,
+    **GENERALISATION,
     "metric_unknown_ranking": _unknown_ranking,
     "metric_clustering": _clustering,
     "prior_errors": _prior_errors,

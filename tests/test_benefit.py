@@ -117,8 +117,10 @@ NAMES = [
     if n not in BOUNDS
     and n not in VALUES
     and setting_of(METHODS.get(n)) not in (MULTI_SOURCE, ORACLE)
-    # built for samples of no known class, or for streams: they promise nothing on these shifts
-    and METHODS.get(n).family not in ("open_set", "universal", "test_time")
+    # what never sees the target is compared with erm in the results of generalisation
+    and setting_of(METHODS.get(n)).target != "unseen"
+    # built for samples of no known class, for streams, or for no labels at all: they promise nothing on these shifts
+    and METHODS.get(n).family not in ("open_set", "universal", "test_time", "unlabelled")
 ]
 
 

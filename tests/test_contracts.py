@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from dazoo.contracts import CONTRACTS, asking, behaviour, gradient, hidden_source, label_sets, targets
+from dazoo.contracts import CONTRACTS, asking, behaviour, gradient, hidden_source, label_sets, targets, unseen
 from dazoo.contracts.knobs import check_knob, check_sampled_settings, knobs
 from dazoo.contracts.toys import TINY
 from dazoo.methods.base import METHODS, GradientMethod
@@ -53,6 +53,11 @@ def test_samples_of_a_hidden_source_change_nothing_once_its_model_is_trained(nam
     hidden_source.check_source_gone(METHODS.get(name))
 
 
+@pytest.mark.parametrize("name", [n for n in NAMES if "unseen" in METHODS.get(n).handles.target])
+def test_another_unseen_target_changes_nothing(name):
+    unseen.check_unseen_target(METHODS.get(name))
+
+
 @pytest.mark.parametrize("name", [n for n in NAMES if METHODS.get(n).handles.asks_only])
 def test_of_a_black_box_nothing_is_copied(name):
     hidden_source.check_black_box(METHODS.get(name))
@@ -66,6 +71,11 @@ def test_unknown_samples_are_told(name):
 @pytest.mark.parametrize("name", [n for n in NAMES if asking.asks(METHODS.get(n))])
 def test_asks_within_its_budget_and_for_nothing_twice(name):
     asking.check_budget(METHODS.get(name))
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if "unlabelled" in METHODS.get(n).handles.labels])
+def test_labels_of_the_source_change_nothing_where_none_is_seen(name):
+    label_sets.check_source_labels(METHODS.get(name))
 
 
 @pytest.mark.parametrize(("name", "knob"), KNOBS)

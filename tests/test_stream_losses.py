@@ -80,7 +80,7 @@ def test_without_its_rules_it_is_tent(name: str, norm: type[nn.Module]) -> None:
     assert not same(after(create_method(name, lr=0.01), norm(D)), plain)
 
 
-@pytest.mark.parametrize("name", ["tent", "rpl", "eata", "sar", "deyo", "roid"])
+@pytest.mark.parametrize("name", ["tent", "rpl", "eata", "sar", "deyo", "roid", "cmf"])
 def test_scales_and_shifts_move_and_nothing_else(name: str) -> None:
     net, _ = after(unchecked(name, lr=0.01, **({"margin": 1.0, "drop": -1.0} if name == "deyo" else {})))
     source = net_of().state_dict()
@@ -208,6 +208,24 @@ def test_source_share_one_is_the_source_with_corrected_shares() -> None:
     _, still = after(unchecked("roid", correct=False, lr=0.0))
     assert all(torch.allclose(a, b) for a, b in zip(answers, still))
     assert torch.allclose(net.body.weight, net_of().body.weight)
+
+
+def test_the_filter_of_cmf_by_hand() -> None:
+    method, state = create_method("cmf", recall=0.9, noise=0.05, keep=0.8), StreamState(rng())
+    source, theta = 1.0, torch.tensor([2.0], dtype=torch.float64)
+    phi, v = source, 0.0
+    for moved in (2.0, 5.0):
+        theta.fill_(moved)
+        method.settle([theta], [torch.tensor([source], dtype=torch.float64)], state)
+        predicted, v = 0.9 * phi + 0.1 * source, 0.81 * v + 0.05
+        k = 0.95 / (v + 0.95)
+        phi, v = k * predicted + (1 - k) * moved, k * v
+        assert 0.89 < k < 0.9999 and float(theta) == pytest.approx(0.8 * moved + 0.2 * phi)
+
+
+def test_cmf_that_keeps_its_steps_is_roid_that_has_no_source() -> None:
+    assert same(after(create_method("cmf", lr=0.01, keep=1.0)), after(create_method("roid", lr=0.01, source_share=0.0)))
+    assert not same(after(create_method("cmf", lr=0.01)), after(create_method("roid", lr=0.01, source_share=0.0)))
 
 
 def test_memo_lowers_the_entropy_of_identical_views_and_leaves_the_network() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from dazoo.methods.base import StreamState, create_method
-from dazoo.methods.test_time.roid import corrected
+from dazoo.methods.test_time._certain import shares_corrected
 from dazoo.nets.augment import shuffled_pieces
 from dazoo.ops import test_time
 from tests.parity_stream import stream_net
@@ -130,7 +130,7 @@ def test_corrected_shares_multiply_probabilities_whatever_the_sign_of_scores() -
     expected = p * (share + smooth) / (1 + 3 * smooth)
     expected /= expected.sum(1, keepdim=True)
     for moved in (scores, scores - 100):
-        assert torch.allclose(corrected(moved).softmax(-1), expected)
+        assert torch.allclose(shares_corrected(moved).softmax(-1), expected)
 
 
 @pytest.mark.parametrize("shape", [(3, 64), (3, 10), (3, 2, 50), (2, 1, 8, 8), (2, 3, 12, 16)])

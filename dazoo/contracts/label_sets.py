@@ -29,6 +29,28 @@ def check_all_classes(cls: type[Method]) -> None:
     )
 
 
+def check_source_labels(cls: type[Method]) -> None:
+    """Where no label is seen, other labels of the source give the same model, bit for bit."""
+    task = toy_task(setting_of(cls).change(labels="unlabelled"))
+    first, second = task.sources[0], task.sources[0].y
+    assert second is not None
+    other = dataclasses.replace(
+        first, y=second[torch.randperm(len(second), generator=torch.Generator().manual_seed(0))]
+    )
+    changed = task.change(sources=(other, *task.sources[1:]))
+    fitted = fit_toy(cls, task).predictor
+    found = difference(fitted, fit_toy(cls, changed).predictor)
+    require(
+        not found,
+        f"the model changes with labels of the source, which nobody sees there: {found}. Look for clusters of samples",
+    )
+    out = fitted.predict(task.target.x)
+    require(
+        out.cluster is not None and tuple(out.cluster.shape) == (len(task.target),),
+        f"{cls.name} handles labels: unlabelled, but its predictions lack cluster; return Prediction(..., cluster=...)",
+    )
+
+
 def check_unknown(cls: type[Method]) -> None:
     """A method for targets with unknown samples says which they are: a finite score each, and a threshold."""
     for labels in UNKNOWN:

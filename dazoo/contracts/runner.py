@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dazoo.contracts import asking, behaviour, gradient, hidden_source, knobs, label_sets, targets
+from dazoo.contracts import asking, behaviour, gradient, hidden_source, knobs, label_sets, targets, unseen
 from dazoo.contracts.failure import ContractFailure
 from dazoo.contracts.toys import is_gradient
 from dazoo.methods.base import GradientMethod, Method
@@ -61,8 +61,16 @@ def _asks(cls: type[Method]) -> str:
     return "" if asking.asks(cls) else "the method asks for no label"
 
 
+def _unlabelled(cls: type[Method]) -> str:
+    return "" if "unlabelled" in cls.handles.labels else "the method learns from labels"
+
+
 def _unknown(cls: type[Method]) -> str:
     return "" if set(cls.handles.labels) & set(label_sets.UNKNOWN) else "not for targets with unknown samples"
+
+
+def _unseen(cls: type[Method]) -> str:
+    return "" if unseen.unseen_settings(cls) else "not for targets that are never seen"
 
 
 @dataclass(frozen=True)
@@ -97,12 +105,25 @@ CONTRACTS = (
     Contract(
         "one_target", "one of several targets is a target", targets.check_one_target, _several_targets, ("same_seed",)
     ),
+    Contract(
+        "source_labels",
+        "where no label is seen, the source's change nothing",
+        label_sets.check_source_labels,
+        _unlabelled,
+    ),
     Contract("unknown", "where samples may be unknown, says which", label_sets.check_unknown, _unknown),
     Contract(
         "source_gone",
         "once the source's model is trained, its samples change nothing",
         hidden_source.check_source_gone,
         _hidden_source,
+        ("same_seed",),
+    ),
+    Contract(
+        "unseen_target",
+        "another unseen target gives the same model",
+        unseen.check_unseen_target,
+        _unseen,
         ("same_seed",),
     ),
     Contract("black_box", "of a black box nothing is copied", hidden_source.check_black_box, _black_box),

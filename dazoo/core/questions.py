@@ -26,7 +26,8 @@ QUESTIONS = {
     "source_free_open": "A model of the source, and a target with unknown classes.",
     "source_free_universal": "A model of the source; both sides have classes of their own.",
     "black_box": "The source's model answers questions about target samples, and shows nothing of itself.",
-    "unseen": "The target is never seen before the test (generalisation).",
+    "unseen": "The target is never seen before the test.",
+    "generalisation": "Several labelled domains, and a target that is never seen before the test.",
     "label_shift": "The classes are the same, but not their shares; those of the target are asked for, too.",
     "unlabelled": "No label is seen on either side; the same clusters are to be found in both.",
     "test_time": "The target arrives in batches; each is answered on arrival and never shown again.",
@@ -83,6 +84,8 @@ def sees(setting: Setting) -> str:
 
 def hidden(setting: Setting) -> str:
     """What no method is shown, in words that follow "hidden are"; labels that some are shown are said by ``sees``."""
+    if setting.target == "unseen":
+        return "all of the target, its samples and its labels"
     found = HIDDEN[setting.labels]
     if setting.n_targets == "blind":
         found += ", and of which target a sample is"

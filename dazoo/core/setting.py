@@ -115,7 +115,8 @@ class Setting(Question):
             no label is seen at all.
         source: what of the source a method may touch: its ``data``, a ``model`` trained on it, or only the
             probabilities that this model gives to target samples (``black_box``).
-        target: ``pool``: all samples at once; ``stream``: batches in order, each answered on arrival; ``unseen``.
+        target: ``pool``: all samples at once; ``stream``: batches in order, each answered on arrival; ``unseen``:
+            nothing of it before the test.
         marked: labelled target samples: ``none``; a ``few``, named by their owner or k drawn per class; those that the
             method asks for (``query``); or ``half`` of all, an upper bound and never a competitor.
         n_sources, n_targets: ``many`` where they are told apart; several sources that are pooled are ``one``, and
@@ -158,6 +159,7 @@ UNIVERSAL = Setting("universal", labels="universal")
 SOURCE_FREE = Setting("source_free", source="model")
 BLACK_BOX = Setting("black_box", source="black_box")
 UNSEEN = Setting("unseen", target="unseen")
+GENERALISATION = Setting("generalisation", target="unseen", n_sources="many")
 MULTI_TARGET = Setting("multi_target", n_targets="many")
 LABEL_SHIFT = Setting("label_shift", labels="shifted")
 UNLABELLED = Setting("unlabelled", labels="unlabelled")
@@ -177,7 +179,8 @@ PRESETS |= {
         Setting("source_free_partial", labels="partial", source="model"),
         Setting("source_free_open", labels="open", source="model"),
         Setting("source_free_universal", labels="universal", source="model"),
-        BLACK_BOX, UNSEEN, TEST_TIME, CONTINUAL, MULTI_TARGET, LABEL_SHIFT, UNLABELLED, BLIND_TARGETS, ACTIVE,
+        BLACK_BOX, GENERALISATION, UNSEEN, TEST_TIME, CONTINUAL, MULTI_TARGET, LABEL_SHIFT, UNLABELLED, BLIND_TARGETS,
+        ACTIVE,
     )
 }  # fmt: skip
 

@@ -54,7 +54,8 @@ def scales_of(seen: Seen, names: Sequence[str] = ()) -> Scales:
         names: of the features, for the sentences; columns are counted from 0 without them.
     """
     source = seen.source if seen.origin is None else seen.origin.source
-    target = seen.target if seen.origin is None else source  # what is fitted before the target is there
+    hidden = seen.origin is not None or not len(seen.target)  # what is fitted before the target is there
+    target = source if hidden else seen.target
     if seen.kind != "vector" or seen.target.x.ndim != 2 or source is None or target is None:
         return Scales()
     if min(len(source), len(target)) < 2:

@@ -272,6 +272,8 @@ class Task:
         if self.setting.target == "stream":
             arriving = Stream(self.target.x[self._arriving(rest)], self.batch, self.episodic)
             whole = replace(whole, target=Unlabeled(whole.target.x[:0]), stream=arriving)
+        if self.setting.target == "unseen":
+            whole = replace(whole, target=Unlabeled(whole.target.x[:0]))
         return whole if self.setting.source == "data" else self._behind_model(whole)
 
     def _arriving(self, rows: Tensor) -> Tensor:

@@ -153,6 +153,8 @@ OF_TASK: dict[str, Callable[[Tensor, Tensor], Map]] = {
     "zscore_within": zscore_within,
 }
 TRANSFORMS = (*OF_DOMAIN, *OF_TASK)
+OWN_STATISTICS = ("zscore", "scale")
+"""Those that are fitted to each domain by itself, and so to the target."""
 
 
 def check_names(names: str | Sequence[str] | None) -> list[str]:
@@ -171,6 +173,11 @@ def check_names(names: str | Sequence[str] | None) -> list[str]:
 def leading(names: Sequence[str]) -> list[str]:
     """The transforms before the first that looks at both domains; each domain can take them by itself."""
     return list(takewhile(lambda name: name in OF_DOMAIN, names))
+
+
+def looks_at_target(name: str) -> str:
+    """Why a transform of ``OWN_STATISTICS`` has no place where the target is unseen."""
+    return f"the transform {name!r} takes statistics of the target, which is unseen here; take 'zscore_source'"
 
 
 def apply(domain: Domain, names: str | Sequence[str]) -> Domain:
@@ -223,6 +230,9 @@ def apply_to_task(task: Task, names: str | Sequence[str] | None) -> tuple[Task, 
         DazooError: the samples are no vectors, or a transform does not suit their values.
     """
     listed = check_names(names)
+    for name in listed:
+        if name in OWN_STATISTICS and task.setting.target == "unseen":
+            raise DazooError(looks_at_target(name))
     done: list[list[Map]] = [[] for _ in (*task.sources, task.target)]
     for name in listed:
         domains, maps = [], []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,41 @@ class Sampler:
         self.order, self.at, self.calls = state["order"], state["at"], state["calls"]
 
 
+class EvenSampler:
+    """Rows of several sources in batches that hold as many of each, in turns: row i is of source i modulo their number.
+
+    ``domain`` (n,) says of which source a row is. Every source has a sampler of its own; ``batch`` is rounded down to a
+    multiple of their number, two rows of each at least.
+    """
+
+    def __init__(self, domain: Tensor, batch: int, seeds: Sequence[int]):
+        self.places = [torch.nonzero(domain == k)[:, 0] for k in range(len(seeds))]
+        self.places, seeds = zip(*((p, s) for p, s in zip(self.places, seeds) if len(p)))  # type: ignore[assignment]
+        share = max(2, batch // len(self.places))
+        self.each = [Sampler(len(p), share, s) for p, s in zip(self.places, seeds)]
+        self.n, self.batch = len(domain), share * len(self.places)
+
+    @property
+    def per_epoch(self) -> int:
+        """Whole batches of all rows, at least one."""
+        return max(1, self.n // self.batch)
+
+    @property
+    def at(self) -> int:
+        """Rows of all sources that were drawn from the present permutations."""
+        return sum(sampler.at for sampler in self.each)
+
+    def __call__(self) -> Tensor:
+        return torch.stack([place[rows()] for place, rows in zip(self.places, self.each)], 1).reshape(-1)
+
+    def state(self) -> dict[str, Any]:
+        return {"each": [s.state() for s in self.each]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        for sampler, held in zip(self.each, state["each"]):
+            sampler.restore(held)
+
+
 @dataclass(frozen=True)
 class Preparer:
     """Turns raw samples into what a network takes, on its device.
@@ -95,9 +130,14 @@ class Feed:
         self.seen, self.method, self.prepare, self.device = seen, method, prepare, device
         self.few_only = seen.few is not None and not method.uses_source
         source = seen.source
-        self.samplers: dict[str, Sampler] = {}
+        self.samplers: dict[str, Sampler | EvenSampler] = {}
         if source is not None and method.uses_source:
-            self.samplers["s"] = Sampler(len(source), batch, part_seed(seed, "sample source"))
+            first = part_seed(seed, "sample source")
+            if method.even_sources and seen.n_sources > 1:
+                more = [part_seed(seed, f"sample source {k}") for k in range(1, seen.n_sources)]
+                self.samplers["s"] = EvenSampler(source.domain, batch, [first, *more])
+            else:
+                self.samplers["s"] = Sampler(len(source), batch, first)
         if method.uses_target:
             passes = self.samplers["s"].per_epoch if cycle == "repeat" and "s" in self.samplers else None
             self.samplers["t"] = Sampler(len(seen.target), batch, part_seed(seed, "sample target"), passes)

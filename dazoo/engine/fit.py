@@ -117,6 +117,10 @@ def check_fit(cls: type[Method], seen: Seen) -> None:
             f"methods take numbers, but the samples are of the kind {seen.kind!r}; encode the task first "
             "(dazoo.fit does, and a suite by its key 'encoder')"
         )
+    if seen.setting.target == "unseen" and getattr(cls, "uses_target", False):
+        raise DazooError(
+            f"method {cls.name!r} reads batches of the target (uses_target), which is unseen in {seen.setting.name!r}"
+        )
     wanted = "values" if seen.regression else "classes"
     if wanted not in cls.targets:
         raise DazooError(f"method {cls.name!r} predicts {sorted(cls.targets)}, but the task has {wanted}")

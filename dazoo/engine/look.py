@@ -60,6 +60,16 @@ class LazyLook(Look):
         return torch.empty(0, dtype=torch.int64) if questions is None else questions.ask.asked
 
     @cached_property
+    def held_out(self) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """Scores and labels of the source rows that nothing is trained on; of all where none are held out."""
+        m, net, held = self._member, self._net, self._member.feed.seen.source_val
+        if held is None:
+            return self.source[1], self.ys
+        out = run_batched(lambda x: m.method.predict_source(net, x), net, m.prepare, held.x)
+        y = held.y if m.units is None else m.units.standardise(held.y)
+        return out.scores, y.to(out.scores.device)
+
+    @cached_property
     def teacher(self) -> Tensor:  # type: ignore[override]
         """Probabilities (n_t, C) of the source's model on the target, in the black-box setting."""
         seen = self._member.feed.seen

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +130,9 @@ class Loop:
         resting = self.members[0].method.resting(self.members[0].net, t)
         for phase, every in self.learner.phases.items():
             moving = [n for n in every if n not in resting] if resting else every
-            for turn in range(phase.repeat):
-                terms = self._advance(phase, moving, batch, t, look=turn == 0 and self.step in self.looks)
+            parts = of_each_source(batch) if phase.each_source else [batch]
+            for turn, part in enumerate(parts * phase.repeat):
+                terms = self._advance(phase, moving, part, t, look=turn == 0 and self.step in self.looks)
                 self._check(terms)
         if isinstance(self.learner, Alone):
             member = self.members[0]
@@ -370,6 +371,14 @@ def _summed(grads: list[list[Tensor | None]]) -> list[Tensor | None]:
     for more in grads[1:]:
         total = _added(total, more)
     return total
+
+
+def of_each_source(batch: Batch) -> list[Batch]:
+    """The rows of every source that the batch has rows of; what is of the target stays as it is."""
+    cut = ("xs", "ys", "ds", "s_rows", "xs_strong")
+    held = {k: v for k in cut if (v := getattr(batch, k)) is not None}
+    rows = [batch.ds == k for k in batch.ds.unique().tolist()]
+    return [replace(batch, **{k: v[mine] for k, v in held.items()}) for mine in rows]
 
 
 def _split(batch: Batch, pieces: int) -> list[Batch]:

@@ -22,6 +22,7 @@ class Phase:
     losses: str = "losses"  # name of the method that returns the named loss terms of this phase
     update: tuple[str, ...] = ("*",)  # names of the parts that move, "*" for all
     repeat: int = 1  # how often the phase runs per iteration
+    each_source: bool = False  # it runs once for every source, with the batch's rows of that source alone
     # terms whose gradient is taken not at the parameters w but at w + r g / |g|, with g their gradient at w (sharpness-
     # aware minimisation); all other terms keep their gradient at w
     smooth: tuple[str, ...] = ()
@@ -64,6 +65,7 @@ class Look:
     source: tuple[Tensor, Tensor]  # features (n_s, d) and scores (n_s, C)
     target: tuple[Tensor, Tensor]
     few: tuple[Tensor, Tensor]  # of the labelled target samples
+    held_out: tuple[Tensor, Tensor]  # scores and labels of source rows held out of training; of all where none are
     ys: Tensor  # labels of the source (n_s,)
     yf: Tensor  # labels of ``few``
     teacher: Tensor  # probabilities (n_t, C) of the source's model, for methods that may only ask it (``black_box``)
@@ -95,6 +97,7 @@ class GradientMethod(Method):
     stackable: ClassVar[bool] = True  # members of a group may train as one batched model
     uses_source: ClassVar[bool] = True  # the losses read batches of the source
     uses_target: ClassVar[bool] = True  # and of the target; those that are not read may be left out
+    even_sources: ClassVar[bool] = False  # of several sources, batches hold as many samples of each
     one_by_one: ClassVar[bool] = False  # of sources that are told apart, a model each is adapted; they vote
     joins_models: ClassVar[bool] = False  # or it starts from a model of each, ``net.models[i].body`` and ``.head``
     needs_batch_norm: ClassVar[bool] = False  # a network without batch normalisation in its body is refused

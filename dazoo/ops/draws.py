@@ -32,6 +32,27 @@ def uniform(n: int, step: int, like: Tensor, what: str = "uniform") -> Tensor:
     return torch.from_numpy(_rng(what, step).random(n)).to(like.device, like.dtype)
 
 
+def beta(n: int, a: float, step: int, like: Tensor, what: str = "beta") -> Tensor:
+    """``n`` numbers of the Beta distribution with both parameters ``a``, (n,). Different ``what`` are independent."""
+    return torch.from_numpy(_rng(what, step).beta(a, a, n)).to(like.device, like.dtype)
+
+
+def order(n: int, step: int, like: Tensor, what: str = "order") -> Tensor:
+    """A random order of 0 .. n - 1, int64 (n,), on ``like``'s device. Different ``what`` are independent."""
+    return torch.from_numpy(_rng(what, step).permutation(n)).to(like.device)
+
+
+def partners(n: int, groups: int, step: int, like: Tensor, what: str = "partners") -> Tensor:
+    """For each of ``n`` rows, which are of the groups in turns, a row of another group: a cyclic shift, int64 (n,).
+
+    With one group it is another row; where there is none other, the row itself.
+    """
+    shifts = np.arange(1, n) if n > 1 else np.zeros(1, dtype=np.int64)
+    other = shifts[shifts % groups != 0] if groups > 1 else shifts
+    shift = int(_rng(what, step).choice(other if len(other) else shifts))
+    return (torch.arange(n, device=like.device) + shift) % n
+
+
 def normal(shape: tuple[int, ...], step: int, like: Tensor, what: str = "normal") -> Tensor:
     """Standard normal numbers of the given shape. Different ``what`` give independent draws."""
     return torch.from_numpy(_rng(what, step).standard_normal(shape)).to(like.device, like.dtype)

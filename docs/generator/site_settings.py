@@ -85,7 +85,7 @@ def _rules(setting: Any) -> str:
     for reason, names in rules.refused.items():
         text += f"\n\nRefused: {_listed(names)} {reason}."
     if rules.without:
-        text += f"\n\nWithout a value, since the source is hidden: {_listed(rules.without)}."
+        text += f"\n\nWithout a value, since the {rules.hidden} is hidden: {_listed(rules.without)}."
     if setting.labels != "closed":
         text += "\n\nBy default a suite chooses nothing: the last checkpoint of the default hyper-parameters counts."
     return text

@@ -59,7 +59,7 @@ class Observer:
         self.warnings.extend(p for p in problems if p not in self.warnings)
         note = {"step": point.step, "fraction": point.fraction, "scores": scores, "target": target}
         # elsewhere nobody knows how many classes there should be
-        alike = self.seen.setting.labels == "closed"
+        alike = self.seen.setting.labels == "closed" and not evidence.without_target
         self.notes.append(note | {"predicted": predicted_classes(evidence) if alike else None})
         self.looking += watch.spent()
         watch = Stopwatch(self.device)

@@ -21,7 +21,7 @@ from dazoo.data.label_sets import LabelSets, setting_with, taken
 from dazoo.data.prior_shift import PriorShift, setting_under
 from dazoo.data.prior_shift import taken as taken_prior
 from dazoo.data.registry import DATASETS, Dataset, data_root
-from dazoo.data.transform import TRANSFORMS
+from dazoo.data.transform import OWN_STATISTICS, TRANSFORMS, looks_at_target
 from dazoo.encoders.base import create_encoder
 from dazoo.engine.recipe import Recipe
 from dazoo.shallow.classifiers import classifier
@@ -95,6 +95,8 @@ def make_protocol(suite: Suite, root: str | Path | None = None) -> Protocol:
     for i, name in enumerate(suite.transform):
         if name not in TRANSFORMS:
             raise suite.origin.error(("transform", i), f"unknown transform {name!r}: {nearest(name, TRANSFORMS)}")
+        if name in OWN_STATISTICS and suite.setting != "auto" and Setting.of(suite.setting).target == "unseen":
+            raise suite.origin.error(("transform", i), looks_at_target(name))
     recipe, chosen = suite.recipe, suite.classifier
     made = (
         None if recipe is None else suite.origin.check(("recipe",), lambda: Recipe.named(recipe.name, **recipe.options))
@@ -202,8 +204,10 @@ def _validators(suite: Suite, labels: str) -> list[str]:
         said = None if suite.setting == "auto" else admission(Setting.of(suite.setting))
         if not problem and said is not None:
             problem = said.problem(rule)
+        if not problem and said is None and VALIDATORS.get(rule).needs_left_out:
+            problem = f"{rule!r} leaves out one source after the other, which the setting generalisation is for"
         if problem and "select_by" in suite.model_fields_set:
-            every = [n for n, v in VALIDATORS.items() if not v.problem(labels) and not v.of_answers]
+            every = [n for n, v in VALIDATORS.items() if not (v.problem(labels) or v.of_answers or v.needs_left_out)]
             able = ", ".join(every if said is None else said.able)
             raise suite.origin.error(("select_by",), f"{problem}; take {LAST}{able and f', or one of {able}'}")
         found += [rule] if rule not in found and not problem else []

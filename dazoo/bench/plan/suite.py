@@ -19,6 +19,8 @@ from dazoo.core.setting import Setting
 
 LAST, ORACLE_RULE = "last", "oracle"
 DEFAULT_RULE = "info_max"
+UNSEEN_RULE = "source_validation"
+"""The default where the target is unseen."""
 MOST_SEEDS, MOST_TRIALS, MOST_CHECKPOINTS, MOST_RUNS = 10_000, 10_000, 10_000, 1_000_000
 """What a suite may ask for at most; more is a slip of the finger, and would fill the memory before the first run."""
 DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
@@ -125,7 +127,7 @@ class Suite(Frozen):
         validators: names of label-free scores to record, or patterns, which mean those that suit the setting.
         select_by: the validator that chooses trial and checkpoint, ``last``, or ``oracle`` (target labels, marked). By
             default info_max; ``last`` where source and target have different classes or class shares, since nothing is
-            known to choose well there.
+            known to choose well there; source_validation where the target is unseen.
         metric: the target metric reported; by default that of the setting: accuracy for classes, hos where samples may
             be unknown, rmse for values.
         keep: disk space for outputs of checkpoints in the result folder, e.g. 200MB; 0 keeps none. Changes no result.
@@ -218,7 +220,12 @@ class Suite(Frozen):
         for i, name in enumerate(names):
             if name in names[:i]:
                 raise origin.error(("recipes", i), f"two recipes are labelled {name!r}; tell them apart with 'as'")
-        return suite if suite._closed or "select_by" in suite.model_fields_set else suite._choosing_nothing()
+        if "select_by" in suite.model_fields_set:
+            return suite
+        asked = Setting.of("unsupervised" if suite.setting == "auto" else suite.setting)
+        if asked.target == "unseen":
+            return suite._choosing(UNSEEN_RULE if suite.source_holdout else LAST)
+        return suite if suite._closed else suite._choosing(LAST)
 
     @property
     def _closed(self) -> bool:
@@ -230,8 +237,8 @@ class Suite(Frozen):
         entries = self.datasets or ([] if self.dataset is None else [self.dataset])
         return not any(_splits_classes(e) for e in entries)
 
-    def _choosing_nothing(self) -> Suite:
-        made = self.model_copy(update={"select_by": LAST})
+    def _choosing(self, rule: str) -> Suite:
+        made = self.model_copy(update={"select_by": rule})
         made._origin = self._origin
         return made
 

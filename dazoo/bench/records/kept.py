@@ -168,14 +168,19 @@ class KeptEvidence(Evidence):
         return self._kept.n_classes
 
     @cached_property
-    def target_scores(self) -> Tensor:  # type: ignore[override]
+    def without_target(self) -> bool:
         scores = self._kept.scores(self._index)
         assert scores is not None
-        return scores
+        return not len(scores)
+
+    @cached_property
+    def target_scores(self) -> Tensor | None:  # type: ignore[override]
+        return None if self.without_target else self._kept.scores(self._index)
 
     @property
     def target_probs(self) -> Tensor | None:
-        return None if self.n_classes == 0 else torch.softmax(self.target_scores, dim=1)
+        scores = self.target_scores
+        return None if self.n_classes == 0 or scores is None else torch.softmax(scores, dim=1)
 
     @property
     def target_inputs(self) -> Tensor | None:

@@ -138,7 +138,7 @@ def project(folder: Path, wanted: Wanted, way: str) -> dict[str, Any]:
     evidence = evidence_of(folder, record, wanted.point)
     source, target = evidence.source_features, evidence.target_features
     if source is None or target is None:
-        raise DazooError("models without features")
+        raise DazooError("models without features, or targets that are not seen")
     labels, classes = evidence.source_labels, evidence.n_classes
     rng = np.random.default_rng(SEED)
     rows_s, rows_t = (np.sort(rng.permutation(len(x))[:SAMPLES]) for x in (source, target))
@@ -149,7 +149,7 @@ def project(folder: Path, wanted: Wanted, way: str) -> dict[str, Any]:
         "source": flat[: len(xs)].tolist(),
         "target": flat[len(xs) :].tolist(),
         "source_class": labels.numpy()[rows_s].astype(int).tolist() if known and labels is not None else [],
-        "target_class": evidence.target_scores.argmax(1).numpy()[rows_t].tolist() if known else [],
+        "target_class": evidence.target.scores.argmax(1).numpy()[rows_t].tolist() if known else [],
         "of": [len(source), len(target)],
     }
 

@@ -62,7 +62,7 @@ def admissible(made: Report) -> list[str]:
         for reason, names in rules.refused.items() if rules.able else ():
             found[f"May not choose: {', '.join(names)} ({'each ' if len(names) > 1 else ''}{reason})."] = None
         if rules.without:
-            found[f"Without a score, since the source is hidden: {', '.join(rules.without)}."] = None
+            found[f"Without a score, since the {rules.hidden} is hidden: {', '.join(rules.without)}."] = None
     return list(found)
 
 

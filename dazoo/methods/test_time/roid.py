@@ -15,21 +15,16 @@ source; one step equals a transcription).
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 from torch import Tensor
 
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.types import Prediction
 from dazoo.methods.base import StreamState, register
-from dazoo.methods.test_time._moves import MovesNorms, at_start, descend, moving
-from dazoo.ops.test_time import certain_and_diverse, soft_likelihood_ratio, symmetric_cross_entropy
+from dazoo.methods.test_time._certain import SureAndSeldom
 
 
 @register
-class ROID(MovesNorms):
+class ROID(SureAndSeldom):
     """Universal test-time adaptation through weight ensembling, diversity weighting and prior correction."""
 
     paper = Paper(
@@ -44,31 +39,8 @@ class ROID(MovesNorms):
         "of this library",
     )  # fmt: skip
 
-    still = {"lr": 0.0, "correct": False}
-
     source_share: float = hp(0.01, 0.001, 0.1, log=True, most=1.0, help="1 - a, share of the source's weights per step")
-    temperature: float = hp(1 / 3, 0.1, 1.0, log=True, help="of the weights of samples", positive=True)
-    consistency: float = hp(1.0, 0.1, 10.0, log=True, help="weight of agreement with a view")
-    correct: bool = hp(True, help="whether class shares of the batch correct its answers")
 
-    def step(self, net: Any, x: Tensor, state: StreamState, t: int) -> Prediction:
-        source, out = at_start(state), self.answer(net, x)
-        n_classes = out.scores.shape[1]
-        mean = state.memory.get("mean", out.scores.new_full((n_classes,), 1.0 / n_classes))
-        weights = certain_and_diverse(out.scores, mean, self.temperature)
-        p = out.scores.detach().softmax(-1)
-        state.memory["mean"] = 0.9 * mean + 0.1 * p.mean(0)
-        agreed = symmetric_cross_entropy(self.answer(net, state.view()).scores, out.scores)
-        descend(state, (weights * (soft_likelihood_ratio(out.scores) + self.consistency * agreed)).mean())
-        with torch.no_grad():
-            for q, q0 in zip(moving(state), source):
-                q.lerp_(q0, self.source_share)
-        return Prediction(corrected(out.scores), out.features) if self.correct else out
-
-
-def corrected(scores: Tensor) -> Tensor:
-    """Scores (n, C) whose softmax are probabilities times smoothed shares of the batch, up to a factor per row."""
-    n, n_classes = scores.shape
-    share = scores.detach().softmax(-1).mean(0)
-    smooth = max(1.0 / n, 1.0 / n_classes) / share.max()
-    return scores.log_softmax(-1) + torch.log((share + smooth) / (1.0 + smooth * n_classes))
+    def settle(self, theta: list[Tensor], source: list[Tensor], state: StreamState) -> None:
+        for p, p0 in zip(theta, source):
+            p.lerp_(p0, self.source_share)
