@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from dazoo.methods.base import StreamState
+from dazoo.methods.test_time import rotta
 from dazoo.methods.test_time.cotta import CoTTA
 from dazoo.methods.test_time.sar import SAR
 from dazoo.methods.test_time.tent import TENT
-from dazoo.ops import entropy, test_time
+from dazoo.nets.parts.norm_mode import mixed, norms_under
+from dazoo.ops import batch_norm, entropy, memories, test_time
 
 
 def stream_net(norm: nn.Module, gamma: Tensor, beta: Tensor, w: Tensor, b: Tensor) -> Any:
@@ -110,7 +112,55 @@ def _roid(l: Tensor, m: Tensor, T: Tensor, probe: Tensor) -> Tensor:  # noqa: E7
     return loss + (probe * (0.9 * m + 0.1 * l.detach().softmax(-1).mean(0))).sum()
 
 
+def norm_with(layer: Any, *values: Tensor) -> Any:
+    """A batch normalisation, in double precision, with given scale, shift, mean and variance."""
+    layer.double().eval()
+    with torch.no_grad():
+        for mine, given in zip([layer.weight, layer.bias, layer.running_mean, layer.running_var], values):
+            mine.copy_(given)
+    return layer
+
+
+def _bn_alpha(
+    x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor, beta: Tensor, alpha: Tensor, probe: Tensor
+) -> Tensor:
+    layer = norm_with(nn.BatchNorm2d(len(mean)), gamma, beta, mean, var)
+    with norms_under(layer, mixed(float(alpha)), len(x)):
+        return (probe * layer(x)).sum()
+
+
+def _rotta_bn(
+    x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor, beta: Tensor, alpha: Tensor, probe: Tensor, probe_m: Tensor,
+    probe_v: Tensor,
+) -> Tensor:  # fmt: skip
+    layer = norm_with(nn.BatchNorm1d(len(mean)), gamma, beta, mean, var)
+    out = rotta._steady(float(alpha), layer, x)
+    return (probe * out).sum() + (probe_m * layer.running_mean).sum() + (probe_v * layer.running_var).sum()
+
+
+def _rotta_memory(
+    label: Tensor, unc: Tensor, cap: Tensor, lt: Tensor, lu: Tensor, probe: Tensor, n_classes: Tensor
+) -> Tensor:
+    kept: list[list[Any]] = [[], [], [], []]  # labels, ages, entropies, numbers
+    for i, (y, u) in enumerate(zip(label.tolist(), unc.tolist())):
+        row = memories.place_by_age(*kept[:3], y, u, int(cap), int(n_classes), float(lt), float(lu))
+        if row is not None:
+            kept = [rotta._replaced(rows, [one], row) for rows, one in zip(kept, (y, 0, u, i))]
+        kept[1] = [age + 1 for age in kept[1]]
+    return sum((probe[i] * (1 + age) for i, age in zip(kept[3], kept[1])), torch.zeros(()).double())
+
+
+def _note_iabn(x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor, beta: Tensor, k: Tensor, probe: Tensor) -> Tensor:
+    moments = batch_norm.instance_aware_moments(x, mean, var, k)
+    return (probe * batch_norm.normalise(x, *moments, gamma, beta)).sum()
+
+
 STREAM: dict[str, Any] = {
+    "tta_bn_alpha": _bn_alpha,
+    "tta_rotta_bn": _rotta_bn,
+    "tta_rotta_loss": lambda ls, lt, ages: test_time.timely_cross_entropy(ls, lt, memories.timeliness(ages)),
+    "tta_rotta_memory": _rotta_memory,
+    "tta_note_iabn": _note_iabn,
     "tta_tent_entropy": _tent_entropy,
     "tta_tent_steps": _tent_steps,
     "tta_sar_step": _sar_step,

@@ -200,6 +200,7 @@ def fit_stream(
                 walk.restart()
             raw = stream.x[rows].to(device)
             raw = raw.float() if raw.is_floating_point() else raw
+            walk.state.raw, walk.state.strong = raw, partial(_strong, prepare, walk.state.gen)
             walk.state.view = partial(prepare.strong, raw, walk.state.gen)
             out = method.step(net, prepare.test(raw), walk.state, t)
             if not bool(torch.isfinite(out.scores).all()):
@@ -232,6 +233,10 @@ def fit_stream(
         **about_start(start),
     }
     return FitResult(predictor, {}, warnings, info)
+
+
+def _strong(prepare: Preparer, gen: torch.Generator, raw: Tensor) -> Tensor:
+    return prepare.strong(raw, gen)
 
 
 def _check_layers(walk: Walk) -> None:

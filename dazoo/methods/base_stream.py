@@ -30,6 +30,7 @@ class StreamState:
             before each batch. It is saved with the run, so that a killed one goes on with the same bits.
         source: what ``source_stats`` read from the source, before the first batch.
         view: a random strong view (b, ...) of the batch at hand, another one each time.
+        raw: the batch at hand as it came, of which ``strong`` makes random strong views, also of remembered samples.
     """
 
     gen: torch.Generator
@@ -37,6 +38,8 @@ class StreamState:
     memory: dict[str, Any] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
     view: Callable[[], Tensor] = field(default=_no_view, repr=False)
+    raw: Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
+    strong: Callable[[Tensor], Tensor] = field(default=lambda raw: raw, repr=False)
 
     def views(self, count: int) -> Tensor:
         """``count`` views (count, b, ...) of the batch at hand."""

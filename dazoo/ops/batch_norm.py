@@ -67,3 +67,21 @@ def instance_aware_moments(
     shrunk_mean = mean + soft_shrink(own_mean - mean, k * torch.sqrt(stored / values))
     shrunk_var = var + soft_shrink(own_var - var, k * stored * (2 / (values - 1)) ** 0.5)
     return shrunk_mean, torch.relu(shrunk_var)
+
+
+def renormalised(
+    x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor | None, beta: Tensor | None, eps: float = 1e-5
+) -> Tensor:
+    """Batch renormalisation: the value of ``normalise`` by given moments (C,), with the gradient of the batch's own.
+
+        (x - mean_b) / dev_b * r + d,   r = dev_b / dev,   d = (mean_b - mean) / dev,   r and d without gradient
+
+    Ioffe, NIPS 2017, https://arxiv.org/abs/1702.03275
+    """
+    own_mean, own_var = channel_moments(x)
+    own_dev, dev = torch.sqrt(own_var + eps), torch.sqrt(var + eps)
+    r, d = (own_dev / dev).detach(), ((own_mean - mean) / dev).detach()
+    plain = normalise(x, own_mean, own_var, r, d, eps)
+    shape = (1, -1, *[1] * (x.ndim - 2))
+    scaled = plain if gamma is None else plain * gamma.reshape(shape)
+    return scaled if beta is None else scaled + beta.reshape(shape)

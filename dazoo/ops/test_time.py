@@ -36,6 +36,14 @@ def symmetric_cross_entropy(x: Tensor, y: Tensor) -> Tensor:
     return -0.5 * (log_q.exp() * log_p + log_p.exp() * log_q).sum(-1)
 
 
+def timely_cross_entropy(logits: Tensor, teacher: Tensor, weights: Tensor) -> Tensor:
+    """``1/n sum_i w_i CE(softmax(teacher_i), logits_i)`` with no gradient through the teacher: (n, C), (n, C), (n,).
+
+    Yuan et al., CVPR 2023 (RoTTA), https://arxiv.org/abs/2303.13899
+    """
+    return -(weights * (teacher.detach().softmax(-1) * log_softmax(logits, -1)).sum(-1)).mean()
+
+
 def soft_likelihood_ratio(logits: Tensor, most: float = 0.99, eps: float = 1e-5) -> Tensor:
     """``-sum_c p_c log(p_c / (1 - p_c) + eps)`` per row, p = min(softmax, most): (n, C) -> (n,).
 

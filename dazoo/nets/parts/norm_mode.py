@@ -23,7 +23,8 @@ class NormMode:
 
     Attributes:
         kind: ``stored``: the running ones of training; ``batch``: those of the batch at hand, which leave no trace;
-            ``mixed``: ``alpha`` times the batch's plus ``1 - alpha`` times the stored ones.
+            ``mixed``: ``alpha`` times the batch's plus ``1 - alpha`` times the stored ones, through which no gradient
+            passes.
         unbiased: whether the batch's variance in a mixture is the unbiased one.
     """
 
@@ -103,4 +104,4 @@ def norms_by(net: nn.Module, function: Callable[[Any, Tensor], Tensor]) -> Itera
 
 def _mixed(mode: NormMode, layer: Any, x: Tensor) -> Tensor:
     mean, var = mixed_moments(x, layer.running_mean, layer.running_var, mode.alpha, mode.unbiased)
-    return normalise(x, mean, var, layer.weight, layer.bias, layer.eps)
+    return normalise(x, mean.detach(), var.detach(), layer.weight, layer.bias, layer.eps)
