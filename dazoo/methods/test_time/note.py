@@ -48,7 +48,7 @@ class NOTE(MovesNorms):
     toy_hparams = {"lr": 0.05, "memory": 16}
 
     lr: float = hp(1e-4, 1e-5, 1e-1, log=True, help="learning rate of Adam")
-    k: float = hp(4.0, 1.0, 8.0, most=1e12, help="standard errors by which a sample's statistics must differ")
+    k: float = hp(4.0, most=1e12, help="standard errors by which a sample's statistics must differ")
     memory: int = hp(64, 16, 256, help="samples that are remembered, and after which a step is made")
     momentum: float = hp(0.01, 0.001, 0.1, log=True, help="share of the memory's statistics that the stored ones take")
 
