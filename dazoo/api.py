@@ -15,6 +15,7 @@ from dazoo.core.errors import DazooError, DazooWarning, UnknownName
 from dazoo.core.handles import nearby
 from dazoo.core.portable import load, save
 from dazoo.core.types import Predictor, Seen
+from dazoo.data.domain import Domain
 from dazoo.data.registry import DATASETS, load_task
 from dazoo.data.samples import Schema
 from dazoo.data.scales import prepared
@@ -163,14 +164,16 @@ def fit(
         report["shares"] = shares
     for text in warned:
         warnings.warn(text, DazooWarning, stacklevel=2)
+    own = given.setting.spaces == "own"
     return Model(
         fitted,
-        given.sources[0].schema or Schema(given.target.kind, tuple(given.target.x.shape[1:])),
+        _schema(given.target if own else given.sources[0]),
         task.classes if task.setting.labelled else tuple(f"cluster {i}" for i in range(task.n_classes)),
         preprocessing,
         shown_rows(raw, result.info.get("asked", {}).get("rows", ())),
         plain(report),
         encoding,
+        _schema(given.sources[0]) if own else None,
     )
 
 
@@ -240,6 +243,10 @@ def load_records(folder: str | Path) -> pd.DataFrame:
     from dazoo.bench.analysis.frame import load_records as read
 
     return read(folder)
+
+
+def _schema(domain: Domain) -> Schema:
+    return domain.schema or Schema(domain.kind, tuple(domain.x.shape[1:]))
 
 
 def _in_setting(task: Task, cls: type[Method]) -> Task:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dazoo.core.setting import FEW_LABELS, MULTI_SOURCE, ORACLE, UNSUPERVISED, Setting
+from dazoo.core.setting import MULTI_SOURCE, UNSUPERVISED, Setting
 from dazoo.data.task import Task
 
 
@@ -123,5 +123,8 @@ def awkward_task(data: Arrays, setting: Setting = UNSUPERVISED, regression: bool
         return Task.from_arrays(
             [data.xs, data.xs[::-1].copy()], [ys, ys[::-1].copy()], data.xt, yt, setting=setting, **kind
         )
-    options: dict[str, Any] = {"few_per_class": 1} if setting in (FEW_LABELS, ORACLE) else {}
-    return Task.from_arrays(data.xs, ys, data.xt, yt, setting=setting, **options, **kind)
+    options: dict[str, Any] = {"few_per_class": 1} if setting.shows_labels else {}
+    xt = data.xt
+    if setting.spaces == "own":  # the same oddities in other features: in another order, one of them twice
+        xt = np.concatenate([xt[:, ::-1], xt[:, :1]], 1)
+    return Task.from_arrays(data.xs, ys, xt, yt, setting=setting, **options, **kind)

@@ -50,6 +50,8 @@ def toy_task(
     if regression:
         beta = rng.normal(size=dims)
         ys, yt = (xs @ beta).astype(np.float32), (xt @ beta).astype(np.float32)
+    if setting.spaces == "own":  # other features, fewer and mixed
+        xt = (xt @ rng.normal(size=(dims, dims - 2)) / np.sqrt(dims)).astype(np.float32)
     options: dict[str, Any] = {
         "setting": setting,
         "source_holdout": 0.2,

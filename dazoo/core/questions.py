@@ -30,12 +30,13 @@ QUESTIONS = {
     "generalisation": "Several labelled domains, and a target that is never seen before the test.",
     "label_shift": "The classes are the same, but not their shares; those of the target are asked for, too.",
     "unlabelled": "No label is seen on either side; the same clusters are to be found in both.",
+    "heterogeneous": "Source and target have different features, and no coordinate is the same in both.",
+    "heterogeneous_few": "Source and target have different features, and a few target samples are labelled.",
     "test_time": "The target arrives in batches; each is answered on arrival and never shown again.",
     "continual": "Several targets arrive in batches, one after the other, and nobody says where one ends.",
 }
 OF_ANSWERS = {
     ("target", "stream"): QUESTIONS["test_time"],
-    ("spaces", "own"): "Source and target have different features.",
 }
 """Sentences of answers that make no setting with a name by themselves."""
 SEES = {

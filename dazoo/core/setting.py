@@ -167,6 +167,8 @@ BLIND_TARGETS = Setting("blind_targets", n_targets="blind")
 ACTIVE = Setting("active", marked="query")
 TEST_TIME = Setting("test_time", source="model", target="stream")
 CONTINUAL = Setting("continual", source="model", target="stream", n_targets="many")
+HETEROGENEOUS = Setting("heterogeneous", spaces="own")
+HETEROGENEOUS_FEW = Setting("heterogeneous_few", spaces="own", marked="few")
 
 Setting.UNSUPERVISED, Setting.MULTI_SOURCE, Setting.FEW_LABELS, Setting.ORACLE = (
     UNSUPERVISED, MULTI_SOURCE, FEW_LABELS, ORACLE,
@@ -180,7 +182,7 @@ PRESETS |= {
         Setting("source_free_open", labels="open", source="model"),
         Setting("source_free_universal", labels="universal", source="model"),
         BLACK_BOX, GENERALISATION, UNSEEN, TEST_TIME, CONTINUAL, MULTI_TARGET, LABEL_SHIFT, UNLABELLED, BLIND_TARGETS,
-        ACTIVE,
+        ACTIVE, HETEROGENEOUS, HETEROGENEOUS_FEW,
     )
 }  # fmt: skip
 

@@ -100,6 +100,17 @@ class Seen:
     def regression(self) -> bool:
         return self.n_classes == 0
 
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Shape of one target sample."""
+        return tuple(self.target.x.shape[1:])
+
+    @property
+    def source_shape(self) -> tuple[int, ...]:
+        """Shape of one source sample; another than the target's only where the feature spaces differ."""
+        part = self.source or (None if self.origin is None else self.origin.source)
+        return self.target_shape if part is None else tuple(part.x.shape[1:])
+
 
 @dataclass(frozen=True)
 class Prediction(Answers):

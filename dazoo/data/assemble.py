@@ -67,3 +67,18 @@ def told_apart(task: str, sources: tuple[Domain, ...], target: Domain) -> tuple[
         raise DazooError(f"task {task!r}: source and target share no class, so that nothing can be recognised")
     private = tuple(c for c in target.classes if c in target.occurring and c not in known)
     return coded, target.coded_as((*known, *private))
+
+
+def check_alike(task: str, source: Domain, other: Domain) -> None:
+    """An error where a source's samples look unlike those of ``other``: the target, or the first source where the
+    target has features of its own."""
+    both = source.raw and other.raw
+    if both and (unlike := other.x.unlike(source.x)):
+        raise DazooError(f"task {task!r}: source {source.name!r} {unlike}")
+    if both or (source.x.shape[1:] == other.x.shape[1:] and source.kind == other.kind):
+        return
+    raise DazooError(
+        f"task {task!r}: source {source.name!r} has {source.kind} samples of shape {tuple(source.x.shape[1:])}, "
+        f"{other.name!r} {other.kind} samples of shape {tuple(other.x.shape[1:])}; bring them to one feature space "
+        "first, or say setting='heterogeneous' where source and target have different features"
+    )

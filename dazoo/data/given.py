@@ -34,8 +34,12 @@ def assembled(
     targets: str = "auto",
     unlabelled: Any = None,
     kind: str | None = None,
+    own: bool = False,
 ) -> tuple[tuple[Domain, ...], Domain]:
-    """The sources and the target of ``Task.from_arrays``, whose arguments these are; several targets are one pool."""
+    """The sources and the target of ``Task.from_arrays``, whose arguments these are; several targets are one pool.
+
+    ``own``: whether source and target have different features, so that each side is read by itself.
+    """
     listed = several(xs, ys)
     xs, ys = (xs, ys) if listed else ([xs], [ys])
     if len(xs) != len(ys):
@@ -49,8 +53,9 @@ def assembled(
             f"the targets are {', '.join(given.names)}, but their test parts {', '.join(test.names)}; give both as "
             "dictionaries with the same names"
         )
-    parts = [*zip(places, xs), *given.parts(), *([] if test is None else test.parts("'s test part"))]
-    samples = read_all(parts, kind)
+    of_target = [*given.parts(), *([] if test is None else test.parts("'s test part"))]
+    sides = [[*zip(places, xs)], of_target] if own else [[*zip(places, xs), *of_target]]
+    samples = [found for side in sides for found in read_all(side, kind)]
     labels = [read(y, f"the labels of {p}", unlabelled) for p, y in zip(places, ys)]
     for p, found in zip(places, labels):
         need_all(found.known, f"the labels of {p}")

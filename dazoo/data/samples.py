@@ -194,7 +194,8 @@ def _matched(x: Tensor, whose: str, found: Schema, like: Schema) -> tuple[Tensor
         flat = len(found.shape) == len(like.shape) == 1
         have, need = (f"{s.shape[0]} features" if flat else f"samples of shape {s.shape}" for s in (found, like))
         raise DazooError(
-            f"{whose} has {have}, not {need}; all samples must be of one feature space, in training and later"
+            f"{whose} has {have}, not {need}; all samples must be of one feature space, in training and later "
+            "(setting='heterogeneous' is for a source and a target with different features)"
         )
     return x, found if found.names else replace(found, names=like.names)
 

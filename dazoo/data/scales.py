@@ -19,6 +19,7 @@ from dazoo.data.task import Task
 from dazoo.data.transform import Preprocessing, apply_to_task
 
 AUTO = "zscore_within"
+ALONE = "zscore"
 OF_SOURCE = "zscore_source"
 
 RATIO = 30.0  # of the largest scale to the smallest
@@ -60,7 +61,11 @@ def scales_of(seen: Seen, names: Sequence[str] = ()) -> Scales:
         return Scales()
     if min(len(source), len(target)) < 2:
         return Scales()
-    return judge(source.x.to(torch.float64), target.x.to(torch.float64), names)
+    xs, xt = source.x.to(torch.float64), target.x.to(torch.float64)
+    if seen.setting.spaces == "own":  # no column of one is a column of the other
+        sides = (("source", judge(xs, xs)), ("target", judge(xt, xt)))
+        return Scales(tuple(f"of the {side}, {text}" for side, found in sides for text in found.units))
+    return judge(xs, xt, names)
 
 
 def judge(xs: Tensor, xt: Tensor, names: Sequence[str] = ()) -> Scales:
@@ -112,7 +117,8 @@ def prepared(task: Task, transform: str | Sequence[str] | None) -> tuple[Task, P
     """A task under transforms, the fitted transforms, and what is to be said of its features.
 
     ``auto`` standardises vectors (``zscore_within``; ``zscore_source`` where a setting hides the source behind a model
-    that exists before the target does) where their units differ, and leaves all others as they are.
+    that exists before the target does, ``zscore`` where source and target have different features) where their units
+    differ, and leaves all others as they are.
 
     Raises:
         DazooError: unknown transforms, or such that do not suit the samples.
@@ -127,6 +133,7 @@ def prepared(task: Task, transform: str | Sequence[str] | None) -> tuple[Task, P
         return task, Preprocessing(), list(found.apart)
     # the model of a hidden source exists before any target sample does
     chosen = AUTO if task.setting.source == "data" else OF_SOURCE
+    chosen = ALONE if task.setting.spaces == "own" else chosen
     done, fitted = apply_to_task(task, chosen)
     said = [f"{u}; features were standardised (transform={chosen!r}, None leaves them)" for u in found.units[:1]]
     return done, fitted, [*said, *found.units[1:], *found.apart]

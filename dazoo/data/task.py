@@ -18,7 +18,7 @@ from dazoo.core.setting import FEW_LABELS, UNSEEN, UNSUPERVISED, Setting
 from dazoo.core.types import Labeled, Seen, Stream, Unlabeled
 from dazoo.data.arrival import Arrival, answered
 from dazoo.data.asking import check_questions, door
-from dazoo.data.assemble import classes_differ, told_apart, what_of
+from dazoo.data.assemble import check_alike, classes_differ, told_apart, what_of
 from dazoo.data.domain import Domain
 from dazoo.data.draw import few_of, half_of, labelled_rows, rows_of, without_labels
 from dazoo.data.given import assembled
@@ -83,15 +83,7 @@ class Task:
                 need_all(source.known, f"task {self.name!r}: source {source.name!r}")
             if source.regression != first.regression:
                 raise DazooError(f"task {self.name!r} mixes class labels and float targets in its sources")
-            both = source.raw and self.target.raw
-            if both and (unlike := self.target.x.unlike(source.x)):
-                raise DazooError(f"task {self.name!r}: source {source.name!r} {unlike}")
-            if not both and (source.x.shape[1:] != self.target.x.shape[1:] or source.kind != self.target.kind):
-                raise DazooError(
-                    f"task {self.name!r}: source {source.name!r} has {source.kind} samples of shape "
-                    f"{tuple(source.x.shape[1:])}, the target {self.target.kind} samples of shape "
-                    f"{tuple(self.target.x.shape[1:])}; bring them to one feature space first"
-                )
+            check_alike(self.name, source, first if self.setting.spaces == "own" else self.target)
             if source.classes != first.classes and not self.setting.has_unknown:
                 raise DazooError(classes_differ(self.name, source, first))
         if self.target.y is not None and self.target.regression != first.regression:
@@ -195,6 +187,7 @@ class Task:
         """
         _known_fields(options)
         how = {"targets": targets, "unlabelled": unlabelled, "kind": kind, "target_domain": target_domain}
+        how["own"] = Setting.of(options.get("setting", UNSUPERVISED)).spaces == "own"
         sources, target = assembled(xs, ys, xt, yt, xt_test=xt_test, yt_test=yt_test, few=few, **how)
         if few is not None:
             options.setdefault("setting", FEW_LABELS)

@@ -253,6 +253,11 @@ def _joint(task: Task, name: str) -> Map:
     """A map of both domains, fitted to what the task shows."""
     for domain in (*task.sources, task.target):
         _need_vectors(domain)
+    if task.setting.spaces == "own":
+        raise DazooError(
+            f"the transform {name!r} is one map of both domains, but task {task.name!r} has different features in "
+            "each; take 'zscore'"
+        )
     seen = task.seen()
     if seen.origin is not None:
         if name != zscore_source.__name__:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -38,6 +39,7 @@ def net_spec(seen: Seen, recipe: Recipe, options: Options) -> NetSpec:
         activation=recipe.activation,
         smooth=recipe.smooth,
         body_norm=recipe.body_norm,
+        source_shape=seen.source_shape if seen.setting.spaces == "own" else None,
     )
 
 
@@ -47,7 +49,11 @@ def start_net(
     """A fresh network, or one with the weights of ``origin`` in all parts that the method does not start anew."""
     net = build_net(spec, seed, method.build)
     if spec.own is None:  # a module of the user's sees the samples as they are
-        net.body.scale.fill_(memo("input scale", lambda: input_scale(seen)))
+        if net.body_source is None:
+            net.body.scale.fill_(memo("input scale", lambda: input_scale(seen)))
+        else:
+            net.body_source.scale.fill_(memo("input scale", lambda: input_scale(seen)))
+            net.body.scale.fill_(memo("target scale", lambda: input_scale(replace(seen, source=None))))
     if origin is not None:
         known = {
             k: v.cpu()

@@ -107,10 +107,13 @@ def check_fit(cls: type[Method], seen: Seen) -> None:
     """Whether a method can take such data at all; raises ``DazooError`` with the reason and the remedy."""
     problem = cls.handles.problem(seen.setting, baseline=True)
     if problem:
-        known = ", ".join(sorted(s.name for s in cls.settings))
         raise DazooError(
-            f"method {cls.name!r} does not run in the setting {seen.setting.name!r}: it {problem}; change the task's "
-            f"setting to one of {known}"
+            f"method {cls.name!r} does not run in the setting {seen.setting.name!r}: it {problem}; {_remedy(cls, seen)}"
+        )
+    if seen.setting.spaces == "own" and max(len(seen.source_shape), len(seen.target_shape)) > 1:
+        raise DazooError(
+            f"methods for different feature spaces take vectors, not samples of shapes {seen.source_shape} and "
+            f"{seen.target_shape}; use frozen features of a backbone"
         )
     if isinstance(seen.target.x, Raw):
         raise DazooError(
@@ -135,6 +138,17 @@ def check_fit(cls: type[Method], seen: Seen) -> None:
         raise DazooError("the active setting needs target samples whose labels can be asked for, and there are none")
     if seen.setting.target == "pool" and len(seen.target) < 2:
         raise DazooError("the target has a single sample; adaptation needs at least two")
+
+
+def _remedy(cls: type[Method], seen: Seen) -> str:
+    """What to do about a method that does not run in a setting, in words."""
+    asked = seen.setting
+    if asked.spaces == "own" and not cls.handles.problem(asked.change(spaces="same"), baseline=True):
+        return (
+            "source and target have different features here: take a method for such tasks (dazoo list methods "
+            f"--setting {asked.name}), or bring both to one space first, as common_pca and random_projection do"
+        )
+    return f"change the task's setting to one of {', '.join(sorted(s.name for s in cls.settings))}"
 
 
 # -- shallow ------------------------------------------------------------------------------------------------------

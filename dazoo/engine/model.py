@@ -44,6 +44,7 @@ class Model(Predictor):
             ``evaluate`` leaves them out.
         report: ``settings``, ``warnings``, ``curves``, ``findings``, ``info`` and ``versions`` of the fit; ``shares``,
             the target's class shares by name, where the method estimated them.
+        source_schema: how samples of the sources look, where they have features of their own.
     """
 
     inner: Predictor
@@ -53,6 +54,7 @@ class Model(Predictor):
     shown: tuple[str, ...] = ()
     report: dict[str, Any] = field(default_factory=dict)
     encoding: Encoding | None = None
+    source_schema: Schema | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "report", Report(self.report))
@@ -67,6 +69,7 @@ class Model(Predictor):
 
     def predict_source(self, x: Any, source: int = 0) -> Prediction:
         """Predict samples of a source, counted from 0."""
+        x = self.schema.read(x) if self.source_schema is None else self.source_schema.read(x)
         return self._named(self.inner.predict_source(self.preprocessing.of_source(self._encoded(x), source)))
 
     def numbers(self, x: Any) -> Tensor:
@@ -75,10 +78,9 @@ class Model(Predictor):
         Raises:
             DazooError: as ``predict``.
         """
-        return self.preprocessing.of_target(self._encoded(x))
+        return self.preprocessing.of_target(self._encoded(self.schema.read(x)))
 
-    def _encoded(self, x: Any) -> Tensor:
-        read: Tensor = self.schema.read(x)
+    def _encoded(self, read: Tensor) -> Tensor:
         return read if self.encoding is None else self.encoding(read)
 
     @property

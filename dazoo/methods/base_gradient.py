@@ -171,5 +171,8 @@ class GradientMethod(Method):
         return Prediction(net.head(features), features)
 
     def predict_source(self, net: Any, x: Tensor) -> Prediction:
-        """Predict source samples; override where source and target have different bodies."""
-        return self.predict(net, x)
+        """Predict source samples. Default: as the target's, through the body of the source where that has its own."""
+        if net.body_source is None:
+            return self.predict(net, x)
+        features = net.body_source(x)
+        return Prediction(net.head(features), features)

@@ -45,9 +45,15 @@ def target_x(seen: Seen) -> Tensor:
 
 def pair(seen: Seen) -> tuple[Tensor, Tensor]:
     """``source_x`` and ``target_x``, checked to have the same number of features."""
-    xs, xt = source_x(seen), target_x(seen)
+    xs, xt = sides(seen)
     if xs.shape[1] != xt.shape[1]:
         raise DazooError(f"source samples have {xs.shape[1]} features, target samples {xt.shape[1]}; they must agree")
+    return xs, xt
+
+
+def sides(seen: Seen) -> tuple[Tensor, Tensor]:
+    """``source_x`` (n_s, d_s) and ``target_x`` (n_t, d_t), whose features need have nothing in common."""
+    xs, xt = source_x(seen), target_x(seen)
     if len(xt) == 0:
         raise DazooError("the task shows no target samples")
     return xs, xt

@@ -26,8 +26,8 @@ class NetSpec:
 
     ``n_classes`` is 0 for regression. ``joint_norm`` sends source and target through batch-normalised bodies in one
     forward pass; otherwise each domain has its own pass and its own batch statistics. ``head``, ``activation``,
-    ``smooth`` and ``body_norm`` are the recipe's. ``own`` is a module of the user's
-    in the place of a named backbone; no file holds it.
+    ``smooth`` and ``body_norm`` are the recipe's. ``own`` is a module of the user's in the place of a named backbone; no
+    file holds it. ``source_shape`` is that of source samples where they have features, and so a body, of their own.
     """
 
     backbone: str
@@ -46,6 +46,7 @@ class NetSpec:
     activation: str = "relu"
     smooth: float = 0.0
     body_norm: str = "none"
+    source_shape: tuple[int, ...] | None = None
     own: nn.Module | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -55,11 +56,13 @@ class NetSpec:
 
     def to_json(self) -> dict[str, object]:
         data = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "own"}
-        return {**data, "shape": list(self.shape)}
+        shapes = {"shape": list(self.shape), "source_shape": self.source_shape and list(self.source_shape)}
+        return {**data, **shapes}
 
     @staticmethod
-    def from_json(data: dict[str, object], own: nn.Module | None = None) -> NetSpec:
-        return NetSpec(**{**data, "shape": tuple(data["shape"])}, own=own)  # type: ignore[arg-type]
+    def from_json(data: dict[str, Any], own: nn.Module | None = None) -> NetSpec:
+        shapes = {k: tuple(data[k]) for k in ("shape", "source_shape") if data.get(k) is not None}
+        return NetSpec(**{**data, **shapes}, own=own)
 
 
 class Body(nn.Module):
@@ -87,10 +90,12 @@ class Net(nn.Module):
     """Named parts. ``net.body``, ``net.head`` always exist; a method's extras are attributes of the same rank.
 
     ``n_sources`` and ``n_targets`` are the numbers of domains that ``Batch.ds`` and ``Batch.dt`` count; ``setup`` may
-    add a part for each.
+    add a part for each. Where source and target have different features, ``body`` is the target's, and ``body_source``
+    maps source samples to features of the same width.
     """
 
     body: Body
+    body_source: Body | None
     head: nn.Linear
     n_sources: int = 1
     n_targets: int = 1
@@ -100,12 +105,20 @@ class Net(nn.Module):
 
         def __getattr__(self, name: str) -> Any: ...
 
-    def __init__(self, body: Body, head: nn.Module, regression: bool, joint_norm: bool):
+    def __init__(
+        self, body: Body, head: nn.Module, regression: bool, joint_norm: bool, body_source: Body | None = None
+    ):
         super().__init__()
         self.body = body
+        self.body_source = body_source
         self.head = head  # type: ignore[assignment]
         self.regression = regression
-        self.joint = one_pass(body, joint_norm)
+        self.joint = body_source is None and one_pass(body, joint_norm)
+
+    @property
+    def of_source(self) -> Body:
+        """The body that source samples go through."""
+        return self.body if self.body_source is None else self.body_source
 
     def features(self, xs: Tensor, xt: Tensor) -> tuple[Tensor, Tensor]:
         """Features of both batches, (b_s, width) and (b_t, width).
@@ -117,7 +130,7 @@ class Net(nn.Module):
             both = self.body(torch.cat([xs, xt]))
             fs, ft = both.split([len(xs), len(xt)])  # one step backwards, unlike two slices
             return fs, ft
-        return self.body(xs), self.body(xt)
+        return self.of_source(xs), self.body(xt)
 
     def criterion(self, scores: Tensor, y: Tensor) -> Tensor:
         """Cross-entropy of scores (n, C) with classes (n,), or the mean squared error of (n, 1) with values (n,).
@@ -164,17 +177,18 @@ def build_net(
     spec: NetSpec, seed: int, extras: Callable[[int, int], dict[str, nn.Module]], pretrained: bool | None = None
 ) -> Net:
     """A fresh network; ``extras(width, n_scores)`` returns a method's own parts by name."""
-    entry = spec.entry
-    with seeded(part_seed(seed, "backbone")):
-        wanted = entry.has_pretrained and (spec.pretrained if pretrained is None else pretrained)
-        backbone = entry.make(spec.shape, pretrained=wanted, image_size=spec.image_size, **_norm_inside(spec))
-    raw = int(backbone.width)  # type: ignore[arg-type]
-    with seeded(part_seed(seed, "bottleneck")):
-        neck = bottleneck(raw, spec.bottleneck, spec.norm, spec.dropout, spec.activation == "relu")
-    width, n_scores = spec.bottleneck or raw, spec.n_classes or 1
+    wanted = spec.pretrained if pretrained is None else pretrained
+    body = build_body(spec, spec.shape, seed, wanted)
+    source = None if spec.source_shape is None else build_body(spec, spec.source_shape, part_seed(seed, "own"), wanted)
+    width, n_scores = body.width, spec.n_classes or 1
+    if source is not None and source.width != width:
+        raise DazooError(
+            f"source and target have bodies of width {source.width} and {width}; their features need a common width: "
+            "use a recipe with a bottleneck"
+        )
     with seeded(part_seed(seed, "head")):
         head = nn.Linear(width, n_scores) if spec.head == "linear" else WeightNormLinear(width, n_scores)
-    net = Net(Body(backbone, neck, width), head, spec.n_classes == 0, spec.joint_norm)
+    net = Net(body, head, spec.n_classes == 0, spec.joint_norm, source)
     net.n_sources, net.n_targets, net.smooth = spec.n_sources, spec.n_targets, spec.smooth
     with seeded(part_seed(seed, "extras")):
         for name, module in extras(width, n_scores).items():
@@ -194,6 +208,18 @@ def _norm_inside(spec: NetSpec) -> dict[str, str]:
             "the backbone 'mlp', 'cnn' or 'cnn1d'"
         )
     return {"norm": spec.body_norm}
+
+
+def build_body(spec: NetSpec, shape: tuple[int, ...], seed: int, wanted: bool) -> Body:
+    """Backbone, with pretrained weights where ``wanted``, and bottleneck for samples of ``shape``."""
+    entry = spec.entry
+    with seeded(part_seed(seed, "backbone")):
+        known = entry.has_pretrained and wanted
+        backbone = entry.make(shape, pretrained=known, image_size=spec.image_size, **_norm_inside(spec))
+    raw = int(backbone.width)  # type: ignore[arg-type]
+    with seeded(part_seed(seed, "bottleneck")):
+        neck = bottleneck(raw, spec.bottleneck, spec.norm, spec.dropout, spec.activation == "relu")
+    return Body(backbone, neck, spec.bottleneck or raw)
 
 
 def parts_of(net: nn.Module, patterns: tuple[str, ...]) -> list[str]:

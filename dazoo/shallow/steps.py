@@ -151,6 +151,19 @@ class NearestShift(Step):
 
 
 @dataclass(frozen=True, eq=False)
+class NearestImage(Step):
+    """The image (k,) of the nearest anchor: carries a map between spaces, known on ``anchors`` (m, d), over to new
+    samples; ``images`` (m, k)."""
+
+    anchors: Tensor
+    images: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        x = _fit_width(x, self.anchors, self.anchors.shape[1])
+        return self.images[nearest_rows(x, self.anchors, 1)[:, 0]]
+
+
+@dataclass(frozen=True, eq=False)
 class LinearScores(Head):
     """z W + b for the classes in ``classes`` (k,), of ``n_classes``.
 

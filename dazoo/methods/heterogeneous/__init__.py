@@ -1,0 +1,1 @@
+"""Methods for a source and a target with different features."""
