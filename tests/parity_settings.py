@@ -35,6 +35,7 @@ from dazoo.shallow.classifiers import classifier
 from tests.parity_generalisation import GENERALISATION
 from tests.parity_open import OPEN
 from tests.parity_stream import STREAM
+from tests.parity_spaces import SPACES
 
 
 def _shot_labels(f: Tensor, l: Tensor, threshold: Tensor, probe: Tensor) -> Tensor:  # noqa: E741
@@ -175,6 +176,7 @@ def _prior_errors(t: Tensor, q: Tensor, eps: Tensor, probe: Tensor) -> Tensor:
 SETTINGS: dict[str, Callable[..., Tensor]] = {
     **OPEN,
     **STREAM,
+    **SPACES,
     "sf_infomax": lambda l: entropy.info_max(l),  # noqa: E741
     "sf_label_smoothing": _label_smoothing,
     "sf_shot_labels": _shot_labels,

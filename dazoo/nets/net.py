@@ -26,8 +26,8 @@ class NetSpec:
 
     ``n_classes`` is 0 for regression. ``joint_norm`` sends source and target through batch-normalised bodies in one
     forward pass; otherwise each domain has its own pass and its own batch statistics. ``head``, ``activation``,
-    ``smooth`` and ``body_norm`` are the recipe's. ``own`` is a module of the user's in the place of a named backbone; no
-    file holds it. ``source_shape`` is that of source samples where they have features, and so a body, of their own.
+    ``smooth`` and ``body_norm`` are the recipe's. ``own`` is a module of the user's in the place of a named backbone;
+    no file holds it. ``source_shape`` is that of source samples where they have features, and so a body, of their own.
     """
 
     backbone: str

@@ -66,7 +66,7 @@ def forbidden(seen: Seen, n_t: int) -> Tensor | None:
 
 def distance_matrix(x: Tensor, name: str) -> Tensor:
     """Euclidean distances (n, n), the largest 1."""
-    d = distances_between(x, x).sqrt()
+    d = distances_between(x, x).sqrt().fill_diagonal_(0)
     top = d.max()
     if not bool(top > 0) or not bool(torch.isfinite(top)):
         raise NonFiniteError(f"{name}: all samples of a domain are the same, or too large to be compared")

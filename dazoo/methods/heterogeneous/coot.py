@@ -14,6 +14,8 @@ Evidence: tests/test_heterogeneous.py::test_coot_of_a_permuted_copy_is_zero, fix
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from torch import Tensor
 
 from dazoo.core.handles import Handles
@@ -22,6 +24,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.heterogeneous._plans import MovedAcross, forbidden
+from dazoo.methods.transport._plan import back
 from dazoo.ops.across import co_transport
 
 
@@ -38,6 +41,8 @@ class COOT(MovedAcross):
     )  # fmt: skip
     handles = Handles(marked={"none", "few"}, spaces="own")
 
+    toy_hparams: ClassVar[dict[str, Any]] = {"rounds": 3}
+
     reg: float = hp(0.5, help="entropy of both plans, for costs of 2 on average; 0 is exact transport")
     guide: float = hp(10.0, help="cost of matching a labelled target sample of another class")
     rounds: int = hp(20, help="alternations at most")
@@ -45,4 +50,5 @@ class COOT(MovedAcross):
     def plan(self, xs: Tensor, xt: Tensor, seen: Seen, ctx: Context) -> Tensor:
         """The plan between samples."""
         wrong = forbidden(seen, len(xt))
-        return co_transport(xs, xt, self.reg, None if wrong is None else 2 * self.guide * wrong, self.rounds)[0]
+        penalty = None if wrong is None else 2 * self.guide * wrong
+        return back(co_transport(xs, xt, self.reg, penalty, self.rounds)[0], xs)
