@@ -34,8 +34,8 @@ from dazoo.ops.classwise import one_hot
 from dazoo.shallow.classifiers import classifier
 from tests.parity_generalisation import GENERALISATION
 from tests.parity_open import OPEN
-from tests.parity_stream import STREAM
 from tests.parity_spaces import SPACES
+from tests.parity_stream import STREAM
 
 
 def _shot_labels(f: Tensor, l: Tensor, threshold: Tensor, probe: Tensor) -> Tensor:  # noqa: E741
