@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,10 @@ import torch
 import dazoo
 from dazoo.bench.plan.plan import make_plan
 from dazoo.bench.plan.suite import Suite
+from dazoo.bench.report import label_curves
+from dazoo.bench.report.build import report
+from dazoo.bench.report.canvas import Line, Word
+from dazoo.bench.suite_run import run_suite
 from dazoo.contracts.toys import toy_task
 from dazoo.core.errors import DazooError
 from dazoo.core.setting import FEW_LABELS, ORACLE, UNSUPERVISED, Setting
@@ -153,3 +159,69 @@ def test_fit_works_at_one_point_of_a_curve() -> None:
     model = dazoo.fit("easyadapt", task, classifier="1nn")
     other = dazoo.fit("easyadapt", dataclasses.replace(task, few_per_class=5), classifier="1nn")
     assert 0 < dazoo.evaluate(model, task)["accuracy"] <= 1 >= dazoo.evaluate(other, task)["accuracy"]
+
+
+# -- the report -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("curve") / "results"
+    run_suite(Suite.of({**SUITE, "few_labels": [1, 2, 8], "tasks": ["upright->rotated", "noisy->rotated"]}), out=out)
+    return out
+
+
+def test_a_curve_is_the_mean_over_tasks_with_the_spread_of_seeds(results: Path) -> None:
+    made = report(results)
+    assert {r.task for r in made.runs.runs} == {
+        f"digits-k{k}/{pair}" for k in (1, 2, 8) for pair in ("upright->rotated", "noisy->rotated")
+    }
+    (found,) = label_curves.label_curves(made)
+    assert found.dataset == "digits" and found.numbers == (1, 2, 8) and len(found.tasks) == 2
+    for c in found.curves:
+        by_seed = np.array([
+            [np.mean([r.metric("accuracy")[-1] for r in made.runs.runs
+                      if (r.label, r.seed) == (c.label, s) and r.task.startswith(f"digits-k{k}/")]) for s in (0, 1)]
+            for k in (1, 2, 8)
+        ])  # fmt: skip
+        assert np.allclose(c.values, by_seed) and np.allclose(c.means, by_seed.mean(1))
+        assert np.allclose(c.spreads, by_seed.std(1, ddof=1))
+        # log 1, log 2, log 8 are 0, 1 and 3 log 2
+        areas = [((v[0] + v[1]) / 2 + (v[1] + v[2])) / 3 for v in by_seed.T]
+        assert c.area == pytest.approx(np.mean(areas)) and c.area_spread == pytest.approx(np.std(areas, ddof=1))
+    flat = {c.label: c for c in found.curves if c.label != "easyadapt"}
+    assert all(len({round(v, 12) for v in c.means}) == 1 for c in flat.values()) and len(flat) == 2
+    rising = next(c for c in found.curves if c.label == "easyadapt")
+    assert rising.means[0] < rising.means[2]
+
+
+def test_curves_stand_in_tables_files_and_page(results: Path) -> None:
+    made = report(results)
+    (found,) = label_curves.label_curves(made)
+    best = found.curves[0]
+    text = (results / "leaderboard.md").read_text()
+    assert "## Label curves: digits" in text and f"| {best.label} †" in text and "area over log k" in text
+    rows = [line.split(",") for line in (results / "label_curves.csv").read_text().splitlines()]
+    assert rows[0] == list(label_curves.COLUMNS) and len(rows) == 1 + 3 * 4
+    written = {(r[1], r[3]): float(r[4]) for r in rows[1:]}
+    assert written[best.label, "area"] == pytest.approx(best.area, abs=1e-6)
+    page = (results / "leaderboard.html").read_text()
+    assert "Label curves: digits" in page and "labelled target samples per class (logarithmic)" in page
+    (drawn,) = label_curves.figures(made)
+    assert [w.text for w in drawn.parts if isinstance(w, Word) and w.text.startswith("easyadapt")]
+    assert all(math.isfinite(v) for p in drawn.parts if isinstance(p, Line) for v in (p.x1, p.y1, p.x2, p.y2))
+    assert '<line class="data shaded c0"' in drawn.svg()
+
+
+def test_names_beside_curves_do_not_lie_on_each_other() -> None:
+    places = label_curves._apart([50, 51, 52, 200, 340], 46, 346)
+    assert all(b - a >= label_curves.STEP - 1e-9 for a, b in pairwise(places)) and places[-1] <= 346
+    low = label_curves._apart([340, 341, 345], 46, 346)
+    assert all(b - a >= label_curves.STEP - 1e-9 for a, b in pairwise(low)) and low[-1] <= 346 and low[0] >= 46
+
+
+def test_suites_with_one_number_have_no_curve(tmp_path: Path) -> None:
+    run_suite(Suite.of({**SUITE, "few_labels": 3, "seeds": 1}), out=tmp_path / "o")
+    made = report(tmp_path / "o")
+    assert label_curves.label_curves(made) == [] and not (tmp_path / "o" / "label_curves.csv").exists()
+    assert "Label curves" not in (tmp_path / "o" / "leaderboard.md").read_text()

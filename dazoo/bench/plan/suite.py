@@ -176,7 +176,12 @@ class Suite(Frozen):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """How the names of tasks begin: the datasets, each by its label or its name."""
+        """How the names of tasks begin: the datasets, each by its label or its name, and its number of labels where it
+        has several."""
+        return self.spread()._called
+
+    @property
+    def _called(self) -> tuple[str, ...]:
         found = self.datasets or ((self.dataset,) if self.dataset is not None else ())
         return tuple(d.label or d.name for d in found)
 
@@ -368,10 +373,10 @@ def _check_datasets(suite: Suite, listed: bool, origin: Origin) -> None:
         raise origin.error(("datasets",), "a suite has one 'dataset' or a list 'datasets', not both keys")
     if listed and not suite.datasets:
         raise origin.error(("datasets",), "the list 'datasets' is empty; name at least one dataset")
-    if not suite.labels:
+    if not suite._called:
         raise origin.error((), "the key 'dataset' is missing; every suite needs a dataset and methods")
-    for i, label in enumerate(suite.labels):
-        if label in suite.labels[:i]:
+    for i, label in enumerate(suite._called):
+        if label in suite._called[:i]:
             raise origin.error(("datasets", i), f"two datasets are called {label!r}; tell them apart with 'as'")
 
 

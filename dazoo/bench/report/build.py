@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from dazoo.bench.report import curves, tables
+from dazoo.bench.report import curves, label_curves, tables
 from dazoo.bench.report import scatter as features
 from dazoo.bench.report.figures import figures as drawings
 from dazoo.bench.report.latex import Layout, latex
@@ -53,8 +53,14 @@ def report(
         "leaderboard.tex": latex(made, layout),
         "leaderboard.html": page(made, sections, learned, points),
     }
+    if label_curves.label_curves(made):
+        texts["label_curves.csv"] = label_curves.csv(made)
     steps: list[Callable[[], object]] = [partial(write_text, made.folder / name, text) for name, text in texts.items()]
-    drawn = (*drawings(made), curves.figure(made, learned), features.figure(points)) if figures else ()
+    drawn = (
+        (*drawings(made), *label_curves.figures(made), curves.figure(made, learned), features.figure(points))
+        if figures
+        else ()
+    )
     steps += [partial(figure.save, made.folder) for figure in drawn if figure is not None]
     steps += [partial(features.store, made.folder, points)]
     problems = [problem for step in steps if (problem := _tried(step))]

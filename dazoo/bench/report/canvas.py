@@ -22,13 +22,14 @@ PALETTE = (
 
 @dataclass(frozen=True)
 class Line:
-    """A straight line; ``kind`` is axis, thin, strong or data."""
+    """A straight line; ``kind`` is axis, thin, strong or data; ``shade`` numbers its colour, below 0 the kind's own."""
 
     x1: float
     y1: float
     x2: float
     y2: float
     kind: str = "thin"
+    shade: int = -1
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ class Figure:
         for p in self.parts:
             if isinstance(p, Line):
                 style = STYLES[p.kind]
-                axes.plot([p.x1, p.x2], [p.y1, p.y2], color=style[0], linewidth=style[1], solid_capstyle="butt")
+                color = style[0] if p.shade < 0 else PALETTE[p.shade % len(PALETTE)]
+                axes.plot([p.x1, p.x2], [p.y1, p.y2], color=color, linewidth=style[1], solid_capstyle="butt")
             elif isinstance(p, Dot):
                 face = "#0b5cad" if p.full else "white"
                 axes.plot([p.x], [p.y], "o", markersize=6, color="#0b5cad", markerfacecolor=face)
@@ -125,7 +127,8 @@ class Figure:
 
 def _svg(p: Line | Dot | Mark | Word) -> str:
     if isinstance(p, Line):
-        return f'<line class="{p.kind}" x1="{p.x1:.1f}" y1="{p.y1:.1f}" x2="{p.x2:.1f}" y2="{p.y2:.1f}"/>'
+        shade = f" shaded c{p.shade}" if p.shade >= 0 else ""
+        return f'<line class="{p.kind}{shade}" x1="{p.x1:.1f}" y1="{p.y1:.1f}" x2="{p.x2:.1f}" y2="{p.y2:.1f}"/>'
     if isinstance(p, Dot):
         kind = "full" if p.full else "ring"
         return f'<circle class="{kind}" cx="{p.x:.1f}" cy="{p.y:.1f}" r="5"><title>{escape(p.title)}</title></circle>'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from dazoo.bench.analysis.table import Row
+from dazoo.bench.report import label_curves
 from dazoo.bench.report.model import Report
 from dazoo.bench.report.sections import Sections
 from dazoo.bench.report.text import md, md_table, number
@@ -25,6 +26,7 @@ def markdown(made: Report, sections: Sections) -> str:
     lines += ["", "## Per task", "", f"Mean of {made.unit} over seeds, ± standard deviation.", ""]
     heads = [board.short(c.task) if c.task else f"{c.dataset}, average" for c in board.columns]
     lines += md_table(["method", *heads], [[_name(r), *_cells(made, r)] for r in board.rows])
+    lines += label_curves.markdown(made)
     lines += sections.markdown()
     if made.failures:
         lines += ["", "## Failures", ""]

@@ -18,7 +18,7 @@ from dazoo.bench.records.table import Row
 
 SETUP = ("dataset", "options", "transform", "backbone", "frozen", "image_size", "represent", "encoder", "classifier")
 PLACE = ("device", "machine", "versions")
-SPLITS = ("few_labels", "source_holdout", "target_holdout")
+SPLITS = ("few_labels", "source_holdout", "target_holdout", "curve")
 
 
 class Pool:

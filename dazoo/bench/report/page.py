@@ -14,7 +14,7 @@ from dazoo.bench.analysis.runs import Run
 from dazoo.bench.analysis.select import ORACLE_LABEL, Cell
 from dazoo.bench.analysis.table import Column
 from dazoo.bench.metrics.formulas import higher_is_better
-from dazoo.bench.report import curves, provenance, words
+from dazoo.bench.report import curves, label_curves, provenance, words
 from dazoo.bench.report.canvas import PALETTE
 from dazoo.bench.report.curves import Curves
 from dazoo.bench.report.embedded import script
@@ -101,6 +101,11 @@ def page(
             rules_differ=len({r.selected_by for r in board.rows if not math.isnan(r.mean)}) > 1,
             rules=_rules(made, sections),
             findings=sections.findings,
+            label_curves=[
+                (c, label_curves.sentence(made, c), *label_curves.table(made, c))
+                for c in label_curves.label_curves(made)
+            ],
+            curve_figures=[(f.title, Markup(f.svg())) for f in label_curves.figures(made)],
             figures=[(f.title, Markup(f.svg())) for f in figures(made)],
             learned=learned,
             curve_points=curves.POINTS,

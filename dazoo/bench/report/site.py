@@ -27,7 +27,7 @@ from dazoo.bench.plan.beside import SCATTER, SUITE
 from dazoo.bench.plan.suite import Suite
 from dazoo.bench.published.ledger import Line
 from dazoo.bench.records.store import FOLDER
-from dazoo.bench.report import curves, tables
+from dazoo.bench.report import curves, label_curves, tables
 from dazoo.bench.report import scatter as features
 from dazoo.bench.report.latex import latex
 from dazoo.bench.report.markdown import markdown
@@ -200,6 +200,7 @@ def _texts(made: Report) -> dict[str, str]:
         "validators.csv": sections.validators_csv(),
         "leaderboard.md": markdown(made, sections),
         "leaderboard.tex": latex(made),
+        **({"label_curves.csv": label_curves.csv(made)} if label_curves.label_curves(made) else {}),
     }
 
 
