@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from dazoo.contracts import CONTRACTS, asking, behaviour, gradient, hidden_source, label_sets, targets, unseen
+from dazoo.contracts import CONTRACTS, asking, behaviour, gradient, hidden_source, label_sets, stream, targets, unseen
 from dazoo.contracts.knobs import check_knob, check_sampled_settings, knobs
 from dazoo.contracts.toys import TINY
 from dazoo.methods.base import METHODS, GradientMethod
@@ -76,6 +76,29 @@ def test_asks_within_its_budget_and_for_nothing_twice(name):
 @pytest.mark.parametrize("name", [n for n in NAMES if "unlabelled" in METHODS.get(n).handles.labels])
 def test_labels_of_the_source_change_nothing_where_none_is_seen(name):
     label_sets.check_source_labels(METHODS.get(name))
+
+
+STREAMS = [n for n in NAMES if stream.is_stream(METHODS.get(n))]
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_an_answer_does_not_depend_on_batches_after_it(name):
+    stream.check_later_batches(METHODS.get(name))
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_an_episodic_answer_does_not_depend_on_batches_before_it(name):
+    stream.check_episodes(METHODS.get(name))
+
+
+@pytest.mark.parametrize("name", [n for n in STREAMS if stream.stands_still(METHODS.get(n))])
+def test_a_stream_method_that_adapts_nothing_is_the_source(name):
+    stream.check_still(METHODS.get(name))
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_killed_stream_goes_on_with_the_same_bits(name):
+    stream.check_stream_continues(METHODS.get(name))
 
 
 @pytest.mark.parametrize(("name", "knob"), KNOBS)

@@ -23,7 +23,6 @@ from dazoo.nets.parts.norm_mode import BATCH, STORED, NormMode, mixed, norms_und
 
 RECIPE = Recipe.named("digits", steps=20, batch=16, bottleneck=8, norm="batch")
 QUICK = Options(recipe=RECIPE, backbone="mlp", save_batches=2)
-STREAMS = [n for n, cls in METHODS.items() if issubclass(cls, StreamMethod)]
 
 
 def task(**more: object) -> dazoo.Task:
@@ -133,7 +132,7 @@ def test_set_up_that_reads_the_source_is_offered_it_once_and_marked() -> None:
     assert "reads_source" not in fit(create_method("tent"), task().seen(), options=QUICK).info
 
 
-@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("name", ["tent", "cotta", "t3a"])
 @pytest.mark.parametrize("episodic", [False, True])
 def test_a_killed_stream_goes_on_with_the_same_bits(tmp_path: Path, name: str, episodic: bool, monkeypatch) -> None:
     seen, state = task(episodic=episodic).seen(), tmp_path / "run.pt"

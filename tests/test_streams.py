@@ -50,25 +50,6 @@ def test_every_answer_is_recorded_and_tested_as_it_was_given(name: str) -> None:
     assert model.predict(given.hidden().x[:5]).scores.shape == (5, 10)
 
 
-@pytest.mark.parametrize("name", STREAMS)
-def test_an_answer_does_not_depend_on_batches_after_it(name: str) -> None:
-    whole = task()
-    cut = whole.change(target=dazoo.data.domain.Domain("t", whole.seen().stream.x[:100], None, ()))
-    full = fit(create_method(name), whole.seen(), options=QUICK).predictor.recorded.scores
-    seen = cut.seen()
-    seen = type(seen)(**{**vars(seen), "stream": type(seen.stream)(whole.seen().stream.x[:96], 32)})
-    part = fit(create_method(name), seen, options=QUICK).predictor.recorded.scores
-    assert torch.equal(part, full[:96])
-
-
-@pytest.mark.parametrize("name", STREAMS)
-def test_an_episodic_answer_does_not_depend_on_batches_before_it(name: str) -> None:
-    seen = task(episodic=True).seen()
-    full = fit(create_method(name), seen, options=QUICK).predictor.recorded.scores
-    late = type(seen)(**{**vars(seen), "stream": type(seen.stream)(seen.stream.x[64:], 32, True)})
-    assert torch.equal(fit(create_method(name), late, options=QUICK).predictor.recorded.scores, full[64:])
-
-
 def test_batch_statistics_are_a_pass_in_training_mode_that_leaves_no_trace() -> None:
     net = source_net()
     x = task().seen().stream.x[:32].float()

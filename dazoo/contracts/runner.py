@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dazoo.contracts import asking, behaviour, gradient, hidden_source, knobs, label_sets, targets, unseen
+from dazoo.contracts import asking, behaviour, gradient, hidden_source, knobs, label_sets, stream, targets, unseen
 from dazoo.contracts.failure import ContractFailure
 from dazoo.contracts.toys import is_gradient
 from dazoo.methods.base import GradientMethod, Method
@@ -71,6 +71,14 @@ def _unknown(cls: type[Method]) -> str:
 
 def _unseen(cls: type[Method]) -> str:
     return "" if unseen.unseen_settings(cls) else "not for targets that are never seen"
+
+
+def _stream(cls: type[Method]) -> str:
+    return "" if stream.is_stream(cls) else "the method meets no stream"
+
+
+def _still(cls: type[Method]) -> str:
+    return _stream(cls) or ("" if stream.stands_still(cls) else "the class does not say when it adapts nothing")
 
 
 @dataclass(frozen=True)
@@ -143,6 +151,18 @@ CONTRACTS = (
     ),
     Contract(
         "continues", "a killed run continues with the same bits", gradient.check_continues, _gradient, ("same_seed",)
+    ),
+    Contract(
+        "later_batches", "an answer to a stream knows nothing of later batches", stream.check_later_batches, _stream
+    ),
+    Contract("episodes", "in episodes no batch leaves a trace", stream.check_episodes, _stream),
+    Contract("still", "where it adapts nothing, it is the source's model", stream.check_still, _still),
+    Contract(
+        "stream_continues",
+        "a killed stream continues with the same bits",
+        stream.check_stream_continues,
+        _stream,
+        ("same_seed",),
     ),
     Contract("saves", "a saved and loaded model predicts the same", behaviour.check_saves),
     Contract("awkward_data", "odd data gives finite answers or a clear error", behaviour.check_awkward_data),

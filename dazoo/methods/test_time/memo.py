@@ -22,7 +22,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Prediction
 from dazoo.methods.base import StreamMethod, StreamState, register
 from dazoo.methods.test_time._moves import trained_parts
-from dazoo.nets.parts.norm_mode import NormMode, mixed
+from dazoo.nets.parts.norm_mode import NormMode, mixed, norms_under
 from dazoo.ops.entropy import diversity
 
 
@@ -56,7 +56,8 @@ class MEMO(StreamMethod):
         views = state.views(self.views)
         answers = []
         for i in range(len(x)):
-            loss = diversity(self.answer(net, views[:, i]).scores.softmax(-1), eps=0.0)
+            with norms_under(net, self.norm(1), self.views):
+                loss = diversity(net.head(net.body(views[:, i])).softmax(-1), eps=0.0)
             grads = torch.autograd.grad(loss, theta, allow_unused=True)
             with torch.no_grad():
                 for p, g in zip(theta, grads):
@@ -66,4 +67,9 @@ class MEMO(StreamMethod):
                 for p, kept in zip(theta, source):
                     p.copy_(kept)
         joined: Prediction = Prediction.joined(answers)
+        return joined
+
+    def answer(self, net: Any, x: Tensor) -> Prediction:
+        parts = [super(MEMO, self).answer(net, one) for one in x.split(1)]
+        joined: Prediction = Prediction.joined(parts)
         return joined
