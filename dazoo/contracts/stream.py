@@ -120,7 +120,7 @@ def _with(seen: Seen, x: Tensor, **more: Any) -> Seen:
 
 def _changed(method: Method, step: Any) -> Method:
     """The same method with another ``step``."""
-    made = object.__new__(type(type(method).__name__, (type(method),), {"step": step}))
+    made: Method = object.__new__(type(type(method).__name__, (type(method),), {"step": step}))
     made.__dict__.update(vars(method))
     return made
 
