@@ -165,6 +165,7 @@ class Grid:
                     "total": len(group),
                     "errors": tuple(dict.fromkeys(r.error for r in failures)),
                     "baseline": any(map(as_baseline, group)),
+                    "reads_source": any(r.reads_source for r in group),
                     "seconds": mean_of([r.seconds for r in good]),
                     "cpu_seconds": mean_of([r.cpu_seconds for r in good]),
                     "device_seconds": mean_of([r.device_seconds for r in good]),

@@ -124,6 +124,7 @@ def _block(table: Table, rows: np.ndarray, layout: dict[str, Any]) -> dict[int, 
     idle = _idle(table, rows)
     spec = {name: table.values(f"spec:{name}") for name in ("label", "method", "family", "task", "setting")}
     marked = table.values("spec:baseline") if "spec:baseline" in table.names else [None] * len(table)
+    reads = table.values("spec:reads_source") if "spec:reads_source" in table.names else [None] * len(table)
     seeds, trials = table.values("spec:seed"), table.values("spec:trial")
     keys, status, variant, started = (table.values(n) for n in ("key", "status", "field:variant", "field:started"))
     return {
@@ -147,6 +148,7 @@ def _block(table: Table, rows: np.ndarray, layout: dict[str, Any]) -> dict[int, 
             cpu_seconds=seconds_of(table.get(i, "cpu_seconds")),
             device_seconds=seconds_of(table.get(i, "device_seconds")),
             baseline=marked[i],
+            reads_source=bool(reads[i]),
             chosen=chosen[j],
             tops=tops[j],
         )

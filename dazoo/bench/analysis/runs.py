@@ -33,7 +33,7 @@ class Run:
     ``idle`` names the loss terms that were zero all the time; ``flags`` are (kind, subject, text) of what the engine
     found wrong while it trained. ``chosen`` and ``tops`` are the checkpoint that each validator chooses and its score,
     minus infinity where the validator is undefined at all of them. ``baseline`` is that of ``RunSpec``, None where the
-    record does not say.
+    record does not say. ``reads_source`` is that of ``RunSpec``.
     """
 
     key: str
@@ -59,6 +59,7 @@ class Run:
     cpu_seconds: float = math.nan
     device_seconds: float = math.nan
     baseline: bool | None = None
+    reads_source: bool = False
     chosen: np.ndarray = field(default_factory=lambda: NONE, repr=False)
     tops: np.ndarray = field(default_factory=lambda: NONE, repr=False)
 
@@ -150,6 +151,7 @@ def run_of(record: dict[str, Any], names: dict[tuple[str, ...], tuple[str, ...]]
         cpu_seconds=seconds_of(record.get("cpu_seconds")),
         device_seconds=seconds_of(record.get("device_seconds")),
         baseline=spec.get("baseline"),
+        reads_source=bool(spec.get("reads_source")),
     )
 
 

@@ -35,6 +35,7 @@ class Cell:
         selected_by: the rule that really chose.
         seconds, cpu_seconds, device_seconds: of a run on average; NaN where no record tells.
         baseline: whether the method assumes a closed set, and the task has none.
+        reads_source: whether the method reads source samples at set-up that the setting hides.
         beside: the metrics that stand beside the shown one, each a mean over seeds; NaN where there is none.
     """
 
@@ -55,6 +56,7 @@ class Cell:
     cpu_seconds: float = math.nan
     device_seconds: float = math.nan
     baseline: bool = False
+    reads_source: bool = False
     beside: tuple[float, ...] = ()
 
     @property

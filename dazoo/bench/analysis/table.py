@@ -59,6 +59,7 @@ class Row:
     device_seconds: float = math.nan
     averages: tuple[float, ...] = ()
     baseline: bool = False
+    reads_source: bool = False
     beside: tuple[float, ...] = ()
 
     @property
@@ -226,6 +227,7 @@ def _row(label: str, cells: list[Cell], tasks: Sequence[str], having: Sequence[S
         seeds=max((len(v) for v in values), default=0),
         averages=averages,
         baseline=any(c.baseline for c in cells),
+        reads_source=any(c.reads_source for c in cells),
         beside=tuple(_mean({c.task: c.beside[i] for c in cells}, of) for i, of in enumerate(having)),
     )
 

@@ -12,7 +12,7 @@ from dazoo.bench.plan.entry import Entry
 from dazoo.bench.plan.entry import entry as make_entry
 from dazoo.bench.plan.patterns import tasks_of
 from dazoo.bench.plan.protocol import Protocol, hashed, listing, make_protocol, plain, splits_by_seed
-from dazoo.bench.plan.question import closed_set_baseline, setting_of
+from dazoo.bench.plan.question import closed_set_baseline, reads_source, setting_of
 from dazoo.bench.plan.suite import MOST_RUNS, Suite
 from dazoo.bench.plan.trials import settings
 from dazoo.bench.plan.yamlfile import Where
@@ -37,6 +37,7 @@ class RunSpec:
         code: hash of the file a method was loaded from by path; None for installed methods.
         revision: of the method (``Method.revision``).
         baseline: whether the method assumes a closed set, and the task has none; decided by method and setting.
+        reads_source: whether the method reads the source at set-up where the setting hides it; decided likewise.
     """
 
     protocol: Protocol
@@ -52,11 +53,13 @@ class RunSpec:
     code: str | None = None
     revision: int = 0
     baseline: bool = False
+    reads_source: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain data."""
         own = {k: getattr(self, k) for k in _OWN}
         own |= {"baseline": True} if self.baseline else {}
+        own |= {"reads_source": True} if self.reads_source else {}
         return {**own, **self._revised, "protocol": self.protocol.plain}
 
     @property
@@ -156,7 +159,7 @@ def make_plan(suite: Suite, root: str | Path | None = None, sources: dict[str, s
                 plan.specs.extend(
                     RunSpec(
                         shared, task, cls.name, shown, cls.family, setting.value, hparams, entry.options, seed,
-                        trial, code, cls.revision, closed_set_baseline(cls, setting),
+                        trial, code, cls.revision, closed_set_baseline(cls, setting), reads_source(cls, setting),
                     )
                     for trial, hparams in enumerate(tried[label])
                     for seed in seeds

@@ -56,3 +56,8 @@ def setting_of(
 def closed_set_baseline(cls: type[Method], setting: Setting) -> bool:
     """Whether a method runs in ``setting`` as a baseline only: it assumes that both sides have the same classes."""
     return setting.labels != "closed" and bool(cls.handles.problem(setting))
+
+
+def reads_source(cls: type[Method], setting: Setting) -> bool:
+    """Whether a method reads source samples at set-up where the setting leaves a model of them only."""
+    return setting.source != "data" and bool(getattr(cls, "needs_source_stats", False))

@@ -67,6 +67,7 @@ class _Spec(_Part):
     code: str | None = None
     revision: Whole = 0
     baseline: bool = False
+    reads_source: bool = False
     protocol: _Protocol | None = None
 
 

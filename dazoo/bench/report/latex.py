@@ -212,6 +212,7 @@ def _caption(made: Report, layout: Layout, worse: dict[str, bool]) -> str:
     note += r" $^\dagger$: worse than the best over tasks (Wilcoxon, Holm, 5\%)." if any(worse.values()) else ""
     chosen = [row for rows in _chosen(made, layout) for row in rows]
     note += r" $^\ddagger$: closed-set method." if any(row.baseline for row in chosen) else ""
+    note += r" $^\S$: uses source samples at set-up." if any(row.reads_source for row in chosen) else ""
     if layout.beside and made.board.beside:
         note += f" {', '.join(escape(title(name)) for name in made.board.beside)}: means like the one before."
     shown_rows, total = len(chosen), len(made.board.rows)
@@ -270,5 +271,6 @@ def _cells(made: Report, row: Row, styles: list[int], worse: bool, layout: Layou
     for (mean, std), style in zip(numbers, styles):
         text = {1: rf"\textbf{{{mean}}}", 2: rf"\underline{{{mean}}}"}.get(style, mean) if mean else "--"
         parts.append(text + (rf" {{{size.spread}$\pm${std}}}" if std else ""))
-    marks = (r"$^\ddagger$" if row.baseline else "") + (r"$^\dagger$" if worse else "")
+    marks = (r"$^\ddagger$" if row.baseline else "") + (r"$^\S$" if row.reads_source else "")
+    marks += r"$^\dagger$" if worse else ""
     return [escape(row.label) + marks, *parts]

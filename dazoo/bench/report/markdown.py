@@ -9,7 +9,7 @@ from dazoo.bench.report import label_curves
 from dazoo.bench.report.model import Report
 from dazoo.bench.report.sections import Sections
 from dazoo.bench.report.text import md, md_table, number
-from dazoo.bench.report.words import BASELINE, admissible, facts, problem, questions, rule_sentence
+from dazoo.bench.report.words import BASELINE, READS, admissible, facts, problem, questions, rule_sentence
 
 
 def markdown(made: Report, sections: Sections) -> str:
@@ -61,4 +61,5 @@ def _cells(made: Report, row: Row) -> list[str]:
 
 
 def _name(row: Row) -> str:
-    return row.label + (" †" if row.mark else "") + (f" {BASELINE}" if row.baseline else "")
+    signs = [" †" if row.mark else "", f" {BASELINE}" if row.baseline else "", f" {READS}" if row.reads_source else ""]
+    return row.label + "".join(signs)

@@ -37,6 +37,7 @@ def rule_sentence(made: Report) -> str:
 
 
 BASELINE = "‡"
+READS = "§"
 """Marks the rows of closed-set methods where source and target have different classes."""
 
 
@@ -77,6 +78,23 @@ def baselines(made: Report) -> str:
     return f"{said}, and call a sample unknown where the entropy of its probabilities is above half of the largest."
 
 
+def readers(made: Report) -> str:
+    """What the mark of methods means that read the source at set-up; empty where no row has it."""
+    if not any(r.reads_source for r in made.board.rows):
+        return ""
+    return f"Methods marked with {READS} use source samples at set-up, which the setting hides from all others."
+
+
+def streams(made: Report) -> str:
+    """What must be known of streams: nothing can be chosen there."""
+    if not any(s.target == "stream" for s in asked(made)):
+        return ""
+    return (
+        "On streams no selection exists, since answers come before there is anything to choose by: hyper-parameters "
+        "are fixed across tasks."
+    )
+
+
 def facts(made: Report) -> list[str]:
     """What a reader must know about the numbers."""
     board, runs = made.board, made.runs.runs
@@ -106,7 +124,7 @@ def facts(made: Report) -> list[str]:
         found.append("No interval stands beside methods with one seed per task: one run does not show how runs differ.")
     if any(r.mark for r in board.rows):
         found.append("Methods marked with † see target labels and are no competitors of those that do not.")
-    found += [baselines(made)] if baselines(made) else []
+    found += [said for said in (streams(made), baselines(made), readers(made)) if said]
     if board.beside:
         found.append(
             f"Beside {title(board.metric)}: {', '.join(map(title, board.beside))}, of the same checkpoints; ranks and "

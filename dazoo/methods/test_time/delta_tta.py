@@ -41,6 +41,8 @@ class DeltaTTA(MovesNorms):
         deviations="on the entropy of all samples (TENT), not on EATA's choice of them; Adam as in TENT",
     )  # fmt: skip
 
+    still = None  # its statistics move at any rate
+
     steady: float = hp(0.95, 0.5, 0.99, most=1.0, help="share of the moving statistics that stays per batch")
     frequency: float = hp(0.95, 0.5, 0.99, most=1.0, help="share of the class frequencies that stays per batch")
 
