@@ -12,6 +12,8 @@ import dazoo
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.data.registry import load_task
 from dazoo.engine.fit import Options, fit
+from dazoo.engine.predictor import NetPredictor
+from dazoo.engine.recipe import Recipe
 from dazoo.methods.adversarial._class_ratio import importance_weights
 from dazoo.methods.base import METHODS, create_method
 from dazoo.methods.label_shift.hdy import histograms
@@ -184,3 +186,18 @@ def test_shares_are_kept_by_saved_models(name, tmp_path):
     dazoo.save(model, tmp_path / "m.safetensors")
     before, after = (m.predict(made.target.x).prior for m in (model, dazoo.load(tmp_path / "m.safetensors")))
     torch.testing.assert_close(before, after)
+
+
+@pytest.mark.parametrize("name", ["iwdan", "iwcdan"])
+def test_weighted_adversaries_say_the_shares_of_their_weights(name):
+    made = task(0, 200)
+    options = Options(recipe=Recipe.named("digits", steps=40, bottleneck=8), backbone="mlp")
+    predictor = fit(create_method(name), made.seen(), options=options).predictor
+    ratio = predictor.net.class_ratio
+    expected = torch.tensor([0.8, 0.2]) * ratio.w
+    torch.testing.assert_close(predictor.predict(made.target.x).prior, expected / expected.sum())
+    assert not torch.allclose(ratio.w, torch.ones(2))
+    early = NetPredictor(predictor.method, predictor.hparams, predictor.spec, dict(predictor.state), predictor.recipe)
+    del early.state["class_ratio.share"]  # a model of version 0.1.0
+    assert torch.equal(early.predict(made.target.x).scores, predictor.predict(made.target.x).scores)
+    assert early.predict(made.target.x).prior is None

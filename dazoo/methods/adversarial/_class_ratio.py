@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.types import Prediction
 from dazoo.methods.base import Look
 from dazoo.ops.classwise import one_hot
 
@@ -27,20 +30,28 @@ def importance_weights(joint: Tensor, target: Tensor, share: Tensor) -> Tensor:
 
 
 class ClassRatio(nn.Module):
-    """Moving average of importance weights (C,); 1 until the network has been trained for an epoch."""
+    """Moving average of importance weights (C,); 1 until the network has been trained for an epoch.
+
+    ``share`` (C,) are the source's class shares.
+    """
+
+    LATER = ("class_ratio.share",)  # buffers that models of older versions lack
 
     def __init__(self, n_classes: int):
         super().__init__()
         self.w: Tensor
         self.epochs: Tensor
+        self.share: Tensor
         self.register_buffer("w", torch.ones(n_classes))
         self.register_buffer("epochs", torch.zeros(()))
+        self.register_buffer("share", torch.zeros(n_classes))  # of the source's classes
 
     def renew(self, look: Look, decay: float) -> dict[str, Tensor]:
         """The weights ``ratio`` after a look at both domains, and ``even`` = 1 / (C p_s(c)), (C,) each."""
         (_, source), (_, target) = look.source, look.target
         belongs = one_hot(look.ys, source.shape[1], source.dtype)
         share = belongs.mean(0)
+        self.share.copy_(share)
         if self.epochs > 0:
             joint = source.softmax(-1).T @ belongs / len(belongs)
             new = importance_weights(joint, target.softmax(-1).mean(0), share)
@@ -49,6 +60,11 @@ class ClassRatio(nn.Module):
         held = (share > 0).sum()
         even = torch.where(share > 0, 1.0 / (held * share.clamp_min(1e-12)), torch.ones_like(share))
         return {"ratio": self.w.clone(), "even": even}
+
+    def says(self, out: Prediction) -> Prediction:
+        """``out`` with the target's class shares p_s(c) w_c, scaled to sum 1; as it is before there are weights."""
+        found = self.share * self.w
+        return out if not bool(found.sum() > 0) else replace(out, prior=found / found.sum())
 
 
 def row_weights(values: Tensor, y: Tensor, n_target: int) -> Tensor:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
+from dazoo.core.types import Prediction
 from dazoo.methods.adversarial._class_ratio import ClassRatio, class_weighted, row_weights
 from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
@@ -42,6 +43,7 @@ class IWDAN(GradientMethod):
     )  # fmt: skip
     handles = Handles(n_sources={"one", "many"})
     stackable = False
+    later = ClassRatio.LATER
     neutral = None  # the classes count alike in its classification loss
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the reversed gradient")
@@ -62,3 +64,6 @@ class IWDAN(GradientMethod):
             "cls": class_weighted(net.head(fs), b.ys, b.memory["even"]),
             "dom": domain_bce(d, len(fs), weights),
         }
+
+    def predict(self, net: Net, x: Tensor) -> Prediction:
+        return net.class_ratio.says(super().predict(net, x))
