@@ -72,6 +72,11 @@ def _how(setting: Any) -> str:
             f"any dataset becomes such a task by the option `classes: {{{example}}}`, and methods of the closed set "
             "run as baselines with `closed_set_baselines: true`"
         )
+    if setting.labels == "shifted":
+        said.append(
+            "any dataset becomes such a task by the option `prior: {kind: dirichlet, alpha: 1.0}`, or `tweak_one`, "
+            "`knock_out`, `given`, which leaves out samples of the target; what has shifted by itself needs none"
+        )
     return "; ".join(said) + "."
 
 
@@ -114,6 +119,7 @@ def _names(suite: Any) -> set[str]:
     from dazoo.bench.plan.protocol import labels_of
     from dazoo.core.setting import Setting
     from dazoo.data.label_sets import taken
+    from dazoo.data.prior_shift import taken as taken_prior
     from dazoo.data.registry import DATASETS
 
     if suite.setting != "auto":
@@ -122,7 +128,8 @@ def _names(suite: Any) -> set[str]:
     for entry in suite.datasets or [suite.dataset]:
         dataset = DATASETS.get(entry.name)
         sets = taken(dict(entry.options), dataset.options, dataset.splits)
-        found.add(Setting.of("unsupervised").change(labels=labels_of(suite, sets)).name)
+        shift = taken_prior(dict(entry.options), dataset.options)
+        found.add(Setting.of("unsupervised").change(labels=labels_of(suite, sets, shift)).name)
     return found if found != {"unsupervised"} else set()
 
 
@@ -132,6 +139,7 @@ COLOURS = ("#4c72b0", "#dd8452", "#55a868", "#8172b3", "#937860")
 CLASSES = {"closed": ((0, 1, 2), (0, 1, 2)), "partial": ((0, 1, 2), (0, 1)), "open": ((0, 1), (0, 1, 3)),
            "universal": ((0, 1, 2), (0, 1, 3))}  # fmt: skip
 OFFSETS = ((-12, -8), (-2, -11), (9, -5), (-9, 3), (2, 0), (-3, 10), (11, 6))
+SHIFTED = (7, 3, 1)  # samples of each class where shares have moved
 SPOTS = ((30, 34), (70, 66), (112, 32), (112, 68), (40, 72))
 
 
@@ -140,7 +148,7 @@ def picture(setting: Any) -> str:
     from dazoo.core.questions import question
 
     left, right = CLASSES.get(setting.labels, CLASSES["closed"])
-    parts = [_cloud(left, setting.source == "data", "source", 0)]
+    parts = [_cloud(left, setting.source == "data" and setting.labelled, "source", 0, gone=setting.source != "data")]
     if setting.source != "data":
         what = "model" if setting.source == "model" else "black box"
         parts.append(
@@ -156,20 +164,20 @@ def picture(setting: Any) -> str:
     )
 
 
-def _cloud(classes: tuple[int, ...], labelled: bool, name: str, x: int, setting: Any = None) -> str:
+def _cloud(classes: tuple[int, ...], labelled: bool, name: str, x: int, setting: Any = None, gone: bool = False) -> str:
     dots = []
     for c in classes:
         cx, cy = SPOTS[c]
-        for i in range(len(OFFSETS)):
+        fewer = setting is not None and setting.labels == "shifted"
+        for i in range(SHIFTED[c] if fewer else len(OFFSETS)):
             dx, dy = OFFSETS[i]
             shown = labelled or (setting is not None and setting.marked == "few" and i == 0)
             look = f'fill="{COLOURS[c]}"' if shown else 'fill="none" stroke="currentColor" stroke-opacity="0.6"'
             dots.append(f'<circle cx="{x + cx + dx}" cy="{cy + dy}" r="3.4" {look}/>')
     note = " (unseen)" if setting is not None and setting.target == "unseen" else ""
     note = " (arrives in batches)" if setting is not None and setting.target == "stream" else note
-    hidden = name == "source" and not labelled
     return (
-        f'<g opacity="{0.25 if hidden else 1}"><rect x="{x + 2}" y="12" width="146" height="80" rx="8" fill="none" '
+        f'<g opacity="{0.25 if gone else 1}"><rect x="{x + 2}" y="12" width="146" height="80" rx="8" fill="none" '
         f'stroke="currentColor" stroke-opacity="0.4"/>{"".join(dots)}'
         f'<text x="{x + 75}" y="108" text-anchor="middle">{name}{note}</text></g>'
     )
