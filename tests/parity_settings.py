@@ -22,7 +22,6 @@ from dazoo.ops import (
     active,
     adversarial,
     entropy,
-    moments,
     neighbourhood,
     openset,
     partial,
@@ -107,8 +106,9 @@ def _by_domain(domain: Tensor) -> Tensor:
     return one_hot(domain, int(domain.max()) + 1, torch.float64)
 
 
-def _coral(f: Tensor, domain: Tensor, ft: Tensor) -> Tensor:
-    return torch.stack([moments.coral(f[domain == d], ft) for d in domain.unique()]).mean()
+def _mdan(e: Tensor, h: Tensor, mu: Tensor, gamma: Tensor) -> Tensor:
+    every = torch.ones_like(e)
+    return sources.smooth_worst(e, h, every, mu, gamma) + sources.hard_worst(e, h, every, mu)
 
 
 def _counts(y: Tensor, p: Tensor, pt: Tensor, probe: Tensor) -> Tensor:
@@ -195,7 +195,10 @@ SETTINGS: dict[str, Callable[..., Tensor]] = {
     "uni_ovanet_target": lambda o: openset.one_vs_all_entropy(o.transpose(1, 2), eps=1e-8),
     "ssda_mme_entropy": _mme,
     "ms_m3sda_paper": lambda f, domain, ft, K: sources.moment_distance(f, ft, _by_domain(domain), int(K)),
-    "ms_coral": _coral,
+    "ms_m3sda_code": lambda s, ft, K: sources.moment_distance_as_program(s, ft, int(K)),
+    "ms_coral": lambda f, domain, ft: sources.coral_by_source(f, ft, _by_domain(domain)),
+    "ms_mdan": _mdan,
+    "ms_dctn": lambda d, a, p, probe: (probe * sources.perplexity_vote(torch.logit(d), a, p)).sum(),
     "prior_adjusted_counts": _counts,
     "pda_pada_weights": lambda l, T, probe: (probe * partial.class_weights(l, T)).sum(),  # noqa: E741
     "pda_pada_loss": _pada_loss,

@@ -78,7 +78,12 @@ class LazyLook(Look):
         return seen.teacher(seen.target.x)
 
     @property
-    def domain(self) -> Tensor:
+    def target_domain(self) -> Tensor | None:  # type: ignore[override]
+        """Index of the target of every target sample, where they are told apart."""
+        return self._member.feed.seen.target.domain
+
+    @property
+    def domain(self) -> Tensor:  # type: ignore[override]
         """Source index of every source sample."""
         source: Labeled | None = self._member.feed.seen.source
         return source.domain if source is not None else torch.empty(0, dtype=torch.int64)

@@ -67,6 +67,8 @@ class Look:
     few: tuple[Tensor, Tensor]  # of the labelled target samples
     held_out: tuple[Tensor, Tensor]  # scores and labels of source rows held out of training; of all where none are
     ys: Tensor  # labels of the source (n_s,)
+    domain: Tensor  # source index of every source sample (n_s,)
+    target_domain: Tensor | None  # of which target every target sample is (n_t,), where the task tells targets apart
     yf: Tensor  # labels of ``few``
     teacher: Tensor  # probabilities (n_t, C) of the source's model, for methods that may only ask it (``black_box``)
     setting: Setting  # the question that is asked

@@ -1,4 +1,4 @@
-"""Which rows make a batch: drawn so that every class has its share, by labels or pseudo-labels."""
+"""Which rows make a batch: drawn so that every class, or every source, has its share."""
 
 from __future__ import annotations
 
@@ -35,3 +35,9 @@ def even_by_class(rows: Mapping[str, Tensor], ys: Tensor, labels: Tensor, gen: G
     of the same class for each, by pseudo-labels ``labels`` (n_t,). For ``GradientMethod.redraw``."""
     slots = class_slots(torch.unique(ys), len(rows["s"]), gen)
     return {**rows, "s": rows_of(slots, ys, rows["s"], gen), "t": rows_of(slots, labels, rows["t"], gen)}
+
+
+def even_by_source(rows: Mapping[str, Tensor], domain: Tensor, gen: Generator) -> Mapping[str, Tensor]:
+    """Rows ``s`` of a batch anew, as many of each source: domain (n_s,) is the source of every row."""
+    slots = class_slots(torch.unique(domain), len(rows["s"]), gen)
+    return {**rows, "s": rows_of(slots, domain, rows["s"], gen)}

@@ -6,7 +6,10 @@
 f = F(x) (b, width), powers taken per feature, f_i the batch's rows of source i of N, Euclidean norms over features. A
 source that a batch lacks drops out of both means.
 
-Evidence: tests/test_moment_structure.py (test_m3sda_matches_all_pairs, test_m3sda_drops_absent_sources).
+``m3sda_heads`` and ``m3sda_beta`` are the paper's forms with classifiers of each source.
+
+Evidence: tests/test_moment_structure.py (test_m3sda_matches_all_pairs, test_m3sda_drops_absent_sources),
+tests/test_multi_source.py (test_m3sda_of_one_source_is_moment_matching), the parity fixtures.
 """
 
 from __future__ import annotations
@@ -30,9 +33,8 @@ class M3SDA(GradientMethod):
         title="Moment Matching for Multi-Source Domain Adaptation",
         authors="Xingchao Peng, Qinxun Bai, Xide Xia, Zijun Huang, Kate Saenko, Bo Wang",
         year=2019, url="https://arxiv.org/abs/1812.01754", venue="ICCV",
-        deviations="one classifier for all sources instead of one per source weighted by its accuracy; without the "
-        "paired classifiers of the variant M3SDA-beta; the weight is ours, that of the "
-        "other class-wise and moment methods here",
+        deviations="one classifier for all sources (m3sda_heads has one for each, m3sda_beta two); the weight is ours, "
+        "that of the other class-wise and moment methods here; the authors' digits program computes another distance",
     )  # fmt: skip
     handles = Handles(n_sources="many")
     targets = frozenset({"classes", "values"})

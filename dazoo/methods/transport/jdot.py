@@ -24,7 +24,7 @@ from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import costs, labelled, pair, target_x
 from dazoo.methods.transport._plan import check_size, exact_plan
-from dazoo.ops.classwise import one_hot
+from dazoo.methods.transport._targets import regression_targets
 from dazoo.ops.linalg.linear import RidgeFit, distances_between
 from dazoo.shallow.steps import LinearScores, Pipeline
 
@@ -56,7 +56,7 @@ class JDOT(ShallowMethod):
         zs, y = labelled(seen, xs, lambda x: x.flatten(1).to(xs))
         if seen.few is not None:
             cost = torch.cat([cost, _scale(distances_between(zs[len(xs) :], xt))])
-        centre, spread, ys = _targets(y, seen.n_classes)
+        centre, spread, ys = regression_targets(y, seen.n_classes)
         solver = RidgeFit(target_x(seen), self.ridge)
         joint, last = self.alpha * cost, None
         weight = bias = torch.empty(0)
@@ -77,14 +77,3 @@ def _scale(cost: Tensor) -> Tensor:
     """``cost`` over its largest entry."""
     top = cost.max()
     return cost / torch.where(top > 0, top, torch.ones_like(top))
-
-
-def _targets(y: Tensor, n_classes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Centre, scale and rows (n, C) or (n, 1) of the labels as regression targets."""
-    if n_classes:
-        rows = one_hot(y, n_classes, torch.float64)
-        return rows.new_zeros(()), rows.new_ones(()), rows
-    values = y.to(torch.float64)[:, None]
-    centre, spread = values.mean(), values.std(correction=0)
-    spread = torch.where(spread > 0, spread, torch.ones_like(spread))
-    return centre, spread, (values - centre) / spread

@@ -1,0 +1,1 @@
+"""Deep and shallow methods that tell several sources apart."""
