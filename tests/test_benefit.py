@@ -34,7 +34,7 @@ SHIFTS = {
     "semi_supervised": ("concept", "moved"),
 }
 DEEP = ("moved", "subspace", "label", "covariate")
-BOUNDS = {"source_only", "source_model", "source_stream", "target_oracle"}
+BOUNDS = {"source_only", "source_vote", "source_model", "source_stream", "target_oracle"}
 VALUES = [n for n in METHODS.names() if "classes" not in METHODS.get(n).targets]
 NOT_BETTER = {
     "afn": "nothing in this recipe bounds the feature norms (no normalisation, Adam); see its deviations",

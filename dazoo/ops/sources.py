@@ -123,7 +123,7 @@ def aggregation_weights(g: Tensor, there: Tensor, tau: float | Tensor = 1.0) -> 
     room = first.square() - m * (second - tau * tau)
     top = (first + room.clamp_min(0.0).sqrt()) / m
     fits = order.isfinite() & (room >= 0) & (top > kept)
-    v = order[0] + torch.where(fits, top, torch.full_like(top, -torch.inf)).amax(0)
+    v = order[0] + torch.where(fits, top, torch.full_like(top, torch.inf)).amin(0)
     mass = torch.where(g.isfinite(), (v - g).clamp_min(0.0), torch.zeros_like(g))
     return mass / mass.sum()
 
