@@ -39,8 +39,8 @@ class WJDOT(ShallowMethod):
         title="Multi-source Domain Adaptation via Weighted Joint Distributions Optimal Transport",
         authors="Rosanna Turrisi, Rémi Flamary, Alain Rakotomamonjy, Massimiliano Pontil",
         year=2022, url="https://arxiv.org/abs/2006.12938", venue="UAI",
-        deviations="squared loss on one-hot labels and a linear f, fitted exactly, instead of gradient "
-        "steps on a network; as jdot, it ends below the classifier of the pooled sources on Office-Caltech10's features",
+        deviations="squared loss on one-hot labels and a linear f, fitted exactly, instead of gradient steps on a "
+        "network; as jdot, it ends below the classifier of the pooled sources on Office-Caltech10's features",
     )  # fmt: skip
     handles = Handles(n_sources="many")
     targets = frozenset({"classes", "values"})
