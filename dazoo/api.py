@@ -26,7 +26,7 @@ from dazoo.engine.fit import Checkpoint, Options, check_fit, solver_of
 from dazoo.engine.fit import fit as fit_method
 from dazoo.engine.model import Model, plain, shown_rows, versions
 from dazoo.engine.recipe import Recipe
-from dazoo.methods.base import METHODS, GradientMethod, Method, ShallowMethod, create_method
+from dazoo.methods.base import METHODS, GradientMethod, Method, ShallowMethod, StreamMethod, create_method
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +112,7 @@ def fit(
     raw = task.seen()
     if task.setting != given.setting:
         warned.append(_about_setting(cls.name, given, raw))
-    task, encoding = encoded(task, encoder)
+    task, encoding = encoded(task, encoder, vectors=not issubclass(cls, (GradientMethod, StreamMethod)))
     warned.extend([] if encoding is None else encoding.fitted.said())
     task, preprocessing, about = prepared(task, transform)
     warned.extend(about)
@@ -216,7 +216,7 @@ def diagnose(
     if backbone is not None:
         task = with_features(task, backbone, image_size=image_size, device=require_device(device))
     else:
-        task, _ = encoded(task)
+        task, _ = encoded(task, vectors=True)
     return measure(task, limit=limit, seed=seed)
 
 
@@ -318,7 +318,7 @@ def _defaults(shape: tuple[int, ...], regression: bool) -> tuple[str, str]:
     """Recipe and backbone for samples of a shape."""
     if len(shape) == 3:
         return ("images", "tf_efficientnet_lite0") if min(shape[:2]) >= 64 else ("digits", "cnn")
-    return ("values" if regression else "frozen", "none") if len(shape) == 1 else ("digits", "cnn1d")
+    return ("values" if regression else "frozen", "none") if len(shape) == 1 else ("series", "cnn1d")
 
 
 def _backbone(given: Any, cls: type[Method]) -> Any:

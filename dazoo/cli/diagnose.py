@@ -67,7 +67,7 @@ def load(
     if backbone is not None:
         task = with_features(task, backbone, image_size=image_size, device=require_device(device))
     if backbone is None:
-        task, encoding = encoded(task)
+        task, encoding = encoded(task, vectors=True)
         for line in [] if encoding is None else encoding.fitted.said():
             print(line, file=sys.stderr)
     names = [t.strip() for t in (transform or "").split(",") if t.strip()]

@@ -59,11 +59,13 @@ class Encoder:
     Attributes:
         takes: kinds of samples it can read.
         default_for: kinds of samples that it encodes where nobody names an encoder.
+        vectors_for: kinds of dense samples of which it makes vectors for a method that takes nothing else.
     """
 
     name: ClassVar[str] = ""
     takes: ClassVar[tuple[str, ...]] = ()
     default_for: ClassVar[tuple[str, ...]] = ()
+    vectors_for: ClassVar[tuple[str, ...]] = ()
 
     def fit(self, source: Any, target: Any) -> Fitted:
         """Learn from the samples of the source and of the target, which may be none (0 rows).
@@ -72,6 +74,10 @@ class Encoder:
             DazooError: there is nothing to learn from them.
         """
         raise NotImplementedError
+
+    def for_vectors(self) -> Encoder:
+        """This encoder where what comes out has to be vectors."""
+        return self
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(hp,))
@@ -91,6 +97,12 @@ def create_encoder(name: str, **options: Any) -> Encoder:
     return made
 
 
-def default_for(kind: str) -> str | None:
-    """The name of the encoder of a kind of samples where nobody names one; None for dense numbers."""
+def default_for(kind: str, vectors: bool = False) -> str | None:
+    """The name of the encoder of a kind of samples where nobody names one; None for numbers that stay what they are.
+
+    ``vectors``: where a method takes nothing but vectors.
+    """
+    for name, cls in ENCODERS.items():
+        if vectors and kind in cls.vectors_for:
+            return name
     return next((name for name, cls in ENCODERS.items() if kind in cls.default_for), None)

@@ -44,16 +44,21 @@ class Encoding(Portable):
         return made
 
 
-def chosen(encoder: Any, kind: str) -> Encoder | None:
+def chosen(encoder: Any, kind: str, vectors: bool = False) -> Encoder | None:
     """The encoder that somebody means: a name, a mapping with ``name`` and options, an encoder, or ``auto``.
+
+    ``vectors``: whether ``auto`` has to make vectors.
 
     Raises:
         UnknownName: there is no such encoder, or it has no such option.
         DazooError: it does not take such samples.
     """
     if encoder is None or encoder == "auto":
-        name = default_for(kind)
-        return None if name is None else create_encoder(name)
+        name = default_for(kind, vectors)
+        if name is None:
+            return None
+        usual = create_encoder(name)
+        return usual.for_vectors() if vectors else usual
     if isinstance(encoder, Mapping):
         options = dict(encoder)
         name = options.pop("name", None) or default_for(kind)
@@ -72,8 +77,10 @@ def chosen(encoder: Any, kind: str) -> Encoder | None:
     return made
 
 
-def encoded(task: Task, encoder: Any = "auto") -> tuple[Task, Encoding | None]:
+def encoded(task: Task, encoder: Any = "auto", vectors: bool = False) -> tuple[Task, Encoding | None]:
     """``task`` with numbers for samples, and the fitted encoder; dense samples stay what they are under ``auto``.
+
+    ``vectors``: whether a method takes nothing but vectors, which ``auto`` minds.
 
     Fitted to what the task shows: the samples of the source and the visible ones of the target, labels aside; where the
     source is hidden or the target unseen, to the source alone, as what is fitted before the target is there.
@@ -81,7 +88,7 @@ def encoded(task: Task, encoder: Any = "auto") -> tuple[Task, Encoding | None]:
     Raises:
         UnknownName, DazooError: as ``chosen``, or samples that the encoder cannot read.
     """
-    made = chosen(encoder, task.target.kind)
+    made = None if encoder is None and not task.target.raw else chosen(encoder, task.target.kind, vectors)
     if made is None:
         return task, None
     seen = task.seen()

@@ -39,6 +39,8 @@ def preparer(spec: NetSpec, mode: str, channels_last: bool, test_view: str = "ce
         flat = len(spec.shape) == 1
         weak = augment.weak_vectors if flat else augment.weak_series
         strong = augment.strong_vectors if flat else augment.strong_series
+        if spec.kind == "audio" and not flat:
+            strong = augment.strong_spectrograms
     if mode == "none":
         plain: View = lambda x, gen: test(x)  # noqa: E731
         weak = plain

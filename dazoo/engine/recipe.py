@@ -236,6 +236,10 @@ RECIPES: dict[str, Recipe] = {
         ),
         # small nets from scratch on 8x8 digits
         Recipe("digits", optimizer="adam", lr=1e-3, steps=600, batch=32, bottleneck=64, few_steps=200),
+        # series from sensors: the convolutional network of AdaTime has batch normalisation after every layer
+        Recipe(
+            "series", optimizer="adam", lr=1e-3, steps=600, batch=32, bottleneck=64, few_steps=200, body_norm="batch",
+        ),
         # values from vectors: squared error and batch statistics do not go together, since a batch's own mean and
         # deviation add noise to what must be predicted to the last digit; Adam suits every size of gradient
         Recipe("values", optimizer="adam", lr=1e-3, steps=500, batch=32, bottleneck=256, few_steps=200),

@@ -267,6 +267,20 @@ def strong_series(
     return torch.where(hidden, out.mean(dim=2, keepdim=True), out)
 
 
+def strong_spectrograms(x: Tensor, gen: torch.Generator, *, bands: float = 0.25, frames: float = 0.25) -> Tensor:
+    """SpecAugment (Park et al., 2019, arXiv:1904.08779) without its warping of time: of spectrograms ``x`` (b, bands,
+    frames) twice up to a share of the bands and twice up to a share of the frames set to the sample's mean."""
+    out, mean = x, x.mean(dim=(1, 2), keepdim=True)
+    for dim, share in ((1, bands), (2, frames), (1, bands), (2, frames)):
+        size = x.shape[dim]
+        span = _integers(int(share * size), len(x), gen, x.device)[:, None]
+        start = _integers(size - 1, len(x), gen, x.device)[:, None]
+        steps = torch.arange(size, device=x.device)
+        hidden = (steps >= start) & (steps < start + span)
+        out = torch.where(hidden[:, :, None] if dim == 1 else hidden[:, None], mean, out)
+    return out
+
+
 def _deviation(x: Tensor, dim: int) -> Tensor:
     return x.std(dim=dim, keepdim=True, correction=0)
 
