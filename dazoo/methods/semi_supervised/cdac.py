@@ -43,8 +43,8 @@ class CDAC(FewLabels):
         year=2021, url="https://arxiv.org/abs/2104.09415", venue="CVPR",
         deviations="the clustering's weight is the authors' for 126 classes and falls with their number, since more of "
         "the pairs that it pushes apart are then of one class (at the full weight, ten classes collapse); means over "
-        "pairs and entries as in the authors' program; labelled and unlabelled terms in one step of the optimiser, there "
-        "in two, with twice as many unlabelled samples; strong views of vectors are noise and masked entries",
+        "pairs and entries as in the authors' program; labelled and unlabelled terms in one step of the optimiser, "
+        "there in two, with twice as many unlabelled samples; strong views of vectors are noise and masked entries",
     )  # fmt: skip
     strong_views = 2
     stackable = False  # which entries are largest is decided by rounding where two are nearly equal
@@ -66,11 +66,10 @@ class CDAC(FewLabels):
         p, q = (self.scores(net, reverse_gradient(f, 1.0)).softmax(-1) for f in (weak, one))
         plain, first, second = self.scores(net, every).chunk(3)
         agreed = mse_loss(first.softmax(-1), second.softmax(-1))
+        clusters = min(1.0, plain.shape[-1] / MANY) * pairwise_clusters(p, q, same_largest(weak, self.top))
         return {
             **self.labelled(net, b, fs, net.body(b.xf)),
-            "cluster": -self.trade_off
-            * min(1.0, plain.shape[-1] / MANY)
-            * pairwise_clusters(p, q, same_largest(weak, self.top)),
+            "cluster": -self.trade_off * clusters,
             "pseudo": self.pseudo_weight * fixmatch(second, plain, self.threshold),
             "consistency": self.consistency_weight * sigmoid_ramp(t.fraction, self.ramp).to(agreed) * agreed,
         }
