@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -271,3 +272,36 @@ def test_rmt_contrasts_three_features_of_a_sample_and_moves_with_each_term() -> 
     with torch.no_grad():
         z = nn.functional.batch_norm(x, None, None, source.body.weight, source.body.bias, training=True)
         assert torch.allclose(out.scores, source.head(z))
+
+
+def test_one_step_of_santa_by_hand() -> None:
+    method, net, x = create_method("santa", lr=0.01, contrast_weight=2.0), net_of(), draw(8, D, seed=10)
+    torch.manual_seed(0)
+    net.projector = method.build(D, K)["projector"].double()
+    state = begun(method, net)
+    state.source = method.source_stats(net, [(draw(8, D, seed=11), torch.arange(8) % K)])
+    state.view = lambda: x + 0.1 * draw(*x.shape, seed=99)
+    twin = copy.deepcopy(net)
+
+    def passed(inputs: Tensor) -> tuple[Tensor, Tensor]:
+        z = nn.functional.batch_norm(inputs, None, None, twin.body.weight, twin.body.bias, training=True)
+        return z, twin.head(z)
+
+    (f, out), (g, viewed) = passed(x), passed(state.view())
+    anchor = out.detach().log_softmax(-1)
+    means = state.source["prototypes"]
+    near = torch.stack([max(means, key=lambda m: torch.cosine_similarity(m, row, dim=0).item()) for row in f.detach()])
+    z = nn.functional.normalize(twin.projector(torch.cat([near, f, g])), dim=-1)
+    contrast = torch.zeros((), dtype=torch.float64)
+    for a in range(24):
+        every = torch.logsumexp(torch.stack([z[a] @ z[c] / 0.1 for c in range(24) if c != a]), 0)
+        contrast = contrast - sum(z[a] @ z[c] / 0.1 - every for c in range(24) if c != a and c % 8 == a % 8) / 48
+    both = out.softmax(-1) + viewed.softmax(-1)
+    (2.0 * contrast - 0.5 * (both * anchor).sum(-1).mean()).backward()
+    torch.optim.Adam([p for p in twin.parameters() if p.requires_grad], lr=0.01).step()
+    found = method.step(net, x, state, 0)
+    assert torch.allclose(found.scores, out, atol=1e-9)
+    for name, value in twin.state_dict().items():
+        assert torch.allclose(net.state_dict()[name], value, atol=1e-8), name
+    assert torch.equal(net.anchor.body.weight, net_of().body.weight)
+    assert not torch.equal(net.body.weight, net_of().body.weight)

@@ -23,17 +23,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.core.types import Prediction
 from dazoo.methods.base import StreamMethod, StreamState, register
 from dazoo.methods.test_time._moves import descend, trained_parts
+from dazoo.methods.test_time._prototypes import prototype_contrast, source_prototypes
 from dazoo.nets.parts.common import mlp
 from dazoo.nets.parts.norm_mode import BATCH, NormMode, norms_under
 from dazoo.nets.parts.twin import Twin
-from dazoo.ops.classwise import class_means, one_hot, supervised_contrastive
 from dazoo.ops.test_time import symmetric_cross_entropy
 
 
@@ -74,14 +73,7 @@ class RMT(StreamMethod):
         return torch.optim.Adam(parameters, lr=self.lr)
 
     def source_stats(self, net: Any, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Any]:
-        found = []
-        with torch.no_grad():
-            for x, y in batches:
-                with norms_under(net, self.norm(len(x)), len(x)):
-                    features = net.body(x)
-                found.append((features, one_hot(y, net.head.out_features, features.dtype)))
-        means, occurs = class_means(*(torch.cat(part) for part in zip(*found)))
-        return {"prototypes": means[occurs > 0]}
+        return {"prototypes": source_prototypes(self, net, batches)}
 
     def step(self, net: Any, x: Tensor, state: StreamState, t: int) -> Prediction:
         prototypes = state.source["prototypes"]
@@ -89,11 +81,8 @@ class RMT(StreamMethod):
             features, viewed = net.body(x), net.body(state.view())
             scores, scores_viewed = net.head(features), net.head(viewed)
             taught, _ = net.teacher(x)
-        near = (normalize(features.detach(), dim=-1) @ normalize(prototypes, dim=-1).T).argmax(-1)
-        three = net.projector(torch.cat([prototypes[near], features, viewed]))
         both = symmetric_cross_entropy(scores, taught) + symmetric_cross_entropy(scores_viewed, taught)
-        groups = torch.eye(len(x), dtype=three.dtype, device=x.device).repeat(3, 1)
-        contrast = supervised_contrastive(three, groups, self.temperature)
+        contrast = prototype_contrast(net, prototypes, features, viewed, self.temperature)
         descend(state, 0.5 * both.mean() + self.contrast_weight * contrast)
         net.teacher.follow(net, self.momentum)
         return Prediction(0.5 * (scores + taught), features)
