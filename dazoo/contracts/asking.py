@@ -49,7 +49,7 @@ def check_budget(cls: type[Method]) -> None:
     require(len(looked) == ask.budget, f"{len(looked)} labels were looked up, the budget is {ask.budget}")
     require(len(set(looked)) == len(looked), "the label of a target row was looked up twice")
     require(made.info["asked"]["rows"] == looked, "the record does not say which rows were asked for")
-    door = ask.opened()
+    first, door = list(looked), ask.opened()
     door(ask.rows[: ask.budget])
     try:
         door(ask.rows[ask.budget : ask.budget + 1])
@@ -58,7 +58,7 @@ def check_budget(cls: type[Method]) -> None:
     else:
         require(False, "a label beyond the budget was given")
 
-    seen, again = watched(seen)
+    seen, again = watched(task_for(cls).seen())
     original = Loop._save
 
     def save_and_die(self: Loop, path: Path) -> None:
@@ -78,7 +78,7 @@ def check_budget(cls: type[Method]) -> None:
         before = list(again)
         require(0 < len(before) < ask.budget, "the run was not stopped between two questions")
         fit(method, seen, seed=0, options=options, state=state)
-    require(again == looked, f"a run that was stopped after {len(before)} answers and went on asked for other rows")
+    require(again == first, f"a run that was stopped after {len(before)} answers and went on asked for other rows")
 
 
 def asks(cls: type[Method]) -> bool:
