@@ -16,6 +16,9 @@ from dazoo.bench.metrics.formulas import normalised_area
 from dazoo.bench.plan.plan import make_plan
 from dazoo.bench.plan.suite import Suite
 from dazoo.bench.records.store import Damage, records
+from dazoo.bench.report import asked_curves
+from dazoo.bench.report.canvas import Mark
+from dazoo.bench.report.model import load_report
 from dazoo.bench.suite_run import run_suite
 from dazoo.contracts.asking import watched
 from dazoo.contracts.toys import fit_toy, options_for, toy_task
@@ -282,6 +285,17 @@ def test_a_suite_records_rounds_rows_and_the_area_under_the_curve(tmp_path) -> N
         "source_only": "unsupervised", "target_oracle": "oracle", "active_margin": "active",
     }  # fmt: skip
     assert "asking" in asked["spec"]["protocol"]
+
+    made = load_report(tmp_path)
+    (panel,) = asked_curves.asked(made)
+    assert panel.series == {"active_margin": [(a / at[-1], v) for a, v in zip(at, values)]}
+    assert panel.levels == {
+        k: made.board.cells[k, "digits/upright->rotated"].mean for k in ("source_only", "target_oracle")
+    }
+    drawing = asked_curves.figure(made)
+    assert sum(isinstance(p, Mark) for p in drawing.parts) == len(at) + 1 and "active_margin" in drawing.svg()
+    assert "label area" in (tmp_path / "leaderboard.md").read_text()
+    assert drawing.svg() in (tmp_path / "leaderboard.html").read_text()
 
 
 def test_suites_that_ask_nothing_keep_their_keys_and_those_that_ask_choose_nothing() -> None:

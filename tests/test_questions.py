@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
+from dazoo.core.errors import DazooError
 from dazoo.core.questions import QUESTIONS, hidden, question, sees, unusual
 from dazoo.core.setting import ANSWERS, PRESETS, WORDS, Setting
+from dazoo.data.registry import load_task
 from dazoo.validators.base import VALIDATORS, admission
 from tests.test_cli import dazoo
 
@@ -73,3 +76,15 @@ def test_info_tells_settings_that_are_put_together_and_names_mistakes() -> None:
     assert found.returncode == 2 and "did you mean" in found.stderr and re.search(r"\bfew\b", found.stderr)
     assert "nothing to choose by" not in dazoo("info", "partial").stdout
     assert "before there is anything to choose by" in " ".join(dazoo("info", "test_time").stdout.split())
+
+
+def test_settings_that_are_refused_by_name_are_refused_wherever_one_is_named(tmp_path: Path) -> None:
+    suite = tmp_path / "s.yaml"
+    suite.write_text("dataset: digits\ntasks: upright->rotated\nmethods: dann\nrecipe: digits\nsetting: federated\n")
+    calls = [("info", "federated"), ("list", "methods", "--setting", "decentralised"), ("run", str(suite))]
+    for call in calls:
+        found = dazoo(*call, ok=False)
+        assert "learning is not what dazoo does" in " ".join(found.stderr.split()) and "Traceback" not in found.stderr
+    for name in ("federated", "decentralised"):
+        with pytest.raises(DazooError, match=f"{name} learning is not what dazoo does"):
+            load_task("digits/upright->rotated", setting=name)

@@ -397,4 +397,5 @@ def _explain(error: ValidationError, origin: Origin) -> DazooError:
     value = first.get("input")
     shown = f", not {value!r}" if isinstance(value, (str, int, float, bool)) else ""
     text = first["msg"].removeprefix("Value error, ")
+    shown = "" if isinstance(value, str) and value in text.split() else shown  # a setting that is refused names itself
     return origin.error(where, f"{path}: {text[0].lower()}{text[1:]}{shown}")

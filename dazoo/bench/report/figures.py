@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from dazoo.bench.analysis.significance import cliques, critical_difference, friedman
+from dazoo.bench.report import asked_curves
 from dazoo.bench.report.canvas import Dot, Figure, Line, Word
 from dazoo.bench.report.model import Report
 
@@ -18,7 +19,7 @@ CROWD = 40
 
 def figures(made: Report) -> list[Figure]:
     """The figures of the leaderboard that the records allow."""
-    return [f for f in (critical_differences(made), pareto(made)) if f is not None]
+    return [f for f in (asked_curves.figure(made), critical_differences(made), pareto(made)) if f is not None]
 
 
 def critical_differences(made: Report) -> Figure | None:
