@@ -119,8 +119,7 @@ class Suite(Frozen):
         few_labels: labelled target samples per class in the few-label setting. Several numbers make a label curve: each
             is a dataset of its own in the tables (``digits-k1``, ``digits-k3``), draws are nested, and ``curve`` is on.
         curve: whether all settings are tested on the half of the target that the oracle is tested on (``Task.curve``).
-        budget: share of the target whose labels methods of the active setting may ask for, in ``ask_rounds`` portions,
-            of which ``asked_holdout`` is kept for validators.
+        budget, ask_rounds, asked_holdout: what methods of the active setting may ask for, as in ``Task``.
         source_holdout: share of the source held out for validators.
         target_holdout: share of the target held out for testing; 0 is transductive.
         checkpoints: evaluations per gradient run.
@@ -395,7 +394,7 @@ def _explain(error: ValidationError, origin: Origin) -> DazooError:
         return origin.error(where, f"{where[0]}: the key 'name' is missing beside its options")
     path = ".".join(str(p) for p in where)
     value = first.get("input")
-    shown = f", not {value!r}" if isinstance(value, (str, int, float, bool)) else ""
     text = first["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(value, str) and value in text.split() else shown  # a setting that is refused names itself
+    told = isinstance(value, str) and value in text.split()  # a setting that is refused names itself
+    shown = f", not {value!r}" if isinstance(value, (str, int, float, bool)) and not told else ""
     return origin.error(where, f"{path}: {text[0].lower()}{text[1:]}{shown}")
