@@ -3,6 +3,8 @@ are measured, and moved clusters are found again."""
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -174,6 +176,26 @@ def test_silhouette_and_davies_bouldin_may_choose_and_no_classifiers_rule() -> N
     scores, problems = score_all(["silhouette", "davies_bouldin", "source_validation", "dev"], evidence)
     assert scores["silhouette"] > 0.5 and scores["davies_bouldin"] is not None and not problems
     assert scores["source_validation"] is None and scores["dev"] is None  # there is no label to judge by
+
+
+def test_kept_outputs_hold_no_label_either(tmp_path) -> None:
+    from dazoo.bench.execute.evidence import evidence_of
+    from dazoo.bench.records.store import Damage, records
+    from dazoo.bench.suite_run import run_suite
+
+    suite = {
+        "name": "s", "dataset": "digits", "tasks": ["upright->rotated"], "setting": "unlabelled", "seeds": 1,
+        "methods": ["zscore_kmeans"], "classifier": "logistic", "validators": ["silhouette"],
+    }  # fmt: skip
+    path = tmp_path / "s.yaml"
+    path.write_text(json.dumps(suite))
+    folder = run_suite(path, out=tmp_path / "out").folder
+    record = next(iter(records(folder, Damage())))
+    assert record["status"] == "ok" and record["checkpoints"][0]["target"]["cluster_acc on both"] > 0.4
+    evidence = evidence_of(folder, record, 0)
+    assert evidence.source_labels is None
+    scores, _ = score_all(["source_validation", "silhouette"], evidence)
+    assert scores["source_validation"] is None and scores["silhouette"] is not None
 
 
 def test_a_model_names_clusters_and_no_classes(tmp_path) -> None:
