@@ -35,8 +35,9 @@ class MEMO(StreamMethod):
         authors="Marvin Zhang, Sergey Levine, Chelsea Finn",
         year=2022, url="https://arxiv.org/abs/2110.09506", venue="Advances in Neural Information Processing Systems",
         deviations="views are the strong ones of this library, where the paper has AugMix; those of vectors are noise "
-        "and masked entries on the scale of the batch, so that a vector that comes alone has one view only; the rate "
-        "lies between the authors' two, 5e-3 for small and 2.5e-4 for large pictures",
+        "and masked entries on the scale of the batch, so that a vector that comes alone has one view only, and their "
+        "mean is worse than the answer to be mended: on vectors it falls below the source where that is unsure; "
+        "the rate lies between the authors' two, 5e-3 for small and 2.5e-4 for large pictures",
     )  # fmt: skip
     still = {"lr": 0.0}
 
