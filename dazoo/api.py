@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from dazoo.encoders.encode import encoded
 from dazoo.engine.device import require_device
 from dazoo.engine.fit import Checkpoint, Options, check_fit, solver_of
 from dazoo.engine.fit import fit as fit_method
+from dazoo.engine.left_out import LeftOut, at, leave_out, without
 from dazoo.engine.model import Model, plain, shown_rows, versions
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import METHODS, GradientMethod, Method, ShallowMethod, StreamMethod, create_method
@@ -133,7 +135,8 @@ def fit(
         _check_rule(select_by, seen)
     solver_of(cls, options.recipe)
     best: list[tuple[float, Predictor]] = []
-    watch = None if select_by is None else _keep_best(select_by, seen, best)
+    inner = _left_out(select_by, task, made, seed, options)
+    watch = None if select_by is None else _keep_best(select_by, seen, best, inner)
     result = fit_method(made, seen, seed=seed, options=options, on_checkpoint=watch)
     warned.extend(w for w in result.warnings if w not in warned)
     chosen_classifier = options.classifier
@@ -300,14 +303,26 @@ def _check_rule(name: str, seen: Seen) -> None:
         raise DazooError(f"{why}; leave select_by out, or {able}")
 
 
-def _keep_best(select_by: str, seen: Seen, best: list[tuple[float, Predictor]]) -> Callable[[Checkpoint], None]:
+def _left_out(select_by: str | None, task: Task, method: Method, seed: int, options: Options) -> list[LeftOut]:
+    """What models without each source in turn say of it, where a validator asks for them."""
+    from dazoo.validators.base import VALIDATORS
+
+    if select_by is None or not VALIDATORS.get(select_by).needs_left_out:
+        return []
+    return [leave_out(without(task, k), method, seed, options) for k in range(len(task.sources))]
+
+
+def _keep_best(
+    select_by: str, seen: Seen, best: list[tuple[float, Predictor]], inner: list[LeftOut]
+) -> Callable[[Checkpoint], None]:
     """Keeps in ``best`` the checkpoint with the highest label-free score."""
     from dazoo.validators.base import VALIDATORS, Evidence
 
-    validator = VALIDATORS.get(select_by)
+    validator, turns = VALIDATORS.get(select_by), count()
 
     def watch(checkpoint: Checkpoint) -> None:
-        score = validator(Evidence(checkpoint.predictor, checkpoint.seen or seen))
+        left_out = at(inner, next(turns))
+        score = validator(Evidence(checkpoint.predictor, checkpoint.seen or seen, left_out=left_out))
         if score is not None and score == score and (not best or score > best[0][0]):
             best[:] = [(score, checkpoint.predictor)]
 

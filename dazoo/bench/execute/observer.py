@@ -8,6 +8,7 @@ from typing import Any
 from dazoo.bench.analysis.findings import noted
 from dazoo.bench.execute.clock import Spent, Stopwatch
 from dazoo.bench.execute.evaluate import evaluate, priors
+from dazoo.bench.execute.left_out import Inner
 from dazoo.bench.metrics.formulas import effective_classes
 from dazoo.bench.metrics.registry import over_labels
 from dazoo.bench.plan.plan import RunSpec
@@ -15,6 +16,7 @@ from dazoo.bench.records.keep import Keeper
 from dazoo.core.types import Seen
 from dazoo.data.task import Task
 from dazoo.engine.fit import Checkpoint, FitResult
+from dazoo.engine.left_out import at
 from dazoo.methods.base import Method
 from dazoo.validators.base import Evidence, score_all
 
@@ -30,6 +32,7 @@ class Observer:
 
     Attributes:
         notes: a row for every checkpoint, filled by ``look``.
+        inner: what models say that were trained without one of the sources.
         device: where the run trains. looking, keeping: spent on scores and metrics, and on keeping outputs.
     """
 
@@ -41,13 +44,15 @@ class Observer:
     keeper: Keeper
     warnings: list[str] = field(default_factory=list)
     device: str = "cpu"
+    inner: Inner = field(default_factory=Inner)
     looking: Spent = field(default_factory=Spent)
     keeping: Spent = field(default_factory=Spent)
 
     def look(self, point: Checkpoint) -> None:
         """Score a checkpoint and keep what it predicts."""
         watch = Stopwatch(self.device)
-        evidence, seen = Evidence(point.predictor, self.seen), point.seen or self.seen
+        left_out = at(self.inner.parts, len(self.notes))
+        evidence, seen = Evidence(point.predictor, self.seen, left_out=left_out), point.seen or self.seen
         known = (seen.target.x, evidence.target)
         target = evaluate(self.task, point.predictor, known, strict=False, asked=seen.asked)
         target |= point.measured if target else {}
@@ -74,7 +79,7 @@ class Observer:
         problem = [self.keeper.problem] if self.keeper.problem else []
         # losses are single precision: more digits would only fill the records
         curves = {name: [(step, float(f"{v:.7g}")) for step, v in curve] for name, curve in result.curves.items()}
-        measured: dict[str, Any] = {"curves": curves, "info": result.info}
+        measured: dict[str, Any] = {"curves": curves, "info": result.info | self.inner.to_json()}
         if self.seen.setting.labels == "shifted":
             last = Evidence(result.predictor, self.seen).target
             measured["info"] = {**result.info, "prior": priors(self.task, last)}

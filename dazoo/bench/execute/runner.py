@@ -13,6 +13,7 @@ import torch
 
 from dazoo.bench.execute.clock import Spent, Stopwatch
 from dazoo.bench.execute.grouping import Memos, grouped, in_order
+from dazoo.bench.execute.left_out import inner_of
 from dazoo.bench.execute.machine import machine, peak_memory, reset_peak, warm_up
 from dazoo.bench.execute.observer import Observer
 from dazoo.bench.execute.place import Place
@@ -208,8 +209,10 @@ class Runner:
         task = self.tasks(spec)
         method = configure(METHODS.get(spec.method), spec.hparams)
         seen = task.seen()
-        said = list(self._said(spec, seen))
-        return Observer(spec, task, seen, method, notes, keeper, device=self.place.device, warnings=said)
+        inner = inner_of(spec, self.tasks, method, options_of(spec.protocol, self.place.device))
+        said = [*self._said(spec, seen), *([inner.problem] if inner.problem else [])]
+        device = self.place.device
+        return Observer(spec, task, seen, method, notes, keeper, device=device, warnings=said, inner=inner)
 
     def _said(self, spec: RunSpec, seen: Seen) -> tuple[str, ...]:
         """What is to be said of the features, judged once for the runs on the same data."""

@@ -31,11 +31,12 @@ class Fishr(Generalising):
         title="Fishr: Invariant Gradient Variances for Out-of-Distribution Generalization",
         authors="Alexandre Rame, Corentin Dancette, Matthieu Cord", year=2022,
         url="https://arxiv.org/abs/2109.02934", venue="ICML",
-        deviations="the optimiser is not started anew where the weight jumps; under a recipe's label smoothing the "
-        "gradients are those of the plain cross-entropy",
+        deviations="the optimiser is not started anew where the weight jumps; a weight of 10 in place of DomainBed's "
+        "1000, which in runs of a few hundred steps costs accuracy on held-out rows of the sources; under a recipe's "
+        "label smoothing the gradients are those of the plain cross-entropy",
     )  # fmt: skip
 
-    trade_off: float = hp(1000.0, 10.0, 1e4, log=True, help="weight of the distance of variances")
+    trade_off: float = hp(10.0, 1.0, 1000.0, log=True, help="weight of the distance of variances")
     anneal: float = hp(0.3, 0.0, 0.9, structural=True, help="fraction of training before the term counts")
     decay: float = hp(0.95, 0.9, 0.99, help="of the moving averages")
 

@@ -30,10 +30,11 @@ class VREx(Generalising):
             "Remi Le Priol, Aaron Courville"
         ),
         year=2021, url="https://arxiv.org/abs/2003.00688", venue="ICML",
-        deviations="the optimiser is not started anew where the weight jumps",
+        deviations="the optimiser is not started anew where the weight jumps; a weight of 1 in place of DomainBed's "
+        "10, which in runs of a few hundred steps costs accuracy on held-out rows of the sources",
     )  # fmt: skip
 
-    trade_off: float = hp(10.0, 0.1, 1e4, log=True, help="weight of the variance")
+    trade_off: float = hp(1.0, 0.1, 100.0, log=True, help="weight of the variance")
     anneal: float = hp(0.1, 0.0, 0.5, structural=True, help="fraction of training with a weight of at most 1")
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
