@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from dazoo.bench.analysis.runs import Run
 from dazoo.bench.analysis.select import Cell, default_metric, select, shown_beside
 from dazoo.bench.analysis.statistics import bootstrap_interval, mean_ranks
 from dazoo.bench.metrics.formulas import SCORE, higher_is_better
+from dazoo.bench.metrics.registry import WORST, shows_worst
 from dazoo.bench.plan.suite import DEFAULT_RULE, ORACLE_RULE
 from dazoo.core.setting import Setting
 from dazoo.data.names import dataset_of
@@ -172,6 +173,10 @@ def leaderboard(runs: Sequence[Run], rule: str, metric: str | None = None, inter
         ranks[members] = mean_ranks(grid[members], higher)
     ranked = [Row(**{**vars(r), "rank": float(k)}) for r, k in zip(rows, ranks)]
     ranked.sort(key=lambda r: (np.isnan(r.mean), -r.mean if higher else r.mean, r.label))
+    if len(tasks) > 1 and shows_worst({Setting.of(r.setting) for r in labelled}, metric):
+        ranked = [replace(r, beside=(*r.beside, _worst(cells, r.label, tasks))) for r in ranked]
+        cells = {k: replace(c, beside=(*c.beside, c.mean)) for k, c in cells.items()}
+        others = (*others, WORST)
     return Leaderboard(rule, metric, tasks, tuple(ranked), cells, tuple(sorted(bare)), others)
 
 
@@ -230,6 +235,12 @@ def _row(label: str, cells: list[Cell], tasks: Sequence[str], having: Sequence[S
         reads_source=any(c.reads_source for c in cells),
         beside=tuple(_mean({c.task: c.beside[i] for c in cells}, of) for i, of in enumerate(having)),
     )
+
+
+def _worst(cells: Mapping[tuple[str, str], Cell], label: str, tasks: Sequence[str]) -> float:
+    """The least of a row's numbers; NaN where one is missing."""
+    found = [cells[label, t].mean if (label, t) in cells else math.nan for t in tasks]
+    return math.nan if np.isnan(found).any() else min(found)
 
 
 def _mean(of: Mapping[str, float], tasks: Sequence[str]) -> float:

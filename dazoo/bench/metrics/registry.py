@@ -12,6 +12,7 @@ from dazoo.bench.metrics.formulas import (
     cluster_metrics,
     domain_mixing,
     harmonic_mean,
+    is_share,
     normalised_area,
     open_set_metrics,
     prior_errors,
@@ -229,6 +230,15 @@ def of_setting(setting: Setting, values: bool = False) -> tuple[str, ...]:
 
 PART = " on "
 """Between a metric and the target that it is measured on alone, where there are several."""
+
+
+WORST = "worst task"
+"""What tables call the least number of a row over its tasks; no run has it."""
+
+
+def shows_worst(settings: Iterable[Setting], shown: str) -> bool:
+    """Whether tables show the worst task beside the mean: where targets are never seen, and none can be preferred."""
+    return is_share(shown) and any(s.target == "unseen" for s in settings)
 
 
 def beside(settings: Iterable[Setting], shown: str, recorded: Iterable[str], values: bool = False) -> tuple[str, ...]:
