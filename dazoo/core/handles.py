@@ -88,10 +88,14 @@ class Handles(Matching):
 
 
 def nearby(setting: Setting, n_sources: int) -> list[Setting]:
-    """``setting``, and those in which a method may run instead: sources pooled or told apart, other labels shown."""
+    """``setting``, and those in which a method may run instead: sources pooled or told apart, other labels shown, and
+    for methods that never look at a target, one that is unseen."""
     own = ("many", "one") if n_sources > 1 else (setting.n_sources, "one", "many")
     marked = (setting.marked, "none", "few", "query", "half")
-    return list(dict.fromkeys([setting, *(setting.change(n_sources=n, marked=m) for n in own for m in marked)]))
+    found = [setting, *(setting.change(n_sources=n, marked=m) for n in own for m in marked)]
+    if setting.target == "pool" and setting.source == "data":
+        found += [setting.change(n_sources=n, marked="none", target="unseen") for n in own]
+    return list(dict.fromkeys(found))
 
 
 def _reserve(source: str) -> int:
