@@ -19,6 +19,7 @@ from dazoo.bench.report import label_curves
 from dazoo.bench.report.build import report
 from dazoo.bench.report.canvas import Line, Word
 from dazoo.bench.suite_run import run_suite
+from dazoo.cli.listing import setting_info
 from dazoo.contracts.toys import toy_task
 from dazoo.core.errors import DazooError
 from dazoo.core.setting import FEW_LABELS, ORACLE, UNSUPERVISED, Setting
@@ -72,6 +73,8 @@ def test_draws_are_those_of_the_few_label_setting() -> None:
     task = toy_task(FEW_LABELS)
     assert torch.equal(task.seen().few.x, task.change(curve=True).seen().few.x)
     assert task.change(setting="label_curve").setting is FEW_LABELS is Setting.of("label_curve")
+    told = setting_info("label_curve")
+    assert told is not None and told["name"] == "few_labels" and "mme" in told["methods"]
     made = dazoo.load_task("digits/upright->rotated", setting="label_curve", few_per_class=1, curve=True)
     assert torch.bincount(made.seen().few.y).tolist() == [1] * 10
 

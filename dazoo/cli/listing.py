@@ -296,9 +296,9 @@ def backbone_info(name: str) -> Row | None:
 
 def setting_info(name: str) -> Row | None:
     """A setting with a name, or one that is put together: ``source_free+multi_source``."""
-    from dazoo.core.setting import PRESETS, REFUSED, Setting
+    from dazoo.core.setting import ALSO, PRESETS, REFUSED, Setting
 
-    if name.partition("+")[0] not in (*PRESETS, *REFUSED):
+    if name.partition("+")[0] not in (*PRESETS, *ALSO, *REFUSED):
         return None
     from dazoo.bench.metrics.registry import of_setting
     from dazoo.core.questions import hidden, question, sees
