@@ -17,7 +17,7 @@ from dazoo.bench.plan.plan import make_plan
 from dazoo.bench.plan.suite import Suite
 from dazoo.bench.records.store import Damage, records
 from dazoo.bench.report import asked_curves
-from dazoo.bench.report.canvas import Mark
+from dazoo.bench.report.canvas import Line, Word
 from dazoo.bench.report.model import load_report
 from dazoo.bench.suite_run import run_suite
 from dazoo.contracts.asking import watched
@@ -293,7 +293,8 @@ def test_a_suite_records_rounds_rows_and_the_area_under_the_curve(tmp_path) -> N
         k: made.board.cells[k, "digits/upright->rotated"].mean for k in ("source_only", "target_oracle")
     }
     drawing = asked_curves.figure(made)
-    assert sum(isinstance(p, Mark) for p in drawing.parts) == len(at) + 1 and "active_margin" in drawing.svg()
+    assert sum(isinstance(p, Line) and p.kind == "data" for p in drawing.parts) == len(at) - 1
+    assert {"active_margin", "source_only", "100"} <= {p.text for p in drawing.parts if isinstance(p, Word)}
     assert "label area" in (tmp_path / "leaderboard.md").read_text()
     assert drawing.svg() in (tmp_path / "leaderboard.html").read_text()
 

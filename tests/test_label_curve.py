@@ -217,9 +217,9 @@ def test_curves_stand_in_tables_files_and_page(results: Path) -> None:
 
 
 def test_names_beside_curves_do_not_lie_on_each_other() -> None:
-    places = label_curves._apart([50, 51, 52, 200, 340], 46, 346)
+    places = label_curves.apart([50, 51, 52, 200, 340], 46, 346)
     assert all(b - a >= label_curves.STEP - 1e-9 for a, b in pairwise(places)) and places[-1] <= 346
-    low = label_curves._apart([340, 341, 345], 46, 346)
+    low = label_curves.apart([340, 341, 345], 46, 346)
     assert all(b - a >= label_curves.STEP - 1e-9 for a, b in pairwise(low)) and low[-1] <= 346 and low[0] >= 46
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 
 from dazoo.bench.metrics.registry import ASKED
-from dazoo.bench.report.canvas import PALETTE, Figure, Line, Mark, Word
+from dazoo.bench.report.canvas import PALETTE, Dot, Figure, Line, Mark, Word
+from dazoo.bench.report.label_curves import apart
 from dazoo.bench.report.model import Report
 from dazoo.data.names import dataset_of
 
-Parts = list[Line | Mark | Word]
+Parts = list[Line | Dot | Mark | Word]
+WIDE, HIGH, LEFT, TOP = 300.0, 260.0, 70.0, 56.0
 
 
 @dataclass(frozen=True)
@@ -57,66 +58,48 @@ def asked(made: Report) -> list[Panel]:
 
 
 def figure(made: Report) -> Figure | None:
-    """The curves of ``asked``; None where no run asks for labels."""
+    """The curves of ``asked`` beside each other on one axis of values; None where no run asks for labels."""
     panels = asked(made)
     if not panels:
         return None
-    title = f"{made.unit} over the labels asked for, as a share of the budget, on the rows that were not asked for"
-    return drawn("asked_curves", title, panels, made)
-
-
-def drawn(name: str, title: str, panels: Sequence[Panel], made: Report) -> Figure:
-    """Panels beside each other on one axis of values, with one legend; methods beyond the colours share the last."""
+    title = f"{made.unit} over the labels asked for, as a share of the budget; means over tasks and seeds"
     every = [y for p in panels for y in [*(v for s in p.series.values() for _, v in s), *p.levels.values()]]
     low, high = min(every), max(every)
-    width, height, left, top, gap = 300.0, 260.0, 70.0, 40.0, 40.0
-    labels = list(dict.fromkeys(label for p in panels for label in p.series))
-    parts: Parts = []
+    span = low, high if high > low else low + 1e-9
+    parts: Parts = [Word(LEFT, TOP - 34, made.unit, "middle", True)]
+    for v in np.linspace(*span, 5):
+        y = TOP + HIGH * (1 - (float(v) - span[0]) / (span[1] - span[0]))
+        parts += [Line(LEFT - 5, y, LEFT, y, "axis"), Word(LEFT - 8, y + 4, made.show(float(v), 1), "end", True)]
+    names = 60 + 7.5 * max(len(label) for p in panels for label in (*p.series, *p.levels))
     for j, panel in enumerate(panels):
-        x0 = left + j * (width + gap)
-        parts += _panel(panel, labels, (x0, top, width, height), (low, high))
-        if j == 0:
-            for v in np.linspace(low, high, 5 if high > low else 1):
-                y = top + height * (1 - (v - low) / ((high - low) or 1.0))
-                parts += [Line(x0 - 5, y, x0, y, "axis"), Word(x0 - 8, y + 4, made.show(float(v), 1), "end", True)]
-    right = left + len(panels) * (width + gap)
-    for i, label in enumerate(labels):
-        y = top + 10 + 18 * i
-        parts += [_mark(right + 6, y, i), Word(right + 18, y + 4, label)]
-    room = 40 + 7.5 * max(map(len, labels))
-    return Figure(name, title, right + room, top + max(height, 18.0 * len(labels)) + 46, tuple(parts))
+        parts += _panel(panel, LEFT + j * (WIDE + names), span)
+    return Figure("asked_curves", title, LEFT + len(panels) * (WIDE + names), TOP + HIGH + 50, tuple(parts))
 
 
-def _panel(
-    panel: Panel, labels: Sequence[str], box: tuple[float, float, float, float], span: tuple[float, float]
-) -> Parts:
-    x0, y0, width, height = box
-    ends = [x for s in panel.series.values() for x, _ in s]
-    first, last = min(ends), max(ends)
-
+def _panel(panel: Panel, left: float, span: tuple[float, float]) -> Parts:
     def at(x: float, y: float) -> tuple[float, float]:
-        return (
-            x0 + width * (x - first) / ((last - first) or 1.0),
-            y0 + height * (1 - (y - span[0]) / ((span[1] - span[0]) or 1.0)),
-        )
+        return left + WIDE * x, TOP + HIGH * (1 - (y - span[0]) / (span[1] - span[0]))
 
+    bottom, right = TOP + HIGH, left + WIDE
     parts: Parts = [
-        Line(x0, y0, x0, y0 + height, "axis"),
-        Line(x0, y0 + height, x0 + width, y0 + height, "axis"),
-        Word(x0, y0 - 16, panel.name),
-        Word(x0, y0 + height + 16, f"{first:.3g}", "middle", True),
-        Word(x0 + width, y0 + height + 16, f"{last:.3g}", "middle", True),
-    ]
-    for label, value in panel.levels.items():
-        y = at(first, value)[1]
-        parts += [Line(x0, y, x0 + width, y), Word(x0 + width, y - 4, label, "end", True)]
-    for label, points in panel.series.items():
-        i = min(labels.index(label), len(PALETTE) - 1)
+        Line(left, TOP, left, bottom, "axis"), Line(left, bottom, right, bottom, "axis"),
+        Word(left + WIDE / 2, TOP - 14, panel.name, "middle"),
+        Word(left + WIDE / 2, bottom + 36, "share of the budget asked for (%)", "middle", True),
+    ]  # fmt: skip
+    for x in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
+        spot = at(x, span[0])[0]
+        parts += [
+            Line(spot, bottom, spot, bottom + 5, "axis"),
+            Word(spot, bottom + 18, f"{100 * x:.0f}", "middle", True),
+        ]
+    curves = {**panel.series, **{label: [(0.0, v), (1.0, v)] for label, v in panel.levels.items()}}
+    ends: list[tuple[float, str, int]] = []
+    for i, (label, points) in enumerate(curves.items()):
+        shade = i % len(PALETTE) if label in panel.series else -1
         spots = [at(*p) for p in points]
-        parts += [Line(*a, *b) for a, b in pairwise(spots)]
-        parts += [_mark(x, y, i) for x, y in spots]
+        parts += [Line(*a, *b, "data" if shade >= 0 else "thin", shade) for a, b in pairwise(spots)]
+        ends.append((spots[-1][1], label, shade))
+    ends.sort()
+    for (y, label, shade), place in zip(ends, apart([e[0] for e in ends], TOP, bottom)):
+        parts += [Line(right + 3, y, right + 26, place, "thin", shade), Word(right + 30, place + 4, label)]
     return parts
-
-
-def _mark(x: float, y: float, i: int) -> Mark:
-    return Mark(x, y, min(i, len(PALETTE) - 1), i % 2 == 1)

@@ -213,7 +213,7 @@ def _chart(
             parts.append(Line(spots[i][0] + shift, at(i, a)[1], spots[i][0] + shift, at(i, b)[1], "thin", shade))
         ends.append((spots[-1][1], f"{c.label} ({made.show(c.area, 1)})", shade))
     right = at(len(found.numbers) - 1, low)[0]
-    for (y, text, shade), place in zip(sorted(ends), _apart([e[0] for e in sorted(ends)], TOP, bottom)):
+    for (y, text, shade), place in zip(sorted(ends), apart([e[0] for e in sorted(ends)], TOP, bottom)):
         parts += [Line(right + 3, y, right + 26, place, "thin", shade), Word(right + 30, place + 4, text)]
     return LEFT + WIDE + NAMES, bottom + 48, tuple(parts)
 
@@ -222,7 +222,7 @@ def _ends(mean: float, spread: float) -> tuple[float, float]:
     return (mean, mean) if math.isnan(spread) else (mean - spread, mean + spread)
 
 
-def _apart(places: Sequence[float], top: float, bottom: float) -> list[float]:
+def apart(places: Sequence[float], top: float, bottom: float) -> list[float]:
     """Ascending ``places`` moved apart to a line's height each, between ``top`` and ``bottom`` where there is room."""
     found: list[float] = []
     for y in places:
