@@ -246,7 +246,14 @@ def dataset_info(name: str) -> Row | None:
     if name not in DATASETS:
         return None
     entry = DATASETS.get(name)
-    module = sys.modules.get(entry.load.__module__)
+    module = sys.modules.get(f"dazoo.data.sets.{name}") or sys.modules.get(getattr(entry.load, "__module__", ""))
+    more = {
+        "samples": ", ".join(f"{d} {n:,}" for d, n in entry.counts.items()),
+        "splits": "; ".join(f"{k} {a}/{b}/{c}" for k, (a, b, c) in entry.splits.items()),
+        "encoder": entry.encoder if isinstance(entry.encoder, str) else "by what the file holds",
+        "where": entry.where,
+        "cite": "; ".join(f"{p.title} ({p.year}) {p.url}" for p in entry.papers),
+    }
     return {
         "kind": "dataset",
         "name": name,
@@ -256,6 +263,7 @@ def dataset_info(name: str) -> Row | None:
         "options": ", ".join(f"{k}={v!r}" for k, v in entry.options.items()),
         "needs files": "yes, under --data-root or $DAZOO_DATA" if entry.needs_root else "no",
         "license": entry.license,
+        **{k: v for k, v in more.items() if v},
         "text": inspect.cleandoc(module.__doc__ or "") if module else "",
     }
 

@@ -46,6 +46,8 @@ class Dataset:
         splits: the field's splits of the classes by name, as (shared, source, target) counts (``data.label_sets``).
         encoder: name of the encoder that suits its samples, where they are no numbers, or ``encoder(root, **options)``
             that finds it.
+        counts: samples per domain of the whole dataset, where that is fixed.
+        where: where to get it and how to unpack it, in a sentence that begins with a verb.
         look: ``look(root, **options)``, whether files hold ``classes`` or ``values``; None where ``targets`` says it.
     """
 
@@ -64,6 +66,8 @@ class Dataset:
     papers: tuple[Paper, ...] = ()
     splits: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     encoder: str | Callable[..., str] = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    where: str = ""
 
     def encoder_under(self, options: dict[str, Any], root: Path | None = None) -> str:
         """Name of the encoder that its samples need under these options; empty where they are numbers."""
