@@ -1,4 +1,4 @@
-"""The field's datasets: tiny trees of their layouts, counts that are checked, and what is said where files are missing."""
+"""The datasets of the field: tiny trees of their layouts, counts that are checked, and what missing files say."""
 
 from __future__ import annotations
 
