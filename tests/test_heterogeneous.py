@@ -305,3 +305,33 @@ def test_methods_that_need_labels_say_so() -> None:
     assert set(FAMILY) - set(needing) == {"coot", "gw", "entropic_gw", "linear_gw", "common_pca", "random_projection"}
     with pytest.warns(match="was shown"):
         assert dazoo.fit("dama", task(few=False)).report.settings["setting"] == "heterogeneous_few"
+
+
+def test_each_side_has_an_encoder_of_its_own(tmp_path: Path) -> None:
+    """Texts on one side and vectors on the other, or texts in two languages."""
+    words = [["red apple", "sweet pear", "big bus", "fast train"], ["roter Apfel", "neuer Zug"]]
+    y, x = np.arange(24) % 4 // 2, rng().normal(size=(24, 3))
+    texts = [words[0][i % 4] for i in range(24)]
+    mixed = Task.from_arrays(texts, y, x, y, setting="heterogeneous+few", kind=None)
+    model = dazoo.fit("labelled_target", mixed, transform=None)
+    assert model.predict(x).scores.shape == (24, 2) and model.predict_source(texts[:3]).scores.shape == (3, 2)
+    foreign = Task.from_arrays(texts, y, [words[1][c] for c in y], y, setting="heterogeneous+few")
+    model = dazoo.fit("linear_gw", foreign, transform=None)
+    dazoo.save(model, tmp_path / "model")
+    again = dazoo.load(tmp_path / "model")
+    for ask in ("predict", "predict_source"):
+        given = ["roter Zug"] if ask == "predict" else ["fast bus"]
+        assert torch.equal(getattr(again, ask)(given).scores, getattr(model, ask)(given).scores)
+
+
+def test_a_diagnosis_judges_each_side_alone() -> None:
+    from rich.console import Console
+
+    from dazoo.cli.diagnose import rendered
+
+    for few, method in ((True, "cdls"), (False, "coot")):
+        found = dazoo.diagnose(task(few))
+        assert found.kind == "apart" and found.skill is not None and method in found.advice[0].methods
+        assert found.to_json()["domains"]["a_distance"] is None
+        console = Console(width=120, record=True, quiet=True)
+        console.print(*rendered(found))

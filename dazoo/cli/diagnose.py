@@ -25,6 +25,7 @@ KINDS = {
     "none": "no shift found",
     "features": "the features differ, class proportions look equal",
     "labels": "class proportions differ, and explain the difference",
+    "apart": "source and target have different features",
     "both": "the features differ within classes, and perhaps class proportions too",
 }
 
@@ -96,9 +97,9 @@ def rendered(d: Diagnosis) -> list[RenderableType]:
         Text.from_markup(f"[bold]{escape(d.task)}[/bold]  {KINDS[d.kind]}"),
         Text(size, style="dim"),
         Text(""),
-        _domains(d),
+        *([] if d.kind == "apart" else [_domains(d)]),
     ]
-    if d.classes:
+    if d.classes and d.labels is not None:
         out += [Text(""), _classes(d)]
     out += [Text(""), _scores(d), Text(""), _advice(d), Text("")]
     out += [Text(f"note: {n}", style="dim") for n in d.notes]

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,61 +14,17 @@ from dazoo.core.types import Labeled, Seen
 from dazoo.data.domain import Domain
 from dazoo.data.scales import scales_of
 from dazoo.data.task import Task
-from dazoo.diagnosis.advice import THRESHOLDS, Advice, Facts, advise, kind_of
+from dazoo.diagnosis.advice import THRESHOLDS, Facts, advise, kind_of
+from dazoo.diagnosis.apart import diagnose_apart
 from dazoo.diagnosis.classes import ClassReport, LabelShift, judge, label_shift, separability, skill_of
-from dazoo.diagnosis.domains import DomainShift, classifier_test, domain_shift, standardiser
+from dazoo.diagnosis.domains import classifier_test, domain_shift, standardiser
+from dazoo.diagnosis.finding import Diagnosis as Diagnosis
 from dazoo.diagnosis.transfer import scores_of, scores_of_values
 
 LIMIT = 2000
 LEAST = 10
 WIDE = 256
 EXACT = 1024
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """All findings about a task. Nothing in here depends on a hidden label.
-
-    Attributes:
-        n_source, n_target, dims, n_classes: of the task; ``n_classes`` is 0 for regression. ``class_names``
-            are those of the rows of ``labels``.
-        used_source, used_target: how many samples were looked at, drawn at random beyond the limit.
-        kind: ``none``, ``features``, ``labels`` or ``both``; see ``advice.kind_of``.
-        domains: distances between source and target. sources: A-distance of every source of several.
-        classes: each class on the source. skill: held-out skill on the source (``classes.skill_of``), 0 at chance and 1
-            without error; None for regression. r2: held-out R^2 of ridge regression on the source; None for classes.
-        labels: the test of class proportions; None for regression.
-        scores: transferability scores by name. scored_on: the labelled samples they were computed on.
-        advice: which families should help and why. notes: limits of what was computed. thresholds: of the advice.
-    """
-
-    task: str
-    setting: str
-    n_source: int
-    n_target: int
-    dims: int
-    n_classes: int
-    class_names: tuple[str, ...]
-    used_source: int
-    used_target: int
-    kind: str
-    domains: DomainShift
-    sources: tuple[tuple[str, float], ...]
-    classes: tuple[ClassReport, ...]
-    skill: float | None
-    r2: float | None
-    labels: LabelShift | None
-    scores: dict[str, float]
-    scored_on: str
-    advice: tuple[Advice, ...]
-    notes: tuple[str, ...]
-    thresholds: str
-    seconds: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values; NaN becomes None."""
-        plain: dict[str, Any] = _plain(dataclasses.asdict(self))
-        return plain
 
 
 def diagnose(task: Task, *, limit: int = LIMIT, seed: int = 0) -> Diagnosis:
@@ -91,6 +43,8 @@ def diagnose(task: Task, *, limit: int = LIMIT, seed: int = 0) -> Diagnosis:
     began = time.perf_counter()
     seen = task.seen()
     source = _check(task, seen, limit)
+    if seen.setting.spaces == "own":
+        return diagnose_apart(task.name, seen, source, task.classes, limit, seed)
     rng = np.random.default_rng(seed)
     rows_s, rows_t = (_draw(len(part), limit, rng) for part in (source, seen.target))
     raw_s, raw_t = source.x[rows_s].to(torch.float64), seen.target.x[rows_t].to(torch.float64)
@@ -169,6 +123,8 @@ def with_features(task: Task, backbone: str, *, image_size: int | None = None, d
     from dazoo.nets.frozen import frozen
 
     def see(domain: Domain) -> Domain:
+        if task.setting.spaces == "own" and domain.kind == "vector":
+            return domain
         return frozen(domain, backbone, image_size=image_size, device=device)
 
     return task.change(sources=tuple(see(d) for d in task.sources), target=see(task.target))
@@ -232,13 +188,3 @@ def _sources(task: Task, xs: Tensor, which: Tensor, xt: Tensor) -> tuple[tuple[s
     parts = [(s.name, xs[which == i]) for i, s in enumerate(task.sources)]
     found = [(name, classifier_test(rows, xt)[0]) for name, rows in parts if len(rows) >= LEAST]
     return tuple(sorted(found, key=lambda pair: pair[1]))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    return None if isinstance(value, float) and not math.isfinite(value) else value

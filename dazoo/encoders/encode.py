@@ -24,11 +24,17 @@ from dazoo.nets.frozen import read, write
 
 @dataclass(frozen=True)
 class Encoding(Portable):
-    """A fitted encoder with its name and options."""
+    """A fitted encoder with its name and options; ``source`` is that of source samples where they have features, and so
+    an encoder, of their own."""
 
     name: str
     fitted: Fitted
     options: dict[str, Any] = field(default_factory=dict)
+    source: Encoding | None = None
+
+    def of_source(self, x: Any) -> Tensor:
+        """Source samples as numbers."""
+        return self(x) if self.source is None else self.source(x)
 
     def __call__(self, x: Any) -> Tensor:
         """Samples as numbers; what is dear to compute is kept on disk by content."""
@@ -42,6 +48,15 @@ class Encoding(Portable):
             made = self.fitted(x)
             write(path, made)
         return made
+
+
+@dataclass(frozen=True)
+class AsTheyAre(Fitted):
+    """Leaves dense samples what they are."""
+
+    def __call__(self, x: Any) -> Tensor:
+        found: Tensor = x
+        return found
 
 
 def chosen(encoder: Any, kind: str, vectors: bool = False) -> Encoder | None:
@@ -88,6 +103,8 @@ def encoded(task: Task, encoder: Any = "auto", vectors: bool = False) -> tuple[T
     Raises:
         UnknownName, DazooError: as ``chosen``, or samples that the encoder cannot read.
     """
+    if task.setting.spaces == "own":
+        return _each_side(task, encoder, vectors)
     made = None if encoder is None and not task.target.raw else chosen(encoder, task.target.kind, vectors)
     if made is None:
         return task, None
@@ -104,6 +121,30 @@ def encoded(task: Task, encoder: Any = "auto", vectors: bool = False) -> tuple[T
     encoding = Encoding(made.name, fitted, hparam.values(made))
     sources = tuple(_mapped(d, encoding) for d in task.sources)
     return replace(task, sources=sources, target=_mapped(task.target, encoding)), encoding
+
+
+def _each_side(task: Task, encoder: Any, vectors: bool) -> tuple[Task, Encoding | None]:
+    """``encoded`` where source and target have different features: an encoder for each raw side, fitted to it alone."""
+    if not task.target.raw and not any(s.raw for s in task.sources):
+        return task, None
+    seen = task.seen()
+    if seen.source is None:
+        raise DazooError(f"task {task.name!r} shows no source that an encoder could be fitted to; encode it first")
+    shown = [seen.target.x, *([] if seen.few is None else [seen.few.x])]
+    found = []
+    for domain, x in ((task.sources[0], seen.source.x), (task.target, joined(shown))):
+        made = chosen(encoder, domain.kind, vectors) if domain.raw else None
+        if made is None:
+            found.append(Encoding("as they are", AsTheyAre()))
+            continue
+        with torch.random.fork_rng(devices=[]):
+            try:
+                found.append(Encoding(made.name, made.fit(x, x[:0]), hparam.values(made)))
+            except DazooError as error:
+                raise DazooError(f"task {task.name!r}: {error}") from None
+    sources = tuple(_mapped(d, found[0]) if d.raw else d for d in task.sources)
+    target = _mapped(task.target, found[1]) if task.target.raw else task.target
+    return replace(task, sources=sources, target=target), replace(found[1], source=found[0])
 
 
 def _mapped(domain: Domain, encoding: Encoding) -> Domain:

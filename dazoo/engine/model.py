@@ -69,8 +69,9 @@ class Model(Predictor):
 
     def predict_source(self, x: Any, source: int = 0) -> Prediction:
         """Predict samples of a source, counted from 0."""
-        x = self.schema.read(x) if self.source_schema is None else self.source_schema.read(x)
-        return self._named(self.inner.predict_source(self.preprocessing.of_source(self._encoded(x), source)))
+        read = (self.source_schema or self.schema).read(x)
+        made = read if self.encoding is None else self.encoding.of_source(read)
+        return self._named(self.inner.predict_source(self.preprocessing.of_source(made, source)))
 
     def numbers(self, x: Any) -> Tensor:
         """Target samples (n, ...) as the method saw them: encoded and transformed.
@@ -78,10 +79,8 @@ class Model(Predictor):
         Raises:
             DazooError: as ``predict``.
         """
-        return self.preprocessing.of_target(self._encoded(self.schema.read(x)))
-
-    def _encoded(self, read: Tensor) -> Tensor:
-        return read if self.encoding is None else self.encoding(read)
+        read: Tensor = self.schema.read(x)
+        return self.preprocessing.of_target(read if self.encoding is None else self.encoding(read))
 
     @property
     def recorded(self) -> Prediction | None:

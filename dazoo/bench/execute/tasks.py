@@ -109,7 +109,7 @@ class Tasks:
     def load(self, protocol: Protocol, name: str) -> Domain:
         """A domain as the protocol shows it by itself: loaded, turned into frozen features, transformed."""
         domain = load_domain(protocol.dataset, name, self.data_root, **protocol.options)
-        if protocol.frozen:
+        if protocol.frozen and domain.kind != "vector":  # vectors are features already
             from dazoo.nets.frozen import frozen
 
             domain = frozen(domain, protocol.backbone, image_size=protocol.image_size, device=self.device)
