@@ -119,8 +119,9 @@ NAMES = [
     and setting_of(METHODS.get(n)) not in (MULTI_SOURCE, ORACLE)
     # what never sees the target is compared with erm in the results of generalisation
     and setting_of(METHODS.get(n)).target != "unseen"
-    # built for samples of no known class, for streams, or for no labels at all: they promise nothing on these shifts
-    and METHODS.get(n).family not in ("open_set", "universal", "test_time", "unlabelled")
+    # built for samples of no known class, for streams, for no labels at all, or for spaces without a common feature:
+    # they promise nothing on these shifts
+    and METHODS.get(n).family not in ("open_set", "universal", "test_time", "unlabelled", "heterogeneous")
 ]
 
 

@@ -19,12 +19,12 @@ from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import METHODS, create_method
 from dazoo.methods.heterogeneous._augmented import Augmented, Side
 from dazoo.methods.heterogeneous._plans import distance_matrix, with_even_marginals
-from dazoo.methods.heterogeneous.cdls import Landmarks, Target, partners, share_of, solve_map
+from dazoo.methods.heterogeneous.cdls import Landmarks, Target, partners_of, share_of, solve_map
 from dazoo.methods.heterogeneous.dama import heat_graph
 from dazoo.methods.heterogeneous.mmdt import best_map
 from dazoo.methods.heterogeneous.stn import soft_mmd
 from dazoo.nets.net import NetSpec, build_net
-from dazoo.ops.across import co_transport, co_transport_cost, gaussian_gw
+from dazoo.ops.across import alignment_pencil, co_transport, co_transport_cost, gaussian_gw
 
 FAMILY = [n for n in METHODS.names() if METHODS.get(n).family == "heterogeneous"]
 FEW = Setting.of("heterogeneous+few")
@@ -181,6 +181,40 @@ def test_dama_graph_is_symmetric_and_local() -> None:
     assert torch.equal(w, w.T) and not bool(w.diagonal().any()) and int((w > 0).sum(1).min()) >= 3
 
 
+def test_dama_solves_its_pencil() -> None:
+    from scipy.linalg import eigh
+
+    given = task()
+    seen = given.seen()
+    steps = fit_toy(METHODS.get("dama"), given, components=4, dim=2, reg=0.2).predictor.inner
+    (to_s, of_s), (to_t, of_t) = steps.source_steps, steps.target_steps
+    xs, xt = to_s(seen.source.x.double()), to_t(torch.cat([seen.target.x, seen.few.x]).double())
+    yt = torch.cat([torch.full((len(seen.target),), -1), seen.few.y])
+    a, b = alignment_pencil(xs, xt, seen.source.y, yt, torch.block_diag(heat_graph(xs, 10), heat_graph(xt, 10)), 1.0)
+    a += 0.2 * a.trace() / len(a) * torch.eye(len(a))
+    best = torch.from_numpy(eigh(b.numpy(), a.numpy())[1][:, -2:]).flip(1)
+    found = torch.cat([of_s.weight, of_t.weight])
+    assert torch.allclose(
+        (best.T @ a @ found).abs() / (found.T @ a @ found).diagonal().sqrt(), torch.eye(2).double(), atol=1e-6
+    )
+
+
+def test_a_source_of_other_features_helps_where_classes_are_alike() -> None:
+    given = toy_task(FEW, n=90, shift=0.0).change(few_per_class=1)
+    hidden = given.hidden()
+
+    def accuracy(method: str) -> float:
+        found = fit_toy(METHODS.get(method), given).predictor.predict(hidden.x).labels
+        return float((found == hidden.y).double().mean())
+
+    assert accuracy("cdls") > accuracy("labelled_target") + 0.02
+
+
+def test_one_module_is_no_body_of_two_spaces() -> None:
+    with pytest.raises(DazooError, match="two feature spaces"):
+        dazoo.fit("stn", task(), backbone=torch.nn.Linear(6, 4))
+
+
 def test_hfa_without_a_common_space_is_two_machines() -> None:
     from sklearn.svm import SVC
 
@@ -247,7 +281,7 @@ def test_cdls_map_is_stationary() -> None:
             goals = other.x[other.y == c] * other.a[other.y == c, None]
             value = value + (weighted[mine][:, None] - goals).square().sum(2).mean()
     assert float(torch.autograd.grad(value, a)[0].abs().max()) < 1e-9
-    assert torch.equal(partners(few, free)[0], torch.full((3,), 2.0, dtype=torch.float64)) and z.shape == (12, 2)
+    assert torch.equal(partners_of(few, free)[0], torch.full((3,), 2.0, dtype=torch.float64)) and z.shape == (12, 2)
 
 
 def test_landmarks_keep_their_share() -> None:

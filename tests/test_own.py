@@ -31,7 +31,8 @@ from dazoo.methods.estimators import finisher
 SHALLOW = [
     n for n, cls in METHODS.items() if issubclass(cls, ShallowMethod) and (not is_gradient(cls) or n == "source_only")
 ]
-GRADIENT = [n for n in METHODS.names() if is_gradient(METHODS.get(n))]
+# one module cannot take the samples of two feature spaces
+GRADIENT = [n for n in METHODS.names() if is_gradient(METHODS.get(n)) and "same" in METHODS.get(n).handles.spaces]
 ESTIMATORS = {
     "forest": lambda: RandomForestClassifier(5),
     "bayes": GaussianNB,

@@ -55,8 +55,8 @@ def diagnose_apart(
         scored_on=scored_on,
         advice=(_advice(few, seen.n_classes),),
         notes=(
-            f"the target has {seen.target_shape[0]} features; half of its spread lies in {_half(xt)} principal components, "
-            f"half of the source's in {_half(xs)}",
+            f"the target has {seen.target_shape[0]} features; half of its spread lies in {_half(xt)} principal "
+            f"components, half of the source's in {_half(xs)}",
             f"the spectra differ by {gap:.2f} of the source's own size (Gaussian Gromov-Wasserstein distance)",
         ),
         thresholds="",

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 
+from dazoo.core.errors import DazooError
 from dazoo.core.memo import Memo
 from dazoo.core.types import Seen
 from dazoo.engine.outcome import Options
@@ -21,6 +22,10 @@ from dazoo.nets.own import OWN
 def net_spec(seen: Seen, recipe: Recipe, options: Options) -> NetSpec:
     """The network of this data and recipe, the same for every method."""
     own = None if isinstance(options.backbone, str) else options.backbone
+    if own is not None and seen.setting.spaces == "own":
+        raise DazooError(
+            "one module cannot be the body of two feature spaces; leave backbone= out, or give its outputs as samples"
+        )
     return NetSpec(
         backbone=OWN if own is not None else str(options.backbone),
         own=own,

@@ -111,7 +111,7 @@ class Augmented:
         return Pipeline((steps[1],), (steps[0],), AsScores())
 
 
-def check_size(n: int, name: str) -> None:
+def check_kernel(n: int, name: str) -> None:
     """An error where an (n, n) kernel per class would take minutes."""
     if n > MOST:
         raise DazooError(

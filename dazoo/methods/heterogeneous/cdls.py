@@ -109,10 +109,10 @@ class CDLS(FeatureMap):
             target = Target(few, free, self.delta)
             moved = Landmarks(x @ a, ys, n, source.a)
             unit = self.delta * moved.counts.clamp(min=1)
-            weights = chosen(moved, target.means, unit, target.present, *partners(few, free), self.delta)
+            weights = chosen(moved, target.means, unit, target.present, *partners_of(few, free), self.delta)
             source, moved = Landmarks(x, ys, n, weights), Landmarks(moved.x, ys, n, weights)
             gap = moved.sums / unit[:, None] - few.sums / target.unit[:, None]
-            weights = chosen(free, gap, target.unit, target.present, *partners(few, moved), self.delta)
+            weights = chosen(free, gap, target.unit, target.present, *partners_of(few, moved), self.delta)
             target = Target(few, Landmarks(free.x, guess, n, weights), self.delta)
             a = solve_map(source, target, self.lam)
         return Aligned(x @ a, (to_t,), (to_s, Affine(a)), source.a)
@@ -142,7 +142,7 @@ class Target:
         return (self.few.sums + self.free.sums) / self.unit[:, None]
 
 
-def partners(*groups: Landmarks) -> tuple[Tensor, Tensor]:
+def partners_of(*groups: Landmarks) -> tuple[Tensor, Tensor]:
     """How many kinds of partner a sample of each class has (C,), and the sum of their weighted means (C, k)."""
     return sum(g.there() for g in groups), sum(g.means for g in groups)  # type: ignore[return-value]
 
@@ -151,7 +151,7 @@ def solve_map(source: Landmarks, target: Target, lam: float) -> Tensor:
     """A (k_s, k_t) of the least objective for landmarks as they are."""
     u = source.sums / (target.delta * source.counts.clamp(min=1))[:, None]
     u = u * (target.present * (source.counts > 0))[:, None]
-    kinds, partner = partners(target.few, target.free)
+    kinds, partner = partners_of(target.few, target.free)
     own = (kinds / source.counts[1:].clamp(min=1))[source.y] * source.a.square()
     left = u.T @ u + source.x.T @ (own[:, None] * source.x)
     left.diagonal().add_(lam)

@@ -18,7 +18,7 @@ from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
-from dazoo.methods.heterogeneous._augmented import Augmented, Side, check_size, one_against_rest
+from dazoo.methods.heterogeneous._augmented import Augmented, Side, check_kernel, one_against_rest
 from dazoo.methods.heterogeneous._maps import few_target
 from dazoo.methods.heterogeneous._plans import spread_one
 from dazoo.methods.shallow import sides, source_of
@@ -49,7 +49,7 @@ class SHFA(ShallowMethod):
         xs, xt = sides(seen)
         ys, yf = source_of(seen).y, few_target(seen)[1]
         n_s, n_u, n = len(xs), len(seen.target), seen.n_classes
-        check_size(n_s + len(xt), self.name)
+        check_kernel(n_s + len(xt), self.name)
         spread_one(xs, self.name), spread_one(xt, self.name)
         problem = Augmented(Side(xs, self.kernel), Side(xt, self.kernel))
         y = torch.cat([ys, torch.full((n_u,), -1, dtype=ys.dtype), yf.to(ys)])
