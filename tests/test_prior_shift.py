@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,8 @@ import dazoo
 from dazoo.bench.execute.evaluate import priors
 from dazoo.bench.plan.plan import make_plan
 from dazoo.bench.plan.suite import Suite
+from dazoo.bench.records.store import Damage, records
+from dazoo.bench.suite_run import run_suite
 from dazoo.core.errors import DazooError
 from dazoo.core.setting import Setting
 from dazoo.core.types import Prediction
@@ -135,3 +139,22 @@ def test_shares_concern_all_samples_together():
     assert len(out.rows(slice(0)).scores) == 0 and out.rows(torch.tensor([1])).prior.tolist() == out.prior.tolist()
     assert out.shares == {"no": pytest.approx(0.3), "yes": pytest.approx(0.7)}
     assert Prediction(torch.zeros(4, 2)).shares == {}
+
+
+def test_records_hold_exact_and_estimated_shares(tmp_path):
+    suite = {
+        "name": "s", "dataset": {"name": "shifts", "n": 60, "prior": {"kind": "given", "shares": [0.25, 0.75]}},
+        "tasks": ["label_source->label_target"], "methods": ["source_only", "acc"], "classifier": "logistic",
+        "transform": "zscore_within", "seeds": 1,
+    }  # fmt: skip
+    path = tmp_path / "s.yaml"
+    path.write_text(json.dumps(suite))
+    folder = run_suite(path, out=tmp_path / "out").folder
+    found = {r["spec"]["method"]: r for r in records(folder, Damage())}
+    task = load_task("shifts/label_source->label_target", n=60, prior={"kind": "given", "shares": [0.25, 0.75]})
+    exact = dict(zip(task.classes, task.hidden().prior.tolist()))
+    assert all(r["status"] == "ok" and r["info"]["prior"]["exact"] == exact for r in found.values())
+    shares = found["acc"]["info"]["prior"]["estimated"]
+    assert "estimated" not in found["source_only"]["info"]["prior"] and sum(shares.values()) == pytest.approx(1)
+    errors = found["acc"]["checkpoints"][-1]["target"]
+    assert errors["prior_mae"] == pytest.approx(abs(shares["positive"] - exact["positive"]), abs=1e-6)
