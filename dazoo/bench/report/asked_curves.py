@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from dazoo.bench.analysis.runs import Run
 from dazoo.bench.metrics.registry import ASKED
 from dazoo.bench.report.canvas import PALETTE, Dot, Figure, Line, Mark, Word
 from dazoo.bench.report.label_curves import apart
@@ -31,7 +32,7 @@ def asked(made: Report) -> list[Panel]:
 
     x is the share of the budget that was asked for by then.
     """
-    board, runs = made.board, {}
+    board, runs = made.board, dict[tuple[str, str], list[Run]]()
     for run in made.runs.runs:
         if run.ok and ASKED in run.metrics:
             runs.setdefault((run.label, run.task), []).append(run)
