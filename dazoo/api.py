@@ -121,6 +121,8 @@ def fit(
     seen = task.seen()
     warned.extend(_about_classes(cls, seen))
     default_recipe, default_backbone = _defaults(tuple(task.target.x.shape[1:]), task.regression)
+    if encoding is not None and encoding.fitted.backbone:
+        default_recipe, default_backbone = "text", encoding.fitted.backbone
     chosen = recipe if isinstance(recipe, Recipe) else Recipe.named(recipe or default_recipe)
     both = issubclass(cls, GradientMethod) and issubclass(cls, ShallowMethod)
     options = Options(

@@ -36,6 +36,11 @@ class Fitted(Portable):
     def key(self) -> str:
         return ""
 
+    @property
+    def backbone(self) -> str:
+        """The backbone that reads what comes out, where not just any does."""
+        return ""
+
     def __call__(self, x: Any) -> Tensor:
         """Samples (n, ...), raw or dense, as floating-point numbers (n, ...).
 

@@ -159,7 +159,7 @@ def _fit_shallow(
 ) -> FitResult:
     from dazoo.shallow.classifiers import classifier
 
-    if seen.target.x.ndim != 2:
+    if seen.target.x.ndim != 2 or seen.kind == "text":
         raise DazooError(
             f"method {method.name!r} takes vectors, not {seen.kind} samples of shape {tuple(seen.target.x.shape[1:])}; "
             "use frozen features of a backbone"

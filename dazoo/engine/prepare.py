@@ -41,6 +41,8 @@ def preparer(spec: NetSpec, mode: str, channels_last: bool, test_view: str = "ce
         strong = augment.strong_vectors if flat else augment.strong_series
         if spec.kind == "audio" and not flat:
             strong = augment.strong_spectrograms
+        if spec.kind == "text":
+            weak, strong = (lambda x, gen: test(x)), augment.strong_tokens
     if mode == "none":
         plain: View = lambda x, gen: test(x)  # noqa: E731
         weak = plain

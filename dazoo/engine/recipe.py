@@ -240,6 +240,10 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             "series", optimizer="adam", lr=1e-3, steps=600, batch=32, bottleneck=64, few_steps=200, body_norm="batch",
         ),
+        # texts through a pretrained transformer
+        Recipe(
+            "text", optimizer="adam", lr=1e-3, backbone_lr=0.03, steps=150, batch=16, bottleneck=0, few_steps=50,
+        ),
         # values from vectors: squared error and batch statistics do not go together, since a batch's own mean and
         # deviation add noise to what must be predicted to the last digit; Adam suits every size of gradient
         Recipe("values", optimizer="adam", lr=1e-3, steps=500, batch=32, bottleneck=256, few_steps=200),

@@ -281,6 +281,13 @@ def strong_spectrograms(x: Tensor, gen: torch.Generator, *, bands: float = 0.25,
     return out
 
 
+def strong_tokens(x: Tensor, gen: torch.Generator, *, drop: float = 0.15) -> Tensor:
+    """Numbers of tokens (b, length), 0 for none, of which a share ``drop`` is left out, never the first."""
+    gone = torch.rand(x.shape, generator=gen, device=x.device) < drop
+    gone[:, 0] = False
+    return torch.where(gone, torch.zeros_like(x), x).float()
+
+
 def _deviation(x: Tensor, dim: int) -> Tensor:
     return x.std(dim=dim, keepdim=True, correction=0)
 

@@ -1,9 +1,10 @@
-"""Backbones by name: dazoo's own, and every model that timm knows."""
+"""Backbones by name: dazoo's own, ``transformers/<model>``, and every model that timm knows."""
 
 from __future__ import annotations
 
 from dazoo.core.errors import UnknownName, nearest
 from dazoo.nets.backbones._timm import timm_backbone, timm_names
+from dazoo.nets.backbones._transformers import transformers_backbone
 from dazoo.nets.backbones.base import BACKBONES, Backbone
 
 
@@ -15,7 +16,7 @@ def get_backbone(name: str) -> Backbone:
     """
     if name in BACKBONES:
         return BACKBONES.get(name)
-    found = timm_backbone(name)
+    found = transformers_backbone(name) or timm_backbone(name)
     if found is None:
         known = [*BACKBONES.names(), *timm_names()]
         raise UnknownName(f"unknown backbone {name!r}, neither dazoo's nor timm's: {nearest(name, known)}")
