@@ -33,7 +33,8 @@ class SHFA(ShallowMethod):
         authors="Wen Li, Lixin Duan, Dong Xu, Ivor W. Tsang", year=2014,
         url="https://doi.org/10.1109/TPAMI.2013.167", venue="IEEE Transactions on Pattern Analysis (Journal)",
         deviations="labels of unlabelled samples by alternation, one label per sample; the paper seeks a mixture of "
-        "labellings with a squared hinge and a balance constraint per class",
+        "labellings with a squared hinge and a balance constraint per class; no gain at the defaults on SURF and deep "
+        "features",
     )  # fmt: skip
     handles = Handles(marked="few", spaces="own")
 
