@@ -27,7 +27,7 @@ NETS = {
     "cnn, pictures of 16 x 16 x 3, batch 64": ("cnn", (16, 16, 3), "image", 64),
     "cnn1d, series of 40 x 80, batch 64": ("cnn1d", (40, 80), "series", 64),
 }
-METHODS = ("bn_adapt", "tent", "eata", "sar")
+METHODS = ("bn_adapt", "tent", "sar")
 
 
 def net_of(backbone: str, shape: tuple[int, ...], kind: str, method: StreamMethod) -> Net:
