@@ -12,7 +12,7 @@ from dazoo.core.errors import DazooError
 from dazoo.core.questions import QUESTIONS, hidden, question, sees, unusual
 from dazoo.core.setting import ANSWERS, PRESETS, WORDS, Setting
 from dazoo.data.registry import load_task
-from dazoo.validators.base import VALIDATORS, admission
+from dazoo.validators.base import VALIDATORS, admission, leaves_out
 from tests.test_cli import dazoo
 
 
@@ -43,7 +43,8 @@ def test_every_validator_is_admitted_or_a_reason_says_why_not(name: str) -> None
     refused = {n: reason for reason, names in found.refused.items() for n in names}
     asks = setting.marked == "query"
     if setting.target != "stream":
-        every = {n for n, v in VALIDATORS.items() if asks or not v.of_answers}
+        concerns = {n: not v.needs_left_out or leaves_out(setting) for n, v in VALIDATORS.items()}
+        every = {n for n, v in VALIDATORS.items() if concerns[n] and (asks or not v.of_answers)}
         assert set(found.able) | set(refused) | set(found.without) == every
     assert not set(found.able) & (set(refused) | set(found.without))
     assert all(v.of_answers == asks for v in map(VALIDATORS.get, found.able))

@@ -40,7 +40,8 @@ class HDy(Quantifier):
         deviations="the minimum by convex optimisation instead of a search over hundredths; more than two classes by "
         "the histograms of all probabilities at once, since one class against the rest is no mixture of two when the "
         "rest shifts; not more bins than a fifth of the smallest class, since empty bins of the mixture draw shares "
-        "towards the larger classes; posteriors from cross-validation; answers are corrected by the shares",
+        "towards the larger classes (seen on `shifts` beside the true shares); posteriors from cross-validation; "
+        "answers are corrected by the shares",
     )  # fmt: skip
 
     folds: int = hp(5, 2, 10, help="folds of the cross-validation that gives the source's posteriors")

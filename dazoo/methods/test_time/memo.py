@@ -37,7 +37,8 @@ class MEMO(StreamMethod):
         deviations="views are the strong ones of this library, where the paper has AugMix; those of vectors are noise "
         "and masked entries on the scale of the batch, so that a vector that comes alone has one view only, and their "
         "mean is worse than the answer to be mended: on vectors it falls below the source where that is unsure; "
-        "the rate lies between the authors' two, 5e-3 for small and 2.5e-4 for large pictures",
+        "the rate lies between the authors' two, 5e-3 for small and 2.5e-4 for large pictures, since at "
+        "5e-3 one step takes most of the entropy away; settled after a loss on one pair of digits had been seen",
     )  # fmt: skip
     still = {"lr": 0.0}
 

@@ -20,7 +20,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import pair
-from dazoo.methods.unlabelled._clusters import Clustered, Clusters, centre_scores, each_standardised, kmeans
+from dazoo.methods.unlabelled._clusters import Clustered, Clusters, centre_scores, centres_of, each_standardised
 from dazoo.ops.linalg.linear import distances_between
 from dazoo.shallow.steps import run_steps
 
@@ -39,8 +39,8 @@ class KMeansMatched(Clusters):
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Cluster each domain, then match."""
         aligned = each_standardised(seen)
-        source = kmeans(aligned.zs, seen.n_classes, ctx.gen, ctx.warn)
-        target = kmeans(run_steps(aligned.target_steps, pair(seen)[1]), seen.n_classes, ctx.gen, ctx.warn)
+        source = centres_of(aligned.zs, seen.n_classes, ctx.gen, ctx.warn)
+        target = centres_of(run_steps(aligned.target_steps, pair(seen)[1]), seen.n_classes, ctx.gen, ctx.warn)
         heads = centre_scores(target[matching(source, target)]), centre_scores(source)
         return Clustered(aligned.target_steps, aligned.source_steps, heads[0], source_head=heads[1])
 
