@@ -35,8 +35,7 @@ class OfTarget(Predictor):
         return Prediction(self.head(z), z)
 
     def predict_source(self, x: Tensor) -> Prediction:
-        z = run_steps((), x)
-        return Prediction(z.new_zeros(len(z), self.n_classes), z)
+        return Prediction(run_steps((), x).new_zeros(len(x), self.n_classes))
 
 
 @register
