@@ -47,7 +47,7 @@ def test_pages_mark_who_reads_the_source_where_all_others_see_a_model(tmp_path: 
     page = (tmp_path / "leaderboard.html").read_text()
     assert page.count("uses source at set-up</span>") == 1 and "no selection exists" in page
     assert r"eata$^\S$" in (tmp_path / "leaderboard.tex").read_text()
-    assert set(made.board.beside) == {"after", "forgetting"}
+    assert set(made.board.beside) == {"after", "forgetting", "seconds_per_batch"}
 
 
 def test_a_suite_of_streams_runs_and_records_what_it_measured(tmp_path: Path) -> None:

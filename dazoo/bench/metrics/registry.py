@@ -89,7 +89,7 @@ GROUPS: tuple[Group, ...] = (
         ("after", "forgetting", "seconds_per_batch"),  # a run takes the last one itself
         lambda setting, values: setting.target == "stream" and not values,
         lambda a: stream_metrics(a),
-        beside=("after", "forgetting"),
+        beside=("after", "forgetting", "seconds_per_batch"),
     ),
     Group(
         ("hos", "os", "os_star", "unk"),
