@@ -191,20 +191,14 @@ def admission(setting: Setting) -> Admission:
     """Which validators may choose in ``setting``; none where answers come before there is anything to choose by."""
     refused: dict[str, tuple[str, ...]] = {}
     asks = setting.marked == "query"
-    for name, validator in VALIDATORS.items():
+    concerned = {n: v for n, v in VALIDATORS.items() if not v.needs_left_out or leaves_out(setting)}
+    for name, validator in concerned.items():
         reason = UNANSWERED if asks else validator.reason(setting.labels)
         if reason and not validator.of_answers:
             refused[reason] = (*refused.get(reason, ()), name)
     wrong = {name for names in refused.values() for name in names}
-    without = tuple(n for n, v in VALIDATORS.items() if v.missing(setting))
-    able = tuple(
-        n
-        for n, v in VALIDATORS.items()
-        if n not in wrong
-        and n not in without
-        and v.of_answers == asks
-        and (not v.needs_left_out or leaves_out(setting))
-    )
+    without = tuple(n for n, v in concerned.items() if v.missing(setting))
+    able = tuple(n for n, v in concerned.items() if n not in wrong and n not in without and v.of_answers == asks)
     hidden = "source" if setting.source != "data" else "target"
     return Admission(() if setting.target == "stream" else able, refused, without, setting.name, hidden)
 
