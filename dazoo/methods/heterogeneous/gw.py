@@ -45,7 +45,8 @@ class GW(MovedAcross):
         url="https://doi.org/10.24963/ijcai.2018/412", venue="IJCAI",
         deviations="labelled target samples enter as a cost of other classes, in the paper as a Laplacian of class "
         "barycentres; Euclidean distances; starts from the plan of entropic_gw, since from the uniform plan "
-        "the first step decides too much; no gain at the defaults on SURF and deep features: an exact plan "
+        "the first step decides too much (settled after accuracies on one pair had been seen); no gain at the "
+        "defaults on SURF and deep features: an exact plan "
         "is sure of pairs that distances do not tell apart, where the entropic one is not",
     )  # fmt: skip
     handles = Handles(marked={"none", "few"}, spaces="own")
