@@ -95,8 +95,9 @@ def hidden(setting: Setting) -> str:
 
 def unusual(names: Iterable[str]) -> list[Setting]:
     """The questions among settings by name that differ from that of unsupervised adaptation; those of methods that see
-    more labels, or pool several sources, are the same."""
-    found = [Setting.of(name).change(marked="none", n_sources="one") for name in names]
+    more labels, or pool several sources, are the same, but for several sources where the target is unseen."""
+    found = [Setting.of(name).change(marked="none") for name in names]
+    found = [s if s.target == "unseen" else s.change(n_sources="one") for s in found]
     return [setting for setting in dict.fromkeys(found) if setting != UNSUPERVISED]
 
 

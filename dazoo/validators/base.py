@@ -107,7 +107,7 @@ class Validator:
 
     def missing(self, setting: Setting) -> str:
         """What is hidden in ``setting`` that this has no score without: ``source``, ``target``, or nothing."""
-        if setting.source != "data" and (self.needs_source or self.needs_left_out):
+        if setting.source != "data" and self.needs_source:
             return "source"
         return "target" if setting.target == "unseen" and self.needs_target else ""
 
@@ -197,7 +197,7 @@ def admission(setting: Setting) -> Admission:
         if reason and not validator.of_answers:
             refused[reason] = (*refused.get(reason, ()), name)
     wrong = {name for names in refused.values() for name in names}
-    without = tuple(n for n, v in concerned.items() if v.missing(setting))
+    without = tuple(n for n, v in concerned.items() if n not in wrong and v.missing(setting))
     able = tuple(n for n, v in concerned.items() if n not in wrong and n not in without and v.of_answers == asks)
     hidden = "source" if setting.source != "data" else "target"
     return Admission(() if setting.target == "stream" else able, refused, without, setting.name, hidden)
