@@ -66,3 +66,31 @@ def regret_table(suite: str, root: Path = ROOT) -> str:
         )
     names = ("rule", "mean (%)", "regret", "rank correlation", "collapsed (%)")
     return table("<tr>" + "".join(f"<th>{n}</th>" for n in names) + "</tr>", rows)
+
+
+def sources_table(root: Path = ROOT) -> str:
+    """What single sources give, and what methods for all of them: mean accuracy per target, best first."""
+    single = _by_target(root / "results" / "single_source_office_caltech10" / "per_task.csv")
+    several = _by_target(root / "results" / "multi_source_office_caltech10" / "per_task.csv")
+    targets = sorted({target for found in several.values() for target in found})
+    rows: list[tuple[str, list[float]]] = []
+    for method, found in single.items():
+        rows.append((f"{method}, mean of three sources", [sum(found[t]) / len(found[t]) for t in targets]))
+        rows.append((f"{method}, best source by target labels*", [max(found[t]) for t in targets]))
+    several_rows = [(method, [sum(found[t]) / len(found[t]) for t in targets]) for method, found in several.items()]
+    rows += sorted(several_rows, key=lambda row: -sum(row[1]))
+    lines = []
+    for name, values in rows:
+        cells = [html.escape(name), *(f"{100 * v:.1f}" for v in (*values, sum(values) / len(values)))]
+        lines.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
+    return table("<tr>" + "".join(f"<th>{n}</th>" for n in ("row", *targets, "mean")) + "</tr>", lines)
+
+
+def _by_target(path: Path) -> dict[str, dict[str, list[float]]]:
+    """Accuracies by method and target, one for each source or set of sources."""
+    out: dict[str, dict[str, list[float]]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["metric"] == "accuracy":
+                out.setdefault(row["method"], {}).setdefault(row["target"], []).append(float(row["mean"]))
+    return out
