@@ -20,6 +20,7 @@ REGISTRIES = {
     "methods": ("dazoo.methods.base", "METHODS"),
     "datasets": ("dazoo.data.registry", "DATASETS"),
     "backbones": ("dazoo.nets.backbones.base", "BACKBONES"),
+    "encoders": ("dazoo.encoders.base", "ENCODERS"),
     "validators": ("dazoo.validators.base", "VALIDATORS"),
 }
 

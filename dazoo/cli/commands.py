@@ -29,6 +29,7 @@ class Kind(StrEnum):
     suites = "suites"
     recipes = "recipes"
     validators = "validators"
+    encoders = "encoders"
     settings = "settings"
 
 
@@ -306,7 +307,7 @@ def list_(
     setting: Annotated[str | None, typer.Option(help="Only methods for this setting, e.g. 'partial'.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
-    """List methods, datasets, backbones, suites, recipes, validators or settings."""
+    """List methods, datasets, backbones, encoders, suites, recipes, validators or settings."""
     from dazoo.cli.listing import show_list
 
     show_list(kind.value, pattern, family, as_json, setting)

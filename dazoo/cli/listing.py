@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from dazoo.cli.cache import remembered
+from dazoo.cli.encoders import encoder_info, list_encoders
 from dazoo.core.errors import DazooError, UnknownName, nearest
 
 Row = dict[str, Any]
@@ -169,6 +170,7 @@ LISTS: dict[str, Callable[[], list[Row]]] = {
     "methods": list_methods,
     "datasets": list_datasets,
     "backbones": list_backbones,
+    "encoders": list_encoders,
     "suites": list_suites,
     "recipes": list_recipes,
     "validators": list_validators,
@@ -337,6 +339,7 @@ INFOS: dict[str, Callable[[str], Row | None]] = {
     "datasets": dataset_info,
     "validators": validator_info,
     "recipes": recipe_info,
+    "encoders": encoder_info,
     "backbones": backbone_info,
 }
 OPEN = ("settings", "methods", "backbones")

@@ -103,7 +103,7 @@ def _installed() -> list[Any]:
     package = Path(__file__).resolve().parents[1]
     files = [p for p in sorted(package.rglob("*")) if "__pycache__" not in p.parts and p.is_file()]
     stats = [(str(p), (stat := p.stat()).st_mtime_ns, stat.st_size) for p in files]
-    groups = ("methods", "datasets", "backbones", "validators")
+    groups = ("methods", "datasets", "backbones", "validators", "encoders")
     points = [p for group in groups for p in importlib.metadata.entry_points(group=f"dazoo.{group}")]
     plugins = sorted((p.group, p.name, p.value, p.dist.version if p.dist else "") for p in points)
     places = [Path(p) for p in sys.path if p.endswith(("-packages", ".zip"))]
