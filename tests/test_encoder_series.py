@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import dazoo
-from dazoo.core.errors import DazooError
+from dazoo.core.errors import DazooError, DazooWarning
 from dazoo.data.audio import read_audio, resampled
 from dazoo.data.raw import Ragged
 from dazoo.data.registry import load_task
@@ -45,7 +45,8 @@ def sounds(tmp_path: Path) -> Path:
 
 
 def test_recordings_become_one_rate_and_channel(sounds: Path):
-    task = load_task("audio_folder/studio->street", path=str(sounds))
+    with pytest.warns(DazooWarning, match="between 8000 and 16000"):
+        task = load_task("audio_folder/studio->street", path=str(sounds))
     assert task.target.kind == "audio" and task.target.x.rate == 8000 == task.sources[0].x.rate
     assert np.allclose(task.target.x.lengths, task.sources[0].x.lengths, atol=1)
     assert task.target.x.lengths.tolist()[:3] == [1600, 1760, 1920] and task.classes == ("high", "low")
@@ -132,7 +133,11 @@ def test_series_of_unlike_length_from_lists():
     rows = [RNG.normal(0, 1 + 4 * (i % 2), size=(2, 20 + i)) for i in range(16)]
     task = dazoo.Task.from_arrays(rows, [i % 2 for i in range(16)], rows)
     assert task.target.kind == "series" and task.target.raw
-    assert dazoo.fit("sa", task).predict(rows).labels.tolist() == [0, 1] * 8
+    model = dazoo.fit("sa", task)
+    assert model.predict(rows).labels.tolist() == [0, 1] * 8
+    assert model.predict(np.stack([r[:, :20] for r in rows])).labels.tolist() == [0, 1] * 8
+    same = dazoo.Task.from_arrays(rows, [i % 2 for i in range(16)], np.stack([r[:, :20] for r in rows]))
+    assert same.target.x.lengths.tolist() == [20] * 16
 
 
 def test_datasets_of_series_and_recordings_hold_what_they_say(data_root):

@@ -145,7 +145,9 @@ class Ragged(Raw):
         """From arrays (channels, length) or (length,), all with the same number of channels."""
         parts = [np.atleast_2d(np.asarray(r, dtype=np.float32)).T for r in rows]
         if len({p.shape[1] for p in parts}) > 1:
-            raise DazooError("series of one task must have the same number of channels; (channels, length) each")
+            raise DazooError(
+                f"the {kind} samples of a task need one number of channels; give all as (channels, length)"
+            )
         ends = np.cumsum([len(p) for p in parts]).astype(np.int64)
         return Ragged(np.concatenate(parts) if parts else np.zeros((0, 1), np.float32), ends, kind, rate)
 

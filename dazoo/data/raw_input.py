@@ -33,10 +33,7 @@ def read_raw(x: Any, whose: str, kind: str | None = None, dense: bool = False) -
     if kind in ("audio", "series", None) and _is_ragged(x):
         return Ragged.of([np.asarray(row, dtype=np.float32) for row in x], kind or "series")
     if kind == "audio":
-        rows = np.asarray(x, dtype=np.float32)
-        if rows.ndim not in (2, 3):
-            raise DazooError(f"{whose} must be recordings (n, length) or (n, channels, length), or a list of them")
-        return Ragged.of(list(rows), "audio")
+        return Ragged.of(_recordings(x, whose), "audio")
     return None
 
 
@@ -69,6 +66,17 @@ def _texts(x: Any, whose: str) -> Texts:
             what = "a missing value" if lacks else f"{type(text).__name__} ({str(text)[:40]})"
             raise DazooError(f"{whose} holds {what} in row {i}, no text; drop the row, or give an empty text")
     return Texts.of(rows)
+
+
+def _recordings(x: Any, whose: str) -> list[np.ndarray]:
+    """Recordings (length,) or (channels, length) from an array of them, or a list of arrays or lists."""
+    try:
+        rows = [np.asarray(row, dtype=np.float32) for row in x]
+    except (TypeError, ValueError):
+        rows = []
+    if not rows or any(row.ndim not in (1, 2) for row in rows):
+        raise DazooError(f"{whose} must be recordings (n, length) or (n, channels, length), or a list of them")
+    return rows
 
 
 def _table(x: Any, whose: str) -> Table:

@@ -93,6 +93,8 @@ def read(x: Any, whose: str, kind: str | None = None, like: Schema | None = None
     if raw is not None:
         return _like(raw, whose, like)
     found, names = _numbered(*numbers(x, whose))
+    if like is not None and like.raw and like.kind == "series" and found.ndim in (2, 3):  # all of one length, here
+        return _like(Ragged.of(list(found.numpy())), whose, like)
     kind = like.kind if like is not None else kind or _kind(found, whose)
     if kind == "image":
         return _pictures(found, whose, like)

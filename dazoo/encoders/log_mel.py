@@ -42,6 +42,10 @@ class FittedLogMel(Fitted):
     frames: int
     mean: Tensor
     scale: Tensor
+    notes: tuple[str, ...] = ()
+
+    def said(self) -> list[str]:
+        return list(self.notes)
 
     @property
     def makes(self) -> str:  # type: ignore[override]
@@ -77,15 +81,35 @@ class LogMel(Encoder):
         rows: Ragged = source.join([target]) if len(target) else source
         rate = rows.rate or 16_000.0
         lengths = rows.lengths / rate
+        notes = _silence(source, target)
         seconds = self.seconds or min(LONGEST, float(np.quantile(lengths, SHARE)))
         frames = max(8, round(seconds * 100)) if self.form == "series" else 0
+        cut = float((lengths > frames / 100).mean()) if frames else 0.0
+        if cut > 1 - SHARE:
+            notes.append(f"{cut:.0%} of the recordings are longer than {frames / 100:g} s, and their end is not seen")
         every = torch.cat([spectrogram(signal, rate, self.bands) for signal in source], 1)
         scale = every.std(1, correction=0)
         scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-        return FittedLogMel(rate, self.bands, frames, every.mean(1), scale)
+        return FittedLogMel(rate, self.bands, frames, every.mean(1), scale, tuple(notes))
 
     def for_vectors(self) -> LogMel:
         return replace(self, form="vector")
+
+
+def _silence(source: Ragged, target: Ragged) -> list[str]:
+    """Sentences about recordings without any sound.
+
+    Raises:
+        DazooError: one side has no other.
+    """
+    notes = []
+    for side, rows in (("source", source), ("target", target)):
+        silent = sum(not np.ptp(row.mean(1)) for row in rows)
+        if silent and silent == len(rows):
+            raise DazooError(f"all {silent} recordings of the {side} are silent; look at how they were made or read")
+        if silent:
+            notes.append(f"{silent} of {len(rows)} recordings of the {side} are silent, and alike to every method")
+    return notes
 
 
 def spectrogram(signal: np.ndarray, rate: float, bands: int) -> Tensor:

@@ -9,12 +9,13 @@ no domain is told by what the other cannot hold.
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 
-from dazoo.core.errors import DazooError
+from dazoo.core.errors import DazooError, DazooWarning
 from dazoo.data.audio import SUFFIXES, read_all
 from dazoo.data.domain import Domain
 from dazoo.data.generic import POLICIES, check_choice, class_names, content_of, domain_names, locate
@@ -22,6 +23,8 @@ from dazoo.data.registry import Dataset, register_dataset
 from dazoo.data.samples import Schema
 
 RATES = (1000, 192_000)
+UNREAD = (".m4a", ".aac", ".wma", ".opus", ".amr", ".webm", ".mp4")
+"""What people record in, and nothing here decodes."""
 
 
 def names(root: Path | None, path: str | None = None, **options: object) -> tuple[str, ...]:
@@ -74,7 +77,7 @@ def load(
 
 @lru_cache(maxsize=8)
 def lowest_rate(place: Path) -> int:
-    """The lowest sampling rate of the recordings below a folder."""
+    """The lowest sampling rate of the recordings below a folder; it says so where there are others."""
     import wave
 
     rates = set()
@@ -89,6 +92,13 @@ def lowest_rate(place: Path) -> int:
                 rates.add(int(soundfile.info(str(file)).samplerate))
             except (ImportError, OSError, RuntimeError):
                 continue  # reading it says what is wrong
+    if len(rates) > 1:
+        warnings.warn(
+            f"the recordings below {place} have between {min(rates)} and {max(rates)} steps per second; all are "
+            "resampled to the lowest, unless the option rate says another",
+            DazooWarning,
+            stacklevel=3,
+        )
     return min(rates, default=16_000)
 
 
@@ -99,7 +109,15 @@ def _folders(place: Path) -> list[str]:
 def _recordings(place: Path) -> list[Path]:
     if not place.is_dir():
         return []
-    found = [f for f in place.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith(".")]
+    inside = [f for f in place.iterdir() if not f.name.startswith(".")]
+    found = [f for f in inside if f.suffix.lower() in SUFFIXES]
+    unread = sorted({f.suffix.lower() for f in inside} & set(UNREAD))
+    if unread:
+        warnings.warn(
+            f"{place}: files that end in {', '.join(unread)} are left out; convert them to .wav or .flac",
+            DazooWarning,
+            stacklevel=4,
+        )
     return sorted(found, key=lambda f: (len(f.name), f.name))
 
 
