@@ -17,6 +17,7 @@ from dazoo.core.handles import nearby
 from dazoo.core.portable import load, save
 from dazoo.core.types import Predictor, Seen
 from dazoo.data.domain import Domain
+from dazoo.data.leaks import copies_of_labels
 from dazoo.data.registry import DATASETS, load_task
 from dazoo.data.samples import Schema
 from dazoo.data.scales import prepared
@@ -115,7 +116,7 @@ def fit(
     if task.setting != given.setting:
         warned.append(_about_setting(cls.name, given, raw))
     task, encoding = encoded(task, encoder, vectors=not issubclass(cls, (GradientMethod, StreamMethod)))
-    warned.extend([] if encoding is None else encoding.fitted.said())
+    warned.extend([] if encoding is None else [*encoding.fitted.said(), *copies_of_labels(given.sources)])
     task, preprocessing, about = prepared(task, transform)
     warned.extend(about)
     seen = task.seen()
@@ -220,9 +221,12 @@ def diagnose(
 
     if backbone is not None:
         task = with_features(task, backbone, image_size=image_size, device=require_device(device))
-    else:
-        task, _ = encoded(task, vectors=True)
-    return measure(task, limit=limit, seed=seed)
+        return measure(task, limit=limit, seed=seed)
+    numbers, encoding = encoded(task, vectors=True)
+    found = measure(numbers, limit=limit, seed=seed)
+    if encoding is None:
+        return found
+    return replace(found, notes=(*encoding.fitted.said(), *copies_of_labels(task.sources), *found.notes))
 
 
 def run_suite(path: str | Path, **options: Any) -> Path:

@@ -55,6 +55,7 @@ def load(
 ) -> Task:
     """The task as the options of the command show it."""
     from dazoo.core.setting import Setting
+    from dazoo.data.leaks import copies_of_labels
     from dazoo.data.registry import load_task
     from dazoo.data.transform import apply_to_task
     from dazoo.diagnosis.diagnose import with_features
@@ -68,8 +69,9 @@ def load(
     if backbone is not None:
         task = with_features(task, backbone, image_size=image_size, device=require_device(device))
     if backbone is None:
-        task, encoding = encoded(task, vectors=True)
-        for line in [] if encoding is None else encoding.fitted.said():
+        raw = task
+        task, encoding = encoded(raw, vectors=True)
+        for line in [] if encoding is None else [*encoding.fitted.said(), *copies_of_labels(raw.sources)]:
             print(line, file=sys.stderr)
     names = [t.strip() for t in (transform or "").split(",") if t.strip()]
     return apply_to_task(task, names)[0]

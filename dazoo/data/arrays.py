@@ -116,7 +116,18 @@ def _plain(x: np.ndarray, whose: str) -> np.ndarray:
     if wider is not None or x.dtype.itemsize > 8:
         x = x.astype(wider or np.float64)
     x = np.ascontiguousarray(x.astype(x.dtype.newbyteorder("="), copy=False)).reshape(x.shape)
-    return x if x.flags.writeable else x.copy()
+    return x if x.flags.writeable else _writable(x)
+
+
+def _writable(x: np.ndarray) -> np.ndarray:
+    """A copy of an array that must not be written to; of one in a file a private view, which copies what is written."""
+    base = x
+    while isinstance(base.base, np.ndarray):
+        base = base.base
+    if not isinstance(base, np.memmap) or base.filename is None:
+        return x.copy()
+    skipped = x.__array_interface__["data"][0] - base.__array_interface__["data"][0]
+    return np.memmap(base.filename, x.dtype, "c", int(base.offset) + skipped, x.shape)
 
 
 def _objects(x: np.ndarray, whose: str) -> np.ndarray:

@@ -14,6 +14,7 @@ from dazoo.core.errors import DazooError
 from dazoo.data.assemble import domain_of, ndim, several
 from dazoo.data.domain import Domain
 from dazoo.data.labels import Labels, are_classes, in_order, need_all, read, with_few
+from dazoo.data.leaks import labels_among, without_labels
 from dazoo.data.names import point_out
 from dazoo.data.raw import joined
 from dazoo.data.samples import Schema, read_all
@@ -44,6 +45,9 @@ def assembled(
     xs, ys = (xs, ys) if listed else ([xs], [ys])
     if len(xs) != len(ys):
         raise DazooError(f"there are {len(xs)} arrays of source samples but {len(ys)} of source labels")
+    if names := labels_among(xs, ys):
+        xs, xt = without_labels(xs, names, "the source"), without_labels(xt, names, "the target")
+        xt_test = without_labels(xt_test, names, "the target's test part")
     places = [f"source{i}" for i in range(len(xs))] if listed and len(xs) > 1 else ["source"]
     axes = _axes(xs[0])
     given = Given.of(xt, yt, target_domain, axes)
@@ -80,11 +84,11 @@ def assembled(
             )
     elif not classes:
         are_classes(hidden, "values", "the target labels")
-    names = in_order(set().union(*(y.present for y in (*labels, *hidden)))) if classes else ()
-    point_out(names)
-    sources = tuple(domain_of(p, *found, y, names) for p, found, y in zip(places, samples, labels))
-    part = None if test is None else test.domain(tested, known_test, names)
-    return sources, replace(given.domain(shown, known, names), test=part, few=rows)
+    called = in_order(set().union(*(y.present for y in (*labels, *hidden)))) if classes else ()
+    point_out(called)
+    sources = tuple(domain_of(p, *found, y, called) for p, found, y in zip(places, samples, labels))
+    part = None if test is None else test.domain(tested, known_test, called)
+    return sources, replace(given.domain(shown, known, called), test=part, few=rows)
 
 
 @dataclass(frozen=True)

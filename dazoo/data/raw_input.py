@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dazoo.core.errors import DazooError
-from dazoo.data.arrays import DENSE_BYTES
+from dazoo.data.arrays import DENSE_BYTES, some
 from dazoo.data.raw import Ragged, Raw, Sparse, Table, Texts
 
 
@@ -83,7 +83,10 @@ def _table(x: Any, whose: str) -> Table:
     if hasattr(x, "columns") and hasattr(x, "dtypes"):
         frame = _frame(x)
         if frame is not None:
-            return Table(frame.set_axis([str(c) for c in frame.columns], axis=1).reset_index(drop=True))
+            names = [str(c) for c in frame.columns]
+            if twice := sorted({n for n in names if names.count(n) > 1}):
+                raise DazooError(f"{whose} has several columns called {some(twice)}; rename them")
+            return Table(frame.set_axis(names, axis=1).reset_index(drop=True))
     import pandas as pd
 
     try:

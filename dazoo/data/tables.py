@@ -70,6 +70,9 @@ def _text(place: Path) -> pd.DataFrame:
     import pandas as pd
 
     separator = separator_of(place)
+    head = pd.read_csv(place, sep=separator, encoding="latin-1", header=None, nrows=1, dtype=str).iloc[0].dropna()
+    if twice := sorted(set(head[head.duplicated()])):
+        raise DazooError(f"{place} has several columns called {twice[0]!r}; rename them, so that each has one meaning")
     try:
         return pd.read_csv(place, sep=separator, encoding="utf-8-sig", low_memory=False)
     except UnicodeDecodeError:

@@ -1,8 +1,7 @@
-"""What the columns of a table are, inferred from their values, and one map of numbers for each role."""
+"""One map of numbers for each role of a column of a table."""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,84 +11,11 @@ from torch import Tensor
 
 from dazoo.core.errors import DazooError
 from dazoo.core.portable import Portable
+from dazoo.encoders._cells import GAPS, day_first, level_of, numbers_of, spelled, texts_of
 from dazoo.encoders.base import Fitted, create_encoder
 
-ROLES = ("number", "boolean", "category", "date", "text", "ignored")
-YES, NO = {"true", "yes", "y", "t", "on"}, {"false", "no", "n", "f", "off"}
 CLIP = 10.0  # robust standard deviations beyond which a number says no more
-DATES = 0.95  # of the filled cells must read as dates
-LONG, MANY = 4.0, 0.5  # words of a text on average; share of different values from which words are no levels
-CODES = 10  # whole numbers with at most so many values may be codes
-
-
-def role_in(source: Any, target: Any) -> tuple[str, str]:
-    """The role of a column in both domains, as ``role_of``, each judged by itself: both may count their rows."""
-    (one, said), (other, also) = role_of(source), role_of(target)
-    if one == other or not len(target):
-        return one, said
-    for here, why, there, note in ((one, said, other, also), (other, also, one, said)):
-        if here == "ignored":  # an identifier in one file is none of the other's numbers
-            return (here, why) if "identifier" in why else (there, note)
-    if {one, other} == {"boolean", "number"}:
-        return "boolean", ""
-    if {one, other} <= {"category", "text"}:
-        return "text", ""
-    return "category", f"holds {one} cells in the source but {other} cells in the target; read as a category"
-
-
-def role_of(values: Any) -> tuple[str, str]:
-    """The role of a column (a ``pandas.Series``) and, where that needs a word, a sentence after the column's name."""
-    import pandas as pd
-
-    filled = values.dropna()
-    if not len(filled):
-        return "ignored", "is empty and left out"
-    kinds = pd.api.types
-    if kinds.is_bool_dtype(values) or (values.dtype == object and all(isinstance(v, (bool, np.bool_)) for v in filled)):
-        return "boolean", ""
-    if kinds.is_datetime64_any_dtype(values):
-        return "date", ""
-    if kinds.is_timedelta64_dtype(values):
-        return "number", "holds spans of time, read as days"
-    if kinds.is_numeric_dtype(values):
-        return _numeric(filled)
-    texts = filled.astype(str).str.strip()
-    numbers = pd.to_numeric(texts.str.replace(",", ".", regex=False), errors="coerce")
-    if bool(numbers.notna().all()):
-        comma = bool(texts.str.contains(",", regex=False).any())
-        return "number", "holds numbers as text" + (" with a decimal comma" if comma else "") + "; read as numbers"
-    folded = set(texts.str.casefold())
-    if folded <= YES | NO and len(folded) > 1:
-        return "boolean", ""
-    if float(_dates(texts).notna().mean()) >= DATES:
-        return "date", "holds dates as text; read as dates"
-    different = texts.nunique() / len(texts)
-    if different > MANY and texts.nunique() > CODES:
-        if float(texts.str.split().str.len().mean()) >= LONG:
-            return "text", ""
-        if different == 1.0:
-            return "ignored", "has another value in every row, as an identifier has, and is left out"
-    return "category", ""
-
-
-def _numeric(filled: Any) -> tuple[str, str]:
-    whole = bool((filled == filled.round()).all())
-    n = filled.nunique()
-    if n == 1:
-        return "ignored", "has the same value in every row and is left out"
-    if whole and n == len(filled) > CODES and float(filled.max()) - float(filled.min()) == n - 1:
-        return "ignored", "counts the rows, as an identifier does, and is left out"
-    if whole and 2 < n <= CODES:
-        return "number", f"holds {n} different whole numbers, read as numbers; if they are codes, call it a category"
-    return "number", ""
-
-
-def _dates(texts: Any) -> Any:
-    import pandas as pd
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about formats that differ from row to row
-        return pd.to_datetime(texts, errors="coerce", utc=True)
+LARGEST = 1e140  # beyond it squares overflow
 
 
 class Column(Portable):
@@ -105,17 +31,23 @@ class Column(Portable):
 @dataclass(frozen=True)
 class Number(Column):
     """(x - median) / spread, cut at 10 spreads; a missing cell is the median, and 1 in a column of its own where cells
-    were missing when it was fitted. ``days``: cells are dates or spans of time, counted in days."""
+    were missing when it was fitted. ``days``: cells are dates or spans of time, counted in days; ``day_first``: in
+    texts the day comes before the month."""
 
     center: float
     spread: float
     gaps: bool
     days: bool = False
+    day_first: bool = False
+
+    def numbers(self, values: Any) -> np.ndarray:
+        return numbers_of(values, self.days, self.day_first)
 
     def __call__(self, values: Any) -> Tensor:
-        x = numbers_of(values, self.days)
+        x = self.numbers(values)
         missing = ~np.isfinite(x)
-        z = np.clip((np.where(missing, self.center, x) - self.center) / self.spread, -CLIP, CLIP)
+        far = np.clip(np.where(missing, self.center, x), -LARGEST, LARGEST) - self.center
+        z = np.clip(far / self.spread, -CLIP, CLIP)
         columns = [z, missing.astype(float)] if self.gaps else [z]
         return torch.from_numpy(np.stack(columns, 1)).float()
 
@@ -133,7 +65,7 @@ class Date(Column):
     def __call__(self, values: Any) -> Tensor:
         if not self.season:
             return self.days(values)
-        x = numbers_of(values, True)
+        x = self.days.numbers(values)
         angle = np.where(np.isfinite(x), x, 0.0) * (2 * np.pi / 365.25)
         circle = np.stack([np.sin(angle), np.cos(angle)], 1) * np.isfinite(x)[:, None]
         return torch.cat([self.days(values), torch.from_numpy(circle).float()], 1)
@@ -181,36 +113,16 @@ class Words(Column):
         return [f"{name} (direction {i})" for i in range(self.fitted([""]).shape[1])]
 
 
-def texts_of(values: Any) -> list[str]:
-    """Cells as texts, empty where there is none."""
-    return ["" if v is None or v != v else str(v) for v in values.to_numpy(dtype=object)]
-
-
-def level_of(value: Any) -> str:
-    """A level as text; 3.0 and 3 are the same, since a gap makes floats of whole numbers."""
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
-
-
-def numbers_of(values: Any, days: bool) -> np.ndarray:
-    """Cells (n,) as floats, NaN where there is none; dates in days since 1970, truth values as 0 and 1."""
-    import pandas as pd
-
-    kinds = pd.api.types
-    if days:
-        if kinds.is_timedelta64_dtype(values):
-            return (values / pd.Timedelta(days=1)).to_numpy(float)
-        read = values if kinds.is_datetime64_any_dtype(values) else _dates(values)
-        if getattr(read.dt, "tz", None) is not None:
-            read = read.dt.tz_convert(None)
-        return ((read - pd.Timestamp("1970-01-01")) / pd.Timedelta(days=1)).to_numpy(float)
-    if kinds.is_numeric_dtype(values) and not kinds.is_bool_dtype(values):
-        return values.to_numpy(float, na_value=np.nan)
-    truth = {**dict.fromkeys(YES, "1"), **dict.fromkeys(NO, "0")}
-    texts = values.map(lambda v: v if v is None or v != v else str(v).strip())
-    texts = texts.map(lambda v: truth.get(v.casefold(), v.replace(",", ".")) if isinstance(v, str) else v)
-    return pd.to_numeric(texts, errors="coerce").to_numpy(float, na_value=np.nan)
+def unread(values: Any, column: Column) -> np.ndarray:
+    """Cells (n,) of a column of numbers or dates that hold something which is none."""
+    number = column.days if isinstance(column, Date) else column
+    if not isinstance(number, Number):
+        return np.zeros(len(values), bool)
+    strange = ~np.isfinite(number.numbers(values)) & values.notna().to_numpy()
+    rows = np.flatnonzero(strange)
+    words = values.iloc[rows].astype(str).str.strip().str.casefold()
+    strange[rows[words.isin(GAPS).to_numpy()]] = False
+    return strange
 
 
 def fitted_column(values: Any, n_source: int, role: str, rare: int, most: int, words: int) -> Column | None:
@@ -225,8 +137,9 @@ def fitted_column(values: Any, n_source: int, role: str, rare: int, most: int, w
         spans = pd.api.types.is_timedelta64_dtype(values)
         return _number(numbers_of(values, spans), n_source, spans)
     if role == "date":
-        days = numbers_of(values, True)
-        made = _number(days, n_source, True)
+        first = day_first(spelled(values).dropna()) if not pd.api.types.is_datetime64_any_dtype(values) else False
+        days = numbers_of(values, True, first)
+        made = _number(days, n_source, True, first)
         spread = np.nanmax(days) - np.nanmin(days) if made is not None else 0.0
         return None if made is None else Date(made, bool(spread > 400))
     if role == "category":
@@ -247,11 +160,11 @@ def _worth_telling(missing: np.ndarray, n_source: int) -> bool:
     return all(bool(part.any()) and not bool(part.all()) for part in parts)
 
 
-def _number(x: np.ndarray, n_source: int, days: bool = False) -> Number | None:
-    known = x[np.isfinite(x)]
+def _number(x: np.ndarray, n_source: int, days: bool = False, first: bool = False) -> Number | None:
+    known = np.clip(x[np.isfinite(x)], -LARGEST, LARGEST)
     gaps = _worth_telling(~np.isfinite(x), n_source)
     if not len(known) or (len(np.unique(known)) == 1 and not gaps):
         return None
     low, center, high = np.quantile(known, [0.25, 0.5, 0.75])
     spread = (high - low) / 1.349 or known.std() or 1.0
-    return Number(float(center), float(spread), gaps, days)
+    return Number(float(center), float(spread), gaps, days, first)

@@ -11,37 +11,58 @@
 
 Roles are inferred from the rows of the source and of the target together, labels aside, and said; ``roles`` overrides
 them. Levels that only one domain has, columns that one domain lacks, and levels that come later are no errors. Levels
-that differ by capitals or spaces alone are kept apart, and pointed out.
+that differ by capitals or spaces alone are kept apart, and pointed out. Cells that are no number in a column of numbers
+count as missing, which is said.
+
+Of a domain with more than ``ROWS`` rows, so many drawn at random decide on roles and statistics; all rows are turned
+into numbers, block by block.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from dazoo.core.errors import DazooError, UnknownName, nearest
+from dazoo.core.errors import DazooError, DazooWarning, UnknownName, nearest
 from dazoo.core.hparam import hp
 from dazoo.data.raw import Table as Rows
-from dazoo.encoders._columns import ROLES, Column, fitted_column, level_of, role_in
+from dazoo.encoders._cells import level_of
+from dazoo.encoders._columns import Column, fitted_column, unread
+from dazoo.encoders._roles import COUNTS, ROLES, counts_rows, role_in
 from dazoo.encoders.base import Encoder, Fitted, register
+
+ROWS = 200_000
+BLOCK = 100_000
 
 
 @dataclass(frozen=True)
 class FittedTable(Fitted):
-    """Maps of the columns in their order, and what was said of them."""
+    """Maps of the columns in their order, and what was said of them; ``clean`` columns could be read wholly."""
 
     names: list[str]
     roles: dict[str, str]
     columns: dict[str, Any]
     notes: list[str]
+    clean: list[str] = field(default_factory=list)
 
     def __call__(self, x: Any) -> Tensor:
         frame = x.with_columns(self.names, "the table").frame
-        made = [column(frame[name]) for name, column in self.columns.items()]
-        return torch.cat(made, 1)
+        made = torch.empty(len(frame), len(self.outputs()))
+        strange: dict[str, list[Any]] = {}
+        for start in range(0, len(frame), BLOCK):
+            part = frame.iloc[start : start + BLOCK]
+            torch.cat([column(part[name]) for name, column in self.columns.items()], 1, out=made[start : start + BLOCK])
+            for name in self.clean:
+                strange.setdefault(name, []).extend(part[name][unread(part[name], self.columns[name])])
+        for name, cells in strange.items():
+            if cells:
+                warnings.warn(f"column {name!r} {_no(self.roles[name], cells)}", DazooWarning, stacklevel=2)
+        return made
 
     def outputs(self) -> tuple[str, ...]:
         return tuple(n for name, column in self.columns.items() for n in column.outputs(name))
@@ -63,8 +84,11 @@ class Table(Encoder):
     words: int = hp(20, least=0, most=1000, help="directions kept of a column of texts")
 
     def fit(self, source: Any, target: Any) -> FittedTable:
-        rows: Rows = source.join([target.with_columns(source.names, "the target")]) if len(target) else source
-        frame, names = rows.frame, list(rows.names)
+        names, n, m = list(source.names), len(source), len(target)
+        whole = [source, target.with_columns(names, "the target")] if m else [source]
+        drawn: list[Rows] = [_drawn(part) for part in whole]
+        rows, n_source = drawn[0].join(drawn[1:]), len(drawn[0])
+        frame = rows.frame
         asked = {**rows.roles, **dict(self.roles or {})}
         for name, role in asked.items():
             if name not in names:
@@ -74,12 +98,22 @@ class Table(Encoder):
         roles: dict[str, str] = {}
         columns: dict[str, Column] = {}
         notes: list[str] = []
+        clean: list[str] = []
+        if len(frame) < n + m:
+            notes.append(f"roles and statistics are those of {len(frame):,} rows drawn from {n + m:,}")
         for name in names:
-            parts = frame[name].iloc[: len(source)], frame[name].iloc[len(source) :]
+            parts = drawn[0].frame[name], frame[name].iloc[n_source:]
             roles[name], note = (asked[name], "") if name in asked else role_in(*parts)
-            made = fitted_column(frame[name], len(source), roles[name], self.rare, self.levels, self.words)
+            if name not in asked and roles[name] == "number" and len(frame) < n + m:
+                every = [part.frame[name] for part in whole]  # a sample of rows has gaps between them
+                if any(counts_rows([part]) for part in every) or counts_rows(every):
+                    roles[name], note = "ignored", COUNTS
+            made = fitted_column(frame[name], n_source, roles[name], self.rare, self.levels, self.words)
             if made is not None:
                 columns[name] = made
+                strange = frame[name][unread(frame[name], made)]
+                notes += [f"column {name!r} {_no(roles[name], list(strange))}"] if len(strange) else []
+                clean += [] if len(strange) or roles[name] not in ("number", "boolean", "date") else [name]
             elif roles[name] != "ignored":
                 roles[name], note = "ignored", "does not vary and is left out"
             notes += [f"column {name!r} {note}"] if note else []
@@ -87,7 +121,20 @@ class Table(Encoder):
             notes += _lacking(name, *parts)
         if not columns:
             raise DazooError("the table has no column that varies; give features beside the label and the domain")
-        return FittedTable(names, roles, columns, [_summary(roles), *notes])
+        return FittedTable(names, roles, columns, [_summary(roles), *notes], clean)
+
+
+def _drawn(rows: Rows) -> Rows:
+    """At most ``ROWS`` rows in their order."""
+    if len(rows) <= ROWS:
+        return rows
+    return rows.take(np.sort(np.random.default_rng(0).choice(len(rows), ROWS, replace=False)))
+
+
+def _no(role: str, cells: list[Any]) -> str:
+    """A sentence about cells that are not what their column is."""
+    what = {"date": "dates", "boolean": "truth values"}.get(role, "finite numbers")
+    return f"holds {len(cells)} cells that are no {what}, first {str(cells[0])!r}; they count as missing"
 
 
 def _summary(roles: dict[str, str]) -> str:
@@ -103,7 +150,7 @@ def _some(names: list[str]) -> str:
 def _spellings(name: str, values: Any) -> list[str]:
     """Levels that differ by capitals or spaces alone."""
     seen: dict[str, list[str]] = {}
-    for level in dict.fromkeys(map(level_of, values.dropna().unique())):
+    for level in values.dropna().map(level_of).unique():
         seen.setdefault(" ".join(level.split()).casefold(), []).append(level)
     twice = [spelled for spelled in seen.values() if len(spelled) > 1]
     if not twice:
