@@ -266,6 +266,17 @@ def test_taps_act_inside_their_block_alone_and_copies_have_their_own() -> None:
     assert torch.equal(net.body(x), plain)
 
 
+def test_a_network_of_tokens_has_no_maps() -> None:
+    body, backbone, model = nn.Module(), nn.Module(), nn.Module()
+    model.patches = nn.Conv2d(3, 4, 2)
+    model.blocks = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    backbone.model, body.backbone = model, backbone
+    with pytest.raises(DazooError, match="feature maps"):
+        early_layers(body, "mixstyle")
+    model.blocks = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 5, 1), nn.Conv2d(5, 6, 1))
+    assert [channels(body, layer) for layer in early_layers(body, "mixstyle")] == [4, 5]
+
+
 def test_the_style_network_moves_by_its_own_loss_alone() -> None:
     narrow, wide = (state_of("sagnet", trade_off=0.0, style_width=w) for w in (16, 64))
     assert all(torch.equal(narrow[k], v) for k, v in wide.items()), "at weight 0 it leaves body and head alone"

@@ -50,13 +50,14 @@ def early_layers(body: nn.Module, method: str) -> Sequence[nn.Module]:
         DazooError: the network has no such layer.
     """
     backbone: Any = body.backbone
-    if any(isinstance(m, (nn.Conv1d, nn.Conv2d)) for m in backbone.modules()):
+    if _convolves(backbone):
         inner = getattr(backbone, "model", backbone)
         pools = [m for m in backbone.modules() if isinstance(m, (nn.MaxPool1d, nn.MaxPool2d))]
         if all(hasattr(inner, f"layer{i}") for i in (1, 2)):
             return [inner.layer1, inner.layer2]
         stages = next((s for n in _STAGES if isinstance(s := getattr(inner, n, None), nn.Sequential)), None)
-        if inner is not backbone and stages is not None and len(stages) > 1:
+        # what holds no convolution gives tokens (b, n, c), not maps
+        if inner is not backbone and stages is not None and len(stages) > 1 and all(map(_convolves, stages[:2])):
             return [stages[0], stages[1]]
         if inner is backbone and pools:
             return pools[:2]
@@ -69,6 +70,10 @@ def early_layers(body: nn.Module, method: str) -> Sequence[nn.Module]:
         "one for vectors, and finds none here; take the backbone cnn, mlp, a ResNet or an EfficientNet, or a recipe "
         "with a bottleneck"
     )
+
+
+def _convolves(module: nn.Module) -> bool:
+    return any(isinstance(m, (nn.Conv1d, nn.Conv2d)) for m in module.modules())
 
 
 def channels(body: nn.Module, layer: nn.Module) -> int:
