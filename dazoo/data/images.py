@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ from torch import Tensor
 from dazoo.core.errors import DazooError
 from dazoo.core.files import opened, write_text
 from dazoo.data.registry import cache_root
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
 FITS = ("crop", "squash")
@@ -95,21 +99,28 @@ def read_image(path: Path, size: int, fit: str) -> np.ndarray:
     Raises:
         DazooError: the file is missing, truncated or no image.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
         with Image.open(path) as opened:
             if opened.width * opened.height > MOST_PIXELS:
                 raise ValueError(f"it claims {opened.width} x {opened.height} pixels, over {MOST_PIXELS:,}")
             opened.draft("RGB", (size, size))
-            image = ImageOps.exif_transpose(opened).convert("RGB")
-        width, height = image.size
-        side = min(width, height)
-        left, top = (width - side) / 2, (height - side) / 2
-        box = (left, top, left + side, top + side) if fit == "crop" else (0, 0, width, height)
-        return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
+            return fitted(opened, size, fit)
     except Exception as error:  # decoders raise many kinds on damaged files
         raise DazooError(f"cannot read the image {path} ({error}); replace the file or remove it") from error
+
+
+def fitted(image: PIL.Image.Image, size: int, fit: str) -> np.ndarray:
+    """An open image as ``read_image`` gives it."""
+    from PIL import Image, ImageOps
+
+    upright = ImageOps.exif_transpose(image).convert("RGB")
+    width, height = upright.size
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    box = (left, top, left + side, top + side) if fit == "crop" else (0, 0, width, height)
+    return np.asarray(upright.resize((size, size), Image.Resampling.BICUBIC, box=box))
 
 
 def _key(files: Sequence[Path], size: int, fit: str) -> str:

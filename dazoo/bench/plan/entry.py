@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 Budget = Annotated[float, Field(gt=0.0, le=1.0)]
 RESERVED = ("name", "as", "solver")
-OWN = ("tasks", "transform", "backbone", "frozen", "few_labels", "stream", "budget")
+OWN = ("tasks", "transform", "backbone", "frozen", "encoder", "few_labels", "stream", "budget")
 """Keys of a suite that each entry of ``datasets`` may have for itself; its other keys are the dataset's options."""
 
 
@@ -110,6 +110,7 @@ class DataEntry(Frozen):
     transform: Names | None = None
     backbone: str | None = None
     frozen: bool | None = None
+    encoder: Named | None = None
     stream: dict[str, Any] | None = None
     few_labels: Counts | None = None
     budget: Budget | None = None

@@ -91,8 +91,8 @@ class Suite(Frozen):
         description: one or two sentences for the report.
         dataset: name, or ``{name: ..., option: value}``.
         datasets: several datasets instead of one, each with its options and, where they differ from the suite's, keys
-            ``tasks``, ``transform``, ``backbone`` and ``frozen`` of its own. One that is listed twice is told apart by
-            ``as``, which then begins the names of its tasks.
+            ``tasks``, ``transform``, ``backbone``, ``frozen`` and ``encoder`` of its own. One that is listed twice is
+            told apart by ``as``, which then begins the names of its tasks.
         tasks: patterns such as ``*->*``, ``upright->rotated`` or ``amazon+dslr->webcam``, of every dataset that has
             none of its own; ``digits/upright->*`` is meant for one of several datasets.
         transform: names of per-domain transforms, in order.
@@ -337,10 +337,10 @@ class Suite(Frozen):
     def to_json(self) -> dict[str, Any]:
         """The suite as plain data that ``Suite.of`` reads back."""
         data = self.model_dump(mode="json", exclude_none=True, exclude_defaults=True, by_alias=True)
-        for key in ("dataset", "recipe", "classifier", "encoder"):
-            if key in data:
-                data[key] = short(data[key])
         for part in (data, *data.get("datasets", ())):
+            for key in ("dataset", "recipe", "classifier", "encoder"):
+                if key in part:
+                    part[key] = short(part[key])
             if len(part.get("few_labels") or ()) == 1:
                 part["few_labels"] = part["few_labels"][0]
         for key in ("datasets", "methods", "recipes"):

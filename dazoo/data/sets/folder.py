@@ -11,21 +11,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
-from dazoo.core.errors import DazooError
 from dazoo.data.domain import Domain
-from dazoo.data.generic import POLICIES, check_choice, class_names, content_of, domain_names, locate
+from dazoo.data.folders import domains_below, found_below
+from dazoo.data.generic import POLICIES, check_choice, content_of
 from dazoo.data.images import SUFFIXES, check_view, decode
 from dazoo.data.registry import Dataset, register_dataset
 
 
 def names(root: Path | None, path: str | None = None, **options: object) -> tuple[str, ...]:
     """The domains below ``path``."""
-    place = locate(path, root, "folder")
-    if not place.is_dir():
-        raise DazooError(f"the dataset 'folder' needs a folder, but {place} is a file; use the dataset npz or table")
-    return domain_names(_folders(place), place)
+    return domains_below(path, root, "folder", "use the dataset image_list, npz or table")
 
 
 def check(image_size: int, fit: str, classes: str, **options: object) -> None:
@@ -55,33 +50,8 @@ def load(
     Raises:
         DazooError: nothing is there, or an image cannot be read.
     """
-    place = locate(path, root, "folder")
-    present = {d: _folders(place / d) or None for d in names(root, path)}
-    chosen = class_names(present, domain, classes)
-    if present[domain] is None:
-        files = _images(place / domain)
-        _need(files, place / domain)
-        return Domain(domain, decode(files, image_size, fit), None, chosen, "image")
-    inside = [*(_images(place / domain / c) for c in chosen), _images(place / domain)]
-    files = [file for group in inside for file in group]
-    _need(files, place / domain)
-    y = torch.repeat_interleave(torch.arange(len(inside)), torch.tensor([len(group) for group in inside]))
-    return Domain(domain, decode(files, image_size, fit), y, chosen, "image", known=y < len(chosen))
-
-
-def _folders(place: Path) -> list[str]:
-    return sorted(f.name for f in place.iterdir() if f.is_dir() and not f.name.startswith("."))
-
-
-def _images(place: Path) -> list[Path]:
-    if not place.is_dir():
-        return []
-    return sorted(f for f in place.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
-
-
-def _need(files: list[Path], place: Path) -> None:
-    if not files:
-        raise DazooError(f"{place} holds no image ({', '.join(SUFFIXES)}); put images there or into its class folders")
+    found = found_below(path, root, "folder", domain, classes, SUFFIXES, "image")
+    return Domain(domain, decode(found.files, image_size, fit), found.y, found.classes, "image", known=found.known)
 
 
 register_dataset(
