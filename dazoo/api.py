@@ -117,8 +117,9 @@ def fit(
         warned.append(_about_setting(cls.name, given, raw))
     task, encoding = encoded(task, encoder, vectors=not issubclass(cls, (GradientMethod, StreamMethod)))
     warned.extend([] if encoding is None else [*encoding.fitted.said(), *copies_of_labels(given.sources)])
-    task, preprocessing, about = prepared(task, transform)
-    warned.extend(about)
+    as_they_are = encoding is not None and encoding.fitted.alike and transform == "auto"
+    task, preprocessing, about = prepared(task, None if as_they_are else transform)
+    warned.extend([] if as_they_are else about)
     seen = task.seen()
     warned.extend(_about_classes(cls, seen))
     default_recipe, default_backbone = _defaults(tuple(task.target.x.shape[1:]), task.regression)

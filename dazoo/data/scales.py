@@ -143,7 +143,9 @@ def _apart(xs: Tensor, xt: Tensor, spread: Tensor, varies: Tensor, called: list[
     """What says that the same column has other units in the other domain."""
     advice = "other units, or transform='zscore' for each domain by itself?"
     gap = (xs.mean(0) - xt.mean(0)).abs()
-    distant = torch.nonzero(varies & (gap > APART * spread))[:, 0].tolist()
+    # a column that one of the domains hardly has, such as a word, is no matter of units
+    frequent = torch.minimum((xs != 0).to(xs).mean(0), (xt != 0).to(xt).mean(0)) >= 0.5
+    distant = torch.nonzero(varies & frequent & (gap > APART * spread))[:, 0].tolist()
     if distant:
         worst = max(distant, key=lambda i: float(gap[i] / spread[i]))
         yield (
@@ -152,8 +154,6 @@ def _apart(xs: Tensor, xt: Tensor, spread: Tensor, varies: Tensor, called: list[
         )
     one, other = xs.std(0), xt.std(0)
     ratio = torch.maximum(one, other) / torch.minimum(one, other).clamp(min=1e-300)
-    # a column that one of the domains hardly has is no matter of units
-    frequent = torch.minimum((xs != 0).to(xs).mean(0), (xt != 0).to(xt).mean(0)) >= 0.5
     unlike = torch.nonzero(varies & frequent & (one > 1e-12) & (other > 1e-12) & (ratio > RATIO))[:, 0].tolist()
     if unlike:
         worst = max(unlike, key=lambda i: float(ratio[i]))

@@ -27,10 +27,12 @@ class Fitted(Portable):
 
     Attributes:
         makes: the kind of what comes out, of ``Domain.kind``.
+        alike: whether what comes out has one unit by itself, so that no column is standardised or judged for its scale.
         key: names the map where it is dear to compute, so that results are kept on disk by content; empty otherwise.
     """
 
     makes: ClassVar[str] = "vector"
+    alike: ClassVar[bool] = False
 
     @property
     def key(self) -> str:

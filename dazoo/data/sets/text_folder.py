@@ -1,7 +1,7 @@
 """Texts of one's own: ``<path>/<domain>/<class>/*.txt``, one text per file.
 
-Every folder below ``path`` is a domain and every folder below that a class, as of the dataset ``folder``. Files are read
-as UTF-8, and what is none as Latin-1, which a warning says. Texts in a table are the dataset ``table`` with
+Every folder below ``path`` is a domain and every folder below that a class, as of the dataset ``folder``. Files are
+read as UTF-8, and what is none as Latin-1, which a warning says. Texts in a table are the dataset ``table`` with
 ``text_column``.
 
     load_task("text_folder/books->films", path="my_reviews")
