@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dazoo.adaptation import adapt
 from dazoo.core import hparam
 from dazoo.core.errors import DazooError, DazooWarning, UnknownName
 from dazoo.core.handles import nearby
@@ -41,6 +42,7 @@ __all__ = [
     "DazooWarning",
     "Task",
     "UnknownName",
+    "adapt",
     "create_method",
     "diagnose",
     "evaluate",

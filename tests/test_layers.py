@@ -25,6 +25,7 @@ LAYERS = {
     "engine": 5,
     "validators": 5,
     "diagnosis": 5,
+    "adaptation": 6,
     "bench": 6,
     "contracts": 6,
     "cli": 7,

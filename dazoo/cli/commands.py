@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from dazoo.cli.adapt import adapt, predict
 from dazoo.core.errors import DazooError
 
 app = typer.Typer(
@@ -349,6 +350,10 @@ def check(
 
     if not run_check(target, as_json):
         raise typer.Exit(1)
+
+
+app.command()(adapt)
+app.command()(predict)
 
 
 def main() -> None:

@@ -62,7 +62,7 @@ def load(
     from dazoo.encoders.encode import encoded
     from dazoo.engine.device import require_device
 
-    fields: dict[str, Any] = dict(_option(text) for text in options)
+    fields: dict[str, Any] = dict(option(text) for text in options)
     if setting is not None:
         fields["setting"] = Setting.of(setting)
     task = load_task(name, data_root, **fields)
@@ -77,7 +77,7 @@ def load(
     return apply_to_task(task, names)[0]
 
 
-def _option(text: str) -> tuple[str, Any]:
+def option(text: str) -> tuple[str, Any]:
     """``NAME=VALUE`` with a number or truth value where it reads as one."""
     import yaml
 

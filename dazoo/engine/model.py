@@ -65,7 +65,11 @@ class Model(Predictor):
         Raises:
             DazooError: samples unlike those of the fit; the message names the remedy.
         """
-        return self._named(self.inner.predict(self.numbers(x)))
+        return self.of_numbers(self.numbers(x))
+
+    def of_numbers(self, numbers: Tensor) -> Prediction:
+        """Predict target samples (n, ...) as ``numbers`` returns them."""
+        return self._named(self.inner.predict(numbers))
 
     def predict_source(self, x: Any, source: int = 0) -> Prediction:
         """Predict samples of a source, counted from 0."""

@@ -1,0 +1,227 @@
+"""Reading what a practitioner has: labelled samples here, unlabelled ones there, and what was understood of them.
+
+Labels in the target never reach the task. Where some of its rows have one, these few judge candidates; where all have,
+they only enter the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dazoo.core.errors import DazooError, UnknownName, nearest
+from dazoo.data.labels import Labels, need_all, read
+from dazoo.data.raw import Table, Texts
+from dazoo.data.raw_input import is_table
+from dazoo.data.registry import load_task
+from dazoo.data.tables import is_table_file, read_table
+from dazoo.data.task import Task
+
+LEAST = 20
+"""Target samples below which nothing is adapted: means, votes and interval would be those of chance."""
+HOLDOUT = 0.2
+"""Share of the labelled source that no candidate learns from: temperatures and expected accuracy are measured on it."""
+WIDE = 100
+"""Numeric columns from which a table without gaps is taken as vectors: features of a network, not columns of people."""
+SEVERAL = 20
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is adapted from and to.
+
+    Attributes:
+        task: unsupervised, without any target label that could be seen.
+        known: rows (k,) of the target that have a label. labels: their class indices (k,).
+        notes: sentences about what was understood.
+    """
+
+    task: Task
+    known: np.ndarray
+    labels: np.ndarray
+    notes: tuple[str, ...] = ()
+
+    @property
+    def few(self) -> bool:
+        """Whether the labels are those of some target rows, which judge candidates; all of them only report."""
+        return 0 < len(self.known) < len(self.task.target)
+
+
+def given(source: Any, target: Any, label: str | None = None, task: str | Task | None = None, **options: Any) -> Given:
+    """From files, folders, frames, ``(samples, labels)`` and samples, or a task.
+
+    Raises:
+        DazooError: nothing is there, labels are missing or no classes, or source and target are swapped or the same.
+    """
+    if task is not None:
+        if source is not None or target is not None:
+            raise DazooError("give either a task or a source and a target, not both")
+        return _of_task(load_task(task, **options) if isinstance(task, str) else task)
+    if source is None or target is None:
+        raise DazooError("adapt needs --source (labelled) and --target (unlabelled), or --task dataset/source->target")
+    if _is_path(source) and _is_path(target):
+        return _of_paths(Path(source), Path(target), label)
+    if label is not None and hasattr(source, "columns"):
+        return _of_frames(source, target, label)
+    if not isinstance(source, tuple) or len(source) != 2:
+        raise DazooError("the source is a file, a folder, a frame with label='its column', or a pair (samples, labels)")
+    return _assembled(source[0], source[1], target, None, [])
+
+
+def features_of(frame: Any, names: Sequence[str], whose: str) -> Any:
+    """The columns of a frame that a model was fitted on, by name."""
+    lacking = [n for n in names if n not in map(str, frame.columns)]
+    if lacking:
+        raise DazooError(f"{whose} lacks the columns {lacking[:5]}, which the model was fitted on; add them")
+    return frame.set_axis(list(map(str, frame.columns)), axis=1)[list(names)]
+
+
+def _is_path(x: Any) -> bool:
+    return isinstance(x, (str, Path))
+
+
+def _of_paths(source: Path, target: Path, label: str | None) -> Given:
+    for place in (source, target):
+        if not place.exists():
+            raise DazooError(f"there is no file or folder {place}; correct the path")
+    if source.resolve() == target.resolve():
+        raise DazooError(f"source and target are the same: {source}; the target is the data without labels")
+    if source.is_dir() and target.is_dir():
+        from dazoo.adaptation.folders import read_folders
+
+        x, y, xt, yt, notes = read_folders(source, target)
+        return _assembled(x, y, xt, yt, notes)
+    if source.suffix == target.suffix == ".npz":
+        (x, y), (xt, yt) = _archive(source), _archive(target)
+        if y is None:
+            raise DazooError(
+                f"{source} holds no labels y{'; are source and target swapped?' if yt is not None else ''}"
+            )
+        return _assembled(x, y, xt, yt, [])
+    for place in (source, target):
+        if not is_table_file(place):
+            raise DazooError(f"{place} is no table, .npz file or folder; give source and target in the same form")
+    if label is None:
+        raise DazooError(f"which column of {source} holds the labels? say --label COLUMN")
+    return _of_frames(read_table(source), read_table(target), label, str(source), str(target))
+
+
+def _archive(place: Path) -> tuple[Any, Any]:
+    """The arrays x and y of an archive; y is None where there is none."""
+    from dazoo.core.archive import read_archive
+
+    arrays = read_archive(place)
+    if "x" not in arrays:
+        raise DazooError(f"{place} holds no array x (and y for the labels), but {', '.join(arrays) or 'nothing'}")
+    return arrays["x"], arrays.get("y")
+
+
+def _of_frames(source: Any, target: Any, label: str, one: str = "the source", other: str = "the target") -> Given:
+    source, target = (f.set_axis(list(map(str, f.columns)), axis=1) for f in (source, target))
+    if label not in source.columns:
+        there = label in target.columns
+        swapped = f"; {other} has it: are source and target swapped?" if there else ""
+        raise UnknownName(f"{one} has no column {label!r}: {nearest(label, source.columns)}{swapped}")
+    column = target[label] if label in target.columns else None
+    missing = int(source[label].isna().sum())
+    if missing and column is not None and not bool(column.isna().any()):
+        raise DazooError(
+            f"{missing} rows of {one} have no label and all of {other} have one: are source and target swapped?"
+        )
+    notes = []
+    if missing:
+        source = source[source[label].notna()]
+        notes.append(f"{missing} rows of {one} have no label and are left out")
+    x, xt = source.drop(columns=label), target.drop(columns=label, errors="ignore")
+    alone = [n for n in x.columns if n not in xt.columns]
+    if len(alone) == x.shape[1]:
+        raise DazooError(f"{one} and {other} have no column in common beside the label; columns are matched by name")
+    if alone:
+        x = x.drop(columns=alone)
+        notes.append(f"columns that {other} lacks are left out: {', '.join(alone[:5])}")
+    if extra := [n for n in xt.columns if n not in x.columns]:
+        notes.append(f"columns that {one} lacks are left out: {', '.join(extra[:5])}")
+    xt = xt[list(x.columns)]
+    if len(x) == len(xt) and x.reset_index(drop=True).equals(xt.reset_index(drop=True)):
+        raise DazooError(f"{one} and {other} hold the same rows; the target is the data without labels")
+    return _assembled(_samples(x), source[label], _samples(xt), column, notes)
+
+
+def _samples(x: Any) -> Any:
+    """A frame as texts where its one column holds such, as vectors where it is wide and dense, else as a table."""
+    from dazoo.encoders._columns import role_of, texts_of
+
+    if x.shape[1] == 1 and role_of(x.iloc[:, 0])[0] == "text":
+        return Texts.of(texts_of(x.iloc[:, 0]))
+    if x.shape[1] >= WIDE and not is_table(x):
+        return x
+    return Table(x.reset_index(drop=True))
+
+
+def _assembled(x: Any, y: Any, xt: Any, yt: Any, notes: list[str]) -> Given:
+    labels = read(y, "the labels of the source")
+    need_all(labels.known, "the labels of the source")
+    _check_classes(labels)
+    task = Task.from_arrays(
+        x, labels.names.tolist(), xt, targets="classes", name="given/source->target", source_holdout=HOLDOUT
+    )
+    found = None if yt is None else read(yt, "the labels of the target")
+    rows = np.array([], dtype=np.int64) if found is None else np.flatnonzero(found.known)
+    names = [] if found is None else found.names[rows].tolist()
+    return _checked(task, rows, names, notes)
+
+
+def _of_task(task: Task) -> Given:
+    if task.regression:
+        raise DazooError(f"task {task.name!r} is a regression; adapt chooses among classifiers so far, see dazoo.fit")
+    if len(task.sources) > 1 or task.setting.name not in ("unsupervised", "few_labels"):
+        raise DazooError(f"adapt takes one source and one target so far, not the setting {task.setting.name!r}")
+    y = task.target.y
+    rows = task.target.labelled.numpy()
+    names = [] if y is None else [task.target.classes[int(y[r])] for r in rows]
+    bare = replace(task.target, y=None, classes=(), known=None, few=None, test=None)
+    return _checked(Task(task.name, task.sources, bare, source_holdout=HOLDOUT, seed=task.seed), rows, names, [])
+
+
+def _checked(task: Task, rows: np.ndarray, names: list[str], notes: list[str]) -> Given:
+    place = {c: i for i, c in enumerate(task.classes)}
+    new = sorted({n for n in names if n not in place})
+    if new:
+        raise DazooError(
+            f"labels of the target name classes that the source has no sample of: {new[:5]}; correct them or leave "
+            "these rows out (dazoo.fit with setting='open_set' is for targets with unknown classes)"
+        )
+    n = len(task.target)
+    if len(names) == n:
+        notes = [*notes, "every target row has a label: they play no part in any choice and only enter the report"]
+    elif names:
+        notes = [*notes, f"{len(names)} labelled target rows judge the candidates; no candidate learns from them"]
+    if n < LEAST:
+        notes = [*notes, f"the target has {n} rows, too few to adapt to (at least {LEAST}); the source's model is kept"]
+    y = task.sources[0].y
+    assert y is not None
+    least = int(torch.bincount(y, minlength=task.n_classes).min())
+    if least < 5:
+        notes = [*notes, f"the rarest class has {least} labelled rows; what is said of accuracy is unsure"]
+    return Given(task, rows, np.array([place[c] for c in names], dtype=np.int64), tuple(notes))
+
+
+def _check_classes(labels: Labels) -> None:
+    """Refuse labels that are no classes."""
+    values, n = labels.values, len(labels)
+    different = len(labels.present)
+    numeric = values.dtype != object
+    if labels.fractional or (numeric and different > SEVERAL and 4 * different > n):
+        raise DazooError(
+            f"the labels look continuous ({different} different numbers in {n} rows); adapt chooses among classifiers "
+            "so far: put them into ranges, or fit values with dazoo.fit (e.g. 'source_only', 'coral')"
+        )
+    if different < 2:
+        raise DazooError(f"the source has the one class {sorted(labels.present)}; classification needs at least two")
+    if 2 * different > n:
+        raise DazooError(f"the labels are {different} different texts in {n} rows; is that the right column?")

@@ -1,0 +1,94 @@
+"""The folder of an adaptation: finished candidates, so that a stopped one goes on, and what it ends with.
+
+OUT/candidates/METHOD-PREPROCESSING.{safetensors,json}    written when a candidate is finished, the model first
+OUT/adapt.json                                            what was adapted, then all votes and the choice
+OUT/model.safetensors, predictions.csv, card.html
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from dazoo.core.errors import DazooError
+from dazoo.core.files import write_text
+from dazoo.core.portable import load, save
+from dazoo.core.types import Prediction
+from dazoo.engine.model import Model
+
+MODEL, SUMMARY, PREDICTIONS, CARD = "model.safetensors", "adapt.json", "predictions.csv", "card.html"
+DIGITS = 6
+
+
+class Store:
+    """Reads and writes the files of an adaptation; keeps nothing where ``folder`` is None."""
+
+    def __init__(self, folder: Path | None, identity: str):
+        self.folder, self.identity = folder, identity
+        if folder is None:
+            return
+        if folder.exists() and not folder.is_dir():
+            raise DazooError(f"{folder} is a file; choose a folder with --out")
+        known = self._summary()
+        if known is not None and known.get("identity") != identity:
+            raise DazooError(
+                f"{folder} holds an adaptation of other data or with other options; choose another folder with --out, "
+                "or remove it"
+            )
+        if known is None:
+            write_text(folder / SUMMARY, json.dumps({"identity": identity}))
+
+    def read(self, stem: str) -> tuple[Model | None, dict[str, Any]] | None:
+        """A finished candidate and what was noted of it; None where it is not finished."""
+        if self.folder is None or not (note := self._place(stem, "json")).is_file():
+            return None
+        try:
+            record = json.loads(note.read_text(encoding="utf-8"))
+            return None if record.get("problem") else load(self._place(stem, "safetensors")), record
+        except (ValueError, DazooError):
+            return None  # damaged: it is fitted again
+
+    def write(self, stem: str, model: Model | None, record: dict[str, Any]) -> None:
+        """Keep a finished candidate."""
+        if self.folder is None:
+            return
+        if model is not None:
+            save(model, self._place(stem, "safetensors"))
+        write_text(self._place(stem, "json"), json.dumps(record))
+
+    def finish(self, model: Model, predictions: str, card: str, summary: dict[str, Any]) -> None:
+        """Write the model, its predictions, the card and the summary."""
+        if self.folder is None:
+            return
+        save(model, self.folder / MODEL)
+        write_text(self.folder / PREDICTIONS, predictions)
+        write_text(self.folder / CARD, card)
+        write_text(self.folder / SUMMARY, json.dumps({"identity": self.identity, **summary}, indent=1))
+
+    def _summary(self) -> dict[str, Any] | None:
+        place = (self.folder or Path()) / SUMMARY
+        if not place.is_file():
+            return None
+        try:
+            found: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+        except ValueError:
+            raise DazooError(f"{place} is damaged; remove the folder or choose another with --out") from None
+        return found
+
+    def _place(self, stem: str, suffix: str) -> Path:
+        return (self.folder or Path()) / "candidates" / f"{stem}.{suffix}"
+
+
+def table_of(out: Prediction, rows: list[str] | None = None) -> str:
+    """Predictions as CSV: the row (counted from 1) or file, the class, its probability, and those of all classes."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row" if rows is None else "file", "prediction", "probability", *(f"p({c})" for c in out.classes)])
+    top = out.probs.max(1).values.tolist()
+    for i, (name, best, probs) in enumerate(zip(out.names, top, out.probs.tolist())):
+        digits = [round(p, DIGITS) for p in (best, *probs)]
+        writer.writerow([i + 1 if rows is None else rows[i], name, *digits])
+    return text.getvalue()
