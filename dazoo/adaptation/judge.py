@@ -152,7 +152,8 @@ def committee(trials: Sequence[Trial], facts: Facts) -> dict[str, Member]:
         spread = VALIDATORS.get("corr_c").fn
         members["corr_c"] = lambda t, rows, _: float(spread(_probs(t)[rows]))
         if facts.clusters:
-            members["clusters"] = lambda t, rows, _: max(_alike(t.labels[rows], c[rows]) for c in facts.clusters)
+            view = {id(t): max(facts.clusters, key=lambda c: _alike(t.labels, c)) for t in trials}
+            members["clusters"] = lambda t, rows, _: _alike(t.labels[rows], view[id(t)][rows])
     else:
         w = facts.ratio[facts.held_y]
         members["weighted source"] = lambda t, _, held: _right(t, facts.held_y, held, w)
