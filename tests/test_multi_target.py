@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from dazoo.contracts.toys import TINY
 from dazoo.data.task import Task
 from dazoo.engine.fit import Options, fit
 from dazoo.methods.base import create_method
-from dazoo.methods.universal._clusters import kmeans
 from dazoo.ops.entropy import entropy_of_logits
 from tests.stage import Stage
 
@@ -53,9 +53,13 @@ def test_amean_looks_for_parts_in_a_blind_pool() -> None:
     """Parts are the targets where they are known, else clusters, which keep their numbers."""
     task = two_targets()
     x = task.seen().target.x
-    centres, part = kmeans(x, 2)
-    assert (part == task.target.member).double().mean() in (0.0, 1.0)
-    assert torch.equal(kmeans(x, 2, centres)[1], part)
+    wide = x + 20 * torch.eye(4)[task.target.y]  # classes lie further apart than the targets
+    look = SimpleNamespace(target=(wide, 9.0 * torch.eye(3)[task.target.y]), target_domain=None, memory={})
+    method = create_method("amean", clusters=2)
+    found = method.refresh(SimpleNamespace(n_targets=1), look)
+    assert (found["part"] == task.target.member).double().mean() in (0.0, 1.0)
+    look.memory = found
+    assert torch.equal(method.refresh(SimpleNamespace(n_targets=1), look)["part"], found["part"])
     sizes = []
     for setting, clusters in (("multi_target", 5), ("blind_targets", 5)):
         method = create_method("amean", clusters=clusters)

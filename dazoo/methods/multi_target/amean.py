@@ -6,7 +6,9 @@
 
 by gradient reversal: D and M descend their own losses. t is the fraction of training, r the recipe's ramp. The part of
 a target sample is its target, where several are told apart. Where nobody does (one target, or blind ones) it is one of
-k clusters of the target's features f, found by k-means and found anew each epoch from the last centres.
+k clusters, by k-means, of what is left of the target's features f when the mean of the predicted class is taken off,
+since clusters of f itself are the classes, and features that hide these are useless. They are found anew each epoch
+from the last centres.
 
 Evidence: tests/test_multi_target.py (test_amean_terms, test_amean_looks_for_parts_in_a_blind_pool).
 """
@@ -25,6 +27,7 @@ from dazoo.methods.universal._clusters import kmeans
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import mlp
 from dazoo.ops.adversarial import domain_bce
+from dazoo.ops.classwise import class_means, one_hot
 from dazoo.ops.entropy import entropy_of_logits
 from dazoo.ops.reversal import reverse_gradient
 
@@ -38,8 +41,8 @@ class AMEAN(GradientMethod):
         authors="Ziliang Chen, Jingyu Zhuang, Xiaodan Liang, Liang Lin",
         year=2019, url="https://arxiv.org/abs/1907.03389", venue="CVPR",
         deviations="known targets are the parts where the task tells them apart, the paper always clusters; k-means on "
-        "the features instead of a deep clustering network beside them; without the virtual adversarial term of the "
-        "authors' program",
+        "features less their class mean instead of a deep clustering network beside them; without the virtual "
+        "adversarial term of the authors' program",
     )  # fmt: skip
     handles = Handles(n_sources={"one", "many"})
 
@@ -59,7 +62,9 @@ class AMEAN(GradientMethod):
     def refresh(self, net: Net, look: Look) -> dict[str, Tensor]:
         if net.n_targets > 1 and look.target_domain is not None:
             return {"part": look.target_domain}
-        centres, part = kmeans(look.target[0], self.clusters, look.memory.get("centres"))
+        f, scores = look.target
+        belongs = one_hot(scores.argmax(-1), scores.shape[-1], f.dtype)
+        centres, part = kmeans(f - belongs @ class_means(f, belongs)[0], self.clusters, look.memory.get("centres"))
         return {"part": part, "centres": centres}
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
