@@ -19,7 +19,7 @@ from dazoo.core.setting import Setting
 from dazoo.data.task import Task
 from dazoo.engine.fit import Options, fit
 from dazoo.methods.base import METHODS, create_method
-from dazoo.methods.unlabelled._clusters import centre_scores, centres_of
+from dazoo.methods.unlabelled._clusters import centre_scores, cluster_centres
 from dazoo.methods.unlabelled.dec_mmd import sharpened, stretch
 from dazoo.methods.unlabelled.gaussian_mixture import DiagonalGaussians
 from dazoo.methods.unlabelled.kmeans_matched import matching
@@ -93,7 +93,7 @@ def test_maps_are_those_of_their_methods(name, of) -> None:
     torch.testing.assert_close(features, own.zs)
 
 
-def test_centres_of_both_domains_are_matched_at_least_cost() -> None:
+def test_cluster_centres_both_domains_are_matched_at_least_cost() -> None:
     rng = np.random.default_rng(0)
     source = torch.from_numpy(rng.normal(size=(4, 3)))
     order = torch.tensor([2, 0, 3, 1])
@@ -106,11 +106,11 @@ def test_centres_of_both_domains_are_matched_at_least_cost() -> None:
 
 def test_kmeans_is_that_of_the_centres() -> None:
     z = moved().target.x.double()
-    centres = centres_of(z, 3, torch.Generator().manual_seed(0), lambda text: pytest.fail(text))
+    centres = cluster_centres(z, 3, torch.Generator().manual_seed(0), lambda text: pytest.fail(text))
     labels = centre_scores(centres)(z).argmax(1)
     torch.testing.assert_close(torch.stack([z[labels == k].mean(0) for k in range(3)]), centres)
     with pytest.raises(DazooError, match="not so many different samples"):
-        centres_of(torch.ones(9, 2).double(), 3, torch.Generator(), print)
+        cluster_centres(torch.ones(9, 2).double(), 3, torch.Generator(), print)
 
 
 def test_mixture_scores_are_log_densities() -> None:

@@ -25,7 +25,7 @@ from dazoo.data.transform import OWN_STATISTICS, TRANSFORMS, looks_at_target
 from dazoo.encoders.base import create_encoder
 from dazoo.engine.recipe import Recipe
 from dazoo.shallow.classifiers import classifier
-from dazoo.validators.base import VALIDATORS, admission
+from dazoo.validators.base import VALIDATORS, admission, leaves_out
 
 
 @dataclass(frozen=True)
@@ -189,8 +189,9 @@ def _validators(suite: Suite, labels: str) -> list[str]:
     for i, pattern in enumerate(suite.validators):
         hits = VALIDATORS.names(pattern)
         if pattern not in hits:  # a pattern means those that suit the setting
-            suited = [h for h in hits if not VALIDATORS.get(h).problem(labels)]
-            hits = suited if _asking(suite) else [h for h in suited if not VALIDATORS.get(h).of_answers]
+            asking, leaving = _asking(suite), suite.setting != "auto" and leaves_out(Setting.of(suite.setting))
+            suited = [v for v in map(VALIDATORS.get, hits) if not v.problem(labels)]
+            hits = [v.name for v in suited if (asking or not v.of_answers) and (leaving or not v.needs_left_out)]
         if not hits:
             problem = f"unknown validator {pattern!r}: {nearest(pattern, VALIDATORS.names())}"
             raise suite.origin.error(("validators", i), problem)

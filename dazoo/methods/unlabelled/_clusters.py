@@ -37,7 +37,7 @@ class Clusters(ShallowMethod):
 
     def clusters(self, z: Tensor, k: int, ctx: Context) -> Head:
         """``k`` clusters of the samples ``z`` (n, d) of both domains, as scores (n, k). Default: k-means."""
-        return centre_scores(centres_of(z, k, ctx.gen, ctx.warn))
+        return centre_scores(cluster_centres(z, k, ctx.gen, ctx.warn))
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Map, then cluster."""
@@ -65,7 +65,7 @@ def named(out: Prediction) -> Prediction:
     return replace(out, cluster=out.scores.argmax(1))
 
 
-def centres_of(z: Tensor, k: int, gen: torch.Generator, warn: Callable[[str], None]) -> Tensor:
+def cluster_centres(z: Tensor, k: int, gen: torch.Generator, warn: Callable[[str], None]) -> Tensor:
     """Centres (k, d) of k-means on ``z`` (n, d), the best of ten starts; ``warn`` is told where samples are too alike.
 
     Raises:

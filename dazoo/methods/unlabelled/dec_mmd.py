@@ -22,7 +22,7 @@ from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Look, Phase, Progress, register
-from dazoo.methods.unlabelled._clusters import centres_of, named
+from dazoo.methods.unlabelled._clusters import cluster_centres, named
 from dazoo.nets.net import Net
 from dazoo.ops.kernels import squared_distances
 from dazoo.ops.mmd import mk_mmd
@@ -81,7 +81,7 @@ class DECMMD(GradientMethod):
         if not net.clusters.placed:
             gen = torch.Generator().manual_seed(0)
             both = torch.cat([look.source[0], look.target[0]]).double()
-            net.clusters.place(centres_of(both, len(net.clusters.centres), gen, look.warn))
+            net.clusters.place(cluster_centres(both, len(net.clusters.centres), gen, look.warn))
 
     def predict(self, net: Net, x: Tensor) -> Prediction:
         features = net.body(x)

@@ -7,7 +7,7 @@ Cluster k of the source and cluster pi(k) of the target get the same name. Clust
 the other, so they are as good as that domain allows; whether the same name means the same class is left to the
 matching of centres (K, d).
 
-Evidence: tests/test_unlabelled.py::test_centres_of_both_domains_are_matched_at_least_cost,
+Evidence: tests/test_unlabelled.py::test_cluster_centres_both_domains_are_matched_at_least_cost,
 test_no_source_label_reaches_a_method, test_clusters_of_moved_domains_are_found_again.
 """
 
@@ -20,7 +20,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import pair
-from dazoo.methods.unlabelled._clusters import Clustered, Clusters, centre_scores, centres_of, each_standardised
+from dazoo.methods.unlabelled._clusters import Clustered, Clusters, centre_scores, cluster_centres, each_standardised
 from dazoo.ops.linalg.linear import distances_between
 from dazoo.shallow.steps import run_steps
 
@@ -39,8 +39,8 @@ class KMeansMatched(Clusters):
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Cluster each domain, then match."""
         aligned = each_standardised(seen)
-        source = centres_of(aligned.zs, seen.n_classes, ctx.gen, ctx.warn)
-        target = centres_of(run_steps(aligned.target_steps, pair(seen)[1]), seen.n_classes, ctx.gen, ctx.warn)
+        source = cluster_centres(aligned.zs, seen.n_classes, ctx.gen, ctx.warn)
+        target = cluster_centres(run_steps(aligned.target_steps, pair(seen)[1]), seen.n_classes, ctx.gen, ctx.warn)
         heads = centre_scores(target[matching(source, target)]), centre_scores(source)
         return Clustered(aligned.target_steps, aligned.source_steps, heads[0], source_head=heads[1])
 
