@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import warnings
 from pathlib import Path
 
@@ -65,7 +67,8 @@ def test_from_two_files_to_a_model_that_needs_nothing_else(files: Path, monkeypa
         "adapt.json",
     }
     text = "\n".join(said)
-    assert "2 numbers (a, b)" in text and "'id' counts the rows" in text and "left" in text and made.chosen in text
+    assert "2 numbers (a, b)" in text and "1 ignored (id)" in text and " left" in text and made.chosen in text
+    assert made.model.encoding.fitted.roles["id"] == "ignored"
     table = pd.read_csv("model/predictions.csv")
     assert list(table.columns) == ["row", "prediction", "probability", "p(high)", "p(low)", "p(mid)"]
     assert len(table) == 80 and np.allclose(table[["p(high)", "p(low)", "p(mid)"]].sum(axis=1), 1, atol=1e-5)
@@ -263,3 +266,23 @@ def test_the_command_ends_with_a_sentence(files: Path) -> None:
     assert done.exit_code == 0, done.output
     summary = json.loads(Path("model/adapt.json").read_text())
     assert summary["chosen"] and summary["expected"]["parts"] and len(summary["tried"]) == 3
+
+
+DOCS = Path(__file__).parent.parent / "docs" / "adapt.md"
+
+
+def test_the_page_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its blocks in order: Python as it is, and the commands of the consoles."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "portfolio", lambda found, setting: PLAN)
+    names: dict[str, object] = {}
+    found = re.findall(r"^```(python|console)\n(.*?)^```", DOCS.read_text(encoding="utf-8"), re.S | re.M)
+    assert [kind for kind, _ in found] == ["python", "console", "python"]
+    for kind, block in found:
+        if kind == "python":
+            exec(compile(block, "docs/adapt.md", "exec", dont_inherit=True), names)
+        for line in block.splitlines() if kind == "console" else ():
+            done = CliRunner().invoke(app, shlex.split(line)[1:])
+            assert done.exit_code == 0, done.output
+    for name in re.findall(r"^\| `([a-z_.]+)/?` \|", DOCS.read_text(encoding="utf-8"), re.M):
+        assert (tmp_path / "model" / name).exists(), name

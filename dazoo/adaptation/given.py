@@ -29,6 +29,7 @@ HOLDOUT = 0.2
 WIDE = 100
 """Numeric columns from which a table without gaps is taken as vectors: features of a network, not columns of people."""
 SEVERAL = 20
+WORDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -154,13 +155,19 @@ def _of_frames(source: Any, target: Any, label: str, one: str = "the source", ot
 
 def _samples(x: Any) -> Any:
     """A frame as texts where its one column holds such, as vectors where it is wide and dense, else as a table."""
-    from dazoo.encoders._columns import role_of, texts_of
-
-    if x.shape[1] == 1 and role_of(x.iloc[:, 0])[0] == "text":
-        return Texts.of(texts_of(x.iloc[:, 0]))
+    if x.shape[1] == 1 and _is_text(x.iloc[:, 0]):
+        return Texts.of(["" if v is None or v != v else str(v) for v in x.iloc[:, 0]])
     if x.shape[1] >= WIDE and not is_table(x):
         return x
     return Table(x.reset_index(drop=True))
+
+
+def _is_text(column: Any) -> bool:
+    """Whether the cells of a column are texts and no names of levels: several words each, hardly any twice."""
+    filled = column.dropna()
+    if not len(filled) or not all(isinstance(v, str) for v in filled):
+        return False
+    return bool(filled.str.split().str.len().mean() >= WORDS and 2 * filled.nunique() > len(filled))
 
 
 def _assembled(x: Any, y: Any, xt: Any, yt: Any, notes: list[str]) -> Given:

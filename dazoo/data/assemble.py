@@ -11,6 +11,7 @@ from dazoo.core.answers import UNKNOWN
 from dazoo.core.errors import DazooError
 from dazoo.data.domain import Domain
 from dazoo.data.labels import Labels, in_order
+from dazoo.data.raw import Raw
 from dazoo.data.raw_input import read_raw
 from dazoo.data.samples import Schema
 
@@ -31,7 +32,9 @@ def several(xs: Any, ys: Any) -> bool:
 
 
 def ndim(x: Any) -> int:
-    """The number of axes of an array or of nested lists; 1 for lists of unlike length."""
+    """The number of axes of an array, of raw samples or of nested lists; 1 for lists of unlike length."""
+    if isinstance(x, Raw):
+        return len(x.shape)  # numpy would take every row by itself to find out
     try:
         return np.ndim(x)
     except ValueError:
