@@ -115,6 +115,15 @@ def test_diagnose_reads_series_and_recordings():
     assert same.kind == "none" and same.dims == 320 and {c.name for c in same.classes} == {"0", "1"}
 
 
+def test_a_method_on_vectors_says_what_makes_vectors_of_series_and_recordings():
+    x, y = windows()
+    with pytest.raises(DazooError, match=r"takes vectors, not series samples.*encoder 'statistics'"):
+        dazoo.fit("coral", dazoo.Task.from_arrays(x, y, x), encoder="channels")
+    rows = sounds()
+    with pytest.raises(DazooError, match=r"takes vectors, not audio samples.*form 'vector'"):
+        dazoo.fit("coral", dazoo.Task.from_arrays(rows, [0, 1] * 12, rows, kind="audio"), encoder="log_mel")
+
+
 def test_findings_are_made_of_runs_on_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A target of noise collapses, and the record says so."""
     monkeypatch.chdir(tmp_path)

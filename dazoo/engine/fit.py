@@ -154,6 +154,13 @@ def _remedy(cls: type[Method], seen: Seen) -> str:
 # -- shallow ------------------------------------------------------------------------------------------------------
 
 
+VECTORS_OF = {
+    "series": "take the encoder 'statistics' (dazoo.fit does by itself, a suite by its key 'encoder')",
+    "audio": "take the encoder 'log_mel' with form 'vector' (a suite by its key 'encoder')",
+}
+"""What makes vectors of samples of a kind, for a person who has none."""
+
+
 def _fit_shallow(
     method: ShallowMethod, seen: Seen, seed: int, options: Options, on_checkpoint: OnCheckpoint | None, memo: Memo
 ) -> FitResult:
@@ -162,7 +169,7 @@ def _fit_shallow(
     if seen.target.x.ndim != 2 or seen.kind == "text":
         raise DazooError(
             f"method {method.name!r} takes vectors, not {seen.kind} samples of shape {tuple(seen.target.x.shape[1:])}; "
-            "use frozen features of a backbone"
+            f"{VECTORS_OF.get(seen.kind, 'use frozen features of a backbone')}"
         )
     device = torch.device(options.device)
     start, seen = starting(method, seen, seed, options, memo, fit)
