@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 
@@ -236,7 +237,7 @@ def test_of_many_rows_a_stated_sample_decides_and_all_are_encoded_in_blocks(monk
 # -- diagnosis --------------------------------------------------------------------------------------------------------
 
 
-def test_diagnosis_and_findings_of_tables():
+def test_diagnosis_and_warnings_of_tables():
     y = labels().to_numpy()
     shifted = frame(1).assign(a=lambda f: f["a"] + 6)
     task = dazoo.Task.from_arrays(frame(), y, shifted, labels(1).to_numpy())
@@ -244,4 +245,26 @@ def test_diagnosis_and_findings_of_tables():
     assert found.dims == encoded(task)[0].target.x.shape[1] and any("columns are read as" in n for n in found.notes)
     assert found.domains.a_distance > 1.0
     model = quietly("gaussian_ratio", task)
-    assert model.report.warnings and model.report["findings"] is not None
+    assert "effective sample size below 10%" in " ".join(model.report.warnings)
+
+
+def test_findings_of_a_suite_of_tables(tmp_path: Path):
+    """A column that says everything in the source and nothing in the target: rows below the baseline are told."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for domain in "st":
+        y = rng.integers(0, 2, 60)
+        tells = y if domain == "s" else np.zeros(60, int)
+        parts.append(frame(n=60).assign(c=np.where(tells == 1, "u", "v"), domain=domain, label=y))
+    pd.concat(parts).to_csv(tmp_path / "t.csv", index=False)
+    suite = {
+        "name": "small",
+        "dataset": {"name": "table", "path": str(tmp_path / "t.csv")},
+        "tasks": ["s->t"],
+        "methods": [{"name": "source_only", "solver": "shallow"}],
+        "classifier": "trees",
+        "seeds": 1,
+    }
+    (tmp_path / "small.yaml").write_text(json.dumps(suite), encoding="utf-8")
+    folder = dazoo.run_suite(tmp_path / "small.yaml", out=tmp_path / "out")
+    assert "collapse" in (folder / "leaderboard.md").read_text(encoding="utf-8")

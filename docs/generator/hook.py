@@ -13,7 +13,7 @@ from mkdocs.structure.files import File, Files
 from site_boards import SHOWN_FIRST, about, board_table, boards_page, gallery_page, pictures
 from site_pages import Results, entries, index_page, method_page
 from site_settings import setting_page, settings_index
-from site_tables import published_table, regret_table, settings_table, sources_table, validators_table
+from site_tables import measured_table, published_table, regret_table, settings_table, sources_table, validators_table
 
 from dazoo.core.setting import PRESETS
 
@@ -27,6 +27,10 @@ TABLES = {
     "<!-- table: regrets of regret_open -->": lambda: regret_table("regret_open"),
     "<!-- table: single and several sources -->": sources_table,
     "<!-- table: leaderboard of digits -->": lambda: _board("digits", None),
+    "<!-- table: leaderboard of heart -->": lambda: _board("heart", None),
+    "<!-- table: leaderboard of heart_trees -->": lambda: _board("heart_trees", None),
+    "<!-- table: leaderboard of heart_left_out -->": lambda: _board("heart_left_out", None),
+    "<!-- table: encoder of tables -->": lambda: measured_table("encoders/table.csv"),
     "<!-- table: first of office_caltech10_features -->": lambda: _board("office_caltech10_features", SHOWN_FIRST),
     "<!-- table: published -->": lambda: published_table(Results.read()),
 }

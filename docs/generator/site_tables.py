@@ -94,3 +94,12 @@ def _by_target(path: Path) -> dict[str, dict[str, list[float]]]:
             if row["metric"] == "accuracy":
                 out.setdefault(row["method"], {}).setdefault(row["target"], []).append(float(row["mean"]))
     return out
+
+
+def measured_table(place: str, root: Path = ROOT) -> str:
+    """A table of measurements in the results, as it is; large whole numbers with commas."""
+    with (root / "results" / place).open(encoding="utf-8", newline="") as file:
+        head, *rows = csv.reader(file)
+    shown = [[f"{int(c):,}" if c.isdigit() else html.escape(c) for c in row] for row in rows]
+    names = "".join(f"<th>{html.escape(n.replace('_', ' '))}</th>" for n in head)
+    return table(f"<tr>{names}</tr>", ["<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in shown])

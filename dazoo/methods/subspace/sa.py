@@ -30,7 +30,8 @@ class SA(FeatureMap):
         url="https://openaccess.thecvf.com/content_iccv_2013/html/"
         "Fernando_Unsupervised_Visual_Domain_2013_ICCV_paper.html",
         venue="ICCV",
-        deviations="k is a hyper-parameter (20) instead of the paper's bound on the stability of eigenvectors",
+        deviations="k is a hyper-parameter (20) instead of the paper's bound on the stability of eigenvectors; below "
+        "source_only on raw pixels (mnist_usps) and before boosted trees (heart_trees)",
     )  # fmt: skip
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
