@@ -124,6 +124,15 @@ class KeptEvidence(Evidence):
 
     def __init__(self, kept: Kept, index: int, seen: Callable[[], Seen]):
         self._kept, self._index, self._load = kept, index, seen
+        self.left_out = None  # models of other sources are not kept, nor is what was asked by a checkpoint
+
+    @property
+    def answers(self) -> Prediction | None:  # type: ignore[override]
+        return None
+
+    @property
+    def answers_labels(self) -> Tensor | None:
+        return None
 
     @cached_property
     def _inner(self) -> Evidence | None:
