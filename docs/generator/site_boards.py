@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import html
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,6 +53,16 @@ def about(suite: str, root: Path = ROOT) -> str:
     return " ".join(str(data.get("description") or "").split())
 
 
+def metric_of(suite: str, root: Path = ROOT) -> str:
+    """What the numbers of a suite's leaderboard are, in words."""
+    path = root / "results" / suite / "per_task.csv"
+    if not path.is_file():
+        return "mean"
+    with path.open(encoding="utf-8", newline="") as file:
+        names = {row["metric"] for row in csv.DictReader(file)}
+    return names.pop().replace("_", " ") if len(names) == 1 else "mean"
+
+
 def board_table(
     results: Results, every: Mapping[str, Entry], suite: str, home: str = "", first: int | None = None
 ) -> str:
@@ -73,7 +84,7 @@ def board_table(
         ]
         cells += [] if len(rules) == 1 else [html.escape(row["selected_by"])]
         rows.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
-    names = ["method", "accuracy (%)", "95 % interval", "mean rank", "family", "selected by"][: len(cells)]
+    names = ["method", f"{metric_of(suite)} (%)", "95 % interval", "mean rank", "family", "selected by"][: len(cells)]
     head = "<tr>" + "".join(f"<th>{n}</th>" for n in names) + "</tr>"
     rule = f"<p>Trials and checkpoints are selected by <code>{html.escape(rules[0])}</code>.</p>\n\n"
     return (rule if len(rules) == 1 else "") + table(head, rows)

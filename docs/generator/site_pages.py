@@ -297,7 +297,7 @@ def _results(entry: Entry, results: Results) -> list[str]:
                 html.escape(row["selected_by"]),
             )
             rows.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
-        names = ("suite", "mean accuracy (%)", "95 % interval", "mean rank", "selected by")
+        names = ("suite", "mean (%)", "95 % interval", "mean rank", "selected by")
         head = "<tr>" + "".join(f"<th>{n}</th>" for n in names) + "</tr>"
         out += ["<p>Leaderboards of this repository:</p>", table(head, rows)]
     return out
