@@ -277,6 +277,13 @@ def test_a_network_of_tokens_has_no_maps() -> None:
     assert [channels(body, layer) for layer in early_layers(body, "mixstyle")] == [4, 5]
 
 
+def test_a_term_of_early_layers_is_not_called_inert() -> None:
+    task = load_task("digits/upright+noisy->blurred", setting="generalisation", kind="image")
+    options = Options(recipe=Recipe.named("digits", steps=6, batch=12, bottleneck=8), backbone="cnn")
+    info = fit(create_method("sagnet", trade_off=5.0), task.seen(), options=options).info
+    assert all(share > 0 for _, share in info["gradient_shares"]["even"]) and not info["findings"]
+
+
 def test_the_style_network_moves_by_its_own_loss_alone() -> None:
     narrow, wide = (state_of("sagnet", trade_off=0.0, style_width=w) for w in (16, 64))
     assert all(torch.equal(narrow[k], v) for k, v in wide.items()), "at weight 0 it leaves body and head alone"

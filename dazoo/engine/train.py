@@ -281,7 +281,8 @@ class Loop:
         # a method that uses no source has an empty batch, without a dimension for members
         n_source = batch.xs.shape[0 if isinstance(self.learner, Alone) else 1] if batch.xs.numel() else 0
         looks, leaves = [m.looks for m in self.members], {n: self.learner.parameters[n] for n in probed(moving)}
-        return measure(looks, found, leaves, self.learner.norms, self.scaler.scale, n_source, self.step)
+        rest = {n: self.learner.parameters[n] for n in moving if n not in leaves}
+        return measure(looks, found, leaves, self.learner.norms, self.scaler.scale, n_source, self.step, rest)
 
     def _modes(self) -> None:
         """Training mode everywhere but in parts that are held fixed, whose statistics must not move."""

@@ -74,14 +74,20 @@ def measure(
     scale: Callable[[Tensor], Tensor],
     n_source: int,
     step: int,
+    rest: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Enter a look at every member of a stack, and return the terms in ``found`` (see ``with_outputs``) alone.
 
-    A device without the memory for further gradients is left alone. Arguments as of ``gradient_shares``.
+    A device without the memory for further gradients is left alone. Arguments as of ``gradient_shares``; ``rest`` are
+    the other parameters that move, looked at where a term reaches none of ``leaves``, as one of early layers does.
     """
     terms = {k: v for k, v in found.items() if not k.startswith(MARK)}
     with suppress(torch.cuda.OutOfMemoryError):
-        for name, shares in gradient_shares(terms, list(leaves), list(leaves.values()), norms, scale).items():
+        shares_of = gradient_shares(terms, list(leaves), list(leaves.values()), norms, scale)
+        if rest and any(v.requires_grad and not bool(shares_of[k].any()) for k, v in terms.items()):
+            leaves = {**leaves, **rest}
+            shares_of = gradient_shares(terms, list(leaves), list(leaves.values()), norms, scale)
+        for name, shares in shares_of.items():
             for mine, share in zip(looks, shares.tolist()):
                 mine.add_share(name, step, share)
     for mark, output in found.items():

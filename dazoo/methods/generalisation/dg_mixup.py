@@ -30,7 +30,7 @@ class SourceMixup(AnySources):
         authors="Minghao Xu, Jian Zhang, Bingbing Ni, Teng Li, Chengjie Wang, Qi Tian, Wenjun Zhang", year=2020,
         url="https://arxiv.org/abs/1912.01805", venue="AAAI",
         deviations="DomainBed's form: samples of pairs of sources, without adversary; draws belong to the step, the "
-        "same for every seed",
+        "same for every seed; no gain at the defaults over erm on PACS and digits",
     )  # fmt: skip
 
     concentration: float = hp(

@@ -29,7 +29,9 @@ class RSC(AnySources):
         title="Self-Challenging Improves Cross-Domain Generalization",
         authors="Zeyi Huang, Haohan Wang, Eric P. Xing, Dong Huang", year=2020,
         url="https://arxiv.org/abs/2007.02454", venue="ECCV",
-        deviations="DomainBed's form: features before the head, no muting of positions in feature maps",
+        deviations="DomainBed's form: features before the head, no muting of positions in feature maps; no gain at "
+        "the defaults over erm on PACS; networks that begin from scratch without normalisation before the "
+        "head may not learn at all, as on digits",
     )  # fmt: skip
 
     stackable = False
