@@ -13,6 +13,8 @@ Evidence: tests/test_parity.py (dg_irm_penalty), tests/test_generalisation.py (w
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from dazoo.core.hparam import hp
@@ -35,6 +37,8 @@ class IRM(Generalising):
         " 100, with which runs of a few hundred steps do not even learn held-out rows of the sources; no "
         "gain at the defaults over erm on PACS and digits",
     )  # fmt: skip
+
+    knob_needs: ClassVar[dict[str, dict[str, float]]] = {"anneal": {"trade_off": 10.0}}  # weights up to 1 never change
 
     trade_off: float = hp(0.1, 0.01, 100.0, log=True, help="weight of the penalty")
     anneal: float = hp(0.1, 0.0, 0.5, structural=True, help="fraction of training with a weight of at most 1")

@@ -9,6 +9,8 @@ Evidence: tests/test_parity.py (dg_vrex_dro), tests/test_generalisation.py (weig
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from dazoo.core.hparam import hp
@@ -34,6 +36,8 @@ class VREx(Generalising):
         "10, which in runs of a few hundred steps costs accuracy on held-out rows of the sources; no gain "
         "at the defaults over erm on PACS and digits",
     )  # fmt: skip
+
+    knob_needs: ClassVar[dict[str, dict[str, float]]] = {"anneal": {"trade_off": 10.0}}  # weights up to 1 never change
 
     trade_off: float = hp(1.0, 0.1, 100.0, log=True, help="weight of the variance")
     anneal: float = hp(0.1, 0.0, 0.5, structural=True, help="fraction of training with a weight of at most 1")
