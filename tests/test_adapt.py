@@ -277,7 +277,7 @@ def test_the_page_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(run, "portfolio", lambda found, setting: PLAN)
     names: dict[str, object] = {}
     found = re.findall(r"^```(python|console)\n(.*?)^```", DOCS.read_text(encoding="utf-8"), re.S | re.M)
-    assert [kind for kind, _ in found] == ["python", "console", "python"]
+    assert [kind for kind, _ in found] == ["python", "console", "python", "python"]
     for kind, block in found:
         if kind == "python":
             exec(compile(block, "docs/adapt.md", "exec", dont_inherit=True), names)
@@ -286,3 +286,16 @@ def test_the_page_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.
             assert done.exit_code == 0, done.output
     for name in re.findall(r"^\| `([a-z_.]+)/?` \|", DOCS.read_text(encoding="utf-8"), re.M):
         assert (tmp_path / "model" / name).exists(), name
+
+
+def test_one_column_of_texts_is_read_as_texts(tmp_path: Path) -> None:
+    """And a table of them is predicted by the same column."""
+    words = [f"the team won match {i} with a late goal" for i in range(30)]
+    words += [f"cook the rice {i} and stir in some butter" for i in range(30)]
+    one = pd.DataFrame({"text": words, "topic": ["sport"] * 30 + ["food"] * 30})
+    one.to_csv(tmp_path / "a.csv", index=False)
+    pd.DataFrame({"text": [f"{w} today" for w in words]}).to_csv(tmp_path / "b.csv", index=False)
+    made = adapt(tmp_path / "a.csv", tmp_path / "b.csv", label="topic", out=tmp_path / "m", time=0)
+    assert made.task.target.kind == "text" and list(made.predictions.names) == list(one.topic)
+    found, _, _ = predict_file(load_model(tmp_path / "m"), tmp_path / "b.csv")
+    assert list(found.names) == list(one.topic)

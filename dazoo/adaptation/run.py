@@ -25,6 +25,7 @@ from dazoo.adaptation.store import Store, table_of
 from dazoo.adaptation.trials import Bench, OutOfTime
 from dazoo.core.errors import DazooError
 from dazoo.core.version import VERSION
+from dazoo.data.leaks import copies_of_labels
 from dazoo.data.samples import Schema
 from dazoo.data.task import Task
 from dazoo.diagnosis import Diagnosis, diagnose
@@ -75,7 +76,7 @@ def adapt(
     few = (found.known, found.labels) if found.few else None
     store = Store(None if out is None else Path(out), _identity(found, encoder, seed))
     vectors, encoding = _encoded(found.task, encoder)
-    said = [] if encoding is None else encoding.fitted.said()
+    said = [] if encoding is None else [*encoding.fitted.said(), *copies_of_labels(found.task.sources)]
     for note in said:
         tell(note)
     diagnosis, plan, about = _plan(vectors)
@@ -85,7 +86,7 @@ def adapt(
     assert seen.source_val is not None
     held_y, ratio = seen.source_val.y.cpu(), _ratio(diagnosis)
     w = weights(seen.source_val.x, seen.target.x) if ratio is None else ratio[held_y]
-    bench = Bench(vectors, w, store, seed, deadline, clock)
+    bench = Bench(vectors, w, store, seed, deadline, clock, encoding is not None and encoding.fitted.alike)
     trials, skipped = _tried(bench, plan, deadline, tell)
     clusters: tuple[Any, ...] = ()
     if len(trials) > 1 and ratio is None:

@@ -49,6 +49,7 @@ class Bench:
 
     Attributes:
         task: encoded. w: weights (m,) of its held-out source rows. store: of what is finished. deadline: on ``clock``.
+        alike: whether the numbers have one unit by themselves, so that ``none`` leaves them (``Fitted.alike``).
         models: of finished candidates by their stems, as long as there is no folder to read them from.
     """
 
@@ -58,6 +59,7 @@ class Bench:
     seed: int
     deadline: float
     clock: Callable[[], float] = time.monotonic
+    alike: bool = False
     views: dict[str, View] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
 
@@ -66,7 +68,8 @@ class Bench:
         if name not in self.views:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                done, fitted, _ = prepared(self.task, PREPROCESSING[name])
+                asked = PREPROCESSING[name]
+                done, fitted, _ = prepared(self.task, None if self.alike and asked == "auto" else asked)
             self.views[name] = View(done.seen(), fitted)
         return self.views[name]
 

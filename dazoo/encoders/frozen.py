@@ -23,6 +23,7 @@ from dazoo.nets.frozen import frozen
 class FittedFrozen(Fitted):
     """Nothing is fitted but the name of the ``network``; ``raw`` flattens."""
 
+    alike = True
     network: str
 
     def __call__(self, x: Any) -> Tensor:
