@@ -142,6 +142,10 @@ def test_what_to_expect_is_between_its_parts_and_a_guess_is_called_so() -> None:
     lone = torch.tensor([1.0, *[1e-9] * 79], dtype=torch.float64)
     unsure = expected(best, [best, other], HELD, lone)
     assert "guess" in unsure.sure and unsure.value == pytest.approx(min(unsure.parts.values()), abs=0.02)
+    few = torch.cat([torch.ones(6), torch.full((74,), 1e-9)]).double()
+    sure = trial("sure", 0, sure=0.999)
+    narrow = expected(sure, [sure], HELD, few)
+    assert narrow.high - narrow.low < 0.3 and "guess" in narrow.sure  # all agree, but domains hardly overlap
     rows = np.arange(50)
     measured = expected(best, [best], HELD, w, (rows, Y.numpy()[rows]))
     assert measured.value == float((best.labels[:50] == Y[:50]).double().mean()) and "measured" in measured.sure

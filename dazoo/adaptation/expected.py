@@ -23,6 +23,7 @@ from torch import Tensor
 
 from dazoo.adaptation.calibrated import calibration_error, effective
 from dazoo.adaptation.judge import Trial
+from dazoo.diagnosis.advice import OVERLAP
 
 Z = 1.96
 VAGUE = 0.3
@@ -76,11 +77,11 @@ def expected(
         parts[f"measured on {len(few[0])} labelled target rows"] = measured
         if len(few[0]) >= ENOUGH:
             half = _half(measured, len(few[0]))
-            return Expected(measured, *_within(measured - half, measured + half), parts, _sure(half, True), error)
+            return Expected(measured, *_within(measured - half, measured + half), parts, _sure(half, 1.0, True), error)
     found = list(parts.values())
     value = covered * sum(found) / len(found) + (1 - covered) * min(found)
     low, high = _within(min(found) - _half(min(found), size), max(found) + _half(max(found), size))
-    return Expected(value, low, high, parts, _sure((high - low) / 2, False), error)
+    return Expected(value, low, high, parts, _sure((high - low) / 2, covered, False), error)
 
 
 def _half(p: float, n: float) -> float:
@@ -93,10 +94,10 @@ def _within(low: float, high: float) -> tuple[float, float]:
     return max(0.0, low), min(1.0, high)
 
 
-def _sure(half: float, measured: bool) -> str:
+def _sure(half: float, covered: float, measured: bool) -> str:
     if measured:
         return "measured on labelled target rows, which also took part in the choice"
-    if 2 * half >= VAGUE:
+    if 2 * half >= VAGUE or covered < OVERLAP:
         return "little more than a guess: the estimates differ, or the domains hardly overlap; label some target rows"
     return "an estimate from source labels and unlabelled target rows; a few labelled target rows would settle it"
 
