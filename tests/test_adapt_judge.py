@@ -14,7 +14,7 @@ from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Prediction, Predictor
 from dazoo.data.registry import load_task
 from dazoo.diagnosis import diagnose
-from dazoo.encoders.frozen import Frozen
+from dazoo.encoders.image_features import ImageFeatures
 
 Y = torch.arange(200) % 4
 HELD = torch.arange(80) % 4
@@ -159,5 +159,5 @@ def test_rows_to_label_are_those_of_disagreement() -> None:
 
 def test_pictures_as_pixels_through_an_encoder() -> None:
     x = torch.randint(0, 255, (6, 8, 8, 3), dtype=torch.uint8)
-    made = Frozen(backbone="none").fit(x, x)(x)
+    made = ImageFeatures(backbone="none").fit(x, x)(x)
     assert made.shape == (6, 192) and made.dtype == torch.float32

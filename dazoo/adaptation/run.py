@@ -162,7 +162,7 @@ def _encoded(task: Task, encoder: Any) -> tuple[Task, Encoding | None]:
     """The task as vectors."""
     if task.target.kind == "image" and encoder == "auto":
         small = min(task.target.x.shape[1:3]) < SMALL
-        encoder = {"name": "frozen", "backbone": "none"} if small else "frozen"
+        encoder = {"name": "image_features", "backbone": "none"} if small else "image_features"
     made, encoding = encoded(task, encoder, vectors=True)
     if made.target.x.ndim != 2:
         raise DazooError(f"adapt works on vectors, and these are {made.target.kind} samples; name an --encoder")

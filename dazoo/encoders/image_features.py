@@ -3,7 +3,8 @@
     f(x) = backbone(view(x)),    the backbone in evaluation mode; ``none`` flattens the pixels.
 
 Nothing is fitted; features are kept on disk by content, as those of suites are. Chosen by name only:
-``dazoo.fit("coral", task, encoder="frozen")`` and ``dazoo adapt``, whose models then read pictures by themselves.
+``dazoo.fit("coral", task, encoder="image_features")`` and ``dazoo adapt``, whose models then read pictures by
+themselves.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dazoo.nets.frozen import frozen
 
 
 @dataclass(frozen=True)
-class FittedFrozen(Fitted):
+class FittedImageFeatures(Fitted):
     """Nothing is fitted but the name of the ``network``; ``raw`` flattens."""
 
     alike = True
@@ -36,12 +37,12 @@ class FittedFrozen(Fitted):
 
 
 @register
-class Frozen(Encoder):
+class ImageFeatures(Encoder):
     """Frozen features of a pretrained backbone."""
 
     takes = ("image",)
 
     backbone: str = hp("tf_efficientnet_lite0", help="a pretrained backbone, or none for the pixels themselves")
 
-    def fit(self, source: Any, target: Any) -> FittedFrozen:
-        return FittedFrozen(self.backbone)
+    def fit(self, source: Any, target: Any) -> FittedImageFeatures:
+        return FittedImageFeatures(self.backbone)
