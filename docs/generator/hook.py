@@ -27,18 +27,18 @@ TABLES = {
     "<!-- table: regrets of regret_open -->": lambda: regret_table("regret_open"),
     "<!-- table: single and several sources -->": sources_table,
     "<!-- table: leaderboard of digits -->": lambda: _board("digits", None),
-    "<!-- table: leaderboard of heart -->": lambda: _board("heart", None),
-    "<!-- table: leaderboard of heart_trees -->": lambda: _board("heart_trees", None),
-    "<!-- table: leaderboard of heart_left_out -->": lambda: _board("heart_left_out", None),
+    "<!-- table: leaderboard of heart -->": lambda: _board("heart", None, "../"),
+    "<!-- table: leaderboard of heart_trees -->": lambda: _board("heart_trees", None, "../"),
+    "<!-- table: leaderboard of heart_left_out -->": lambda: _board("heart_left_out", None, "../"),
     "<!-- table: encoder of tables -->": lambda: measured_table("encoders/table.csv"),
     "<!-- table: first of office_caltech10_features -->": lambda: _board("office_caltech10_features", SHOWN_FIRST),
     "<!-- table: published -->": lambda: published_table(Results.read()),
 }
 
 
-def _board(suite: str, first: int | None) -> str:
+def _board(suite: str, first: int | None, home: str = "") -> str:
     text = f"<p>{html.escape(about(suite))}</p>\n\n"
-    return text + board_table(Results.read(), {e.name: e for e in entries()}, suite, first=first)
+    return text + board_table(Results.read(), {e.name: e for e in entries()}, suite, home, first)
 
 
 def on_files(files: Files, config: Any, **_: Any) -> Files:
