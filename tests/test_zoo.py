@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
 from dazoo.core.errors import DazooError, DazooWarning
 from dazoo.data import image_sets
@@ -85,3 +88,27 @@ def test_mnist_and_usps_hold_what_they_say(data_root):
     task = load_task("mnist_usps/mnist->usps", data_root)
     assert len(task.sources[0]) == 2000 and len(task.target) == 1800 and task.n_classes == 10
     assert load_domain("mnist_usps", "usps", data_root, kind="image").x.shape == (1800, 16, 16, 1)
+
+
+def test_whole_digits_in_their_authors_files(tmp_path):
+    """Tiny files of the three layouts; nothing is downloaded."""
+    place = tmp_path / "mnist_usps_svhn"
+    raw = place / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, n in (("train", 4), ("t10k", 2)):
+        pixels = bytes(28 * 28 * n)
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(bytes.fromhex(f"00000803{n:08x}0000001c0000001c") + pixels)
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(bytes.fromhex(f"00000801{n:08x}") + bytes(range(n)))
+    line = " ".join(["3", *(f"{i + 1}:1.0" for i in range(256))]) + "\n"
+    for name in ("usps.bz2", "usps.t.bz2"):
+        (place / name).write_bytes(bz2.compress((line * 3).encode()))
+    for name in ("train_32x32.mat", "test_32x32.mat"):
+        savemat(place / name, {"X": np.full((32, 32, 3, 2), 9, np.uint8), "y": np.array([[10], [4]])})
+    mnist, usps, svhn = (load_domain("mnist_usps_svhn", d, tmp_path, size=16) for d in ("mnist", "usps", "svhn"))
+    assert mnist.x.shape == (4, 16, 16, 1) and len(mnist.test) == 2 and mnist.y.tolist() == [0, 1, 2, 3]
+    assert usps.y.tolist() == [2, 2, 2] and bool((usps.x == 255).all())
+    assert svhn.y.tolist() == [0, 4] and bool((svhn.x == 9).all())
+    assert load_domain("mnist_usps_svhn", "usps", tmp_path, colour=True).x.shape == (3, 32, 32, 3)
+    (place / "usps.bz2").unlink()
+    with pytest.raises(DazooError, match=r"usps is not whole below .*; say download: true"):
+        load_domain("mnist_usps_svhn", "usps", tmp_path)

@@ -80,14 +80,7 @@ def load(family: ImageSet, domain: str, root: Path, image_size: int = 224, fit: 
     files, y, classes = _files(family, domain, root)
     if len(classes) != family.n_classes:
         raise DazooError(f"{family.name}: {len(classes)} classes are there, not {family.n_classes}; {family.where}")
-    whole = family.counts.get(domain)
-    if whole is not None and len(files) != whole and (family.name, domain) not in _TOLD:
-        _TOLD.add((family.name, domain))
-        warnings.warn(
-            f"{family.name}/{domain} has {len(files)} of {whole} images here; results are no results of the whole set",
-            DazooWarning,
-            stacklevel=3,
-        )
+    say_if_part(family.name, domain, len(files), family.counts.get(domain))
     return Domain(domain, decode(files, image_size, fit), torch.tensor(y), classes, "image")
 
 
@@ -102,6 +95,18 @@ def content(family: ImageSet, root: Path, **options: object) -> str:
         for file in files:
             digest.update(f"{domain}/{file.parent.name}/{file.name} {file.stat().st_size}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def say_if_part(name: str, domain: str, found: int, whole: int | None) -> None:
+    """Warn, once per process, where not all samples of a domain of the field are here."""
+    if whole is None or found == whole or (name, domain) in _TOLD:
+        return
+    _TOLD.add((name, domain))
+    warnings.warn(
+        f"{name}/{domain} has {found} of {whole} images here; results are no results of the whole set",
+        DazooWarning,
+        stacklevel=4,
+    )
 
 
 def _files(family: ImageSet, domain: str, root: Path) -> tuple[list[Path], list[int], tuple[str, ...]]:

@@ -77,5 +77,7 @@ register_dataset(
         needs_root=True,
         license="research use; Blitzer et al. 2007, Chen et al. 2012",
         papers=PAPERS,
+        where="get the processed 5,000-word reviews of Ganin et al.'s repository and save every domain's two parts as "
+        "amazon_reviews/<domain>_train.svmlight.gz and _test.svmlight.gz below the data root",
     )
 )

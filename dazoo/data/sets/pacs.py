@@ -14,10 +14,12 @@ import torch
 
 from dazoo.core.paper import Paper
 from dazoo.data.domain import Domain
+from dazoo.data.image_sets import say_if_part
 from dazoo.data.images import check_view, decode, image_files
 from dazoo.data.registry import Dataset, register_dataset
 
 DOMAINS = ("art_painting", "cartoon", "photo", "sketch")
+COUNTS = {"art_painting": 2048, "cartoon": 2344, "photo": 1670, "sketch": 3929}
 CLASSES = ("dog", "elephant", "giraffe", "guitar", "horse", "house", "person")
 
 
@@ -39,6 +41,7 @@ def load(domain: str, root: Path, image_size: int = 224, fit: str = "crop") -> D
         DazooError: the files are missing or damaged, or an option has no such value.
     """
     files = image_files(root / "pacs" / domain, CLASSES, "pacs")
+    say_if_part("pacs", domain, len(files), COUNTS[domain])
     y = torch.tensor([CLASSES.index(f.parent.name) for f in files])
     return Domain(domain, decode(files, image_size, fit), y, CLASSES, "image")
 
@@ -72,6 +75,9 @@ register_dataset(
         needs_root=True,
         check=check,
         content=content,
+        counts=COUNTS,
+        where="get the PACS archive that DomainBed names and unpack it so that pacs/photo/<class>/*.jpg, "
+        "pacs/art_painting, pacs/cartoon and pacs/sketch lie below the data root",
         license="research use; Li et al. 2017; images from Caltech-256, Sketchy, TU-Berlin and the web",
         papers=PAPERS,
     )
