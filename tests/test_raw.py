@@ -133,3 +133,28 @@ def test_several_sources_and_targets_of_texts():
     assert [len(s) for s in task.sources] == [10, 10] and task.seen().n_sources == 2
     model = dazoo.fit("source_only", task, classifier="logistic")
     assert model.predict(GOOD).labels.tolist() == [1] * 5
+
+
+def test_dense_arrays_said_to_be_sparse_and_single_rows():
+    from scipy import sparse as sp
+
+    x = np.random.default_rng(0).integers(0, 2, (40, 30)).astype(float)
+    task = dazoo.Task.from_arrays(sp.csr_array(x), [0, 1] * 20, x, kind="sparse")
+    model = dazoo.fit("coral", task)
+    assert torch.allclose(model.predict(x).scores, model.predict(sp.csr_array(x)).scores)
+    with pytest.raises(DazooError, match=r"one sample is a matrix of one row|features"):
+        model.predict(sp.csr_array(x)[0])
+    with pytest.raises(DazooError, match="dictionary of targets is empty"):
+        dazoo.Task.from_arrays(x, [0, 1] * 20, {})
+    with pytest.raises(DazooError, match="40 target samples, but target_domain names that of 7"):
+        dazoo.Task.from_arrays(x, [0, 1] * 20, x, target_domain=["s"] * 7)
+
+
+def test_classes_are_compared_by_name_when_a_model_is_tested():
+    x = np.repeat([[0.0, 1.0], [5.0, 0.0]], 10, axis=0)
+    model = dazoo.fit("source_only", dazoo.Task.from_arrays(x, ["cat"] * 10 + ["dog"] * 10, x), classifier="logistic")
+    same = dazoo.Task.from_arrays(x, ["cat"] * 10 + ["dog"] * 10, x, ["cat"] * 10 + ["dog"] * 10)
+    assert dazoo.evaluate(model, same)["accuracy"] == 1.0
+    other = dazoo.Task.from_arrays(x, ["dog"] * 10 + ["emu"] * 10, x, ["dog"] * 10 + ["emu"] * 10)
+    with pytest.raises(DazooError, match=r"fitted on the classes cat, dog, but task .* has dog, emu"):
+        dazoo.evaluate(model, other)

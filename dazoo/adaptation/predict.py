@@ -103,8 +103,8 @@ def drift(model: Model, numbers: Tensor) -> list[str]:
         return []
     mean, spread = (torch.tensor(known[k], dtype=torch.float64) for k in ("mean", "spread"))
     x = numbers.double()
-    scale = torch.maximum(spread, x.std(0)).clamp(min=1e-12)
-    moved = (x.mean(0) - mean).abs() / scale
+    unseen = spread < 1e-9  # what never varied: a share of rows says more than a distance
+    moved = (x.mean(0) - mean).abs() / torch.where(unseen, 1.0, spread)
     error = (1 / known["n"] + 1 / len(x)) ** 0.5
     far = torch.nonzero(moved > max(MOVED, CERTAIN * error))[:, 0].tolist()
     if not far:
@@ -112,9 +112,13 @@ def drift(model: Model, numbers: Tensor) -> list[str]:
     worst = sorted(far, key=lambda i: -float(moved[i]))[:3]
     called = () if model.encoding is None else model.encoding.fitted.outputs()
     called = called or model.schema.names
-    names = ", ".join(f"{called[i] if i < len(called) else f'feature {i}'} by {float(moved[i]):.1f}" for i in worst)
+    names = ", ".join(
+        f"{called[i] if i < len(called) else f'feature {i}'} "
+        + ("(which never varied there)" if unseen[i] else f"by {float(moved[i]):.1f}")
+        for i in worst
+    )
     return [
-        f"drift: {len(far)} of {len(mean)} features have moved from the data that the model was adapted to, in "
+        f"drift: {len(far)} of {len(mean)} features have moved from the data that the model was adapted to, in its "
         f"standard deviations: {names}; adapt again with these data as target"
     ]
 

@@ -110,8 +110,13 @@ class Given:
             found = read(target_domain, "target_domain")
             need_all(found.known, "target_domain")
             names = in_order(found.present)
+            n = len(xt) if hasattr(xt, "__len__") else None
+            if n is not None and len(found) != n:
+                raise DazooError(f"there are {n} target samples, but target_domain names that of {len(found)}")
             return cls(_checked(names), [xt], [yt], found.coded(names) if len(names) > 1 else None)
         if isinstance(xt, Mapping):
+            if not xt:
+                raise DazooError("the dictionary of targets is empty; give at least one target")
             if yt is not None and (not isinstance(yt, Mapping) or set(yt) - set(xt)):
                 raise DazooError("the targets are a dictionary, so their labels are one too, with the same names")
             return cls(_checked(tuple(str(k) for k in xt)), [*xt.values()], [(yt or {}).get(k) for k in xt])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dazoo.core.errors import DazooError
-from dazoo.data.arrays import DENSE_BYTES, some
+from dazoo.data.arrays import DENSE_BYTES, numbers, some
 from dazoo.data.raw import Ragged, Raw, Sparse, Table, Texts
 
 
@@ -29,12 +29,29 @@ def read_raw(x: Any, whose: str, kind: str | None = None, dense: bool = False) -
     if kind == "table" or (kind is None and is_table(x)):
         return _table(x, whose)
     if _is_sparse(x) and (kind == "sparse" or _too_large(x)):
-        return Sparse(x.tocsr())
+        return _sparse(x, whose)
+    if kind == "sparse":
+        return _dense_as_sparse(x, whose)
     if kind in ("audio", "series", None) and _is_ragged(x):
         return Ragged.of([np.asarray(row, dtype=np.float32) for row in x], kind or "series")
     if kind == "audio":
         return Ragged.of(_recordings(x, whose), "audio")
     return None
+
+
+def _sparse(x: Any, whose: str) -> Sparse:
+    if getattr(x, "ndim", 2) != 2:
+        raise DazooError(f"{whose} has the shape {tuple(x.shape)}; one sample is a matrix of one row: x[[0]]")
+    return Sparse(x.tocsr())
+
+
+def _dense_as_sparse(x: Any, whose: str) -> Sparse:
+    from scipy import sparse
+
+    dense, _ = numbers(x, whose)
+    if dense.ndim != 2:
+        raise DazooError(f"{whose} has the shape {tuple(dense.shape)}; sparse samples are a matrix (n, features)")
+    return Sparse(sparse.csr_matrix(dense.numpy()))
 
 
 def is_table(x: Any) -> bool:

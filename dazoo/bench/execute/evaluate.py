@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -59,6 +60,7 @@ def evaluate(
             f"the model scores {out.scores.shape[1]} classes, but task {task.name!r} has {task.n_classes}; "
             "evaluate it on a task with the classes it was fitted on"
         )
+    out = _by_name(predictor, task, out)
     source = None
     if hidden.source is not None:
         answered = predictor.predict_source(hidden.source.x)
@@ -70,6 +72,26 @@ def evaluate(
         ),
         hidden,
     )
+
+
+def _by_name(predictor: Predictor, task: Task, out: Prediction) -> Prediction:
+    """The prediction of a model with its scores in the order of the task's classes, which are found by name.
+
+    Raises:
+        DazooError: the model was fitted on other classes.
+    """
+    if task.regression or not isinstance(predictor, Model) or not predictor.classes:
+        return out
+    if predictor.classes == task.classes:
+        return out
+    if set(predictor.classes) != set(task.classes):
+        raise DazooError(
+            f"the model was fitted on the classes {', '.join(predictor.classes[:5])}, but task {task.name!r} has "
+            f"{', '.join(task.classes[:5])}; evaluate it on a task with the classes it was fitted on"
+        )
+    order = [predictor.classes.index(name) for name in task.classes]
+    prior = None if out.prior is None else out.prior[order]
+    return dataclasses.replace(out, scores=out.scores[:, order], prior=prior, classes=task.classes)
 
 
 def _stream_of(predictor: Predictor) -> StreamPredictor | None:
