@@ -82,7 +82,7 @@ def _by_name(predictor: Predictor, task: Task, out: Prediction) -> Prediction:
     """
     if task.regression or not isinstance(predictor, Model) or not predictor.classes:
         return out
-    if predictor.classes == task.classes:
+    if predictor.classes == task.classes or out.cluster is not None:  # clusters have names of their own
         return out
     if set(predictor.classes) != set(task.classes):
         raise DazooError(
