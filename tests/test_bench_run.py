@@ -14,7 +14,7 @@ import torch
 from dazoo.bench.execute import observer, tasks
 from dazoo.bench.execute import runner as run
 from dazoo.bench.execute.evaluate import evaluate
-from dazoo.bench.execute.executor import execute, units
+from dazoo.bench.execute.executor import execute
 from dazoo.bench.execute.grouping import in_order
 from dazoo.bench.execute.place import Place
 from dazoo.bench.execute.runner import Runner
@@ -172,14 +172,6 @@ def test_workers_give_the_same_numbers_and_survive_a_death(tmp_path: Path) -> No
     dead = two.board.cells["kills_itself", "digits/upright->inverted"]
     assert dead.failed == 1 and dead.errors[0].startswith("WorkerDied: the worker process died in this run, twice")
     assert len(list(records(tmp_path / "two"))) == 8
-
-
-def test_units_are_tasks_or_pairs() -> None:
-    specs = make_plan(Suite.of({**SMALL, "tasks": "upright->*"})).specs
-    assert len({s.task for s in specs}) == 5
-    assert len(units(specs, 2)) == 5
-    assert len(units(specs, 4)) == 15
-    assert sum(map(len, units(specs, 4))) == len(specs)
 
 
 def test_runs_on_the_same_data_follow_each_other_and_share_a_memo(tmp_path: Path) -> None:

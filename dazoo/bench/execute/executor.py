@@ -12,7 +12,7 @@ import concurrent.futures
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
@@ -53,21 +53,12 @@ def execute(
         _execute_in_workers(specs, place, jobs, tick or (lambda n: None), since, tell or (lambda text: None))
 
 
-def units(specs: Iterable[RunSpec], jobs: int) -> list[list[RunSpec]]:
-    """Whole tasks where there are enough of them to share out, else (task, method) pairs."""
-    listed = list(specs)
-    whole = len({s.task for s in listed}) >= 2 * jobs
-    groups: dict[Any, list[RunSpec]] = {}
-    for spec in listed:
-        groups.setdefault(spec.task if whole else (spec.task, spec.label), []).append(spec)
-    return list(groups.values())
-
-
 def _execute_here(specs: Sequence[RunSpec], place: Place, tick: Tick, since: dict[str, int] | None, tell: Tell) -> None:
     import torch
     from threadpoolctl import threadpool_limits
 
     from dazoo.bench.execute.runner import Runner
+    from dazoo.bench.execute.schedule import units
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -99,9 +90,11 @@ def waiting_for(specs: Sequence[RunSpec], place: Place) -> str:
 def _execute_in_workers(
     specs: Sequence[RunSpec], place: Place, jobs: int, tick: Tick, since: dict[str, int] | None, tell: Tell
 ) -> None:
+    from dazoo.bench.execute.schedule import units
+    from dazoo.bench.plan.costs import Costs
     from dazoo.bench.records.store import Follower
 
-    waiting = deque(units(specs, jobs))
+    waiting = deque(units(specs, jobs, Costs.read(place.out), place.group))
     since = since if since is not None else Follower(place.out).at
     jobs = min(jobs, len(waiting))
     deaths: Counter[str] = Counter()

@@ -52,6 +52,11 @@ def grouped(specs: Iterable[RunSpec], size: int) -> list[list[RunSpec]]:
     return found
 
 
+def trains_in_groups(spec: RunSpec) -> bool:
+    """Whether a run may be one of a batched model."""
+    return _kind(spec) is not None
+
+
 def _kind(spec: RunSpec) -> Any:
     """What runs of one group have in common; None for a run that trains alone."""
     if spec.protocol.recipe is None or spec.method not in METHODS:

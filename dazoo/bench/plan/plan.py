@@ -77,7 +77,7 @@ class RunSpec:
         """Hash of what must be equal for runs of one label to stand in one row of a table."""
         return hashed([self.protocol.hash, self.method, self.overrides, self.code, *self._revised.values()])
 
-    @property
+    @cached_property
     def data_key(self) -> tuple[Any, ...]:
         """Runs that agree in it see exactly the same data, so they may share computed values."""
         return (self.task, self.setting, self.seed if splits_by_seed(self.protocol, self.setting) else None)

@@ -1,0 +1,100 @@
+"""How runs are shared out: nothing lost, balanced, and what belongs together stays together where it can."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from dazoo.bench.execute.schedule import SHARE, Splitting, limit_of, units
+from dazoo.bench.plan.costs import LEAST, Costs, prior
+from dazoo.bench.plan.plan import RunSpec, make_plan
+from dazoo.bench.plan.suite import Suite
+from dazoo.bench.records.compact import compact
+from dazoo.bench.records.store import Writer
+from tests.bench_tools import SMALL, accuracies, write_run
+
+GRADIENT = {**SMALL, "methods": ["dann", "deep_coral"], "recipe": "adatime", "source_holdout": 0.0}
+
+
+def plan(**more: object) -> list[RunSpec]:
+    return make_plan(Suite.of({**SMALL, **more})).specs
+
+
+def keys(shared: list[list[RunSpec]]) -> list[str]:
+    return sorted(s.key for unit in shared for s in unit)
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 7, 500])
+@pytest.mark.parametrize("group", [1, 8])
+def test_every_run_is_in_one_unit(jobs: int, group: int) -> None:
+    specs = make_plan(Suite.of({**GRADIENT, "trials": 3, "seeds": 3})).specs
+    assert keys(units(specs, jobs, group=group)) == sorted(s.key for s in specs)
+
+
+def test_one_worker_has_whole_tasks_in_the_order_of_the_plan() -> None:
+    specs = plan()
+    assert [s for unit in units(specs, 1) for s in unit] == specs and len(units(specs, 1)) == 2
+
+
+def test_seeds_and_trials_of_one_method_on_one_task_are_work_for_many() -> None:
+    specs = make_plan(Suite.of({**GRADIENT, "tasks": ["upright->noisy"], "methods": ["dann"], "trials": 3})).specs
+    assert len(specs) == 6 and len(units(specs, 6)) == 6
+
+
+def test_the_longest_expected_comes_first_and_small_ones_stay_together() -> None:
+    specs = plan(tasks="upright->*", seeds=3)
+    costs = Costs.of([(s.label, s.task, 30.0 if s.label == "sa" else 0.01) for s in specs], opening=0.0)
+    shared = units(specs, 4, costs)
+    made = Splitting(costs, 4)
+    assert [made.seconds(u) for u in shared] == sorted((made.seconds(u) for u in shared), reverse=True)
+    assert all(len(u) == 1 for u in shared if any(s.label == "sa" for s in u))
+    assert all(s.label == "sa" for u in shared[:15] for s in u) and {len(u) for u in shared[15:]} == {2}
+
+
+def test_no_worker_waits_long_for_the_last() -> None:
+    specs, draw = plan(tasks="upright->*", trials=4, seeds=8), random.Random(0)
+    seconds = {s.key: draw.lognormvariate(0, 1) for s in specs}
+    costs = Costs.of([(f"{s.label}", s.task, 1.0) for s in specs], opening=0.0)
+    object.__setattr__(costs, "known", {})
+    ends = [0.0] * 4
+    for unit in units(specs, 4, costs):
+        ends[ends.index(min(ends))] += sum(seconds[s.key] for s in unit)
+    assert max(ends) <= (1 + 4 * SHARE) * sum(ends) / 4
+
+
+def test_opening_the_data_is_not_paid_for_nothing() -> None:
+    assert limit_of(100.0, 0.01) == pytest.approx(100 * SHARE)
+    assert limit_of(1.0, 0.1) == pytest.approx(0.4) and limit_of(0.1, 0.1) == pytest.approx(0.1)
+
+
+def test_a_group_is_divided_only_where_it_would_hold_up_the_table() -> None:
+    specs = make_plan(Suite.of({**GRADIENT, "seeds": 16, "tasks": ["upright->noisy"]})).specs
+    costs = Costs.of([(s.label, s.task, 1.0) for s in specs], opening=0.0)
+    few, many = units(specs, 2, costs, group=16), units(specs, 32, costs, group=16)
+    assert [len(u) for u in few] == [16, 16]
+    assert {len({s.label for s in u}) for u in many} == {1} and max(map(len, many)) < 16
+    assert costs.together(16, 16) == pytest.approx(16) and costs.together(1, 16) == costs.alone
+    assert costs.together(8, 16) > 8, "a part of a group costs more than its share"
+
+
+def test_seconds_are_expected_from_records_of_row_and_task(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    made = (("a", "d/x->y", 2.0), ("a", "d/x->z", 4.0), ("b", "d/x->y", 8.0), ("c", "d/x->y", 0.0))
+    for label, task, seconds in made:
+        write_run(writer, label, task, target=accuracies(0.5), seconds=seconds)
+    writer.close()
+    for _ in range(2):  # lines, then parts
+        costs = Costs.read(tmp_path)
+        assert costs.known["a", "d/x->z"] == 4.0 and costs.known["c", "d/x->y"] == LEAST
+        assert costs.rows["b"] + costs.tasks["d/x->z"] > costs.rows["b"] + costs.tasks["d/x->y"]
+        compact(tmp_path)
+    beside = Costs.read(tmp_path.parent / "another")
+    assert beside.known == costs.known, "a new folder goes by its neighbours"
+
+
+def test_what_no_record_tells_of_is_estimated() -> None:
+    shallow, trained = plan()[0], make_plan(Suite.of({**GRADIENT, "recipe": {"name": "adatime", "steps": 50}})).specs[0]
+    assert prior(trained) == pytest.approx(0.2) and prior(shallow) > 0
+    assert Costs()(trained) == prior(trained)
