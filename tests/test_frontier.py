@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dazoo.methods.adversarial._class_ratio import ClassRatio, importance_weights
+from dazoo.methods.adversarial.asa import nearest_gap
 from dazoo.methods.adversarial.f_dal import f_divergence
 from dazoo.ops.draws import normal
 from tests.adversarial import array, cross_entropy, game, perceptron, sigmoid, softmax
@@ -55,7 +56,7 @@ def test_weighted_discriminators_match_loops(name):
     g = game(name, memory=UNEVEN)
     w, even, ys = array(UNEVEN["ratio"]), array(UNEVEN["even"]), g.ys
     log_p = np.log(softmax(g.ls))
-    cls = -np.mean([even[y] * log_p[i, y] for i, y in enumerate(ys)])
+    cls = -np.mean([w[y] * even[y] * log_p[i, y] for i, y in enumerate(ys)])
     hs, ht = g.fs, g.ft
     if name == "iwcdan":
         hs, ht = outer(softmax(g.ls), hs), outer(softmax(g.lt), ht)
@@ -154,10 +155,19 @@ def test_asa_matches_loops(distance):
         each = [min(abs(z - s) for s in b) for z in a]
         return np.mean(each) if distance == "abs" else np.mean(np.square(each))
 
-    expected = gap(zs, [*zt, 0.05]) + gap(zt, [*zs, 0.3, -0.1])
+    zs, zt = [*zs, 0.3, -0.1], [*zt, 0.05]
+    expected = gap(zs, zt) + gap(zt, zs)
     assert g.terms()["support"].item() == pytest.approx(0.5 * 0.6 * expected, rel=1e-10)
     assert g.method.phases[0].update == ("disc",) and "disc" not in g.method.phases[1].update
     assert all(float(g.gradient("dom", part, "losses_disc").abs().sum()) == 0 for part in ("body", "head"))
+
+
+def test_nearest_gaps_are_those_of_all_pairs():
+    z, s = (torch.from_numpy(np.random.default_rng(i).normal(size=n)).requires_grad_() for i, n in ((0, 9), (1, 6)))
+    gaps = [nearest_gap(z, s), (z[:, None] - s[None]).abs().amin(1)]
+    torch.testing.assert_close(*gaps, rtol=0, atol=0)
+    for mine, theirs in zip(*(torch.autograd.grad(g.square().sum(), (z, s)) for g in gaps)):
+        torch.testing.assert_close(mine, theirs)
 
 
 def test_asa_costs_nothing_where_supports_agree():

@@ -122,10 +122,8 @@ def test_covi_matches_loops():
 def test_pmtrans_matches_loops():
     method = create_method("pmtrans", trade_off=2.0, feature_weight=3.0, temperature=0.2)
     net, b = lively(method), small_batch()
-    wanted = torch.from_numpy(step_draws(50, 2303).beta(1.0, 1.0, 6))
-    mask, share = (array(v) for v in pmtrans.cell_mask(b.xs, wanted, 50))
-    np.testing.assert_allclose(share, mask.mean(1))
-    x = torch.from_numpy(np.where(mask, array(b.xs), array(b.xt)))
+    share = step_draws(50, 2303).beta(1.0, 1.0, (6, 1))[:, 0]
+    x = torch.from_numpy(np.stack([s * a + (1 - s) * c for s, a, c in zip(share, array(b.xs), array(b.xt))]))
     f, fs, ft = (array(net.body(v)) for v in (x, b.xs, b.xt))
     p, y = softmax(affine(net.head, f)), probs(net, b.xt).argmax(1)
     label = np.mean([s * a + (1 - s) * c for s, a, c in zip(share, nll(p, b.ys), nll(p, y))])
@@ -144,14 +142,14 @@ def test_pmtrans_matches_loops():
     assert values(method, net, b, 0.5)["feature"] == pytest.approx(3.0 * 0.5 * total / 6, **CLOSE)
 
 
-@pytest.mark.parametrize("shape", [(200, 30), (200, 2, 48), (200, 3, 8, 8)])
-def test_shares_are_those_of_the_mask(shape):
-    x, wanted = torch.zeros(shape), torch.full((200,), 0.25)
-    mask, share = pmtrans.cell_mask(x, wanted, 1)
-    torch.testing.assert_close(share, mask.float().flatten(1).mean(1))
-    assert float(share.mean()) == pytest.approx(0.25, abs=0.03)
-    if len(shape) > 2:
-        assert torch.equal(mask, mask[:, :1].expand_as(mask))
+@pytest.mark.parametrize(("shape", "cells"), [((200, 30), 1), ((200, 2, 48), 16), ((200, 3, 8, 8), 16)])
+def test_every_cell_has_a_share_of_its_own(shape, cells):
+    mixed, share = pmtrans.cell_shares(torch.zeros(shape), 1.0, 1)
+    whole = mixed.expand(shape)
+    torch.testing.assert_close(share, whole.flatten(1).mean(1))
+    assert all(len(row.unique()) == cells for row in whole[:5])
+    assert float(share.mean()) == pytest.approx(0.5, abs=0.06)
+    assert float(share.std()) == pytest.approx((1 / 12 / cells) ** 0.5, rel=0.2)
 
 
 # -- icon -----------------------------------------------------------------------------------------------------------

@@ -72,6 +72,6 @@ def row_weights(values: Tensor, y: Tensor, n_target: int) -> Tensor:
     return torch.cat([values[y], torch.ones_like(values[:1]).expand(n_target)])
 
 
-def class_weighted(scores: Tensor, y: Tensor, even: Tensor) -> Tensor:
-    """Mean cross-entropy with every row times its class's weight, so that all classes count alike."""
-    return (even[y] * nn.functional.cross_entropy(scores, y, reduction="none")).mean()
+def class_weighted(scores: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+    """Mean cross-entropy with every row times its class's weight, (C,)."""
+    return (weights[y] * nn.functional.cross_entropy(scores, y, reduction="none")).mean()

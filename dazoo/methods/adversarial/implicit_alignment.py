@@ -10,7 +10,7 @@ whose class nobody in the target is predicted as keeps the sample that was drawn
 (``dann+implicit_alignment``) it brings its batches to that one.
 
 Evidence: tests/test_frontier_compose.py (batches hold classes evenly, rows and labels belong together, a killed run
-goes on with the same rows; with base none it adds no term).
+goes on with the same rows; with base none it adds no term; formulas compared with the authors' program).
 """
 
 from __future__ import annotations

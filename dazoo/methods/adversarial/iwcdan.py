@@ -1,13 +1,14 @@
 """IWCDAN: CDAN whose discriminator sees the source with the target's class shares. Tachet des Combes, Zhao, Wang,
 Gordon, NeurIPS 2020.
 
-    min_{F,C} max_D  1/b sum_i CE(C(f_s,i), y_i) / (C p_s(y_i))
+    min_{F,C} max_D  1/b sum_i w(y_i) CE(C(f_s,i), y_i) / (C p_s(y_i))
                      - trade_off * r(t) * [sum_i w(y_i) BCE(D(h_s,i), 1) + sum_j BCE(D(h_t,j), 0)] / (2 b)
 
 f = F(x) (b, width), h = g (x) f (b, C * width) with g = softmax(C(f)) (b, C), a constant here; the class weights w (C,)
 are those of ``iwdan``.
 
-Evidence: tests/test_frontier.py (equal shares and w = 1 are CDAN; transcription).
+Evidence: tests/test_frontier.py (equal shares and w = 1 are CDAN; transcription; formulas compared with the authors'
+program).
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class IWCDAN(GradientMethod):
     stackable = False
     later = ClassRatio.LATER
     neutral = None  # the classes count alike in its classification loss
+    revision = 1  # the classification has the weights w too
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the reversed gradient")
     decay: float = hp(0.5, 0.0, 0.9, help="share of the class weights that stays per epoch")
@@ -61,7 +63,7 @@ class IWCDAN(GradientMethod):
         joint = conditional_map(torch.cat([ls, lt]).detach().softmax(1), f)
         weights = row_weights(b.memory["ratio"], b.ys, len(ft))
         return {
-            "cls": class_weighted(ls, b.ys, b.memory["even"]),
+            "cls": class_weighted(ls, b.ys, b.memory["even"] * b.memory["ratio"]),
             "dom": domain_bce_joint(net.disc(joint).squeeze(-1), len(fs), weights),
         }
 

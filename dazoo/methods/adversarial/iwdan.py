@@ -1,7 +1,7 @@
 """IWDAN: a discriminator that sees the source with the target's class shares. Tachet des Combes, Zhao, Wang, Gordon,
 NeurIPS 2020.
 
-    min_{F,C} max_D  1/b sum_i CE(C(f_s,i), y_i) / (C p_s(y_i))
+    min_{F,C} max_D  1/b sum_i w(y_i) CE(C(f_s,i), y_i) / (C p_s(y_i))
                      - trade_off * r(t) * [1/b sum_i w(y_i) BCE(D(f_s,i), 1) + 1/b sum_j BCE(D(f_t,j), 0)] / 2
     w = argmin_{w >= 0, p_s'w = 1} |q - M w|^2,   M_ij = 1/n_s sum_k C_i(f_s,k) 1(y_k = j),   q = 1/n_t sum_k C(f_t,k)
 
@@ -9,8 +9,9 @@ f = F(x) (b, width), C its softmax predictions (C,), M (C, C), q and w (C,). Onc
 the solution, from 1, which it stays for the first epoch. Under generalised label shift, where p(f|y) of both domains
 can be made equal, w is p_t(y) / p_s(y), and the weighted source the target.
 
-Evidence: tests/test_frontier.py (equal shares and w = 1 are DANN, value and gradient; transcription; w equals the true
-ratio where the confusions are exact, and no allowed ratio explains predictions better elsewhere).
+Evidence: tests/test_frontier.py (equal shares and w = 1 are DANN, value and gradient; transcription; w equals the
+true ratio where the confusions are exact, and no allowed ratio explains predictions better elsewhere; formulas
+compared with the authors' program).
 """
 
 from __future__ import annotations
@@ -39,12 +40,14 @@ class IWDAN(GradientMethod):
         authors="Remi Tachet des Combes, Han Zhao, Yu-Xiang Wang, Geoff Gordon", year=2020,
         url="https://arxiv.org/abs/2003.04475", venue="NeurIPS",
         deviations="confusions and predictions come from a full pass per epoch instead of the epoch's batches; the "
-        "source's are those of training samples, as in the paper",
+        "source's are those of training samples, as in the paper; w solves the least squares above (the authors' "
+        "program multiplies q by M where they ask for its transpose)",
     )  # fmt: skip
     handles = Handles(n_sources={"one", "many"})
     stackable = False
     later = ClassRatio.LATER
     neutral = None  # the classes count alike in its classification loss
+    revision = 1  # the classification has the weights w too
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the reversed gradient")
     decay: float = hp(0.5, 0.0, 0.9, help="share of the class weights that stays per epoch")
@@ -61,7 +64,7 @@ class IWDAN(GradientMethod):
         d = net.disc(reverse_gradient(torch.cat([fs, ft]), self.trade_off * t.ramp)).squeeze(-1)
         weights = row_weights(b.memory["ratio"], b.ys, len(ft))
         return {
-            "cls": class_weighted(net.head(fs), b.ys, b.memory["even"]),
+            "cls": class_weighted(net.head(fs), b.ys, b.memory["even"] * b.memory["ratio"]),
             "dom": domain_bce(d, len(fs), weights),
         }
 

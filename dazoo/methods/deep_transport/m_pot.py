@@ -9,7 +9,7 @@ and stay where they are. mass = 1 is mini-batch optimal transport with exact pla
 through the cost.
 
 Evidence: tests/test_frontier.py (the plan solves the linear programme, for mass 1 that of mini-batch transport;
-outliers of a batch are left alone).
+outliers of a batch are left alone; formulas compared with the authors' program).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class MPOT(GradientMethod):
         title="Improving Mini-batch Optimal Transport via Partial Transportation",
         authors="Khai Nguyen, Dang Nguyen, The-Anh Vu-Le, Tung Pham, Nhat Ho", year=2022,
         url="https://arxiv.org/abs/2108.09645", venue="ICML",
-        deviations="one pair of batches per step; the weights of the cost are those of jumbot; mass is between the "
-        "paper's values for digits (0.85) and for Office-Home (0.5 to 0.7)",
+        deviations="one pair of batches per step, not an even draw of the source's classes; the weights "
+        "of the cost are those of jumbot; mass is between the paper's for digits (0.85) and for Office-Home (0.5 to 0.7)",
     )  # fmt: skip
     handles = Handles(n_sources={"one", "many"})
     stackable: ClassVar[bool] = False  # plans are found one at a time

@@ -11,7 +11,8 @@ argmax q_i; all start at 1/C. r(p) = 1/2 - cos(min(pi, 2 pi p)) / 2 over the fra
 thresholds are low, labels are guesses of a new head. A class that nobody is given has no part in u and v (its ratio
 counts as 0).
 
-Evidence: tests/test_frontier_selftraining.py (terms and averages equal transcriptions in loops).
+Evidence: tests/test_frontier_selftraining.py (terms and averages equal transcriptions in loops; formulas compared
+with the authors' program).
 """
 
 from __future__ import annotations

@@ -1,14 +1,16 @@
 """PMTrans: an intermediate domain of pictures that are part source, part target. Zhu, Bai, Wang, CVPR 2023.
 
-    x_i = m_i * x_s,i + (1 - m_i) * x_t,i,   m a random mask of cells of which the share l_i is 1,  l_i ~ Beta(a, a)
+    x_ik = l_ik x_s,ik + (1 - l_ik) x_t,ik in cell k,   l_ik ~ Beta(a, a),   l_i = mean_k l_ik
     min_{F,C}  CE(C(F(x_s)), y_s) + trade_off * p * mean_i {l_i CE(C(f_i), y_s,i) + (1 - l_i) CE(C(f_i), y_t,i)}
                + feature_weight * p * mean_i {l_i CE(s(f_i, f_s), same_i) + (1 - l_i) CE(s(f_i, f_t), i)}
     f = F(x) (b, width),  s(f_i, f_s)_j = cos(f_i, f_s,j) / temperature (b,),  same_i: even over j with y_s,j = y_s,i
     y_t = argmax C(f_t)
 
-p is the fraction of training. Cells are single entries of vectors, 16 stretches of series and a 4 x 4 grid of pictures.
+p is the fraction of training. Cells are a 4 x 4 grid of pictures and 16 stretches of series; a vector is one cell, and
+its mixture that of mixup.
 
-Evidence: tests/test_frontier_mixtures.py (terms equal transcriptions in loops; the mask's shares).
+Evidence: tests/test_frontier_mixtures.py (terms equal transcriptions in loops; every cell has one share; formulas
+compared with the authors' program).
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
-from dazoo.ops.draws import uniform
 from dazoo.ops.selftraining import step_draws
 
 CELLS = 16
@@ -36,11 +37,12 @@ class PMTrans(GradientMethod):
         title="Patch-Mix Transformer for Unsupervised Domain Adaptation: A Game Perspective",
         authors="Jinjing Zhu, Haotian Bai, Lin Wang", year=2023, url="https://arxiv.org/abs/2303.13434", venue="CVPR",
         deviations="PatchMix and its losses on any network: shares are those of the cells, not weighted by a "
-        "transformer's attention; the Beta distribution is given, not learned as the opponent; rising weights and the "
-        "temperature of the similarities are ours",
+        "transformer's attention; the Beta distribution and the weights of the terms are given, not learned; "
+        "labels are those of the head, not of a memory's neighbours; rising weights, the temperature of the "
+        "similarities, and that samples of one class share one similarity evenly are ours",
     )  # fmt: skip
     handles = Handles(n_sources={"one", "many"})
-    stackable = False  # the shares are drawn from a concentration that may differ
+    revision = 1  # every cell has a share of its own; vectors are one cell
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the mixtures' labels")
     feature_weight: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the mixtures' likeness to what they are of")
@@ -50,9 +52,8 @@ class PMTrans(GradientMethod):
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         fs, ft = net.features(b.xs, b.xt)
         ls, yt = net.head(fs), net.head(ft).detach().argmax(-1)
-        drawn = step_draws(t.step, 2303).beta(self.concentration, self.concentration, len(b.xs))
-        mask, share = cell_mask(b.xs, torch.from_numpy(drawn).to(fs), t.step)
-        f = net.body(torch.where(mask, b.xs, b.xt))
+        cells, share = cell_shares(b.xs, self.concentration, t.step)
+        f = net.body(b.xt + cells * (b.xs - b.xt))
         z = net.head(f)
         labels = share * cross_entropy(z, b.ys, reduction="none")
         labels = labels + (1.0 - share) * cross_entropy(z, yt, reduction="none")
@@ -70,14 +71,10 @@ class PMTrans(GradientMethod):
         return log_softmax(normalize(f, dim=-1) @ normalize(other, dim=-1).T / self.temperature, -1)
 
 
-def cell_mask(x: Tensor, share: Tensor, step: int) -> tuple[Tensor, Tensor]:
-    """Which entries of x (b, ...) are in chosen cells, and their true share (b,); each cell is with probability
-    ``share`` (b,)."""
-    b = len(x)
-    if x.ndim == 2:
-        mask = uniform(x.numel(), step, share, "cells").reshape(x.shape) < share[:, None]
-        return mask, mask.to(share.dtype).mean(1)
-    cells = (CELLS,) if x.ndim == 3 else (round(CELLS**0.5),) * 2
-    u = uniform(b * CELLS, step, share, "cells").reshape(b, 1, *cells)
-    mask = interpolate(u, size=x.shape[2:], mode="nearest") < share.reshape(b, *[1] * (x.ndim - 1))
-    return mask.expand_as(x), mask.to(share.dtype).flatten(1).mean(1)
+def cell_shares(x: Tensor, concentration: float, step: int) -> tuple[Tensor, Tensor]:
+    """Shares ~ Beta of the cells of x (b, ...), spread over what is in them, and the mean share of each row (b,)."""
+    grid = {2: (), 3: (CELLS,)}.get(x.ndim, (round(CELLS**0.5),) * 2)
+    drawn = step_draws(step, 2303).beta(concentration, concentration, (len(x), 1, *grid))
+    share = torch.from_numpy(drawn).to(x)
+    cells = interpolate(share, size=x.shape[2:], mode="nearest") if grid else share
+    return cells, cells.flatten(1).mean(1)
