@@ -35,8 +35,9 @@ class MPOT(GradientMethod):
         title="Improving Mini-batch Optimal Transport via Partial Transportation",
         authors="Khai Nguyen, Dang Nguyen, The-Anh Vu-Le, Tung Pham, Nhat Ho", year=2022,
         url="https://arxiv.org/abs/2108.09645", venue="ICML",
-        deviations="one pair of batches per step, not an even draw of the source's classes; the weights "
-        "of the cost are those of jumbot; mass is between the paper's for digits (0.85) and for Office-Home (0.5 to 0.7)",
+        deviations="one pair of batches per step, not an even draw of the source's classes; the weights of the cost "
+        "are those of jumbot; mass is between the paper's values for digits (0.85) and for Office-Home (0.5 to "
+        "0.7)",
     )  # fmt: skip
     handles = Handles(n_sources={"one", "many"})
     stackable: ClassVar[bool] = False  # plans are found one at a time
