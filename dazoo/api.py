@@ -118,7 +118,11 @@ def fit(
     if task.setting != given.setting:
         warned.append(_about_setting(cls.name, given, raw))
     task, encoding = encoded(task, encoder, vectors=not issubclass(cls, (GradientMethod, StreamMethod)))
-    warned.extend([] if encoding is None else [*encoding.fitted.said(), *copies_of_labels(given.sources)])
+    warned.extend(
+        []
+        if encoding is None
+        else [*encoding.fitted.said(), *copies_of_labels(given.sources, encoding.fitted.ignored())]
+    )
     as_they_are = encoding is not None and encoding.fitted.alike and transform == "auto"
     task, preprocessing, about = prepared(task, None if as_they_are else transform)
     warned.extend([] if as_they_are else about)
@@ -229,7 +233,8 @@ def diagnose(
     found = measure(numbers, limit=limit, seed=seed)
     if encoding is None:
         return found
-    return replace(found, notes=(*encoding.fitted.said(), *copies_of_labels(task.sources), *found.notes))
+    copies = copies_of_labels(task.sources, encoding.fitted.ignored())
+    return replace(found, notes=(*encoding.fitted.said(), *copies, *found.notes))
 
 
 def run_suite(path: str | Path, **options: Any) -> Path:

@@ -95,10 +95,13 @@ def test_a_column_that_tells_the_label_is_pointed_out():
     source = frame().assign(code=labels().map({"ill": 7.5, "well": 3.25}).to_numpy())
     task = dazoo.Task.from_arrays(source, labels().to_numpy(), source)
     assert copies_of_labels(task.sources) == [
-        "column 'code' tells the label of every row of 'source': leave it out if it was made from the label"
+        "column 'code' alone tells the label of every row of 'source': leave it out if it was made from the label, "
+        "or is known only after it"
     ]
-    assert any("'code' tells the label" in note for note in dazoo.diagnose(task).notes)
-    assert "'code' tells the label" in " ".join(quietly("source_only", task, classifier="logistic").report.warnings)
+    assert any("'code' alone tells the label" in note for note in dazoo.diagnose(task).notes)
+    assert "'code' alone tells the label" in " ".join(
+        quietly("source_only", task, classifier="logistic").report.warnings
+    )
 
 
 def test_spellings_of_labels_in_a_table_are_pointed_out(tmp_path: Path):

@@ -23,6 +23,8 @@ from dazoo.ops.adistance import held_out_margins
 GRID = torch.logspace(-1.5, 1.5, 121, dtype=torch.float64)
 BINS = 10
 CUT = 30.0
+FEWEST = 10
+"""Rows of a domain from which weights mean something."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,12 @@ class Calibrated(Predictor):
 
 
 def weights(source: Tensor, target: Tensor) -> Tensor:
-    """Density ratios (n,) float64 with mean 1 at source rows (n, d), from target rows (m, d)."""
+    """Density ratios (n,) float64 with mean 1 at source rows (n, d), from target rows (m, d).
+
+    With less than ``FEWEST`` rows on a side nothing can be told, and all weigh the same.
+    """
+    if min(len(source), len(target)) < FEWEST:
+        return torch.ones(len(source), dtype=torch.float64)
     margin, _ = held_out_margins(source, target)
     w = torch.from_numpy(np.exp(np.clip(margin[: len(source)], -CUT, CUT)))
     return w / w.mean()

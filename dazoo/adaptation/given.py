@@ -6,16 +6,23 @@ they only enter the report.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from dazoo.adaptation.checks import (
+    about_columns,
+    check_classes,
+    check_columns,
+    check_shared,
+    read_classes,
+    values_code,
+)
 from dazoo.core.errors import DazooError, UnknownName, nearest
-from dazoo.data.labels import Labels, need_all, read
+from dazoo.data.labels import need_all, read
 from dazoo.data.raw import Table, Texts
 from dazoo.data.raw_input import is_table
 from dazoo.data.registry import load_task
@@ -28,7 +35,6 @@ HOLDOUT = 0.2
 """Share of the labelled source that no candidate learns from: temperatures and expected accuracy are measured on it."""
 WIDE = 100
 """Numeric columns from which a table without gaps is taken as vectors: features of a network, not columns of people."""
-SEVERAL = 20
 WORDS = 3.0
 
 
@@ -38,14 +44,17 @@ class Given:
 
     Attributes:
         task: unsupervised, without any target label that could be seen.
-        known: rows (k,) of the target that have a label. labels: their class indices (k,).
+        known: rows (k,) of the target that have a label. labels: their class indices (k,), -1 for a class that the
+            source does not have.
         notes: sentences about what was understood.
+        columns: of tables, those that models are fitted on, by name.
     """
 
     task: Task
     known: np.ndarray
     labels: np.ndarray
     notes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     @property
     def few(self) -> bool:
@@ -65,13 +74,24 @@ def given(source: Any, target: Any, label: str | None = None, task: str | Task |
         return _of_task(load_task(task, **options) if isinstance(task, str) else task)
     if source is None or target is None:
         raise DazooError("adapt needs --source (labelled) and --target (unlabelled), or --task dataset/source->target")
+    if options:
+        raise DazooError(f"adapt has no option {next(iter(options))!r}; options of a dataset go with a task")
     if _is_path(source) and _is_path(target):
         return _of_paths(Path(source), Path(target), label)
     if label is not None and hasattr(source, "columns"):
+        if not hasattr(target, "columns"):
+            raise DazooError("the source is a frame, so the target must be one too, with columns of the same names")
         return _of_frames(source, target, label)
     if not isinstance(source, tuple) or len(source) != 2:
         raise DazooError("the source is a file, a folder, a frame with label='its column', or a pair (samples, labels)")
+    _no_column(label, "the source is a pair (samples, labels)")
     return _assembled(source[0], source[1], target, None, [])
+
+
+def _no_column(label: str | None, why: str) -> None:
+    """Refuse the name of a column where there are no columns."""
+    if label is not None:
+        raise DazooError(f"--label names a column of a table, but {why}; leave it out")
 
 
 def features_of(frame: Any, names: Sequence[str], whose: str) -> Any:
@@ -95,9 +115,11 @@ def _of_paths(source: Path, target: Path, label: str | None) -> Given:
     if source.is_dir() and target.is_dir():
         from dazoo.adaptation.folders import read_folders
 
+        _no_column(label, f"{source} is a folder, and labels are the names of its class folders")
         x, y, xt, yt, notes = read_folders(source, target)
         return _assembled(x, y, xt, yt, notes)
     if source.suffix == target.suffix == ".npz":
+        _no_column(label, f"{source} is an archive, and labels are its array y")
         (x, y), (xt, yt) = _archive(source), _archive(target)
         if y is None:
             raise DazooError(
@@ -106,7 +128,13 @@ def _of_paths(source: Path, target: Path, label: str | None) -> Given:
         return _assembled(x, y, xt, yt, [])
     for place in (source, target):
         if not is_table_file(place):
-            raise DazooError(f"{place} is no table, .npz file or folder; give source and target in the same form")
+            if place.is_dir() or place.suffix == ".npz":
+                what = "a folder" if place.is_dir() else "an archive"
+                rest = target if place == source else source
+                raise DazooError(f"{place} is {what}, but {rest} is not; give source and target in the same form")
+            raise DazooError(
+                f"{place} is no table; export it as .csv, .tsv, .jsonl or .parquet, or give a folder or an .npz file"
+            )
     if label is None:
         raise DazooError(f"which column of {source} holds the labels? say --label COLUMN")
     return _of_frames(read_table(source), read_table(target), label, str(source), str(target))
@@ -114,15 +142,17 @@ def _of_paths(source: Path, target: Path, label: str | None) -> Given:
 
 def _archive(place: Path) -> tuple[Any, Any]:
     """The arrays x and y of an archive; y is None where there is none."""
-    from dazoo.core.archive import read_archive
+    from dazoo.core.archive import read_given
 
-    arrays = read_archive(place)
+    arrays = read_given(place)
     if "x" not in arrays:
         raise DazooError(f"{place} holds no array x (and y for the labels), but {', '.join(arrays) or 'nothing'}")
     return arrays["x"], arrays.get("y")
 
 
 def _of_frames(source: Any, target: Any, label: str, one: str = "the source", other: str = "the target") -> Given:
+    for frame, whose in ((source, one), (target, other)):
+        check_columns(frame, whose)
     source, target = (f.set_axis(list(map(str, f.columns)), axis=1) for f in (source, target))
     if label not in source.columns:
         there = label in target.columns
@@ -135,6 +165,8 @@ def _of_frames(source: Any, target: Any, label: str, one: str = "the source", ot
             f"{missing} rows of {one} have no label and all of {other} have one: are source and target swapped?"
         )
     notes = []
+    if missing == len(source):
+        raise DazooError(f"no row of {one} has a label in the column {label!r}; is that the right column?")
     if missing:
         source = source[source[label].notna()]
         notes.append(f"{missing} rows of {one} have no label and are left out")
@@ -144,13 +176,16 @@ def _of_frames(source: Any, target: Any, label: str, one: str = "the source", ot
         raise DazooError(f"{one} and {other} have no column in common beside the label; columns are matched by name")
     if alone:
         x = x.drop(columns=alone)
-        notes.append(f"columns that {other} lacks are left out: {', '.join(alone[:5])}")
+        notes.append(about_columns(alone, other, list(xt.columns)))
     if extra := [n for n in xt.columns if n not in x.columns]:
-        notes.append(f"columns that {one} lacks are left out: {', '.join(extra[:5])}")
+        notes.append(about_columns(extra, one, ()))
     xt = xt[list(x.columns)]
-    if len(x) == len(xt) and x.reset_index(drop=True).equals(xt.reset_index(drop=True)):
-        raise DazooError(f"{one} and {other} hold the same rows; the target is the data without labels")
-    return _assembled(_samples(x), source[label], _samples(xt), column, notes)
+
+    def remedy() -> str:
+        return values_code(one, other, label)
+
+    made = _assembled(_samples(x), source[label], _samples(xt), column, notes, remedy, (one, other))
+    return replace(made, columns=tuple(x.columns))
 
 
 def _samples(x: Any) -> Any:
@@ -170,13 +205,22 @@ def _is_text(column: Any) -> bool:
     return bool(filled.str.split().str.len().mean() >= WORDS and 2 * filled.nunique() > len(filled))
 
 
-def _assembled(x: Any, y: Any, xt: Any, yt: Any, notes: list[str]) -> Given:
+def _assembled(
+    x: Any,
+    y: Any,
+    xt: Any,
+    yt: Any,
+    notes: list[str],
+    remedy: Callable[[], str] = lambda: "",
+    whose: tuple[str, str] = ("the source", "the target"),
+) -> Given:
     labels = read(y, "the labels of the source")
     need_all(labels.known, "the labels of the source")
-    _check_classes(labels)
+    notes = [*notes, *check_classes(labels, remedy)]
     task = Task.from_arrays(
         x, labels.names.tolist(), xt, targets="classes", name="given/source->target", source_holdout=HOLDOUT
     )
+    notes += check_shared(task, *whose)
     found = None if yt is None else read(yt, "the labels of the target")
     rows = np.array([], dtype=np.int64) if found is None else np.flatnonzero(found.known)
     names = [] if found is None else found.names[rows].tolist()
@@ -196,39 +240,14 @@ def _of_task(task: Task) -> Given:
 
 
 def _checked(task: Task, rows: np.ndarray, names: list[str], notes: list[str]) -> Given:
-    place = {c: i for i, c in enumerate(task.classes)}
-    new = sorted({n for n in names if n not in place})
-    if new:
-        raise DazooError(
-            f"labels of the target name classes that the source has no sample of: {new[:5]}; correct them or leave "
-            "these rows out (dazoo.fit with setting='open_set' is for targets with unknown classes)"
-        )
+    labels, said = read_classes(names, task.classes)
     n = len(task.target)
+    if n < 2:
+        raise DazooError("the target has one row; adapt needs at least two, better hundreds")
     if len(names) == n:
-        notes = [*notes, "every target row has a label: they play no part in any choice and only enter the report"]
+        said += ["every target row has a label: they play no part in any choice and only enter the report"]
     elif names:
-        notes = [*notes, f"{len(names)} labelled target rows judge the candidates; no candidate learns from them"]
+        said += [f"{len(names)} labelled target rows judge the candidates; no candidate learns from them"]
     if n < LEAST:
-        notes = [*notes, f"the target has {n} rows, too few to adapt to (at least {LEAST}); the source's model is kept"]
-    y = task.sources[0].y
-    assert y is not None
-    least = int(torch.bincount(y, minlength=task.n_classes).min())
-    if least < 5:
-        notes = [*notes, f"the rarest class has {least} labelled rows; what is said of accuracy is unsure"]
-    return Given(task, rows, np.array([place[c] for c in names], dtype=np.int64), tuple(notes))
-
-
-def _check_classes(labels: Labels) -> None:
-    """Refuse labels that are no classes."""
-    values, n = labels.values, len(labels)
-    different = len(labels.present)
-    numeric = values.dtype != object
-    if labels.fractional or (numeric and different > SEVERAL and 4 * different > n):
-        raise DazooError(
-            f"the labels look continuous ({different} different numbers in {n} rows); adapt chooses among classifiers "
-            "so far: put them into ranges, or fit values with dazoo.fit (e.g. 'source_only', 'coral')"
-        )
-    if different < 2:
-        raise DazooError(f"the source has the one class {sorted(labels.present)}; classification needs at least two")
-    if 2 * different > n:
-        raise DazooError(f"the labels are {different} different texts in {n} rows; is that the right column?")
+        said += [f"the target has {n} rows, too few to adapt to (at least {LEAST}); the source's model is kept"]
+    return Given(task, rows, labels, (*notes, *said))

@@ -70,9 +70,9 @@ def read_new(model: Model, place: Path) -> tuple[Any, list[str] | None]:
 
         return read_samples(place, schema.rate)
     if place.suffix == ".npz":
-        from dazoo.core.archive import read_archive
+        from dazoo.core.archive import read_given
 
-        arrays = read_archive(place)
+        arrays = read_given(place)
         if "x" not in arrays:
             raise DazooError(f"{place} holds no array x")
         return arrays["x"], None

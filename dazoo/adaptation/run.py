@@ -21,7 +21,7 @@ from dazoo.adaptation.judge import Facts, Trial, clusters_of, judge
 from dazoo.adaptation.portfolio import BASELINE, Choice, portfolio
 from dazoo.adaptation.predict import moments
 from dazoo.adaptation.result import Adaptation
-from dazoo.adaptation.store import Store, table_of
+from dazoo.adaptation.store import Store, check_folder, table_of
 from dazoo.adaptation.trials import Bench, OutOfTime
 from dazoo.core.errors import DazooError
 from dazoo.core.version import VERSION
@@ -70,13 +70,18 @@ def adapt(
     tell = say or (lambda _: None)
     limit = seconds_of(time)
     deadline = clock() + limit
+    if not 0 <= seed < 2**32:
+        raise DazooError(f"the seed must be a whole number from 0 to 2**32 - 1, not {seed}")
+    if out is not None:
+        check_folder(Path(out))
     found = given(source, target, label, task, **options)
     for note in (repr(found.task).strip("<>"), *found.notes):
         tell(note)
     few = (found.known, found.labels) if found.few else None
     store = Store(None if out is None else Path(out), _identity(found, encoder, seed))
     vectors, encoding = _encoded(found.task, encoder)
-    said = [] if encoding is None else [*encoding.fitted.said(), *copies_of_labels(found.task.sources)]
+    fitted = None if encoding is None else encoding.fitted
+    said = [] if fitted is None else [*fitted.said(), *copies_of_labels(found.task.sources, fitted.ignored())]
     for note in said:
         tell(note)
     diagnosis, plan, about = _plan(vectors)
@@ -86,7 +91,7 @@ def adapt(
     assert seen.source_val is not None
     held_y, ratio = seen.source_val.y.cpu(), _ratio(diagnosis)
     w = weights(seen.source_val.x, seen.target.x) if ratio is None else ratio[held_y]
-    bench = Bench(vectors, w, store, seed, deadline, clock, encoding is not None and encoding.fitted.alike)
+    bench = Bench(vectors, w, store, seed, deadline, clock, fitted is not None and fitted.alike)
     trials, skipped = _tried(bench, plan, deadline, tell)
     clusters: tuple[Any, ...] = ()
     if len(trials) > 1 and ratio is None:
@@ -101,8 +106,8 @@ def adapt(
     schema = found.task.target.schema or Schema(found.task.target.kind, tuple(found.task.target.x.shape[1:]))
     notes = (*found.notes, *said, *about)
     told = {"chosen": best.name, "why": list(verdict.why), "expected": dataclasses.asdict(accuracy), "notes": notes}
-    if label is not None:
-        told["columns"] = list(_columns(source, target, label))
+    if found.columns:
+        told["columns"] = list(found.columns)
     settings = {**made.report["settings"], **({} if encoding is None else {"encoder": _named(encoding)})}
     report = {**made.report, "settings": settings, "adapt": told, "drift": moments(numbers)}
     model = dataclasses.replace(made, schema=schema, encoding=encoding, report=plain(report))
@@ -236,14 +241,6 @@ def _named(encoding: Encoding) -> dict[str, Any]:
     return {"name": encoding.name, **encoding.options}
 
 
-def _columns(source: Any, target: Any, label: str) -> list[str]:
-    """Columns that both sides have beside the label."""
-    from dazoo.data.tables import read_table
-
-    one, other = (x if hasattr(x, "columns") else read_table(Path(x)) for x in (source, target))
-    return [str(c) for c in one.columns if str(c) != label and str(c) in set(map(str, other.columns))]
-
-
 def _write(store: Store, made: Adaptation, vectors: Task, target: Any) -> None:
     from dazoo.adaptation.card import card
 
@@ -276,4 +273,4 @@ def _write(store: Store, made: Adaptation, vectors: Task, target: Any) -> None:
             for i, _, votes in made.to_label
         ],
     }
-    store.finish(made.model, table_of(made.predictions, rows), card(made, vectors), plain(summary))
+    store.finish(made.model, table_of(made.predictions, rows), lambda: card(made, vectors), plain(summary))

@@ -10,17 +10,34 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from dazoo.core.errors import DazooError
-from dazoo.core.files import write_text
+from dazoo.core.files import replacing, write_text
 from dazoo.core.portable import load, save
 from dazoo.core.types import Prediction
 from dazoo.engine.model import Model
 
 MODEL, SUMMARY, PREDICTIONS, CARD = "model.safetensors", "adapt.json", "predictions.csv", "card.html"
 DIGITS = 6
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a place that results cannot be written to, before anything is computed.
+
+    Raises:
+        DazooError: it is a file, or cannot be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise DazooError(f"{folder} is a file; choose a folder with --out")
+    try:
+        with replacing(folder / ".writable"):
+            pass
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise DazooError(f"{folder} cannot be written ({error.strerror}); choose another folder with --out") from None
 
 
 class Store:
@@ -30,8 +47,7 @@ class Store:
         self.folder, self.identity = folder, identity
         if folder is None:
             return
-        if folder.exists() and not folder.is_dir():
-            raise DazooError(f"{folder} is a file; choose a folder with --out")
+        check_folder(folder)
         known = self._summary()
         if known is not None and known.get("identity") != identity:
             raise DazooError(
@@ -39,6 +55,11 @@ class Store:
                 "or remove it"
             )
         if known is None:
+            if foreign := [n for n in (MODEL, PREDICTIONS, CARD) if (folder / n).exists()]:
+                raise DazooError(
+                    f"{folder} holds a {foreign[0]} of something else, which would be overwritten; choose another "
+                    "folder with --out, or move the file away"
+                )
             write_text(folder / SUMMARY, json.dumps({"identity": identity}))
 
     def read(self, stem: str) -> tuple[Model | None, dict[str, Any]] | None:
@@ -59,14 +80,14 @@ class Store:
             save(model, self._place(stem, "safetensors"))
         write_text(self._place(stem, "json"), json.dumps(record))
 
-    def finish(self, model: Model, predictions: str, card: str, summary: dict[str, Any]) -> None:
-        """Write the model, its predictions, the card and the summary."""
+    def finish(self, model: Model, predictions: str, card: Callable[[], str], summary: dict[str, Any]) -> None:
+        """Write the model, its predictions, the summary and the card, which is made last: nothing is lost by it."""
         if self.folder is None:
             return
         save(model, self.folder / MODEL)
         write_text(self.folder / PREDICTIONS, predictions)
-        write_text(self.folder / CARD, card)
         write_text(self.folder / SUMMARY, json.dumps({"identity": self.identity, **summary}, indent=1))
+        write_text(self.folder / CARD, card())
 
     def _summary(self) -> dict[str, Any] | None:
         place = (self.folder or Path()) / SUMMARY
@@ -75,7 +96,9 @@ class Store:
         try:
             found: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
         except ValueError:
-            raise DazooError(f"{place} is damaged; remove the folder or choose another with --out") from None
+            found = []  # type: ignore[assignment]
+        if not isinstance(found, dict):
+            raise DazooError(f"{place} is damaged; remove the folder or choose another with --out")
         return found
 
     def _place(self, stem: str, suffix: str) -> Path:

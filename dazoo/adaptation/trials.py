@@ -15,7 +15,6 @@ from dazoo.adaptation.judge import Trial
 from dazoo.adaptation.portfolio import PREPROCESSING, Choice
 from dazoo.adaptation.store import Store
 from dazoo.core import hparam
-from dazoo.core.errors import DazooError
 from dazoo.core.memo import Memo
 from dazoo.core.types import Seen
 from dazoo.data.samples import Schema
@@ -90,8 +89,11 @@ class Bench:
         try:
             model = self._fit(choice, hurry)
             record = {k: model.report[k] for k in ("findings", "warnings")}
-        except (DazooError, ArithmeticError, ValueError, RuntimeError, MemoryError) as error:
-            model, record = None, {"problem": f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"}
+        except OutOfTime:
+            raise
+        except Exception as error:  # whatever a candidate cannot do, the others are not lost by it
+            first = (str(error).splitlines() or [""])[0][:300]
+            model, record = None, {"problem": f"{type(error).__name__}: {first}"}
         record["seconds"] = round(self.clock() - began, 3)
         self.store.write(choice.stem, model, record)
         return self._trial(choice, model, record)

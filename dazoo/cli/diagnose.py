@@ -71,7 +71,8 @@ def load(
     if backbone is None:
         raw = task
         task, encoding = encoded(raw, vectors=True)
-        for line in [] if encoding is None else [*encoding.fitted.said(), *copies_of_labels(raw.sources)]:
+        fitted = None if encoding is None else encoding.fitted
+        for line in [] if fitted is None else [*fitted.said(), *copies_of_labels(raw.sources, fitted.ignored())]:
             print(line, file=sys.stderr)
     names = [t.strip() for t in (transform or "").split(",") if t.strip()]
     return apply_to_task(task, names)[0]

@@ -117,3 +117,19 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an ``.npz`` file; errors as of ``Archive``."""
     with Archive(path) as file:
         return {name: file[name] for name in file.names}
+
+
+def read_given(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an ``.npz`` file of somebody's own.
+
+    Raises:
+        DazooError: it is damaged, or none of plain arrays.
+    """
+    try:
+        return read_archive(path)
+    except DazooError:
+        raise
+    except Exception as error:  # numpy, zipfile and zlib raise many kinds on a damaged file
+        raise DazooError(
+            f"{path} is damaged or no .npz file of plain arrays ({error}); write it with numpy.savez"
+        ) from error

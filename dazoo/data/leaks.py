@@ -14,6 +14,7 @@ from dazoo.data.raw import Table
 
 LOOKED_AT = 100_000
 LEAST = 10  # rows below which a column agrees with the label by chance
+REPEATED = 5  # rows per level on average from which levels of one class each are no chance
 
 
 def labels_among(xs: Sequence[Any], ys: Sequence[Any]) -> set[str]:
@@ -68,8 +69,8 @@ def _same(column: Any, y: Any) -> bool:
     return len(column) == len(said) and (bool((column == said).all()) or _says(column, pd.factorize(said)[0]))
 
 
-def copies_of_labels(sources: Sequence[Domain]) -> list[str]:
-    """Sentences about columns of tables that say exactly what the labels of the sources say."""
+def copies_of_labels(sources: Sequence[Domain], ignored: Sequence[str] = ()) -> list[str]:
+    """Sentences about columns of tables, but ``ignored`` ones, that alone tell all labels of a source."""
     found: list[str] = []
     for domain in sources:
         if not isinstance(domain.x, Table) or domain.y is None or domain.regression or len(domain.x) <= LEAST:
@@ -77,12 +78,31 @@ def copies_of_labels(sources: Sequence[Domain]) -> list[str]:
         y = domain.y[:LOOKED_AT].numpy()
         frame = domain.x.frame.iloc[:LOOKED_AT]
         for name in domain.x.names:
-            if _says(frame[name], y):
+            if name not in ignored and _tells(frame[name], y):
                 found.append(
-                    f"column {name!r} tells the label of every row of {domain.name!r}: leave it out if it was made "
-                    "from the label"
+                    f"column {name!r} alone tells the label of every row of {domain.name!r}: leave it out if it was "
+                    "made from the label, or is known only after it"
                 )
     return list(dict.fromkeys(found))
+
+
+def _tells(column: Any, y: np.ndarray) -> bool:
+    """Whether the label can be told from the cell: by level, or since sorted numbers have the classes one by one."""
+    import pandas as pd
+
+    if _says(column, y):
+        return True
+    counts = np.unique(y, return_counts=True)[1]
+    if len(counts) < 2 or counts.min() < LEAST:
+        return False
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column) and not column.isna().any():
+        order = np.lexsort((y, column.to_numpy()))
+        value, label = column.to_numpy()[order], y[order]
+        new = label[1:] != label[:-1]
+        return bool(new.sum() == len(counts) - 1 and (value[1:] != value[:-1])[new].all())
+    codes = pd.factorize(column.astype(str))[0]
+    levels = int(codes.max()) + 1
+    return levels * REPEATED <= len(y) and len(np.unique(codes * (int(y.max()) + 1) + y)) == levels
 
 
 def _says(column: Any, y: np.ndarray) -> bool:

@@ -19,6 +19,7 @@ LINES = (".jsonl", ".ndjson", ".jsonl.gz")
 SEPARATORS = (",", ";", "\t", "|")
 CELL = 8  # bytes
 HEAD = 1 << 16
+WIDE = (b"\xff\xfe", b"\xfe\xff")
 
 
 def is_table_file(place: Path) -> bool:
@@ -69,6 +70,11 @@ def _text(place: Path) -> pd.DataFrame:
     """A text file; what does not decode as UTF-8 is Latin-1, which decodes everything."""
     import pandas as pd
 
+    if not place.stat().st_size:
+        raise DazooError(f"{place} is empty; give a table with a line of column names")
+    with place.open("rb") as file:
+        if file.read(2) in WIDE:
+            raise DazooError(f"{place} is in UTF-16; export it in UTF-8")
     separator = separator_of(place)
     head = pd.read_csv(place, sep=separator, encoding="latin-1", header=None, nrows=1, dtype=str).iloc[0].dropna()
     if twice := sorted(set(head[head.duplicated()])):

@@ -55,6 +55,10 @@ class Fitted(Portable):
         """Names of the k numbers of a sample, where they have names."""
         return ()
 
+    def ignored(self) -> tuple[str, ...]:
+        """Names of what is left out of the samples."""
+        return ()
+
     def said(self) -> list[str]:
         """What a person should know of how samples were understood, in sentences."""
         return []

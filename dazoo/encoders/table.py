@@ -67,6 +67,9 @@ class FittedTable(Fitted):
     def outputs(self) -> tuple[str, ...]:
         return tuple(n for name, column in self.columns.items() for n in column.outputs(name))
 
+    def ignored(self) -> tuple[str, ...]:
+        return tuple(name for name, role in self.roles.items() if role == "ignored")
+
     def said(self) -> list[str]:
         return list(self.notes)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dazoo.core.archive import read_archive
+from dazoo.core.archive import read_given
 from dazoo.core.errors import DazooError
 from dazoo.data import samples
 from dazoo.data.domain import Domain
@@ -89,14 +89,7 @@ def load(
 def _read(place: Path) -> dict[str, np.ndarray]:
     if place.is_dir():
         raise DazooError(f"the dataset 'npz' needs a file, but {place} is a folder; use the dataset folder")
-    try:
-        return read_archive(place)
-    except DazooError:
-        raise
-    except Exception as error:  # numpy, zipfile and zlib raise many kinds on a damaged file
-        raise DazooError(
-            f"{place} is damaged or no .npz file of plain arrays ({error}); write it with numpy.savez"
-        ) from error
+    return read_given(place)
 
 
 def _domains(arrays: dict[str, np.ndarray], place: Path) -> list[str]:
