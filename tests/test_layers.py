@@ -29,6 +29,7 @@ LAYERS = {
     "bench": 6,
     "contracts": 6,
     "cli": 7,
+    "sklearn": 7,
 }
 FILES = sorted(ROOT.rglob("*.py"))
 ROOMS = ("metrics", "records", "plan", "analysis", "execute", "published", "report", "suite_run", "export")

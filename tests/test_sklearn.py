@@ -12,10 +12,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import dazoo
-from dazoo.sklearn import DAClassifier
+from dazoo.sklearn import DAClassifier, DARegressor
 
 
-@parametrize_with_checks([DAClassifier()])
+@parametrize_with_checks([DAClassifier(), DARegressor()])
 def test_the_checks_of_scikit_learn(estimator: Any, check: Any) -> None:
     check(estimator)
 
