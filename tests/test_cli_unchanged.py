@@ -68,7 +68,14 @@ def test_whatever_changes_is_found_out(answered: Path, what: str, monkeypatch: p
         "package": lambda: monkeypatch.setattr(unchanged, "VERSION", "9"),
     }
     options: Any = {"data_root": None, "out": out, "methods": [], "tasks": None, "seeds": None, "jobs": 1}
-    options |= {"device": "auto", "retry_failed": False, "keep": None, "stack": None}
+    options |= {
+        "device": "auto",
+        "retry_failed": False,
+        "keep": None,
+        "stack": None,
+        "executor": "processes",
+        "options": {},
+    }
     assert unchanged.told_again(str(answered / "s.yaml"), options)
     changes[what]()
     assert not unchanged.told_again(str(answered / "s.yaml"), options)

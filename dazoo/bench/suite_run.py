@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +14,8 @@ from typing import Any
 
 import yaml
 
-from dazoo.bench.execute.executor import execute
+from dazoo.bench.execute.base import EXECUTORS, Executor
+from dazoo.bench.execute.executor import USUAL, execute
 from dazoo.bench.execute.machine import machine
 from dazoo.bench.execute.place import Place
 from dazoo.bench.execute.rescore import rescore
@@ -50,6 +51,8 @@ class Job:
     narrowed: bool = False
     damage: Damage = field(default_factory=Damage)
     since: dict[str, int] = field(default_factory=dict)
+    executor: str = USUAL
+    options: dict[str, str] = field(default_factory=dict)
 
 
 def prepare(
@@ -65,6 +68,8 @@ def prepare(
     retry_failed: bool = False,
     keep: str | int | None = None,
     stack: int | None = None,
+    executor: str = USUAL,
+    options: Mapping[str, str] | None = None,
 ) -> Job:
     """Read and check everything before the first run starts.
 
@@ -73,10 +78,12 @@ def prepare(
         out: result folder; ``results/<name of the suite>`` by default.
         methods: names or patterns to run instead of all; a path to a Python file adds its methods to the run.
         tasks: a task pattern instead of the suite's. seeds: a number of seeds instead of the suite's.
-        jobs: worker processes, one thread each.
+        jobs: workers, one thread each; at least as many as there are devices.
+        device: where to compute; several, separated by commas, are given to the workers in turns.
         retry_failed: run again what failed before.
         keep: disk space for outputs of checkpoints, e.g. ``"200MB"``, instead of the suite's; 0 keeps none.
         stack: runs of one method that train as one batched model, at most; 64 on CUDA and 1 on a CPU by default.
+        executor: name of what does the work (``dazoo.bench.execute.base.EXECUTORS``); ``options`` are its own.
 
     Raises:
         DazooError: something in the suite or the arguments is wrong.
@@ -86,6 +93,10 @@ def prepare(
     whole = Suite.of(suite) if isinstance(suite, dict) else suite
     if jobs < 1:
         raise DazooError(f"at least one job is needed, not {jobs}")
+    work = EXECUTORS.get(executor)
+    work.check(options or {})
+    devices = _devices(device, work)
+    jobs = max(jobs, len(devices))
     if stack is not None and stack < 1:
         raise DazooError(f"a group has at least one run, not {stack}")
     files = [m for m in methods if m.endswith(".py") or "/" in m]
@@ -112,14 +123,27 @@ def prepare(
     place = Place(
         str(folder),
         None if data_root is None else str(data_root),
-        require_device(device),
+        devices[0],
         tuple(str(Path(f).resolve()) for f in files),
         size_of(whole.keep if keep is None else keep),
         stack,
         jobs,
+        devices if len(devices) > 1 else (),
     )
     failed = sum(known.get(s.key) == "failed" for s in plan.specs) if not retry_failed else 0
-    return Job(whole, plan, missing, place, jobs, failed, chosen.to_json() != whole.to_json(), damage, since)
+    return Job(
+        whole,
+        plan,
+        missing,
+        place,
+        jobs,
+        failed,
+        chosen.to_json() != whole.to_json(),
+        damage,
+        since,
+        executor,
+        dict(options or {}),
+    )
 
 
 def carry_out(job: Job, tick: Callable[[int], None] | None = None, tell: Callable[[str], None] | None = None) -> Report:
@@ -134,7 +158,9 @@ def carry_out(job: Job, tick: Callable[[int], None] | None = None, tell: Callabl
         now = datetime.now(UTC).isoformat(timespec="seconds")
         environment = {"started": now, "jobs": job.jobs, **machine(job.place.device)}
         write_text(folder / "environment.json", json.dumps(environment, indent=1) + "\n")
-    execute(job.missing, job.place, job.jobs, tick, since=job.since, tell=tell)
+    execute(
+        job.missing, job.place, job.jobs, tick, since=job.since, tell=tell, executor=job.executor, options=job.options
+    )
     of_groups = [
         n for n in (job.plan.specs[0].protocol.validators if job.plan.specs else ()) if VALIDATORS.get(n).of_group
     ]
@@ -143,6 +169,18 @@ def carry_out(job: Job, tick: Callable[[int], None] | None = None, tell: Callabl
     with suppress(OSError):  # states of unfinished training runs stay
         (folder / "state").rmdir()
     return report(folder)
+
+
+def _devices(asked: str, work: type[Executor]) -> tuple[str, ...]:
+    """The devices that were asked for, each of which is there; those of other machines are found out there."""
+    names = tuple(name.strip() for name in asked.split(","))
+    if work.remote:
+        if len(names) > 1:
+            raise DazooError(
+                f"--device {asked}: workers on other machines are given their devices there; name one kind"
+            )
+        return names
+    return tuple(require_device(name) for name in names)
 
 
 def unkept(job: Job) -> int:

@@ -71,8 +71,10 @@ def run(
     ] = None,
     tasks: Annotated[str | None, typer.Option(help="A task pattern instead of the suite's, e.g. '*->webcam'.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds instead of the suite's.")] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes, one thread each.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1; auto takes CUDA where it is there.")] = "auto",
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Workers, one thread each.")] = 1,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda or cuda:1; auto takes CUDA where it is there; cuda:0,cuda:1 a worker each.")
+    ] = "auto",
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run again what failed before.")] = False,
     keep: Annotated[
         str | None, typer.Option(help="Disk space for outputs that 'dazoo rescore' needs, e.g. 2GB; 0 keeps none.")
@@ -81,12 +83,21 @@ def run(
         int | None,
         typer.Option(min=1, help="Runs of one method that train as one batched model; 64 on CUDA, 1 on a CPU."),
     ] = None,
+    executor: Annotated[
+        str, typer.Option(help="What does the work: processes of this machine, or ray, slurm, local.")
+    ] = ("processes"),
+    address: Annotated[
+        str | None, typer.Option(help="Of a cluster that is there, for executors that know such.")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--with", help="An option of the executor, NAME=VALUE; may be repeated.")
+    ] = None,
 ) -> None:
     """Run what is missing of a suite, nothing twice, and show the leaderboard.
 
     A run that was stopped in any way goes on where it was.
     """
-    from dazoo.cli.unchanged import told_again
+    from dazoo.cli.unchanged import options_of, told_again
 
     options = {
         "data_root": data_root,
@@ -99,6 +110,8 @@ def run(
         "retry_failed": retry_failed,
         "keep": keep,
         "stack": stack,
+        "executor": executor,
+        "options": options_of(option, address),
     }
     if not told_again(suite, options):
         from dazoo.cli.run import run_suite

@@ -39,6 +39,17 @@ SETTLED = 2.0
 Options = dict[str, Any]
 
 
+def options_of(pairs: list[str] | None, address: str | None) -> dict[str, str]:
+    """Options of an executor, written ``NAME=VALUE``; an address is one of them."""
+    found = {} if address is None else {"address": address}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not name.strip() or not equals:
+            raise DazooError(f"--with {pair}: an option is written NAME=VALUE, for example gpus=0.5")
+        found[name.strip()] = value.strip()
+    return found
+
+
 def told_again(suite: str, options: Options) -> bool:
     """Print the answer to the same question again; False where it has to be found out.
 

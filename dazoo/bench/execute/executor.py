@@ -1,27 +1,28 @@
-"""Running many runs: in this process, or in worker processes that may die without taking anything with them.
+"""Running many runs: in this process, or by an executor whose workers may die without taking anything with them.
 
-Every worker is a pool of one process, so the death of one leaves the others alone. What a worker finished is on disk
-the moment it finished; the first run of its unit that is not on disk is the one it died at. Runs that another
-``dazoo run`` is at (``claims``) come back from the workers and are looked at again at the end, until they are recorded
-or free.
+What a worker finished is on disk the moment it finished; the first run of its unit that is not on disk is the one it
+died at. Runs that another ``dazoo run`` is at (``claims``) come back from the workers and are looked at again at the
+end, until they are recorded or free. Which executor does the work changes no record.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
-import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # a spawned worker imports this module before it may import numpy or torch
+from dazoo.bench.execute.base import EXECUTORS, Executor, Outcome, Refusal, Setup, Unit
+from dazoo.core.errors import DazooError
+
+if TYPE_CHECKING:
     from dazoo.bench.execute.place import Place
     from dazoo.bench.plan.plan import RunSpec
     from dazoo.bench.plan.protocol import Protocol
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+USUAL = "processes"
 TRIES = 2
 PAUSE = 0.5
 Tick = Callable[[int], None]
@@ -36,6 +37,8 @@ def execute(
     *,
     since: dict[str, int] | None = None,
     tell: Tell | None = None,
+    executor: str = USUAL,
+    options: Mapping[str, str] | None = None,
 ) -> None:
     """Run ``specs`` and append their records; returns when all of them are recorded, here or by another process.
 
@@ -43,14 +46,24 @@ def execute(
         tick: called with the number of runs finished since the last call.
         since: sizes of the shards before the runs were planned (``store.Follower.at``); what was appended since is not
             run again.
-        tell: called once, with a sentence, where this process has to wait for others.
+        tell: called with a sentence where this process has to wait for others, or has lost a worker for good.
+        executor: name of what does the work; ``options`` are its own.
+
+    Raises:
+        DazooError: every worker refused, since it lacks something that is here; what is recorded stays.
     """
+    from dazoo.bench.records.store import Follower
+
     if not specs:
         return
-    if jobs <= 1:
-        _execute_here(specs, place, tick or (lambda n: None), since, tell or (lambda text: None))
-    else:
-        _execute_in_workers(specs, place, jobs, tick or (lambda n: None), since, tell or (lambda text: None))
+    tick, tell = tick or (lambda n: None), tell or (lambda text: None)
+    cls = EXECUTORS.get(executor)
+    if cls.here(place, jobs):
+        _execute_here(specs, place, tick, since, tell)
+        return
+    setup = Setup(place, jobs, since if since is not None else Follower(place.out).at, dict(options or {}), tell)
+    with closing(cls(setup)) as workers:
+        _Driver(setup, workers, specs, tick)()
 
 
 def _execute_here(specs: Sequence[RunSpec], place: Place, tick: Tick, since: dict[str, int] | None, tell: Tell) -> None:
@@ -87,95 +100,122 @@ def waiting_for(specs: Sequence[RunSpec], place: Place) -> str:
     return f"the last {len(specs)} {runs} being done by another dazoo run{who}; waiting for their records"
 
 
-def _execute_in_workers(
-    specs: Sequence[RunSpec], place: Place, jobs: int, tick: Tick, since: dict[str, int] | None, tell: Tell
-) -> None:
-    from dazoo.bench.execute.schedule import units
-    from dazoo.bench.plan.costs import Costs
-    from dazoo.bench.records.store import Follower
+class _Driver:
+    """Hands units to workers until every run has a record."""
 
-    waiting = deque(units(specs, jobs, Costs.read(place.out), place.group))
-    since = since if since is not None else Follower(place.out).at
-    jobs = min(jobs, len(waiting))
-    deaths: Counter[str] = Counter()
-    watch = _Watch(place, {s.key for s in specs}, tick, since)
-    pools: dict[int, _Worker] = {}
-    busy: dict[concurrent.futures.Future[list[RunSpec]], tuple[int, list[RunSpec]]] = {}
-    left: list[RunSpec] = []
-    told = False
-    try:
-        _share_features(specs, place, pools, jobs, since)
-        while waiting or busy or left:
-            if left and not waiting and not busy:
+    def __init__(self, setup: Setup, workers: Executor, specs: Sequence[RunSpec], tick: Tick):
+        from dazoo.bench.plan.costs import Costs
+
+        self.costs = Costs.read(setup.place.out)
+        self.setup, self.workers, self.specs = setup, workers, specs
+        self.waiting: deque[Unit] = deque()
+        self.left: list[RunSpec] = []
+        self.busy = 0
+        self.deaths: Counter[str] = Counter()
+        self.refusals: list[Refusal] = []
+        self.watch = _Watch(setup.place, {s.key for s in specs}, tick, setup.since)
+
+    def __call__(self) -> None:
+        self.waiting.extend(self._domains())
+        while self.waiting or self.busy:  # features that all share are made once, before the runs
+            self._turn()
+        self.waiting.extend(self._units(self.specs, self.workers.workers))
+        told = False
+        while self.waiting or self.busy or self.left:
+            if self.left and not self.waiting and not self.busy:
                 if not told:
-                    tell(waiting_for(left, place))
+                    self.setup.tell(waiting_for(self.left, self.setup.place))
                 told = True
                 time.sleep(PAUSE)
-                waiting.extend(units(left, 1))
-                left = []
-            for slot in set(range(jobs)) - {s for s, _ in busy.values()}:
-                if waiting:
-                    unit = waiting.popleft()
-                    worker = pools.get(slot) or pools.setdefault(slot, _Worker(place, since))
-                    busy[worker.pool.submit(_work, unit)] = (slot, unit)
-            done, _ = concurrent.futures.wait(busy, 0.2, concurrent.futures.FIRST_COMPLETED)
-            watch()
-            for future in done:
-                slot, unit = busy.pop(future)
-                try:
-                    left += future.result()
-                except BrokenProcessPool:
-                    pools.pop(slot).stop()
-                    rest = _survivors(unit, place, deaths, since)
-                    if rest:
-                        waiting.appendleft(rest)
-        watch()
-    finally:
-        for worker in pools.values():
-            worker.stop()
+                self.waiting.extend(self._units(self.left, 1))
+                self.left = []
+            self._turn()
+        self.watch()
 
+    def _turn(self) -> None:
+        """Submit what may be, and take up what ended."""
+        if not self.workers.workers and not self.busy:
+            told = "; ".join(dict.fromkeys(f"{r.node}: {r.why}" for r in self.refusals))
+            raise DazooError(f"no worker is left ({told}); what is recorded stays, the same command goes on from there")
+        ready = [self.waiting.popleft() for _ in range(min(self.workers.free(), len(self.waiting)))]
+        if ready:
+            self.workers.submit(ready)
+            self.busy += len(ready)
+        outcomes = self.workers.wait(0.2)
+        self.watch()
+        for outcome in outcomes:
+            self.busy -= 1
+            self._take(outcome)
 
-def _share_features(
-    specs: Sequence[RunSpec], place: Place, pools: dict[int, _Worker], jobs: int, since: dict[str, int]
-) -> None:
-    """Where features are frozen, make each domain's once before the runs, instead of in every worker at the same time.
+    def _take(self, outcome: Outcome) -> None:
+        self.left += outcome.left
+        if outcome.died and outcome.unit.runs:
+            rest = self._survivors(outcome)
+            if rest:
+                self.waiting.appendleft(replace(outcome.unit, runs=tuple(rest)))
+        if outcome.refused is not None:
+            self._refused(outcome.unit, outcome.refused)
 
-    Errors are left to the runs, which meet them again and record them.
-    """
-    from dazoo.data.names import split_name, targets_of
+    def _refused(self, unit: Unit, refusal: Refusal) -> None:
+        """Another worker may have what this one lacks; what cannot be read here either is for the record."""
+        if refusal.domain is not None and not self._readable(*refusal.domain):
+            unit = replace(unit, trusted=True)
+        elif refusal not in self.refusals:
+            self.refusals.append(refusal)
+            self.setup.tell(f"{refusal.node} takes no part: {refusal.why}")
+        self.waiting.appendleft(unit)
 
-    wanted: dict[tuple[str, str], Protocol] = {}
-    for spec in specs:
-        dataset, sources, target = split_name(spec.task)
-        for name in (*sources, *targets_of(target)) if spec.protocol.frozen else ():
-            wanted.setdefault((dataset, name), spec.protocol)
-    futures = []
-    for i, ((_, name), protocol) in enumerate(wanted.items()):
-        worker = pools.get(i % jobs) or pools.setdefault(i % jobs, _Worker(place, since))
-        futures.append(worker.pool.submit(_warm, protocol, name))
-    concurrent.futures.wait(futures)
-    for slot in [i for i, worker in pools.items() if worker.broken]:
-        pools.pop(slot).stop()
+    def _readable(self, protocol: Protocol, domain: str) -> bool:
+        from dazoo.bench.execute.tasks import Tasks
 
+        try:
+            Tasks(self.setup.place.data_root).load(replace(protocol, backbone="none"), domain)
+            return True
+        except (DazooError, OSError):
+            return False
 
-def _survivors(unit: list[RunSpec], place: Place, deaths: Counter[str], since: dict[str, int]) -> list[RunSpec]:
-    """What is left of a dead worker's unit; a run that killed its worker twice is recorded as failed."""
-    from dazoo.bench.execute.grouping import in_order
-    from dazoo.bench.execute.record import record_death
-    from dazoo.bench.records.claims import Claims
-    from dazoo.bench.records.store import Follower
+    def _units(self, specs: Sequence[RunSpec], jobs: int) -> list[Unit]:
+        from dazoo.bench.execute.schedule import units
 
-    known = set(Follower(place.out, since).new_keys())
-    rest = [s for s in in_order(unit) if s.key not in known]
-    claims = Claims(place.out)
-    # the dead hold no claims any more: what is held is being run by somebody else, and did not kill this worker
-    suspects = [s for s in rest if not claims.alive(s.key)]
-    if suspects:
-        deaths[suspects[0].key] += 1
-        if deaths[suspects[0].key] >= TRIES:
-            record_death(suspects[0], place)
-            rest.remove(suspects[0])
-    return rest
+        place, costs = self.setup.place, None if jobs <= 1 else self.costs
+        kinds: dict[Any, list[RunSpec]] = {}
+        for spec in specs:
+            kinds.setdefault(self.workers.kind(spec), []).append(spec)
+        found = [Unit(tuple(unit)) for part in kinds.values() for unit in units(part, jobs, costs, place.group)]
+        return self.workers.pack(found)
+
+    def _domains(self) -> list[Unit]:
+        """Where features are frozen, make each domain's once before the runs, instead of in every worker at once."""
+        from dazoo.data.names import split_name, targets_of
+
+        wanted: dict[tuple[str, str], Protocol] = {}
+        for spec in self.specs:
+            dataset, sources, target = split_name(spec.task)
+            for name in (*sources, *targets_of(target)) if spec.protocol.frozen else ():
+                wanted.setdefault((dataset, name), spec.protocol)
+        pairs, n = [(protocol, name) for (_, name), protocol in wanted.items()], self.workers.workers
+        return [Unit(domains=tuple(pairs[i::n])) for i in range(min(n, len(pairs)))]
+
+    def _survivors(self, outcome: Outcome) -> list[RunSpec]:
+        """What is left of a dead worker's unit; a run that killed its worker twice is recorded as failed."""
+        from dazoo.bench.execute.grouping import in_order
+        from dazoo.bench.execute.record import record_death
+        from dazoo.bench.records.claims import Claims
+        from dazoo.bench.records.store import Follower
+
+        known = set(Follower(self.setup.place.out, self.setup.since).new_keys())
+        rest = [s for s in in_order(outcome.unit.runs) if s.key not in known]
+        claims = Claims(self.setup.place.out)
+        if outcome.token:
+            claims.bury(outcome.token)
+        # the dead hold no claims any more: what is held is being run by somebody else, and did not kill this worker
+        suspects = [s for s in rest if not claims.alive(s.key)]
+        if suspects:
+            self.deaths[suspects[0].key] += 1
+            if self.deaths[suspects[0].key] >= TRIES:
+                record_death(suspects[0], self.setup.place)
+                rest.remove(suspects[0])
+        return rest
 
 
 class _Watch:
@@ -192,74 +232,3 @@ class _Watch:
         self.wanted -= fresh
         if fresh:
             self.tick(len(fresh))
-
-
-class _Worker:
-    """A pool of one process that ends at once when it is stopped or when this process is gone."""
-
-    def __init__(self, place: Place, since: dict[str, int]):
-        import multiprocessing
-
-        context = multiprocessing.get_context("spawn")
-        receiver, self.sender = context.Pipe(duplex=False)
-        self.pool = concurrent.futures.ProcessPoolExecutor(
-            1, context, initializer=_start, initargs=(place, receiver, since)
-        )
-
-    @property
-    def broken(self) -> bool:
-        try:
-            self.pool.submit(_nothing).result()
-            return False
-        except BrokenProcessPool:
-            return True
-
-    def stop(self) -> None:
-        self.sender.close()
-        self.pool.shutdown(wait=False, cancel_futures=True)
-
-
-# -- in the worker ------------------------------------------------------------------------------------------------
-
-_runner: Any = None
-
-
-def _start(place: Place, receiver: Any, since: dict[str, int]) -> None:
-    for name in THREADS:
-        os.environ[name] = "1"
-    _end_when_told(receiver)
-    import torch
-
-    from dazoo.bench.execute.runner import Runner
-
-    torch.set_num_threads(1)
-    global _runner
-    _runner = Runner(place, since)
-
-
-def _work(unit: list[RunSpec]) -> list[RunSpec]:
-    try:
-        left: list[RunSpec] = _runner(unit)
-        return left
-    finally:
-        _runner.close()
-
-
-def _warm(protocol: Protocol, domain: str) -> None:
-    _runner.tasks.load(protocol, domain)
-
-
-def _nothing() -> None:
-    """Answers if the process lives."""
-
-
-def _end_when_told(receiver: Any) -> None:
-    """End this process as soon as the other end of the pipe is closed, be it on purpose or because its owner died."""
-    import multiprocessing.connection
-    import threading
-
-    def wait() -> None:
-        multiprocessing.connection.wait([receiver])
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

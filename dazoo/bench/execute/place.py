@@ -14,6 +14,7 @@ class Place:
     ``out`` is the result folder, ``method_files`` are Python files whose methods must be loaded first, ``keep`` is the
     number of bytes of outputs that may be kept in the folder. ``stack`` is the largest number of runs that train as one
     batched model; None is 64 on CUDA and 1 on a CPU, where it gains nothing. ``jobs`` is the number of workers.
+    ``devices`` are those that workers of one machine take in turns, where there are several.
     """
 
     out: str
@@ -23,6 +24,7 @@ class Place:
     keep: int = size_of(BUDGET)
     stack: int | None = None
     jobs: int = 1
+    devices: tuple[str, ...] = ()
 
     @property
     def group(self) -> int:

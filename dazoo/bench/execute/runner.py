@@ -45,12 +45,12 @@ class Runner:
     not fit into a device's memory is halved.
     """
 
-    def __init__(self, place: Place, since: dict[str, int] | None = None):
-        """``since``: sizes of the shards when the runs were planned, see ``store.Follower``."""
+    def __init__(self, place: Place, since: dict[str, int] | None = None, token: str = ""):
+        """``since``: sizes of the shards when the runs were planned (``store.Follower``); ``token``: of its claims."""
         self.place = place
         self.tasks = Tasks(place.data_root, place.device)
         self.writer = Writer(place.out)
-        self.claims = Claims(place.out)
+        self.claims = Claims(place.out, token)
         self.follower = Follower(place.out, since)
         self.recorded: set[str] = set()
         self.domains = Domains()

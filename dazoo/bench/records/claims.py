@@ -34,9 +34,10 @@ BEAT, EXPIRE = 10.0, 120.0
 class Claims:
     """What this process has claimed in a result folder; begins with the first claim and ends with ``close``."""
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path, token: str = ""):
+        """``token``: what it is known by where somebody else has to bury it; a new one by default."""
         self.root = Path(folder) / FOLDER
-        self.token = secrets.token_hex(6)
+        self.token = token or secrets.token_hex(6)
         self.owner = self.root / f"owner-{self.token}"
         self.held: set[str] = set()
         self._beat: threading.Thread | None = None
@@ -83,6 +84,19 @@ class Claims:
         """Whether a run is claimed by a process that is not known to be dead."""
         owner = _owner(self.root / key)
         return owner is not None and _living(owner) is not False
+
+    def bury(self, token: str) -> None:
+        """Free what the owner of a token held, who is known to be dead, on whatever machine it was."""
+        for path in self._files():
+            owner = _owner(path)
+            if owner is not None and owner.get("token") == token:
+                self._remove(path, owner)
+
+    def _files(self) -> list[Path]:
+        try:
+            return list(self.root.iterdir())
+        except OSError:
+            return []
 
     def _begin(self) -> None:
         if self._beat is None or not self.owner.exists():
@@ -155,7 +169,7 @@ class Claims:
 
     def _sweep(self) -> None:
         """Remove what the dead left behind."""
-        for path in self.root.iterdir():
+        for path in self._files():
             if path != self.owner and (owner := _owner(path)) is not None and self._stale(path, owner):
                 self._remove(path, owner)
 
