@@ -17,11 +17,13 @@ from dazoo.core.errors import DazooError, DazooWarning, UnknownName
 from dazoo.core.handles import nearby
 from dazoo.core.portable import load, save
 from dazoo.core.types import Predictor, Seen
+from dazoo.data.block_files import open_blocks
 from dazoo.data.domain import Domain
 from dazoo.data.leaks import copies_of_labels
 from dazoo.data.registry import DATASETS, load_task
 from dazoo.data.samples import Schema
 from dazoo.data.scales import prepared
+from dazoo.data.streamed import streamed
 from dazoo.data.task import Task
 from dazoo.encoders.encode import encoded
 from dazoo.engine.device import require_device
@@ -29,6 +31,7 @@ from dazoo.engine.fit import Checkpoint, Options, check_fit, solver_of
 from dazoo.engine.fit import fit as fit_method
 from dazoo.engine.left_out import LeftOut, at, leave_out, without
 from dazoo.engine.model import Model, plain, shown_rows, versions
+from dazoo.engine.on_disk import judged
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import METHODS, GradientMethod, Method, ShallowMethod, StreamMethod, create_method
 
@@ -52,6 +55,7 @@ __all__ = [
     "load",
     "load_records",
     "load_task",
+    "open_blocks",
     "report",
     "run_suite",
     "save",
@@ -81,6 +85,8 @@ def fit(
     checkpoints: int = 5,
     transform: str | Sequence[str] | None = "auto",
     encoder: Any = "auto",
+    stream: bool | None = None,
+    landmarks: int = 10_000,
     **hparams: Any,
 ) -> Model:
     """Fit a method by name and return the fitted model, ready for ``predict``, ``evaluate`` and ``save``.
@@ -102,6 +108,9 @@ def fit(
         encoder: what makes numbers of texts, tables, recordings and the like, fitted to what the task shows: a name, or
             a mapping ``{"name": "tfidf", "dims": 50}``. ``auto`` is what suits the kind of samples, and nothing for
             dense numbers. It travels with the model.
+        stream: whether samples are read block by block (``docs/scale.md``). None: those that stay on disk are, as large
+            memory maps and what ``open_blocks`` opens do; False reads all of them into memory.
+        landmarks: how many samples of a domain on disk are taken where a method needs samples in memory.
         hparams: the method's hyper-parameters; ``dazoo info METHOD`` lists them.
 
     Warns:
@@ -112,6 +121,7 @@ def fit(
     """
     made = create_method(method, **hparams)
     cls = type(made)
+    task = task if stream is None else streamed(task, stream)
     warned: list[str] = []
     given, task = task, _in_setting(task, cls)
     raw = task.seen()
@@ -139,6 +149,7 @@ def fit(
         backbone=_backbone(backbone, cls) or default_backbone,
         device=require_device(device),
         checkpoints=checkpoints if select_by else 1,
+        landmarks=landmarks,
     )
     check_fit(cls, seen)
     if select_by is not None:
@@ -146,7 +157,7 @@ def fit(
     solver_of(cls, options.recipe)
     best: list[tuple[float, Predictor]] = []
     inner = _left_out(select_by, task, made, seed, options)
-    watch = None if select_by is None else _keep_best(select_by, seen, best, inner)
+    watch = None if select_by is None else _keep_best(select_by, judged(seen, seed, landmarks), best, inner)
     result = fit_method(made, seen, seed=seed, options=options, on_checkpoint=watch)
     warned.extend(w for w in result.warnings if w not in warned)
     chosen_classifier = options.classifier

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dazoo.core.blocks import Blocks
 from dazoo.core.errors import DazooError
 from dazoo.data.raw import RAW_KINDS, Raw
 from dazoo.data.samples import Schema
@@ -26,7 +27,8 @@ class Domain:
         name: short name, e.g. ``"amazon"``.
         x: ``vector`` (n, d) float; ``image`` (n, height, width, channels) uint8, possibly memory-mapped;
             ``series`` (n, channels, length) float; or raw samples (``data.raw``): texts, tables, sparse rows,
-            series and recordings of unlike length, of which an encoder makes numbers.
+            series and recordings of unlike length, of which an encoder makes numbers; or what stays on disk
+            (``data.blocks``), whose values are checked when they are first read.
         y: class indices (n,) int64, regression targets (n,) float, or None where unknown.
         classes: class names in index order; empty for regression or unlabelled data.
         kind: one of ``KINDS``.
@@ -40,7 +42,7 @@ class Domain:
     """
 
     name: str
-    x: Any  # Tensor | Raw
+    x: Any  # Tensor | Raw | Blocks
     y: Tensor | None
     classes: tuple[str, ...]
     kind: str = "vector"
@@ -57,7 +59,7 @@ class Domain:
             raise DazooError(f"domain {self.name!r} is empty; give it at least one sample")
         if self.raw and (problem := self.x.problem()):
             raise DazooError(f"domain {self.name!r}: {problem}")
-        if not self.raw and self.x[0].numel() == 0:
+        if not self.raw and 0 in self.x.shape[1:]:
             raise DazooError(
                 f"domain {self.name!r}: its samples have no features (shape {tuple(self.x.shape)}); give at least one"
             )
@@ -71,7 +73,7 @@ class Domain:
             self._check_labels(self.y if self.known is None else self.y[self.known])
         if self.few is not None:
             self._check_few(self.few)
-        if not self.raw and self.x.is_floating_point() and not bool(torch.isfinite(self.x).all()):
+        if self._dense and self.x.is_floating_point() and not bool(torch.isfinite(self.x).all()):
             bad = int((~torch.isfinite(self.x)).flatten(1).any(1).sum()) if self.x.ndim > 1 else 1
             raise DazooError(
                 f"domain {self.name!r}: {bad} of {len(self.x)} samples hold NaN or infinite values; "
@@ -127,6 +129,15 @@ class Domain:
         return isinstance(self.x, Raw)
 
     @property
+    def on_disk(self) -> bool:
+        """Whether the samples are read block by block."""
+        return isinstance(self.x, Blocks)
+
+    @property
+    def _dense(self) -> bool:
+        return not self.raw and not self.on_disk
+
+    @property
     def regression(self) -> bool:
         return self.y is not None and self.y.is_floating_point()
 
@@ -159,7 +170,7 @@ class Domain:
     def fingerprint(self) -> str:
         """Hash of the content (samples, labels, classes, kind); names of domains do not enter."""
         digest = hashlib.sha256()
-        if self.raw:
+        if not self._dense:
             digest.update(repr((self.classes, self.kind)).encode() + self.x.digest())
         else:
             digest.update(repr((tuple(self.x.shape), str(self.x.dtype), self.classes, self.kind)).encode())

@@ -10,13 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dazoo.core.blocks import Blocks
 from dazoo.core.types import Labeled
 from dazoo.data.domain import Domain
 from dazoo.data.raw import joined
 
 
 def rows_of(x: Any, rows: Tensor) -> Any:
-    """Some rows of ``x``; ``x`` itself where they are all of it."""
+    """Some rows of ``x``; ``x`` itself where they are all of it. What is on disk stays there."""
+    if isinstance(x, Blocks):
+        return x.chosen(rows)
     return x if len(rows) == len(x) else x[rows]
 
 

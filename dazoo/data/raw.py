@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dazoo.core.blocks import Blocks, InMemory
 from dazoo.core.errors import DazooError, DazooWarning
 
 if TYPE_CHECKING:
@@ -299,8 +300,11 @@ class Table(Raw):
 
 
 def joined(parts: Sequence[Any]) -> Any:
-    """Samples one after the other, dense or raw; one part is itself."""
+    """Samples one after the other, dense, raw or on disk; one part is itself."""
     first, *others = parts
     if not others:
         return first
+    if any(isinstance(p, Blocks) for p in parts):
+        first, *others = (p if isinstance(p, Blocks) else InMemory(p) for p in parts)
+        return first.join(others)
     return first.join(others) if isinstance(first, Raw) else torch.cat(list(parts))

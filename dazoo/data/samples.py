@@ -19,9 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dazoo.core.blocks import Blocks
 from dazoo.core.errors import DazooError, DazooWarning
 from dazoo.core.portable import Portable
 from dazoo.data.arrays import numbers, some
+from dazoo.data.blocks import on_disk
 from dazoo.data.raw import RAW_KINDS, Ragged, Raw, Table
 from dazoo.data.raw_input import is_table, read_raw
 
@@ -66,6 +68,8 @@ class Schema(Portable):
             if problem := found.problem():
                 raise DazooError(f"{whose}: {problem}")
             return found
+        if isinstance(found, Blocks):
+            return found  # checked where it is read
         if found.is_floating_point() and not bool(torch.isfinite(found).all()):
             bad = ~torch.isfinite(found)
             columns = [n for n, b in zip(self.names, bad.any(0).tolist()) if b] if bad.ndim == 2 else []
@@ -89,6 +93,8 @@ def read(x: Any, whose: str, kind: str | None = None, like: Schema | None = None
     Raises:
         DazooError: no samples of this kind, or unlike ``like``.
     """
+    if (blocks := on_disk(x)) is not None:
+        return _on_disk(blocks, whose, kind, like)
     raw = read_raw(x, whose, like.kind if like is not None else kind, like is not None and not like.raw)
     if raw is not None:
         return _like(raw, whose, like)
@@ -104,6 +110,17 @@ def read(x: Any, whose: str, kind: str | None = None, like: Schema | None = None
     else:
         found, schema = _matched(found, whose, schema, like)
     return _floats(found), schema
+
+
+def _on_disk(x: Blocks, whose: str, kind: str | None, like: Schema | None) -> tuple[Blocks, Schema]:
+    """Samples that stay on disk and how they look; pictures are bytes with channels last, all else floating point."""
+    kind = like.kind if like is not None else kind or {2: "vector", 3: "series"}.get(x.ndim, "image")
+    if (kind == "image") != (x.dtype == torch.uint8) or not (kind == "image" or x.is_floating_point()):
+        wanted = "bytes (n, height, width, channels)" if kind == "image" else "floating point"
+        raise DazooError(f"{whose} stays on disk and holds {x.dtype}; {kind} samples on disk must be {wanted}")
+    _check_axes(x, whose, kind)
+    found = Schema(kind, tuple(x.shape[1:]))
+    return (x, found) if like is None else _matched(x, whose, found, like)
 
 
 def _like(raw: Raw, whose: str, like: Schema | None) -> tuple[Raw, Schema]:
@@ -158,7 +175,7 @@ def _kind(x: Tensor, whose: str) -> str:
     return {2: "vector", 3: "series"}.get(x.ndim, "image")
 
 
-def _check_axes(x: Tensor, whose: str, kind: str) -> None:
+def _check_axes(x: Any, whose: str, kind: str) -> None:
     wanted = _AXES.get(kind)
     if wanted is None or x.ndim in wanted:
         return
@@ -178,7 +195,7 @@ def _numbered(x: Tensor, names: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...
     return (x if names == numbering else x[:, [place[n] for n in numbering]]), ()
 
 
-def _matched(x: Tensor, whose: str, found: Schema, like: Schema) -> tuple[Tensor, Schema]:
+def _matched(x: Any, whose: str, found: Schema, like: Schema) -> tuple[Any, Schema]:
     """Columns in the order of ``like`` where both have names; else the shapes must agree."""
     if found.names and like.names and found.names != like.names:
         missing = [n for n in like.names if n not in found.names]
@@ -303,6 +320,8 @@ def content(x: Any, double: bool = False) -> list[str]:
     """
     if isinstance(x, Raw):
         return x.hashes()
+    if isinstance(x, Blocks):
+        return [row for block in x.blocks() for row in content(block, double)]
     flat = x.detach().cpu().reshape(len(x), -1)
     if flat.is_floating_point():
         flat = flat.to(torch.float64 if double else torch.float32) + 0.0  # and -0 is 0

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dazoo.core.blocks import some_of
 from dazoo.core.types import Seen
 from dazoo.data.task import Task
 from dazoo.data.transform import Preprocessing, apply_to_task
@@ -61,7 +62,7 @@ def scales_of(seen: Seen, names: Sequence[str] = ()) -> Scales:
         return Scales()
     if min(len(source), len(target)) < 2:
         return Scales()
-    xs, xt = source.x.to(torch.float64), target.x.to(torch.float64)
+    xs, xt = some_of(source.x).to(torch.float64), some_of(target.x).to(torch.float64)
     if seen.setting.spaces == "own":  # no column of one is a column of the other
         sides = (("source", judge(xs, xs)), ("target", judge(xt, xt)))
         return Scales(tuple(f"of the {side}, {text}" for side, found in sides for text in found.units))

@@ -109,6 +109,7 @@ class Task:
             )
         if not first.regression:
             self._check_classes()
+        self._check_on_disk()
 
     def _check_shares(self) -> None:
         for field in ("source_holdout", "target_holdout"):
@@ -127,6 +128,17 @@ class Task:
             raise DazooError(f"task {self.name!r}: a label curve draws labels, and the target has {which}; give it all")
         if self.curve and self.target_holdout:
             raise DazooError(f"task {self.name!r}: curve and target_holdout both say what is tested on; drop one")
+
+    def _check_on_disk(self) -> None:
+        """Samples on disk are a pool with a source, or none of the target at all."""
+        if not any(d.on_disk for d in (*self.sources, self.target)):
+            return
+        s = self.setting
+        if s.target == "stream" or s.marked == "query" or s.spaces == "own" or not s.labelled:
+            raise DazooError(
+                f"task {self.name!r}: samples that stay on disk do for a source and a target that is there as a whole, "
+                f"not for {s.name!r}; give arrays in memory (x.tensor()), or a part of the samples (x[rows])"
+            )
 
     def _check_classes(self) -> None:
         """Classification needs two classes in the sources, and a closed set has no class in the target alone."""

@@ -3,7 +3,8 @@
 ``apply(domain, ["row_sum", "zscore"])`` transforms a domain and its test part. Statistics come from the domain's own
 (training) part, never from its test part and never from another domain. ``apply_to_task`` also knows the transforms
 that look at both domains, ``zscore_source``, ``zscore_pooled`` and ``zscore_within``, with statistics of what the task
-shows. A fitted transform is a ``Map``, a dataclass of tensors that a model carries along.
+shows; of samples on disk, of ``LOOKED_AT`` of them. A fitted transform is a ``Map``, a dataclass of tensors that a
+model carries along.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from dazoo.core.blocks import Blocks, some_of
 from dazoo.core.errors import DazooError, UnknownName, nearest
 from dazoo.core.portable import Portable
 from dazoo.data.domain import Domain
@@ -266,16 +268,21 @@ def _joint(task: Task, name: str) -> Map:
                 "take 'zscore' or 'zscore_source'"
             )
         seen = seen.origin
-    rows = [seen.target.x, *([] if seen.few is None else [seen.few.x])]
+    rows = [some_of(seen.target.x), *([] if seen.few is None else [some_of(seen.few.x)])]
     target = torch.cat(rows)
-    source = target if seen.source is None else seen.source.x
+    source = target if seen.source is None else some_of(seen.source.x)
     return OF_TASK[name](_floats(source), _floats(target))
 
 
 def _fitted(domain: Domain, name: str, joint: Map | None = None) -> tuple[Domain, Map]:
     _need_vectors(domain)
     x = _floats(domain.x)
-    fitted = OF_DOMAIN[name](x) if joint is None else joint
+    fitted = OF_DOMAIN[name](some_of(x)) if joint is None else joint
+    if isinstance(x, Blocks):
+        test = domain.test
+        return domain.with_x(
+            _run([fitted], x), test=None if test is None else test.with_x(_run([fitted], test.x))
+        ), fitted
     try:
         moved = fitted(x).to(x.dtype)
         test = domain.test
@@ -294,6 +301,8 @@ def _need_vectors(domain: Domain) -> None:
 
 
 def _run(maps: Sequence[Map], x: Tensor) -> Tensor:
+    if isinstance(x, Blocks):  # in single precision at least: half has no room for what a change of units makes
+        return x.through(lambda part: _run(maps, part.float() if part.dtype == torch.float16 else part)) if maps else x
     for fitted in maps:
         x = fitted(x).to(x.dtype)
     return x

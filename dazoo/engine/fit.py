@@ -23,6 +23,7 @@ from dazoo.engine.feed import Feed
 from dazoo.engine.heap import kept_heap
 from dazoo.engine.look import LazyLook
 from dazoo.engine.member import Member
+from dazoo.engine.on_disk import for_method
 from dazoo.engine.outcome import Checkpoint, FitResult, Options
 from dazoo.engine.predictor import NetPredictor, ShallowPredictor, frozen_copy
 from dazoo.engine.prepare import preparer
@@ -35,6 +36,7 @@ from dazoo.engine.units import units_of
 from dazoo.engine.vectors import doubles, standardised
 from dazoo.engine.watch import check
 from dazoo.methods.base import Context, GradientMethod, Method, ShallowMethod, StreamMethod
+from dazoo.methods.on_disk import on_disk
 from dazoo.nets.net import NetSpec, part_seed, seeded
 
 OnCheckpoint = Callable[[Checkpoint], None]
@@ -171,9 +173,12 @@ def _fit_shallow(
             f"method {method.name!r} takes vectors, not {seen.kind} samples of shape {tuple(seen.target.x.shape[1:])}; "
             f"{VECTORS_OF.get(seen.kind, 'use frozen features of a backbone')}"
         )
-    device = torch.device(options.device)
+    said: list[str] = []
+    if on_disk(seen):
+        seen, said = for_method(method, seen, seed, options.landmarks)
+    device = torch.device("cpu" if on_disk(seen) else options.device)
     start, seen = starting(method, seen, seed, options, memo, fit)
-    vectors = memo(("float64", options.device), lambda: doubles(seen, device, memo.domains))
+    vectors = memo(("float64", str(device), len(said)), lambda: doubles(seen, device, memo.domains))
     units = units_of(seen, True)
     if units is not None:
         vectors = memo(("standardised", options.device), lambda: standardised(vectors, units))
@@ -183,6 +188,9 @@ def _fit_shallow(
         torch.Generator().manual_seed(part_seed(seed, "fit")),
         chosen,
         memo,
+        warnings=said,
+        landmarks=options.landmarks,
+        on_disk=bool(said),
         start=None if start is None or method.handles.asks_only else start.predictor,
     )
     began = time.perf_counter()

@@ -7,17 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dazoo.core.blocks import Blocks, InMemory
 from dazoo.core.types import Prediction, Predictor, Seen
 from dazoo.core.version import VERSION
 from dazoo.data.raw import joined
 from dazoo.data.samples import Schema, content
 from dazoo.data.transform import Preprocessing
 from dazoo.encoders.encode import Encoding
+from dazoo.engine.on_disk import predict_blocks
 
 
 class Report(dict[str, Any]):
@@ -59,13 +62,20 @@ class Model(Predictor):
     def __post_init__(self) -> None:
         object.__setattr__(self, "report", Report(self.report))
 
-    def predict(self, x: Any) -> Prediction:
-        """Predict target samples.
+    def predict(self, x: Any, out: str | Path | None = None) -> Prediction:
+        """Predict target samples; those on disk block by block, without features.
+
+        Args:
+            out: a file ``.npy`` to which the scores (n, C) of samples on disk go, as single precision.
 
         Raises:
             DazooError: samples unlike those of the fit; the message names the remedy.
         """
-        return self.of_numbers(self.numbers(x))
+        made = self.numbers(x)
+        if out is None:
+            return self.of_numbers(made)
+        blocks = made if isinstance(made, Blocks) else InMemory(made)
+        return self._named(predict_blocks(self.inner.predict, blocks, out))
 
     def of_numbers(self, numbers: Tensor) -> Prediction:
         """Predict target samples (n, ...) as ``numbers`` returns them."""
@@ -137,6 +147,8 @@ def shown_rows(seen: Seen, asked: Sequence[int] = ()) -> tuple[str, ...]:
     if not parts:
         return ()
     x = joined(parts)
+    if isinstance(x, Blocks):
+        return tuple(sorted(set(contents(x.tensor(), False))))
     every = joined([x, seen.target.x])
     double = getattr(x, "dtype", None) is torch.float64
     fine = double and len(set(content(every))) < len(set(content(every, double=True)))

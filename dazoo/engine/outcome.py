@@ -59,6 +59,7 @@ class Options:
         device: ``cpu`` or ``cuda``.
         checkpoints: number of evaluations during training.
         save_every: seconds between saves of the training state. save_batches: batches of a stream between two.
+        landmarks: samples of a domain that are taken where it stays on disk and a method needs samples in memory.
     """
 
     recipe: Recipe | None = None
@@ -70,3 +71,4 @@ class Options:
     checkpoints: int = 1
     save_every: float = 60.0
     save_batches: int = 50
+    landmarks: int = 10_000

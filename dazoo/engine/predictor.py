@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 
 from dazoo.core import hparam
+from dazoo.core.blocks import Blocks
 from dazoo.core.errors import DazooError, NonFiniteError
 from dazoo.core.types import Prediction, Predictor
 from dazoo.data.arrays import numbers
 from dazoo.engine.feed import Preparer
+from dazoo.engine.on_disk import predict_blocks
 from dazoo.engine.prepare import preparer
 from dazoo.engine.units import Units
 from dazoo.methods.base import METHODS, GradientMethod, StreamMethod
@@ -106,10 +108,14 @@ class NetPredictor(Predictor):
         return self.live[1]
 
     def predict(self, x: Tensor) -> Prediction:
+        if isinstance(x, Blocks):
+            return predict_blocks(self.predict, x)
         method, net, prepare = self.live
         return self._told(run_batched(lambda b: method.predict(net, b), net, prepare, samples(x)))
 
     def predict_source(self, x: Tensor) -> Prediction:
+        if isinstance(x, Blocks):
+            return predict_blocks(self.predict_source, x)
         method, net, prepare = self.live
         return self._told(run_batched(lambda b: method.predict_source(net, b), net, prepare, samples(x)))
 
@@ -171,6 +177,8 @@ class ShallowPredictor(Predictor):
         return self._answer(self.inner.predict_source, x)
 
     def _answer(self, call: Callable[[Tensor], Prediction], x: Any) -> Prediction:
+        if isinstance(x, Blocks):
+            return predict_blocks(lambda block: self._answer(call, block), x)
         vectors = _vectors(x)
         with np.errstate(all="ignore"):
             out = _finite(call(vectors)) if len(vectors) else _no_rows(call, vectors)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from dazoo.core.blocks import some_of
 from dazoo.core.errors import DazooError, NonFiniteError
 from dazoo.core.types import Seen
 
@@ -61,7 +62,8 @@ def check_single_precision(seen: Seen) -> None:
 def _reach(seen: Seen) -> float:
     """The largest size of an entry."""
     parts = [part.x for part in (seen.source, seen.target, seen.few) if part is not None and len(part)]
-    return max((float(torch.stack(x.aminmax()).abs().max()) for x in parts if x.is_floating_point()), default=1.0)
+    looked = (some_of(x) for x in parts if x.is_floating_point())
+    return max((float(torch.stack(x.aminmax()).abs().max()) for x in looked), default=1.0)
 
 
 def _first_line(error: Exception) -> str:

@@ -7,16 +7,18 @@ import dataclasses
 import torch
 from torch import Tensor
 
+from dazoo.core.blocks import Blocks
 from dazoo.core.memo import Domains
 from dazoo.core.types import Labeled, Seen
 from dazoo.engine.units import Units
 
 
 def doubles(seen: Seen, device: torch.device, domains: Domains) -> Seen:
-    """``seen`` in double precision on ``device``; a domain of several pairs is the same tensor in all of them."""
+    """``seen`` in double precision on ``device``; a domain of several pairs is the same tensor in all of them, and what
+    is on disk stays what it is."""
 
     def lift(x: Tensor) -> Tensor:
-        if x.dtype is torch.float64 and x.device == device:
+        if isinstance(x, Blocks) or (x.dtype is torch.float64 and x.device == device):
             return x
         return domains(x, ("float64", str(device)), lambda: x.to(device=device, dtype=torch.float64))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -20,6 +20,8 @@ class Context:
     classifier: Any  # the classifier all methods of a suite finish with (``shallow.classifiers``)
     memo: Memo = field(default_factory=Memo)  # shared results; a key names hyper-parameters, never the data
     warnings: list[str] = field(default_factory=list)  # filled by ``warn``; recorded with the run
+    landmarks: int = 10_000  # how many samples of a domain are taken where a domain stays on disk and all do not do
+    on_disk: bool = False  # whether the samples of this fit stay on disk, so that the method sees such a sample of them
     start: Predictor | None = None  # the fitted model of ``Method.start``, where the method declares one
 
     def warn(self, message: str) -> None:
@@ -29,7 +31,14 @@ class Context:
 
 
 class ShallowMethod(Method):
-    """A method that solves a problem on vectors. Data arrives as float64 on the run's device."""
+    """A method that solves a problem on vectors. Data arrives as float64 on the run's device.
+
+    Class attributes:
+        on_disk: of samples that stay on disk (``data.blocks``), what ``fit`` takes as it is: ``both`` domains, the
+            ``target`` alone, or ``none``; of the rest it is given a sample in memory.
+    """
+
+    on_disk: ClassVar[str] = "none"
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Fit on what is visible and return a predictor for target samples."""

@@ -7,18 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from dazoo.core.blocks import Blocks
 from dazoo.core.errors import DazooError, NonFiniteError
 from dazoo.core.types import Labeled, Predictor, Seen
+from dazoo.data.raw import joined
 from dazoo.methods.base import Context, ShallowMethod
+from dazoo.methods.on_disk import moments_on_disk
 from dazoo.ops.linalg.blas import all_finite, product
 from dazoo.ops.linalg.linear import Inner, distances_between, inner, mean_and_covariance, second_moment
 from dazoo.ops.linalg.spectral import principal_components
+from dazoo.ops.running import Running
 from dazoo.shallow.classifiers import Classifier
+from dazoo.shallow.heads_on_disk import fit_on_disk
 from dazoo.shallow.steps import Head, Pipeline, Step, run_steps
 
 T = TypeVar("T")
@@ -33,14 +39,19 @@ def source_of(seen: Seen) -> Labeled:
 
 
 def source_x(seen: Seen) -> Tensor:
-    """Source samples as rows (n_s, d), float64."""
-    return source_of(seen).x.flatten(1).to(torch.float64)
+    """Source samples as rows (n_s, d), float64, or as they are on disk."""
+    return rows_in(source_of(seen).x)
+
+
+def rows_in(x: Tensor) -> Tensor:
+    """Samples as rows (n, d), float64; what is on disk as it is."""
+    return x if isinstance(x, Blocks) else x.flatten(1).to(torch.float64)
 
 
 def target_x(seen: Seen) -> Tensor:
     """All visible target samples as rows (n_t, d), float64: the unlabelled ones, then the few labelled ones."""
-    x = seen.target.x.flatten(1).to(torch.float64)
-    return x if seen.few is None else torch.cat([x, seen.few.x.flatten(1).to(torch.float64)])
+    x = rows_in(seen.target.x)
+    return x if seen.few is None else joined([x, rows_in(seen.few.x)])
 
 
 def pair(seen: Seen) -> tuple[Tensor, Tensor]:
@@ -68,12 +79,32 @@ def moments_of(seen: Seen, ctx: Context, side: str) -> tuple[Tensor, Tensor]:
     """Mean and covariance of ``side`` ``"s"`` or ``"t"``, computed once per domain."""
     xs, xt = pair(seen)
     x = xs if side == "s" else xt
+    if isinstance(x, Blocks):
+        found = moments_on_disk(x)
+        return found.mean, found.covariance
     return ctx.memo(f"moments_{side}", lambda: ctx.memo.domains(x, "moments", lambda: mean_and_covariance(x)))
+
+
+def mean_of(x: Tensor) -> Tensor:
+    """The mean (d,) of samples (n, d), in memory or on disk."""
+    return moments_on_disk(x).mean if isinstance(x, Blocks) else x.mean(dim=0)
+
+
+def principal(x: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """``principal_components`` of samples (n, d), in memory or on disk."""
+    if not isinstance(x, Blocks):
+        return principal_components(x, k)
+    found = moments_on_disk(x)
+    return principal_components(x, k, (found.mean, found.covariance))
 
 
 def components(seen: Seen, ctx: Context, side: str, k: int) -> tuple[Tensor, Tensor, Tensor]:
     """PCA (mean, variances, directions) of ``side`` ``"s"``, ``"t"`` or ``"st"`` (pooled), once per domain and k."""
     xs, xt = pair(seen)
+    if isinstance(xs, Blocks) and isinstance(xt, Blocks):
+        both = {"s": [xs], "t": [xt], "st": [xs, xt]}[side]
+        found = reduce(Running.merged, map(moments_on_disk, both))
+        return principal_components(joined(both), k, (found.mean, found.covariance))
     if side == "st":
         return ctx.memo(("pca", side, k), lambda: principal_components(torch.cat([xs, xt]), k))
     x = xs if side == "s" else xt
@@ -124,7 +155,7 @@ def labelled(seen: Seen, zs: Tensor, few_z: Callable[[Tensor], Tensor]) -> tuple
     y = source_of(seen).y
     if seen.few is None:
         return zs, y
-    return torch.cat([zs, few_z(seen.few.x)]), torch.cat([y, seen.few.y.to(y)])
+    return joined([zs, few_z(seen.few.x)]), torch.cat([y, seen.few.y.to(y)])
 
 
 @dataclass(frozen=True)
@@ -173,7 +204,7 @@ def finished(name: str, seen: Seen, ctx: Context, aligned: Aligned) -> Pipeline:
     if aligned.zs.shape[1] == 0:
         raise DazooError(f"{name}: no direction is left to map the samples to; do the features vary at all?")
     for what, found in (("mapped source holds", aligned.zs), ("weights hold", aligned.weights)):
-        if found is not None and not all_finite(found):
+        if found is not None and not isinstance(found, Blocks) and not all_finite(found):
             raise NonFiniteError(f"{name}: the {what} NaN or infinite values; check the features' scale")
     z, y = labelled(seen, aligned.zs, lambda x: run_steps(aligned.target_steps, x))
     weights = None if aligned.weights is None else usable(name, seen, ctx, aligned.weights)
@@ -236,6 +267,8 @@ def trained(
 ) -> Head:
     """``ctx.classifier`` fitted on ``z`` (n, d) with ``weights`` (n,) as they are; ``known`` as in ``Classifier.fit``,
     which other classifiers need not take."""
+    if isinstance(z, Blocks):
+        return fit_on_disk(ctx.classifier, z, y, seen.n_classes, weights, ctx.gen, ctx.warn, ctx.landmarks)
     more = {"known": known} if isinstance(ctx.classifier, Classifier) else {}
     head: Head = ctx.classifier.fit(z, y, seen.n_classes, weights=weights, gen=ctx.gen, warn=ctx.warn, **more)
     return head

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from dazoo.core.blocks import Blocks
 from dazoo.core.errors import DazooError, NonFiniteError
 from dazoo.core.portable import Portable
 from dazoo.core.types import Prediction, Predictor
@@ -312,7 +314,9 @@ class Pipeline(Predictor):
 
 
 def run_steps(steps: tuple[Step, ...], x: Tensor) -> Tensor:
-    """``x`` (n, ...) flattened to float64 rows and passed through ``steps``."""
+    """``x`` (n, ...) flattened to float64 rows and passed through ``steps``; what is on disk, whenever it is read."""
+    if isinstance(x, Blocks):
+        return x.through(partial(run_steps, steps)) if steps else x
     z = x.flatten(1).to(torch.float64)
     for step in steps:
         z = step(z)

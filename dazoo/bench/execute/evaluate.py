@@ -13,6 +13,7 @@ from torch import Tensor
 from dazoo.bench.metrics.registry import Answers, measure
 from dazoo.core.errors import DazooError
 from dazoo.core.types import Prediction, Predictor
+from dazoo.data.draw import rows_of
 from dazoo.data.raw import Raw
 from dazoo.data.task import Hidden, Task
 from dazoo.engine.model import Model
@@ -140,7 +141,9 @@ def _of(rows: Tensor | None, out: Prediction, hidden: Hidden) -> tuple[Predictio
     fine = None if hidden.fine is None else hidden.fine[rows]
     at = None if hidden.at is None else hidden.at[rows]
     # shares are those of all targets together
-    return replace(out.rows(rows.to(out.scores.device)), prior=None), Hidden(hidden.x[rows], hidden.y[rows], fine, at)
+    return replace(out.rows(rows.to(out.scores.device)), prior=None), Hidden(
+        rows_of(hidden.x, rows), hidden.y[rows], fine, at
+    )
 
 
 def _answers(out: Prediction, hidden: Hidden, n_classes: int, stream: StreamPredictor | None = None) -> Answers:
@@ -176,7 +179,7 @@ def _unseen(hidden: Hidden, predictor: Predictor) -> Hidden:
         )
     return replace(
         hidden,
-        x=hidden.x[fresh],
+        x=rows_of(hidden.x, torch.nonzero(fresh)[:, 0]),
         y=hidden.y[fresh],
         fine=None if hidden.fine is None else hidden.fine[fresh],
         member=None if hidden.member is None else hidden.member[fresh],

@@ -32,6 +32,7 @@ class SourceOnly(GradientMethod, ShallowMethod):
     handles = Handles(target={"pool", "unseen"}, n_sources={"one", "many"})
     targets = frozenset({"classes", "values"})
     uses_target = False
+    on_disk = "both"
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         return {"cls": net.criterion(net.head(net.body(b.xs)), b.ys)}

@@ -8,10 +8,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from dazoo.core.blocks import Blocks
 from dazoo.core.errors import DazooError
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context
-from dazoo.methods.shallow import Aligned, pair
+from dazoo.methods.on_disk import moments_on_disk
+from dazoo.methods.shallow import Aligned, mean_of, pair
 from dazoo.ops.linalg.blas import product
 from dazoo.ops.linalg.linear import gram, median_gamma, second_moment, unit_rows
 from dazoo.ops.linalg.spectral import low_rank_pencil, low_rank_pencil_of_rows, span, unit_columns
@@ -29,6 +31,8 @@ class Problem:
         before: steps from samples to features.
         basis: (d, r) from features to coordinates, None for the identity.
         anchors, gamma: of the RBF kernel, else None.
+        whole: of a sample of the domains, the problem of all samples, whose scatter is taken; these are ``times`` as
+            many.
     """
 
     xs: Tensor
@@ -37,10 +41,16 @@ class Problem:
     basis: Tensor | None = None
     anchors: Tensor | None = None
     gamma: Tensor | None = None
+    whole: Problem | None = None
+    times: float = 1.0
 
     @cached_property
     def scatter(self) -> Tensor:
         """X H X' (r, r), the scatter of both domains around their common mean."""
+        if self.whole is not None:
+            return self.whole.scatter
+        if isinstance(self.xs, Blocks) and isinstance(self.xt, Blocks):
+            return moments_on_disk(self.xs).merged(moments_on_disk(self.xt)).scatter
         mean = (self.xs.sum(0) + self.xt.sum(0)) / (len(self.xs) + len(self.xt))
         return second_moment(self.xs - mean) + second_moment(self.xt - mean)
 
@@ -71,7 +81,8 @@ class Problem:
             step: Step = KernelMap("rbf", self.anchors, vectors, self.gamma)
         else:
             step = Affine(vectors if self.basis is None else product(self.basis, vectors))
-        return Aligned(unit_rows(product(self.xs, vectors)), (*self.before, step, UnitNorm()))
+        zs = run_steps((Affine(vectors), UnitNorm()), self.xs)
+        return Aligned(zs, (*self.before, step, UnitNorm()))
 
 
 def pencil_of(seen: Seen, ctx: Context, kernel: str, unit_norm: bool, spanned: bool = True) -> Problem:
@@ -92,11 +103,12 @@ def pencil_of(seen: Seen, ctx: Context, kernel: str, unit_norm: bool, spanned: b
             if basis is not None:
                 xs, xt = product(xs, basis), product(xt, basis)
             return Problem(xs, xt, before, basis)
-        both = torch.cat([xs, xt])
-        if len(both) > KERNEL_LIMIT:
+        if len(xs) + len(xt) > KERNEL_LIMIT or isinstance(xs, Blocks):
             raise DazooError(
-                f"an RBF kernel of {len(both)} samples is too large; use kernel='linear', or {KERNEL_LIMIT} samples"
+                f"an RBF kernel of {len(xs) + len(xt)} samples is too large; use kernel='linear', or {KERNEL_LIMIT} "
+                "samples"
             )
+        both = torch.cat([xs, xt])
         gamma = median_gamma(both)
         k = gram("rbf", both, both, gamma)
         return Problem(k[: len(xs)], k[len(xs) :], before, None, both, gamma)
@@ -113,7 +125,7 @@ def _samples(seen: Seen, unit_norm: bool) -> tuple[Tensor, Tensor, tuple[Step, .
 
 def mean_gap(xs: Tensor, xt: Tensor) -> Tensor:
     """mean(x_s) - mean(x_t), (d,)."""
-    return xs.mean(0) - xt.mean(0)
+    return mean_of(xs) - mean_of(xt)
 
 
 def class_scatter(x: Tensor, y: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:

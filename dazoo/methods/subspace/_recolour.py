@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dazoo.core.blocks import Blocks
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context
 from dazoo.methods.shallow import moments_of, pair
 from dazoo.ops.linalg.blas import product
 from dazoo.ops.linalg.linear import Spectrum, ridge_powers, spectrum
+from dazoo.shallow.steps import Affine, run_steps
 
 
 def recoloured(seen: Seen, ctx: Context, reg: float) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -19,9 +21,9 @@ def recoloured(seen: Seen, ctx: Context, reg: float) -> tuple[Tensor, tuple[Tens
     target has few samples.
     """
     xs, xt = pair(seen)
-    if len(xs) > 2 * xs.shape[1]:
+    if len(xs) > 2 * xs.shape[1] or isinstance(xs, Blocks):
         a = coral_map(seen, ctx, reg)
-        return product(xs, a), (a,)
+        return run_steps((Affine(a),), xs), (a,)
     keep = ctx.memo.domains
     s, t = spectrum_of(seen, ctx, "s"), spectrum_of(seen, ctx, "t")
     whiten = keep(xs, "inverse root", lambda: s.power(reg, -0.5), reg)
@@ -39,6 +41,8 @@ def spectrum_of(seen: Seen, ctx: Context, side: str) -> Spectrum:
     def make() -> Spectrum:
         return spectrum(x, moments_of(seen, ctx, side)[1] if len(x) >= x.shape[1] else None)
 
+    if isinstance(x, Blocks):
+        return ctx.memo(f"spectrum_{side}", make)
     return ctx.memo(f"spectrum_{side}", lambda: ctx.memo.domains(x, "spectrum", make))
 
 

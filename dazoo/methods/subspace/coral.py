@@ -20,7 +20,7 @@ from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
-from dazoo.methods.shallow import Aligned, FeatureMap, pair
+from dazoo.methods.shallow import Aligned, FeatureMap, mean_of, pair
 from dazoo.methods.subspace._recolour import recoloured
 from dazoo.shallow.steps import Affine
 
@@ -38,6 +38,7 @@ class CORAL(FeatureMap):
     )  # fmt: skip
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
+    on_disk = "both"
 
     reg: float = hp(1.0, 1e-4, 1e2, log=True, help="added to the diagonal of both covariances")
     align_means: bool = hp(True, help="also move the source's mean onto the target's; False is the paper's map")
@@ -46,6 +47,6 @@ class CORAL(FeatureMap):
         """Whiten and colour."""
         xs, xt = pair(seen)
         zs, roots = recoloured(seen, ctx, self.reg)  # x_s C_s^(-1/2) C_t^(1/2)
-        bias = xt.mean(0) - reduce(matmul, roots, xs.mean(0)) if self.align_means else None
+        bias = mean_of(xt) - reduce(matmul, roots, mean_of(xs)) if self.align_means else None
         steps = (*(Affine(root) for root in roots[:-1]), Affine(roots[-1], bias))
         return Aligned(zs if bias is None else zs + bias, (), steps)

@@ -24,8 +24,7 @@ from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
-from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_x
-from dazoo.ops.linalg.spectral import principal_components
+from dazoo.methods.shallow import Aligned, FeatureMap, pair, principal, source_x
 from dazoo.shallow.steps import Affine, Step, UnitNorm, run_steps
 
 
@@ -42,6 +41,7 @@ class GFK(FeatureMap):
     )  # fmt: skip
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
+    on_disk = "both"
 
     dim: int = hp(20, 4, 100, log=True, help="dimensions of both subspaces")
 
@@ -58,7 +58,7 @@ def flow_steps(seen: Seen, ctx: Context, dim: int, unit_norm: bool) -> tuple[Ste
     before: tuple[Step, ...] = (UnitNorm(),) if unit_norm else ()
 
     def make() -> tuple[Step, ...]:
-        ps, pt = (principal_components(run_steps(before, x), dim)[2] for x in pair(seen))
+        ps, pt = (principal(run_steps(before, x), dim)[2] for x in pair(seen))
         k = min(ps.shape[1], pt.shape[1])
         return (*before, Affine(geodesic_root(ps[:, :k], pt[:, :k])))
 

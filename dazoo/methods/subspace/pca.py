@@ -18,7 +18,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, components, source_x
-from dazoo.shallow.steps import Affine
+from dazoo.shallow.steps import Affine, run_steps
 
 
 @register
@@ -33,6 +33,7 @@ class PCA(FeatureMap):
     )  # fmt: skip
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
+    on_disk = "both"
 
     dim: int = hp(30, 5, 100, log=True, help="dimensions of the common space")
 
@@ -40,4 +41,4 @@ class PCA(FeatureMap):
         """The k directions of largest variance."""
         mean, _, directions = components(seen, ctx, "st", self.dim)
         step = Affine(directions, -mean @ directions)
-        return Aligned(step(source_x(seen)), (step,))
+        return Aligned(run_steps((step,), source_x(seen)), (step,))

@@ -17,7 +17,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, components, source_x
-from dazoo.shallow.steps import Affine
+from dazoo.shallow.steps import Affine, run_steps
 
 
 @register
@@ -35,6 +35,7 @@ class SA(FeatureMap):
     )  # fmt: skip
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
+    on_disk = "both"
 
     dim: int = hp(20, 5, 100, log=True, help="dimensions of both subspaces")
 
@@ -45,4 +46,4 @@ class SA(FeatureMap):
         k = min(ps.shape[1], pt.shape[1])
         a = ps[:, :k] @ (ps[:, :k].T @ pt[:, :k])
         source, target = Affine(a, -mean_s @ a), Affine(pt[:, :k], -mean_t @ pt[:, :k])
-        return Aligned(source(source_x(seen)), (target,), (source,))
+        return Aligned(run_steps((source,), source_x(seen)), (target,), (source,))

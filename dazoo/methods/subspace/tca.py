@@ -38,6 +38,7 @@ class TCA(FeatureMap):
         "leaves the samples alone",
     )  # fmt: skip
     handles = Handles(marked={"none", "few"})
+    on_disk = "both"
     targets = frozenset({"classes", "values"})
 
     dim: int = hp(20, 5, 100, log=True, help="dimensions of the common space")

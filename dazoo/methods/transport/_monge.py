@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.blocks import Blocks
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context
 from dazoo.methods.shallow import moments_of, pair
@@ -17,6 +18,8 @@ def monge_map(seen: Seen, ctx: Context, reg: float) -> Tensor:
     """A (d, d) of ``ot_linear``: within the span of the samples where they are fewer than features, else from the
     source's covariance, which all pairs of a domain share, and the target's samples times its Cholesky factor."""
     xs, xt = pair(seen)
+    if isinstance(xt, Blocks):
+        return gaussian_map(*(ridged(moments_of(seen, ctx, side)[1], reg) for side in "st"))
     if len(xs) + len(xt) < xs.shape[1]:
         return few_samples_map(xs - xs.mean(dim=0), xt - xt.mean(dim=0), reg)
     centred = xt - xt.mean(dim=0)

@@ -18,9 +18,9 @@ from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
-from dazoo.methods.shallow import Aligned, FeatureMap, pair
+from dazoo.methods.shallow import Aligned, FeatureMap, mean_of, pair
 from dazoo.methods.transport._monge import monge_map
-from dazoo.shallow.steps import Affine
+from dazoo.shallow.steps import Affine, run_steps
 
 
 @register
@@ -34,6 +34,7 @@ class OTLinear(FeatureMap):
     )  # fmt: skip
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
+    on_disk = "both"
 
     reg: float = hp(1e-3, 1e-6, 1.0, log=True, help="added to the diagonals, relative to the mean variance")
 
@@ -41,5 +42,5 @@ class OTLinear(FeatureMap):
         """The Monge map between the two Gaussians."""
         xs, xt = pair(seen)
         a = monge_map(seen, ctx, self.reg)
-        step = Affine(a, xt.mean(dim=0) - xs.mean(dim=0) @ a)
-        return Aligned(step(xs), (), (step,))
+        step = Affine(a, mean_of(xt) - mean_of(xs) @ a)
+        return Aligned(run_steps((step,), xs), (), (step,))
