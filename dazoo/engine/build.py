@@ -17,6 +17,7 @@ from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import GradientMethod, StreamMethod
 from dazoo.nets.net import Net, NetSpec, build_net, part_seed, seeded
 from dazoo.nets.own import OWN
+from dazoo.nets.stages import hold
 
 
 def net_spec(seen: Seen, recipe: Recipe, options: Options) -> NetSpec:
@@ -53,7 +54,7 @@ def start_net(
 ) -> Net:
     """A fresh network, or one with the weights of ``origin`` in all parts that the method does not start anew."""
     net = build_net(spec, seed, method.build)
-    if spec.own is None:  # a module of the user's sees the samples as they are
+    if spec.own is None and not spec.entry.as_is:  # a module of the user's sees the samples as they are
         if net.body_source is None:
             net.body.scale.fill_(memo("input scale", lambda: input_scale(seen)))
         else:
@@ -85,6 +86,8 @@ def input_scale(seen: Seen) -> float:
 
 def place(net: Net, spec: NetSpec, recipe: Recipe, device: torch.device) -> Net:
     """The network on its device, in the layout and with the memory that the recipe says."""
+    if recipe.frozen_stages:
+        hold(net.body.backbone, recipe.frozen_stages, f"backbone {spec.backbone!r}")
     if recipe.recompute and hasattr(net.body.backbone, "set_grad_checkpointing"):
         cast(Any, net.body.backbone).set_grad_checkpointing(True)
     if recipe.channels_last and spec.kind == "image":

@@ -24,6 +24,7 @@ from dazoo.engine.state import read_state, write_state
 from dazoo.engine.terms import Terms, diverged
 from dazoo.engine.watch import Looks, look_steps, measure, probed
 from dazoo.methods.base import Batch, GradientMethod, Phase, Progress
+from dazoo.nets.stages import held
 
 
 @dataclass
@@ -289,8 +290,12 @@ class Loop:
         for m in self.members:
             m.net.train()
             fixed = [part for part, lr in m.method.part_lr().items() if lr == 0]
+            bodies = [n for n, _ in m.net.named_modules() if f".{n}".endswith(".body.backbone")]
             if self.recipe.freeze_norm and not m.method.own_norms:
-                fixed += [name for name, _ in m.net.named_modules() if f".{name}".endswith(".body.backbone")]
+                fixed += bodies
+            elif self.recipe.frozen_stages and not m.method.own_norms:
+                early = held(m.net.body.backbone, self.recipe.frozen_stages)
+                fixed += [f"{body}.{name}" for body in bodies for name in early]
             for part in fixed:
                 m.net.get_submodule(part).eval()
         if isinstance(self.learner, Stacked):

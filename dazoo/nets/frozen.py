@@ -22,7 +22,7 @@ from dazoo.data.domain import Domain
 from dazoo.data.registry import cache_root
 from dazoo.nets.augment import ImageView, eval_images
 from dazoo.nets.backbones.base import Backbone
-from dazoo.nets.lookup import get_backbone
+from dazoo.nets.lookup import frozen_backbone
 
 VERSION = "1"  # of the computation: raise it when features of the same key would come out differently
 LONG = 200  # samples from which a progress bar is worth its line
@@ -35,8 +35,9 @@ def frozen(
 
     Args:
         domain: any domain whose samples the backbone takes; ``"none"`` only flattens.
-        backbone: a name that ``get_backbone`` knows. Without pretrained weights (small networks) the features would be
-            random and are refused, ``"none"`` excepted.
+        backbone: a name that ``get_backbone`` knows; of ``NAME@5`` the flattened maps after its stage 5
+            (``nets.stages``). Without pretrained weights (small networks) the features would be random and are refused,
+            ``"none"`` excepted.
         image_size: side of the images as the network sees them; the backbone's own by default.
         batch: images per forward pass.
 
@@ -44,7 +45,7 @@ def frozen(
         UnknownName: no such backbone.
         DazooError: it does not take such samples, or has no pretrained weights.
     """
-    entry = get_backbone(backbone)
+    entry = frozen_backbone(backbone)
     entry.input_shape(tuple(domain.x.shape[1:]), image_size)
     if entry.name == "none":
         test = frozen(domain.test, backbone) if domain.test is not None else None

@@ -32,6 +32,7 @@ from dazoo.data.scales import scales_of
 from dazoo.engine.fit import Options, fit, fit_group
 from dazoo.engine.recipe import Recipe
 from dazoo.methods.base import METHODS, GradientMethod
+from dazoo.nets.lookup import rest_of
 from dazoo.shallow.classifiers import classifier
 
 Outcome = tuple[str, dict[str, Any]]
@@ -236,7 +237,7 @@ def options_of(protocol: Protocol, device: str = "cpu") -> Options:
     return Options(
         recipe=None if protocol.recipe is None else Recipe.from_json(protocol.recipe),
         classifier=classifier(chosen.pop("name"), **chosen) if chosen else None,
-        backbone="none" if protocol.frozen else protocol.backbone,
+        backbone=rest_of(protocol.backbone) if protocol.frozen else protocol.backbone,
         image_size=None if protocol.frozen else protocol.image_size,
         device=device,
         checkpoints=protocol.checkpoints,

@@ -36,6 +36,7 @@ class Backbone:
         crop: share of the shorter side that the central crop of the evaluation view keeps.
         options: names of the options of ``build`` with their defaults.
         has_pretrained: whether pretrained weights exist.
+        as_is: samples are what its weights were made for, so that their size is left as it is.
         description: one line for listings.
     """
 
@@ -48,6 +49,7 @@ class Backbone:
     crop: float = 1.0
     options: dict[str, Any] = field(default_factory=dict)
     has_pretrained: bool = False
+    as_is: bool = False
     description: str = ""
 
     def input_shape(self, example_shape: tuple[int, ...], image_size: int | None = None) -> tuple[int, ...]:
