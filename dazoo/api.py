@@ -279,9 +279,11 @@ def _schema(domain: Domain) -> Schema:
 
 def _in_setting(task: Task, cls: type[Method]) -> Task:
     """The task in a setting that a method runs in; of several that which shows the fewest target labels."""
+    if not cls.handles.problem(task.setting, baseline=True):
+        return task
     for setting in nearby(task.setting, len(task.sources)):
         if not cls.handles.problem(setting, baseline=True):
-            return task if setting == task.setting else task.change(setting=setting)
+            return task.change(setting=setting)
     return task  # and the engine says what is missing
 
 

@@ -83,9 +83,13 @@ class Model(Predictor):
 
     def predict_source(self, x: Any, source: int = 0) -> Prediction:
         """Predict samples of a source, counted from 0."""
+        return self._named(self.inner.predict_source(self.numbers_of_source(x, source)))
+
+    def numbers_of_source(self, x: Any, source: int = 0) -> Tensor:
+        """Samples (n, ...) of a source as the method saw them, as ``numbers`` for the target."""
         read = (self.source_schema or self.schema).read(x)
         made = read if self.encoding is None else self.encoding.of_source(read)
-        return self._named(self.inner.predict_source(self.preprocessing.of_source(made, source)))
+        return self.preprocessing.of_source(made, source)
 
     def numbers(self, x: Any) -> Tensor:
         """Target samples (n, ...) as the method saw them: encoded and transformed.

@@ -10,6 +10,20 @@ target, whose entries of ``y`` are not looked at. Without it all samples are sou
 the first ``fit``.
 """
 
-from dazoo.sklearn.estimators import DAClassifier, DARegressor
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["DAClassifier", "DARegressor"]
+from dazoo.sklearn.estimators import DAClassifier, DARegressor
+from dazoo.sklearn.folds import DomainKFold
+
+if TYPE_CHECKING:
+    from dazoo.sklearn.scoring import ValidatorScorer, compare, scorer, scorers
+
+__all__ = ["DAClassifier", "DARegressor", "DomainKFold", "ValidatorScorer", "compare", "scorer", "scorers"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        import dazoo.sklearn.scoring as scoring
+
+        return getattr(scoring, name)
+    raise AttributeError(f"module 'dazoo.sklearn' has no attribute {name!r}")

@@ -127,7 +127,7 @@ class DAEstimator(BaseEstimator):  # type: ignore[misc]
             task = Task.from_arrays(xs, ys, take(X, target), setting="multi_source", **options)
         else:
             task = Task.from_arrays(take(X, source), codes, take(X, target), **options)
-        self._sources = told
+        self._sources, self.adapted_ = told, bool((domain < 0).any())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # all of them stand in model_.report
             self.model_ = fit(
@@ -193,16 +193,21 @@ class DAEstimator(BaseEstimator):  # type: ignore[misc]
         from dazoo.core.types import Prediction
 
         places = np.flatnonzero(domain > 0)
-        which = np.searchsorted(self._sources, domain[places]) if len(self._sources) > 1 else np.zeros(len(places), int)
-        known = len(self._sources) < 2 or bool(np.isin(domain[places], self._sources).all())
-        if not known:
-            raise DazooError(f"sample_domain names other sources than those of the fit, {self._sources.tolist()}")
+        which = self._which(domain[places])
         parts = [(k, self.model_.predict_source(take(X, places[which == k]), int(k))) for k in np.unique(which)]
         if len(parts) == 1:
             return parts[0][1]
         merged = Prediction.joined([p for _, p in parts])
         back = np.argsort(np.concatenate([np.flatnonzero(which == k) for k, _ in parts]))
         return dataclasses.replace(merged, scores=merged.scores[back.tolist()], features=None)
+
+    def _which(self, domain: np.ndarray) -> np.ndarray:
+        """Which source of the model (n,), counted from 0, the positive numbers in ``domain`` (n,) mean."""
+        if len(self._sources) < 2:
+            return np.zeros(len(domain), dtype=np.int64)
+        if not bool(np.isin(domain, self._sources).all()):
+            raise DazooError(f"sample_domain names other sources than those of the fit, {self._sources.tolist()}")
+        return np.searchsorted(self._sources, domain)
 
     def _outputs(self, X: Any, sample_domain: Any, read: Any) -> np.ndarray:
         """``read`` of the predictions, rows in the order of ``X``."""

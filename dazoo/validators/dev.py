@@ -31,10 +31,14 @@ def dev(
     return -controlled(w * errors(source_val_scores, source_val_labels, n_classes), w)
 
 
+EQUAL = 1e-6
+"""Standard deviation of the weights, relative to their mean, below which they differ by the solver's error alone."""
+
+
 def controlled(weighted: Tensor, w: Tensor) -> Tensor:
     """mean(l) + eta mean(w) - eta with the variance-minimising eta; eta is 0 where all weights are equal."""
     variance = w.var(unbiased=False)
-    if not bool(variance > 0):
+    if not bool(variance > (EQUAL * w.mean()) ** 2):
         return weighted.mean()
     eta = -((weighted - weighted.mean()) * (w - w.mean())).mean() / variance
     return weighted.mean() + eta * w.mean() - eta
