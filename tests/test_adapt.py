@@ -216,8 +216,8 @@ def test_a_drift_is_pointed_out_and_its_absence_is_not(files: Path) -> None:
     model = load_model("model")
     frame(60, 0.7, 2).drop(columns="y").to_csv("like.csv", index=False)
     frame(60, 9.0, 2).drop(columns="y").to_csv("moved.csv", index=False)
-    assert predict_file(model, Path("like.csv"))[2] == []
-    (said,) = predict_file(model, Path("moved.csv"))[2]
+    assert predict_file(model, Path("like.csv")).said == []
+    (said,) = predict_file(model, Path("moved.csv")).said
     assert "drift" in said and "a by" in said and "b by" in said
     frame(60, 0.7, 2).drop(columns=["y", "b"]).to_csv("less.csv", index=False)
     with pytest.raises(DazooError, match=r"lacks the columns \['b'\]"):
@@ -237,8 +237,9 @@ def test_folders_of_texts(tmp_path: Path) -> None:
     made = adapt(tmp_path / "old", tmp_path / "new", out=tmp_path / "model", time=0)
     table = pd.read_csv(tmp_path / "model" / "predictions.csv")
     assert (table.prediction == table.file.str.replace(r"\d+\.txt", "", regex=True)).mean() > 0.95
-    found, names, _ = predict_file(load_model(tmp_path / "model"), tmp_path / "new")
-    assert list(found.names) == list(table.prediction) and names == list(table.file) and made.task.target.kind == "text"
+    found = predict_file(load_model(tmp_path / "model"), tmp_path / "new")
+    assert list(found.out.names) == list(table.prediction) and found.files == list(table.file)
+    assert made.task.target.kind == "text"
     with pytest.raises(DazooError, match="swapped"):
         adapt(tmp_path / "new", tmp_path / "old")
 
@@ -277,7 +278,7 @@ def test_the_page_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(run, "portfolio", lambda found, setting: PLAN)
     names: dict[str, object] = {}
     found = re.findall(r"^```(python|console)\n(.*?)^```", DOCS.read_text(encoding="utf-8"), re.S | re.M)
-    assert [kind for kind, _ in found] == ["python", "console", "python", "python"]
+    assert [kind for kind, _ in found] == ["python", "console", "python", "console", "python", "python"]
     for kind, block in found:
         if kind == "python":
             exec(compile(block, "docs/adapt.md", "exec", dont_inherit=True), names)
@@ -297,5 +298,5 @@ def test_one_column_of_texts_is_read_as_texts(tmp_path: Path) -> None:
     pd.DataFrame({"text": [f"{w} today" for w in words]}).to_csv(tmp_path / "b.csv", index=False)
     made = adapt(tmp_path / "a.csv", tmp_path / "b.csv", label="topic", out=tmp_path / "m", time=0)
     assert made.task.target.kind == "text" and list(made.predictions.names) == list(one.topic)
-    found, _, _ = predict_file(load_model(tmp_path / "m"), tmp_path / "b.csv")
-    assert list(found.names) == list(one.topic)
+    found = predict_file(load_model(tmp_path / "m"), tmp_path / "b.csv")
+    assert list(found.out.names) == list(one.topic)

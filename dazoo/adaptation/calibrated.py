@@ -17,12 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dazoo.core.types import Prediction, Predictor
+from dazoo.core.types import Prediction, Predictor, Seen
+from dazoo.engine.confidence import FEWEST as LEAST
+from dazoo.engine.confidence import MOST, Confidence, density_ratio
 from dazoo.ops.adistance import held_out_margins
 
 GRID = torch.logspace(-1.5, 1.5, 121, dtype=torch.float64)
 BINS = 10
 CUT = 30.0
+ENOUGH = 30
+"""Labelled target rows from which they take the place of held-out source rows."""
 FEWEST = 10
 """Rows of a domain from which weights mean something."""
 
@@ -61,6 +65,37 @@ def weights(source: Tensor, target: Tensor) -> Tensor:
     return w / w.mean()
 
 
+def confidence_of(
+    inner: Predictor, seen: Seen, shares: Tensor | None, few: tuple[np.ndarray, np.ndarray] | None, seed: int
+) -> Confidence | None:
+    """What a model remembers to know its own errors by; None where too little is held out.
+
+    Args:
+        seen: samples as the method sees them. shares: ratios of class shares (C,), target to source, where the
+            diagnosis says that they alone differ. few: rows (k,) of the target that have a label, and their classes:
+            ``ENOUGH`` of them take the place of the source's.
+    """
+    if few is not None and len(few[0]) >= ENOUGH:
+        probs = inner.predict(seen.target.x[torch.from_numpy(few[0])]).probs
+        y = torch.from_numpy(few[1])
+        return Confidence(probs.detach().float(), y, torch.ones(len(y)), origin="labelled target rows")
+    held = seen.source_val
+    if held is None or min(len(held), len(seen.target)) < LEAST:
+        return None
+    rows = torch.randperm(len(held), generator=torch.Generator().manual_seed(seed))[:MOST].sort().values
+    x, y = held.x[rows], held.y[rows].cpu()
+    one, other = inner.predict_source(x), inner.predict(seen.target.x)
+    probs = one.probs.detach().float().cpu()
+    if shares is not None:
+        return Confidence(probs, y, shares[y].double(), shares=shares.double())
+    features = (
+        one.features is not None and other.features is not None and one.features.shape[1:] == other.features.shape[1:]
+    )
+    spaces = (one.features, other.features) if features else (x, seen.target.x)
+    ratio, w = density_ratio(*spaces)  # type: ignore[arg-type]
+    return Confidence(probs, y, w, ratio, of_features=features)
+
+
 def effective(w: Tensor) -> float:
     """Number of samples that weights (n,) leave in effect, (sum w)^2 / sum w^2."""
     return float(w.sum().square() / w.square().sum())
@@ -81,3 +116,12 @@ def calibration_error(probs: Tensor, y: Tensor, w: Tensor) -> float:
     right, w = (said == y).double(), w / w.sum()
     which = (top * BINS).long().clamp(max=BINS - 1)
     return float(sum(((top - right) * w)[which == b].sum().abs() for b in range(BINS)))
+
+
+def calibration(inner: Predictor, probs: Tensor | None, y: Tensor, w: Tensor) -> dict[str, float]:
+    """The temperature of a model and its calibration errors without and with it, on held-out rows (m,) with weights."""
+    if probs is None or not len(y) or not isinstance(inner, Calibrated):
+        return {}
+    t = inner.temperature
+    plain = (probs.double().clamp(min=1e-300).log() * t).softmax(1)
+    return {"temperature": t, "before": calibration_error(plain, y, w), "after": calibration_error(probs, y, w)}

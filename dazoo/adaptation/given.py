@@ -78,9 +78,10 @@ def given(source: Any, target: Any, label: str | None = None, task: str | Task |
         raise DazooError(f"adapt has no option {next(iter(options))!r}; options of a dataset go with a task")
     if _is_path(source) and _is_path(target):
         return _of_paths(Path(source), Path(target), label)
-    if label is not None and hasattr(source, "columns"):
-        if not hasattr(target, "columns"):
-            raise DazooError("the source is a frame, so the target must be one too, with columns of the same names")
+    if label is not None and (hasattr(source, "columns") or hasattr(target, "columns")):
+        source, target = (_framed(x) if _is_path(x) else x for x in (source, target))
+        if not hasattr(source, "columns") or not hasattr(target, "columns"):
+            raise DazooError("source and target must both be frames or table files, with columns of the same names")
         return _of_frames(source, target, label)
     if not isinstance(source, tuple) or len(source) != 2:
         raise DazooError("the source is a file, a folder, a frame with label='its column', or a pair (samples, labels)")
@@ -100,6 +101,12 @@ def features_of(frame: Any, names: Sequence[str], whose: str) -> Any:
     if lacking:
         raise DazooError(f"{whose} lacks the columns {lacking[:5]}, which the model was fitted on; add them")
     return frame.set_axis(list(map(str, frame.columns)), axis=1)[list(names)]
+
+
+def _framed(place: str | Path) -> Any:
+    if not Path(place).is_file():
+        raise DazooError(f"there is no file {place}; correct the path")
+    return read_table(Path(place))
 
 
 def _is_path(x: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from torch import Tensor
 from dazoo.adaptation.given import features_of
 from dazoo.adaptation.store import MODEL, table_of
 from dazoo.core.errors import DazooError
-from dazoo.core.files import write_text
 from dazoo.core.portable import load
 from dazoo.core.types import Prediction
 from dazoo.data.raw import Table, Texts
@@ -40,8 +40,28 @@ def load_model(place: str | Path) -> Model:
     return found
 
 
-def predict_file(model: Model, place: Path) -> tuple[Prediction, list[str] | None, list[str]]:
-    """Predictions of the samples in a file or folder, names of their files where it is a folder, and sentences.
+@dataclass(frozen=True)
+class Predicted:
+    """Predictions of the samples in a file or folder.
+
+    Attributes:
+        out: the predictions. files: names of the samples' files, where it is a folder. said: sentences.
+        sets: names of the classes that each sample may have, where they were asked for.
+    """
+
+    out: Prediction
+    files: list[str] | None
+    said: list[str]
+    sets: list[tuple[str, ...]] | None = None
+
+    @property
+    def table(self) -> str:
+        """The predictions as CSV."""
+        return table_of(self.out, self.files, self.sets)
+
+
+def predict_file(model: Model, place: Path, abstain: float | None = None, conformal: float | None = None) -> Predicted:
+    """Predict the samples in a file or folder; ``abstain`` as of ``Model.predict``, ``conformal`` of ``predict_set``.
 
     Raises:
         DazooError: nothing is there, or samples unlike those of the model.
@@ -49,17 +69,41 @@ def predict_file(model: Model, place: Path) -> tuple[Prediction, list[str] | Non
     if not place.exists():
         raise DazooError(f"there is no file or folder {place}; correct the path")
     x, names = read_new(model, place)
+    if not len(x):
+        raise DazooError(f"{place} holds no row; give samples to predict")
     numbers = model.numbers(x)
-    if not len(numbers):
-        raise DazooError(f"{place} holds no row")
-    return model.of_numbers(numbers), names, drift(model, numbers)
+    out = model.of_numbers(numbers, abstain)
+    said = [*drift(model, numbers), *([] if abstain is None else about_abstaining(model, out, abstain))]
+    sets = None if conformal is None else model.sets_of(numbers, out, conformal)
+    if sets is not None and conformal is not None:
+        said += about_sets(model, sets, conformal)
+    return Predicted(out, names, said, sets)
 
 
-def write_predictions(model: Model, place: Path, out: Path) -> list[str]:
-    """Write the predictions of a file as CSV, and return what is to be said."""
-    found, names, said = predict_file(model, place)
-    write_text(out, table_of(found, names))
-    return said
+def about_abstaining(model: Model, out: Prediction, accuracy: float) -> list[str]:
+    """What to say of samples that got no answer."""
+    assert model.confidence is not None and out.threshold is not None
+    n, kept = len(out.labels), int((out.labels < len(model.classes)).sum())
+    if out.threshold < 0:
+        return [
+            f"no probability is large enough for {accuracy:.0%} right answers by the {model.confidence.origin}: "
+            "every row is unknown; ask for less, or label target rows and adapt again"
+        ]
+    return [
+        f"unknown: {n - kept} of {n} rows, whose probability is below {1 - out.threshold:.2f}; of the other {kept} "
+        f"answers {accuracy:.0%} should be right, by the {model.confidence.origin}, weighted like the target"
+    ]
+
+
+def about_sets(model: Model, sets: list[tuple[str, ...]], alpha: float) -> list[str]:
+    """What to say of sets of classes."""
+    assert model.confidence is not None
+    one, every = (sum(len(s) == k for s in sets) for k in (1, len(model.classes)))
+    said = (
+        f"sets: {one} of {len(sets)} hold one class, {every} all; the right class should be in {1 - alpha:.0%} of them"
+    )
+    doubt = "; the domains hardly overlap, so that little can be excluded" if 2 * every > len(sets) else ""
+    return [f"{said}, by the {model.confidence.origin}, weighted like the target{doubt}"]
 
 
 def read_new(model: Model, place: Path) -> tuple[Any, list[str] | None]:

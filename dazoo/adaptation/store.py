@@ -22,6 +22,8 @@ from dazoo.engine.model import Model
 
 MODEL, SUMMARY, PREDICTIONS, CARD = "model.safetensors", "adapt.json", "predictions.csv", "card.html"
 DIGITS = 6
+BETWEEN = " | "
+"""Between the classes of a set."""
 
 
 def check_folder(folder: Path) -> None:
@@ -105,13 +107,20 @@ class Store:
         return (self.folder or Path()) / "candidates" / f"{stem}.{suffix}"
 
 
-def table_of(out: Prediction, rows: list[str] | None = None) -> str:
-    """Predictions as CSV: the row (counted from 1) or file, the class, its probability, and those of all classes."""
+def table_of(out: Prediction, rows: list[str] | None = None, sets: list[tuple[str, ...]] | None = None) -> str:
+    """Predictions as CSV: the row (counted from 1) or file, the class, its probability, and those of all classes.
+
+    ``sets`` are the classes that a sample may have, in one more column.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row" if rows is None else "file", "prediction", "probability", *(f"p({c})" for c in out.classes)])
+    writer.writerow(
+        ["row" if rows is None else "file", "prediction", "probability", *(f"p({c})" for c in out.classes)]
+        + ["set"] * (sets is not None)
+    )
     top = out.probs.max(1).values.tolist()
     for i, (name, best, probs) in enumerate(zip(out.names, top, out.probs.tolist())):
         digits = [round(p, DIGITS) for p in (best, *probs)]
-        writer.writerow([i + 1 if rows is None else rows[i], name, *digits])
+        inside = [] if sets is None else [BETWEEN.join(sets[i])]
+        writer.writerow([i + 1 if rows is None else rows[i], name, *digits, *inside])
     return text.getvalue()

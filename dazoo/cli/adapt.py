@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from dazoo.core.errors import DazooError
+
 
 def adapt(
     source: Annotated[
@@ -53,11 +55,21 @@ def predict(
     model: Annotated[Path, typer.Argument(help="A model file, or the folder that 'adapt' wrote.")],
     data: Annotated[Path, typer.Argument(help="New samples in the form that the model was adapted to.")],
     out: Annotated[Path, typer.Option(help="The predictions as CSV.")] = Path("predictions.csv"),
+    abstain: Annotated[
+        float | None, typer.Option(help="Share of answers that should be right, as 0.9; doubtful rows are 'unknown'.")
+    ] = None,
+    conformal: Annotated[
+        float | None, typer.Option(help="Add sets of classes, of which this share may miss the right one, as 0.1.")
+    ] = None,
 ) -> None:
     """Predict a new file with a saved model: names of classes and probabilities; drift is pointed out."""
-    from dazoo.adaptation import load_model
-    from dazoo.adaptation.predict import write_predictions
+    from dazoo.adaptation.predict import load_model, predict_file
+    from dazoo.core.files import write_text
 
-    for text in write_predictions(load_model(model), data, out):
+    if data.exists() and out.exists() and out.samefile(data):
+        raise DazooError(f"{out} is the file to predict, which would be overwritten; choose another --out")
+    found = predict_file(load_model(model), data, abstain, conformal)
+    for text in found.said:
         print(text, file=sys.stderr)
+    write_text(out, found.table)
     print(f"wrote {out}")

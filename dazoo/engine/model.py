@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from dazoo.core.blocks import Blocks, InMemory
+from dazoo.core.errors import DazooError
 from dazoo.core.types import Prediction, Predictor, Seen
 from dazoo.core.version import VERSION
 from dazoo.data.raw import joined
 from dazoo.data.samples import Schema, content
 from dazoo.data.transform import Preprocessing
 from dazoo.encoders.encode import Encoding
+from dazoo.engine.confidence import Confidence
 from dazoo.engine.on_disk import predict_blocks
 
 
@@ -48,6 +50,7 @@ class Model(Predictor):
         report: ``settings``, ``warnings``, ``curves``, ``findings``, ``info`` and ``versions`` of the fit; ``shares``,
             the target's class shares by name, where the method estimated them.
         source_schema: how samples of the sources look, where they have features of their own.
+        confidence: held-out samples that tell when to give no answer, or several (``dazoo.adapt`` has them).
     """
 
     inner: Predictor
@@ -58,14 +61,17 @@ class Model(Predictor):
     report: dict[str, Any] = field(default_factory=dict)
     encoding: Encoding | None = None
     source_schema: Schema | None = None
+    confidence: Confidence | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "report", Report(self.report))
 
-    def predict(self, x: Any, out: str | Path | None = None) -> Prediction:
+    def predict(self, x: Any, abstain: float | None = None, out: str | Path | None = None) -> Prediction:
         """Predict target samples; those on disk block by block, without features.
 
         Args:
+            abstain: share of answers that should be right; samples whose top probability is too small for that are
+                ``unknown``.
             out: a file ``.npy`` to which the scores (n, C) of samples on disk go, as single precision.
 
         Raises:
@@ -73,13 +79,37 @@ class Model(Predictor):
         """
         made = self.numbers(x)
         if out is None:
-            return self.of_numbers(made)
+            return self.of_numbers(made, abstain)
         blocks = made if isinstance(made, Blocks) else InMemory(made)
-        return self._named(predict_blocks(self.inner.predict, blocks, out))
+        found = self._named(predict_blocks(self.inner.predict, blocks, out))
+        return found if abstain is None else self._sure("abstain").abstaining(found, abstain)
 
-    def of_numbers(self, numbers: Tensor) -> Prediction:
+    def of_numbers(self, numbers: Tensor, abstain: float | None = None) -> Prediction:
         """Predict target samples (n, ...) as ``numbers`` returns them."""
-        return self._named(self.inner.predict(numbers))
+        out = self._named(self.inner.predict(numbers))
+        return out if abstain is None else self._sure("abstain").abstaining(out, abstain)
+
+    def predict_set(self, x: Any, alpha: float = 0.1) -> list[tuple[str, ...]]:
+        """Names of the classes that target samples may have; the right one is missing in a share ``alpha`` of them.
+
+        Raises:
+            DazooError: as ``predict``, or a model without held-out samples.
+        """
+        numbers = self.numbers(x)
+        return self.sets_of(numbers, self.of_numbers(numbers), alpha)
+
+    def sets_of(self, numbers: Tensor, out: Prediction, alpha: float) -> list[tuple[str, ...]]:
+        """``predict_set`` of samples as ``numbers`` returns them, with their predictions."""
+        inside = self._sure("sets of classes").sets(out, numbers, alpha)
+        return [tuple(c for c, held in zip(self.classes, row) if held) for row in inside.tolist()]
+
+    def _sure(self, what: str) -> Confidence:
+        if self.confidence is None:
+            raise DazooError(
+                f"{what} takes held-out samples, which this model has not: it was made by dazoo.fit, by an older "
+                "version, or from too few labelled rows; make it with dazoo.adapt"
+            )
+        return self.confidence
 
     def predict_source(self, x: Any, source: int = 0) -> Prediction:
         """Predict samples of a source, counted from 0."""
