@@ -38,6 +38,7 @@ from dazoo.methods.base import METHODS, GradientMethod, Method, ShallowMethod, S
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dazoo.deploy.onnx import Exported
     from dazoo.diagnosis import Diagnosis
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "create_method",
     "diagnose",
     "evaluate",
+    "export_onnx",
     "fit",
     "list_datasets",
     "list_methods",
@@ -246,6 +248,17 @@ def diagnose(
         return found
     copies = copies_of_labels(task.sources, encoding.fitted.ignored())
     return replace(found, notes=(*encoding.fitted.said(), *copies, *found.notes))
+
+
+def export_onnx(model: Predictor, path: str | Path, *, numbers: bool = False, double: bool = False) -> Exported:
+    """Write a fitted model as an ONNX file, which answers the same without dazoo; arguments in ``deploy.onnx``.
+
+    Raises:
+        DazooError: the package onnx is missing, or a part of the model has no form in ONNX.
+    """
+    from dazoo.deploy.onnx import export_onnx as export
+
+    return export(model, path, numbers=numbers, double=double)
 
 
 def run_suite(path: str | Path, **options: Any) -> Path:

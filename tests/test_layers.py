@@ -27,6 +27,7 @@ LAYERS = {
     "diagnosis": 5,
     "adaptation": 6,
     "bench": 6,
+    "deploy": 6,
     "contracts": 6,
     "cli": 7,
     "sklearn": 7,

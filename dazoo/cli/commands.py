@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from dazoo.cli.adapt import adapt, predict
+from dazoo.cli.deploy import export
 from dazoo.core.errors import DazooError
 
 app = typer.Typer(
@@ -217,7 +218,7 @@ def compare(
 @app.command(name="export-model")
 def export_model(
     folder: Annotated[Path, typer.Argument(help="A result folder.")],
-    out: Annotated[Path, typer.Option(help="File of the model, for dazoo.load.")] = Path("model.safetensors"),
+    out: Annotated[Path, typer.Option(help="File of the model, for dazoo.load; or .onnx.")] = Path("model.safetensors"),
     method: Annotated[str | None, typer.Option(help="A method of the leaderboard instead of the best.")] = None,
     task: Annotated[str | None, typer.Option(help="A task; needed where there are several.")] = None,
     seed: Annotated[int | None, typer.Option(help="A seed instead of the first.")] = None,
@@ -228,19 +229,6 @@ def export_model(
     from dazoo.cli.statistics import show_export
 
     show_export(folder, out, method=method, task=task, seed=seed, select_by=select_by, data_root=data_root)
-
-
-@app.command()
-def export(
-    folder: Annotated[Path, typer.Argument(help="A result folder.")],
-    parquet: Annotated[bool, typer.Option("--parquet", help="A Parquet file; the default.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="A CSV file.")] = False,
-    out: Annotated[Path | None, typer.Option(help="The file to write; runs.parquet or runs.csv in DIR.")] = None,
-) -> None:
-    """Write the runs as a table for notebooks, one row per run and checkpoint; 'export-model' writes a model."""
-    from dazoo.cli.records import show_export
-
-    show_export(folder, parquet, csv, out)
 
 
 @app.command()
@@ -367,6 +355,7 @@ def check(
 
 app.command()(adapt)
 app.command()(predict)
+app.command()(export)
 
 
 def main() -> None:

@@ -58,7 +58,12 @@ def show_export(folder: Path, out: Path, **options: Any) -> None:
     """Write the selected model of a folder and say what it is."""
     from dazoo.bench.export import export_model
 
-    made = export_model(folder, out, **options)
+    place = out.with_suffix(".safetensors") if out.suffix == ".onnx" else out
+    made = export_model(folder, place, **options)
+    if place != out:
+        from dazoo.cli.deploy import show_onnx
+
+        show_onnx(place, out)
     how = "fitted again" if made.again else "as it was kept"
     print(f"{made.path}: {made.label} on {made.task}, seed {made.seed}, step {made.step}, {how}")
     if made.prepared:
