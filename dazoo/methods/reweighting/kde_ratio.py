@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,9 +24,13 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.reweighting._ratio import flattened
 from dazoo.methods.shallow import Reweighting, pair
+from dazoo.ops.linalg.blas import plain
 from dazoo.ops.linalg.linear import distances_between, rows_per_block
 
 FLOOR = 1e-3
+MANY_PAIRS = 25_000_000  # above which single precision is worth its lines
+FAR = 4096.0  # largest square norm, in bandwidths, at which single precision is enough
+ROWS, COLUMNS = 256, 1024
 
 
 @register
@@ -63,6 +68,38 @@ def log_density(x: Tensor, data: Tensor, pooled: Tensor) -> Tensor:
     h = m ** (-1 / (d + 4)) * torch.where(scale > 0, scale, torch.ones_like(scale))
     offset = data.mean(0)
     x, data = (x - offset) / h, (data - offset) / h
-    size = rows_per_block(m)
-    parts = [torch.logsumexp(-distances_between(x[i : i + size], data) / 2, 1) for i in range(0, len(x), size)]
-    return torch.cat(parts) - math.log(m) - h.log().sum() - d / 2 * math.log(2 * math.pi)
+    return log_sums(x, data) - math.log(m) - h.log().sum() - d / 2 * math.log(2 * math.pi)
+
+
+def log_sums(x: Tensor, data: Tensor) -> Tensor:
+    """log sum_j exp(-||x_i - data_j||^2 / 2) (n,); of many pairs in single precision, to about 1e-4."""
+    out = x.new_full((len(x),), math.nan)
+    if plain(x, data) and len(x) * len(data) > MANY_PAIRS:
+        # rounding errors of a row are shares of its square norm; far columns add nothing to it
+        near = x.square().sum(1) <= FAR
+        out[near] = torch.from_numpy(_single_sums(x[near].numpy(), data.numpy()))
+    left = ~torch.isfinite(out)
+    blocks = x[left].split(rows_per_block(len(data))) if bool(left.any()) else ()
+    if blocks:
+        out[left] = torch.cat([torch.logsumexp(-distances_between(b, data) / 2, 1) for b in blocks])
+    return out
+
+
+def _single_sums(x: np.ndarray, data: np.ndarray) -> np.ndarray:
+    """``log_sums`` in single precision, by tiles that stay in a processor's cache; not finite where numbers overflow.
+
+    x_i'y_j - ||y_j||^2 / 2 - shift_i is one product, shift_i the largest such number without shift in the first tile.
+    """
+    half = np.einsum("ij,ij->i", data, data)[:, None] / 2
+    left = np.concatenate([x, np.full((len(x), 1), -1.0), np.zeros((len(x), 1))], 1).astype(np.float32)
+    right = np.concatenate([data, half, np.ones((len(data), 1))], 1).astype(np.float32).T.copy()
+    total = np.zeros(len(x))
+    with np.errstate(over="ignore", divide="ignore"):
+        for i in range(0, len(x), ROWS):
+            block = left[i : i + ROWS]
+            block[:, -1] = -(block @ right[:, :COLUMNS]).max(axis=1)
+            for j in range(0, len(data), COLUMNS):
+                ranks = block @ right[:, j : j + COLUMNS]
+                total[i : i + ROWS] += np.exp(ranks, out=ranks).sum(axis=1)
+        logs: np.ndarray = np.log(total) - left[:, -1] - np.einsum("ij,ij->i", x, x) / 2
+    return logs

@@ -27,6 +27,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Reweighting, pair
+from dazoo.ops.linalg.blas import product
 from dazoo.ops.linalg.spectral import principal_components
 from dazoo.shallow.steps import Standardise
 
@@ -34,6 +35,9 @@ GAP = 1e-3
 STAGES = (0.1, 0.03, 0.01, 0.003, 0.001)
 ITERATIONS = 300
 COMPONENTS = 64
+MANY = 5_000  # source samples above which steps that cost less, and agree but for rounding, are worth their lines
+PATIENCE = 20
+NEGLIGIBLE = 1e-12  # share of the largest below which weights and directions do not matter
 
 
 @register
@@ -76,17 +80,22 @@ def minimise(x: Tensor, target: Tensor) -> tuple[Tensor, float]:
     if start < 1e-12:
         return w, 0.0
     best, least, bound = w, start, 0.0
-    lipschitz = 1.0
+    lipschitz, unused = 1.0, 0
     for stage in STAGES:
         mu = stage * start / math.log(2 * len(target))
         ahead, t = w, 1.0
-        for _ in range(ITERATIONS):
+        reached, quiet = math.inf, 0
+        for i in range(ITERATIONS + (unused if stage == STAGES[-1] else 0)):
             value, slope, norm, dual = _smoothed(x, target, ahead, mu)
             bound = max(bound, dual)
             if norm < least:
                 best, least = ahead, norm
             if least - bound <= GAP * start:
                 return best, (least - bound) / start
+            reached, quiet = (least - bound, 0) if least - bound < 0.99 * reached else (reached, quiet + 1)
+            if len(x) > MANY and quiet >= PATIENCE and reached < stage * start / 2:  # all that mu allows
+                unused += ITERATIONS - i
+                break
             lipschitz /= 1.5
             while True:
                 after = _simplex(ahead - slope / lipschitz)
@@ -105,6 +114,9 @@ def minimise(x: Tensor, target: Tensor) -> tuple[Tensor, float]:
 
 
 def _difference(x: Tensor, target: Tensor, w: Tensor) -> Tensor:
+    """T - sum_i w_i x_i x_i' (d, d); of many samples from those that have weight, few near the optimum."""
+    if len(x) > MANY and 2 * len(rows := torch.nonzero(w > NEGLIGIBLE * w.max())[:, 0]) < len(x):
+        x, w = x[rows], w[rows]
     return target - (x * w[:, None]).T @ x
 
 
@@ -116,9 +128,15 @@ def _smoothed(x: Tensor, target: Tensor, w: Tensor, mu: float) -> tuple[float, T
     p = torch.softmax(exponents, 0)
     spread = p[: len(values)] - p[len(values) :]
     s = (vectors * spread) @ vectors.T
-    reach = ((x @ s) * x).sum(1)
+    reach = ((x @ s) * x).sum(1) if len(x) <= MANY else _reach(x, vectors, spread)
     dual = float((target * s).sum() - reach.max()) / max(float(spread.abs().sum()), 1e-300)
     return value, -reach, float(values.abs().max()), dual
+
+
+def _reach(x: Tensor, vectors: Tensor, spread: Tensor) -> Tensor:
+    """x_i' S x_i (n,) of S = V diag(spread) V', from the few directions that matter once mu is small."""
+    some = spread.abs() > NEGLIGIBLE * spread.abs().max()
+    return product(x, vectors[:, some]).square_() @ spread[some]
 
 
 def _smoothed_value(x: Tensor, target: Tensor, w: Tensor, mu: float) -> float:
@@ -128,7 +146,21 @@ def _smoothed_value(x: Tensor, target: Tensor, w: Tensor, mu: float) -> float:
 
 def _simplex(v: Tensor) -> Tensor:
     """The nearest point to ``v`` (n,) with non-negative entries of sum 1."""
+    if len(v) > MANY:
+        return _simplex_of_many(v)
     ordered = v.sort(descending=True).values
     excess = (ordered.cumsum(0) - 1) / torch.arange(1, len(v) + 1, dtype=v.dtype, device=v.device)
     last = int((ordered > excess).sum()) - 1
     return (v - excess[last]).clamp(min=0)
+
+
+def _simplex_of_many(v: Tensor) -> Tensor:
+    """``_simplex`` without a sort: until nothing changes, entries below the excess of the rest are left out (Michelot,
+    1986)."""
+    kept = v
+    while True:
+        excess = (kept.sum() - 1) / len(kept)
+        above = kept[kept > excess]
+        if len(above) in (0, len(kept)):
+            return (v - excess).clamp(min=0)
+        kept = above

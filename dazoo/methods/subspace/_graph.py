@@ -1,7 +1,10 @@
-"""Nearest-neighbour graphs of samples and their Laplacians."""
+"""Nearest-neighbour graphs of samples and their Laplacians, dense for few samples and sparse for many."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +18,11 @@ def check_dense(n: int, name: str) -> None:
     """Raise ``DazooError`` where an (n, n) matrix would not fit."""
     if n > DENSE_LIMIT:
         raise DazooError(f"{name} needs an {n} x {n} matrix, more than {DENSE_LIMIT} allow; draw a subsample")
+
+
+def fits_dense(n: int) -> bool:
+    """Whether (n, n) matrices may be formed; methods that have a sparse form use it otherwise."""
+    return n <= DENSE_LIMIT
 
 
 def cosine_graph(x: Tensor, neighbours: int) -> Tensor:
@@ -46,3 +54,42 @@ def scaled_by_degree(weights: Tensor) -> Tensor:
 def laplacian(weights: Tensor) -> Tensor:
     """The normalised Laplacian I - D^(-1/2) W D^(-1/2) (n, n)."""
     return torch.eye(len(weights), dtype=weights.dtype, device=weights.device) - scaled_by_degree(weights)
+
+
+def sparse_spread(x: Tensor, neighbours: int) -> Any:
+    """``scaled_by_degree(cosine_graph(x, neighbours))`` as a scipy sparse array (n, n), never formed densely.
+
+    Neighbours are ranked in single precision, their cosines are computed in double precision.
+    """
+    from scipy.sparse import csr_array, diags_array
+
+    n, unit = len(x), unit_rows(x).cpu()
+    k, single = min(neighbours, n - 1), unit.to(torch.float32)
+    columns = []
+    size = rows_per_block(n)
+    for start in range(0, n, size):
+        cosines = single[start : start + size] @ single.T
+        cosines.diagonal(start).fill_(-2.0)
+        columns.append(cosines.topk(k, dim=1).indices)
+    near = torch.cat(columns)
+    values = torch.cat([torch.einsum("nd,nkd->nk", unit[i], unit[j]) for i, j in _blocks(n, near)]).clamp(min=0)
+    graph = csr_array((values.numpy().ravel(), near.numpy().ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
+    graph = graph.maximum(graph.T)
+    degree = graph.sum(axis=1)
+    scale = diags_array(np.where(degree > 0, 1 / np.sqrt(np.maximum(degree, 1e-300)), 0.0))
+    return (scale @ graph @ scale).tocsr()
+
+
+def _blocks(n: int, near: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Rows and their neighbours, a thousand at a time."""
+    return list(zip(torch.arange(n).split(1000), near.split(1000)))
+
+
+def spread_by(spread: Any, alpha: float, start: Tensor) -> Tensor:
+    """(I - alpha S)^-1 ``start`` (n, C) for a sparse S (n, n) of ``sparse_spread``, by conjugate gradients."""
+    from scipy.sparse import eye_array
+    from scipy.sparse.linalg import cg
+
+    system = (eye_array(spread.shape[0]) - alpha * spread).tocsr()
+    columns = [cg(system, column, rtol=1e-10)[0] for column in start.cpu().numpy().T]
+    return torch.from_numpy(np.stack(columns, axis=1)).to(start)

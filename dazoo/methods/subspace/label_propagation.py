@@ -7,12 +7,13 @@ labelled samples and zero rows elsewhere. Scores are log F over its row sum. Tar
 label are scored by their nearest labelled sample, new samples by their nearest target sample.
 
 Evidence: tests/test_subspace_more.py::test_label_propagation_is_the_fixed_point_of_its_iteration,
-test_label_propagation_follows_the_moons.
+test_label_propagation_follows_the_moons; tests/test_bounded.py::test_sparse_label_propagation_is_the_dense_one.
 """
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
@@ -20,7 +21,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import labelled, pair, target_x
-from dazoo.methods.subspace._graph import check_dense, cosine_graph, scaled_by_degree
+from dazoo.methods.subspace._graph import cosine_graph, fits_dense, scaled_by_degree, sparse_spread, spread_by
 from dazoo.ops.classwise import one_hot
 from dazoo.shallow.classifiers import classifier
 from dazoo.shallow.steps import NearestScores, Pipeline, run_steps
@@ -34,7 +35,9 @@ class LabelPropagation(ShallowMethod):
         title="Learning with Local and Global Consistency",
         authors="Dengyong Zhou, Olivier Bousquet, Thomas Lal, Jason Weston, Bernhard Schölkopf", year=2003,
         url="https://papers.nips.cc/paper/2506-learning-with-local-and-global-consistency", venue="NIPS",
-        deviations="a nearest-neighbour graph with cosine weights instead of the full Gaussian one",
+        deviations="a nearest-neighbour graph with cosine weights instead of the full Gaussian one; beyond 20,000 "
+        "samples of both domains the graph is sparse, its neighbours ranked in single precision, and the system is "
+        "solved by conjugate gradients to 1e-10",
     )  # fmt: skip
     handles = Handles(marked={"none", "few"})
 
@@ -47,12 +50,8 @@ class LabelPropagation(ShallowMethod):
         z, y = labelled(seen, xs, lambda x: run_steps((), x))
         free = seen.target.x.flatten(1).to(z)
         n, both = len(z), torch.cat([z, free])
-        check_dense(len(both), self.name)
-        spread = ctx.memo(("graph", self.neighbours), lambda: scaled_by_degree(cosine_graph(both, self.neighbours)))
-        system = -self.alpha * spread
-        system.diagonal().add_(1.0)
         start = torch.cat([one_hot(y, seen.n_classes).to(z), z.new_zeros(len(free), seen.n_classes)])
-        mass = ((1 - self.alpha) * torch.linalg.solve(system, start))[n:].clamp(min=0)
+        mass = ((1 - self.alpha) * self._solved(both, start, ctx))[n:].clamp(min=0)
         total = mass.sum(1, keepdim=True)
         lonely = total[:, 0] < 1e-12
         scores = torch.log(mass / total.clamp(min=1e-300) + 1e-12)
@@ -63,3 +62,14 @@ class LabelPropagation(ShallowMethod):
             known = torch.log(one_hot(seen.few.y, seen.n_classes, torch.float64) + 1e-12).to(scores)
             scores = torch.cat([scores, known])
         return Pipeline((), None, NearestScores(target_x(seen), scores))
+
+    def _solved(self, both: Tensor, start: Tensor, ctx: Context) -> Tensor:
+        """(I - alpha S)^-1 ``start`` (n, C) for the graph of ``both`` (n, d)."""
+        if not fits_dense(len(both)):
+            ctx.warn(f"label_propagation: the graph of {len(both)} samples is sparse and solved by conjugate gradients")
+            spread = ctx.memo(("sparse graph", self.neighbours), lambda: sparse_spread(both, self.neighbours))
+            return spread_by(spread, self.alpha, start)
+        dense = ctx.memo(("graph", self.neighbours), lambda: scaled_by_degree(cosine_graph(both, self.neighbours)))
+        system = -self.alpha * dense
+        system.diagonal().add_(1.0)
+        return torch.linalg.solve(system, start)

@@ -10,15 +10,17 @@ graph of all samples:
 
 E marks the labelled samples and L is the normalised Laplacian of the 10-nearest-neighbour graph with cosine weights.
 The balance b = 1 - d_0 / (d_0 + sum_c d_c) compares the proxy A-distances 2 (1 - 2 error) of the domains (d_0) and of
-each class (d_c), the error being that of a linear classifier told to separate source from target.
+each class (d_c), the error being that of a linear classifier told to separate source from target. Beyond 20,000 samples
+f is a sum of kernels at 2,000 of them (``_Landmarks``) and the graph is sparse.
 
 Evidence: tests/test_subspace.py::test_meda_is_a_stationary_point_of_its_objective,
-test_surf_averages_of_methods_with_their_own_classifier.
+test_surf_averages_of_methods_with_their_own_classifier; tests/test_bounded.py::test_meda_on_landmarks_is_meda.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -29,13 +31,16 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import pair, source_of
-from dazoo.methods.subspace._graph import check_dense, cosine_graph, laplacian
+from dazoo.methods.subspace._graph import cosine_graph, fits_dense, laplacian, sparse_spread
 from dazoo.methods.subspace._pencil import joint_indicators
 from dazoo.methods.subspace.gfk import flow_steps
 from dazoo.ops.classwise import one_hot
-from dazoo.ops.linalg.linear import RidgeFit, gram
+from dazoo.ops.linalg.blas import product
+from dazoo.ops.linalg.linear import RidgeFit, gram, second_moment, symmetrise
 from dazoo.shallow.classifiers import classifier
 from dazoo.shallow.steps import AsScores, KernelMap, Pipeline, UnitNorm, run_steps
+
+LANDMARKS = 2_000
 
 
 @register
@@ -48,7 +53,8 @@ class MEDA(ShallowMethod):
         url="https://arxiv.org/abs/1807.07258", venue="ACM Multimedia",
         deviations="the balance is estimated with domain classifiers that are ridge regressions, tested on the half "
         "of the samples they were not fitted on; the authors' program weighs M_0, the means of the domains, by the "
-        "number of classes",
+        "number of classes; beyond 20,000 samples of both domains the function is a sum of kernels at 2,000 of them, and "
+        "the graph is sparse",
     )  # fmt: skip
     handles = Handles(marked={"none", "few"})
     knob_needs: ClassVar[dict[str, dict[str, bool]]] = {"balance": {"adaptive": False}}
@@ -65,7 +71,6 @@ class MEDA(ShallowMethod):
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Alternate between the classifier and the labels."""
         xs, xt = pair(seen)
-        check_dense(len(xs) + len(xt), self.name)
         before = (*flow_steps(seen, ctx, self.dim, False), UnitNorm())
         z = run_steps(before, torch.cat([xs, xt]))
         n_s, n, c = len(xs), len(z), seen.n_classes
@@ -75,26 +80,72 @@ class MEDA(ShallowMethod):
         known[:n_s] = True
         known[n - len(few) :] = True
         gamma = z.new_tensor(0.5)
-        kernel = ctx.memo(("meda", self.dim), lambda: gram("rbf", z, z, gamma))
-        smooth = ctx.memo(("meda", self.dim, self.neighbours), lambda: laplacian(cosine_graph(z, self.neighbours)))
+        system: _Dense | _Landmarks
+        if fits_dense(n):
+            kernel = ctx.memo(("meda", self.dim), lambda: gram("rbf", z, z, gamma))
+            smooth = ctx.memo(("meda", self.dim, self.neighbours), lambda: laplacian(cosine_graph(z, self.neighbours)))
+            system = _Dense(z, kernel, smooth, known, self.rho, self.eta)
+        else:
+            ctx.warn(f"meda: of {n} samples the function is a sum of kernels at {LANDMARKS} of them, drawn at random")
+            rows = torch.randperm(n, generator=ctx.gen)[:LANDMARKS].to(z.device)
+            system = _Landmarks(z[rows], z, gamma, sparse_spread(z, self.neighbours), known, self.rho, self.eta)
         labels = classifier("1nn").fit(z[:n_s], ys, c)(z[n_s:]).argmax(1)
         labels[len(labels) - len(few) :] = few
-        coef = z.new_zeros(n, c)
+        coef = z.new_zeros(len(system.anchors), c)
         for _ in range(max(self.rounds, 1)):
             target = one_hot(torch.cat([ys, labels]), c, torch.float64) * known[:, None]
             b = balance_of(z[:n_s], z[n_s:], ys, labels, c) if self.adaptive else self.balance
             es, et = joint_indicators(ys, labels, c, 1 - b, b)
-            e = torch.cat([es, -et])
-            left = self.lam * e @ (e.T @ kernel) + self.rho * (smooth @ kernel)
-            left[known] += kernel[known]
-            left.diagonal().add_(self.eta)
-            coef = torch.linalg.solve(left, target)
-            now = (kernel[n_s:] @ coef).argmax(1)
+            coef = system.solve(self.lam, torch.cat([es, -et]), target)
+            now = (system.kernel[n_s:] @ coef).argmax(1)
             now[len(now) - len(few) :] = few
             if torch.equal(now, labels):
                 break
             labels = now
-        return Pipeline((*before, KernelMap("rbf", z, coef, gamma)), None, AsScores())
+        return Pipeline((*before, KernelMap("rbf", system.anchors, coef, gamma)), None, AsScores())
+
+
+@dataclass(frozen=True)
+class _Dense:
+    """The system of all samples: ``anchors`` (n, d) and their ``kernel`` (n, n)."""
+
+    anchors: Tensor
+    kernel: Tensor
+    smooth: Tensor
+    known: Tensor
+    rho: float
+    eta: float
+
+    def solve(self, lam: float, e: Tensor, target: Tensor) -> Tensor:
+        """B (n, C) for M = e e' and E Y = ``target`` (n, C)."""
+        left = lam * e @ (e.T @ self.kernel) + self.rho * (self.smooth @ self.kernel)
+        left[self.known] += self.kernel[self.known]
+        left.diagonal().add_(self.eta)
+        return torch.linalg.solve(left, target)
+
+
+class _Landmarks:
+    """The system of functions that are sums of kernels at m of the samples: ``kernel`` (n, m),
+
+    B = (K' (E + lam M + rho L) K + eta K_m)^-1 K' E Y   (m, C),   K_m the kernel of the landmarks (m, m).
+    """
+
+    def __init__(
+        self, anchors: Tensor, z: Tensor, gamma: Tensor, spread: Any, known: Tensor, rho: float, eta: float
+    ) -> None:
+        self.anchors, self.kernel = anchors, gram("rbf", z, anchors, gamma)
+        k = self.kernel
+        smooth = k - torch.from_numpy(spread @ k.cpu().numpy()).to(k)
+        self.fixed = second_moment(k[known]) + symmetrise(rho * product(k.T, smooth)) + eta * gram(
+            "rbf", anchors, anchors, gamma
+        )  # fmt: skip
+        # kernels of landmarks close to one another are nearly dependent
+        self.fixed.diagonal().add_(1e-10 * self.fixed.diagonal().mean())
+
+    def solve(self, lam: float, e: Tensor, target: Tensor) -> Tensor:
+        """B (m, C) for M = e e' and E Y = ``target`` (n, C)."""
+        pulled = self.kernel.T @ e
+        return torch.linalg.solve(self.fixed + lam * pulled @ pulled.T, self.kernel.T @ target)
 
 
 def balance_of(zs: Tensor, zt: Tensor, ys: Tensor, yt: Tensor, n_classes: int) -> float:
