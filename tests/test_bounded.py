@@ -1,4 +1,4 @@
-"""Forms for many samples against the exact ones: same answers where the maths is the same, near ones where it is not."""
+"""Forms for many samples against the exact ones: the same answers, or near ones where the maths is not the same."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class MEDA(ShallowMethod):
         url="https://arxiv.org/abs/1807.07258", venue="ACM Multimedia",
         deviations="the balance is estimated with domain classifiers that are ridge regressions, tested on the half "
         "of the samples they were not fitted on; the authors' program weighs M_0, the means of the domains, by the "
-        "number of classes; beyond 20,000 samples of both domains the function is a sum of kernels at 2,000 of them, and "
+        "number of classes; beyond 20,000 samples the function is a sum of kernels at 2,000 of them and "
         "the graph is sparse",
     )  # fmt: skip
     handles = Handles(marked={"none", "few"})
