@@ -1,22 +1,31 @@
 """``python -m benchmarks.gpu``: what a GPU brings; without one it says that nothing was measured.
 
 - 64 small runs of DANN (seeds and weights differ) as one stacked group against the same runs one at a time;
-- end to end from pictures: dazoo's trainer (channels-last, bf16 inside the parts) against the same in float32 with the
-  default memory format, and peak memory of each;
-- linear algebra and Sinkhorn on the device against the CPU, largest relative difference.
+- DANN end to end from pictures: dazoo's trainer (channels-last, bf16 inside the parts, with and without
+  ``torch.compile`` of the backbone, and in float32) against a plain float32 loop and the loop of TLLib's example
+  rewritten (``gpu_loops``), with peak memory of each; what a step costs is the difference between a long and a short
+  run, so that neither building the network nor compiling it counts;
+- linear algebra and Sinkhorn on the device against the CPU: seconds, and the largest relative difference.
+
+``--dry`` tries all of it at tiny sizes on the CPU, prints the page and writes nothing. It is made for less than six
+minutes of a GPU; what fails there is named in its row, and the others are measured.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from benchmarks.gpu_loops import make_photographs, plain_loop, tllib_loop
 from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.engine.fit import Options, fit, fit_group
@@ -25,6 +34,25 @@ from dazoo.methods.base import GradientMethod, create_method
 from dazoo.ops import transport
 
 NOTHING = "not measured: no CUDA device here"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured: runs of a group and their steps; network, side, batch and steps (short, long) of training
+    from pictures, worker processes of TLLib's loop; rows of the linear algebra."""
+
+    runs: int = 64
+    group_steps: int = 300
+    backbone: str = "resnet50"
+    side: int = 224
+    batch: int = 32
+    steps: tuple[int, int] = (5, 45)
+    compiler: str = "inductor"
+    workers: int = 2
+    rows: int = 2000
+
+
+DRY = Sizes(runs=3, group_steps=2, backbone="cnn", side=16, batch=4, steps=(1, 2), compiler="eager", workers=0, rows=40)
 
 
 def seconds(call: Callable[[], Any], device: str) -> float:
@@ -49,77 +77,117 @@ def samples(n: int, shape: tuple[int, ...], pictures: bool = False) -> Seen:
     return Seen(Labeled(xs, y, torch.zeros(n, dtype=torch.int64)), Unlabeled(xt), None, 10, kind, UNSUPERVISED)
 
 
-def stacked(device: str, runs: int, steps: int) -> tuple[float, float]:
-    """Seconds of ``runs`` small runs as one group and one at a time."""
-    seen, recipe = samples(512, (64,)), Recipe.named("digits", steps=steps)
-    methods = [cast(GradientMethod, create_method("dann", trade_off=0.1 + 0.01 * i)) for i in range(runs)]
+def stacked(device: str, sizes: Sizes) -> tuple[float, float]:
+    """Seconds of small runs as one group and one at a time."""
+    seen, recipe = samples(512, (64,)), Recipe.named("digits", steps=sizes.group_steps)
+    methods = [cast(GradientMethod, create_method("dann", trade_off=0.1 + 0.01 * i)) for i in range(sizes.runs)]
     options = Options(recipe=recipe, device=device)
     fit(methods[0], seen, options=options)
-    group = seconds(lambda: fit_group(methods, seen, seeds=range(runs), options=options), device)
+    group = seconds(lambda: fit_group(methods, seen, seeds=range(sizes.runs), options=options), device)
     single = seconds(lambda: [fit(m, seen, seed=i, options=options) for i, m in enumerate(methods)], device)
     return group, single
 
 
-def end_to_end(device: str, backbone: str, side: int, batch: int, steps: int) -> list[tuple[str, float, float]]:
-    """(how, images per second, peak megabytes of the device) for the plain way and dazoo's."""
-    seen, rows = samples(4 * batch, (side, side, 3), pictures=True), []
-    ways = {"float32, default memory format": ("fp32", False), "channels-last, float32": ("fp32", True),
-            "channels-last, bf16 inside the parts": ("bf16", True)}  # fmt: skip
-    for name, (precision, last) in ways.items():
-        recipe = Recipe.named("images", steps=steps, batch=batch, precision=precision, channels_last=last)
-        options = Options(recipe=recipe, backbone=backbone, pretrained=False, image_size=side, device=device)
+def trainer(device: str, sizes: Sizes, **fields: Any) -> Callable[[int], None]:
+    """dazoo's own training for so many steps, under a recipe with some fields changed."""
+    seen = samples(4 * sizes.batch, (sizes.side, sizes.side, 3), pictures=True)
+
+    def run(steps: int) -> None:
+        recipe = Recipe.named("images", steps=steps, batch=sizes.batch, freeze_norm=False, **fields)
+        options = Options(
+            recipe=recipe, backbone=sizes.backbone, pretrained=False, image_size=sizes.side, device=device
+        )
         fit(create_method("dann"), seen, options=options)
+
+    return run
+
+
+def end_to_end(device: str, sizes: Sizes, folder: Path) -> list[tuple[str, float, float, str]]:
+    """(how, images per second, peak megabytes of the device, what went wrong) of every way to train from pictures."""
+    short, long = sizes.steps
+    make_photographs(folder, 4 * sizes.batch)
+    loop = (sizes.backbone, sizes.side, sizes.batch, device)
+    bf16 = {"precision": "bf16", "channels_last": True}
+    ways: dict[str, Callable[[], Callable[[int], None]]] = {
+        "plain loop: float32, pictures on the device": lambda: plain_loop(*loop),
+        "TLLib's loop: float32, files and two workers": lambda: tllib_loop(*loop, folder, sizes.workers),
+        "dazoo: float32, default memory format": lambda: trainer(device, sizes, channels_last=False),
+        "dazoo: float32, channels-last": lambda: trainer(device, sizes),
+        "dazoo: bf16 inside the parts, channels-last": lambda: trainer(device, sizes, **bf16),
+        "dazoo: the same, compiled": lambda: trainer(device, sizes, **bf16, compile=sizes.compiler),
+    }
+    rows = []
+    for name, make in ways.items():
         if device == "cuda":
+            torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
-        took = seconds(lambda options=options: fit(create_method("dann"), seen, options=options), device)
+        try:
+            run = make()
+            run(short)
+            some, more = (seconds(partial(run, n), device) for n in (short, long))
+        except Exception as error:  # one way that does not run must not cost the others
+            rows.append(
+                (name, float("nan"), float("nan"), f"{type(error).__name__}: {str(error).splitlines()[0][:120]}")
+            )
+            continue
         peak = torch.cuda.max_memory_allocated() / 1e6 if device == "cuda" else float("nan")
-        rows.append((name, 2 * batch * steps / took, peak))
+        rows.append((name, 2 * sizes.batch * (long - short) / max(more - some, 1e-9), peak, ""))
     return rows
 
 
-def differences(device: str, n: int) -> list[tuple[str, float]]:
-    """Largest relative differences between the device and the CPU, in float64."""
+def differences(device: str, n: int) -> list[tuple[str, float, float, float]]:
+    """(what, seconds on the CPU, seconds on the device, largest relative difference) in float64."""
     gen = torch.Generator().manual_seed(0)
     x = torch.randn(n, 32, generator=gen, dtype=torch.float64)
-    a = x.T @ x / n + torch.eye(32, dtype=torch.float64)
+    wide = torch.randn(n, n, generator=gen, dtype=torch.float64)
+    a = wide @ wide.T / n + torch.eye(n, dtype=torch.float64)
     cost = torch.cdist(x, x + 1).square()
     cases: dict[str, Callable[[str], Tensor]] = {
-        "covariance": lambda d: torch.cov(x.to(d).T),
+        "covariance": lambda d: torch.cov(wide.to(d).T),
         "eigenvalues": lambda d: torch.linalg.eigvalsh(a.to(d)),
-        "solution of a linear system": lambda d: torch.linalg.solve(a.to(d), x.to(d).T),
+        "solution of a linear system": lambda d: torch.linalg.solve(a.to(d), x.to(d)),
         "Sinkhorn plan": lambda d: transport.sinkhorn_plan(cost.to(d), 0.1),
     }
     found = []
     for name, case in cases.items():
-        here, there = case("cpu"), case(device).cpu()
-        found.append((name, float((here - there).abs().max() / here.abs().max())))
+        here, there = case("cpu"), case(device).cpu()  # the first call of a kind also loads what it needs
+        took = [seconds(partial(case, d), device) for d in ("cpu", device)]
+        found.append((name, *took, float((here - there).abs().max() / here.abs().max())))
     return found
 
 
-def page(device: str, runs: int, steps: int, backbone: str, side: int, batch: int, n: int) -> str:
+def page(device: str, sizes: Sizes) -> str:
     """All measurements as Markdown."""
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
-    group, single = stacked(device, runs, steps)
+    began = time.perf_counter()
+    group, single = stacked(device, sizes)
     lines = ["# On a device", "", f"Device: {name}, torch {torch.__version__}.", ""]
     lines += ["| runs | s as one group | s one at a time | times the throughput |", "|---|---|---|---|"]
-    lines += [f"| {runs} | {group:.2f} | {single:.2f} | {single / group:.1f} |", ""]
-    lines += ["| end to end | images/s | peak MB |", "|---|---|---|"]
-    lines += [
-        f"| {how} | {speed:.1f} | {peak:.0f} |" for how, speed, peak in end_to_end(device, backbone, side, batch, steps)
-    ]
-    lines += ["", "| device against CPU | largest relative difference |", "|---|---|"]
-    lines += [f"| {what} | {value:.1e} |" for what, value in differences(device, n)]
+    lines += [f"| {sizes.runs} | {group:.2f} | {single:.2f} | {single / group:.1f} |", ""]
+    lines += [f"DANN from pictures: {sizes.backbone} at {sizes.side}, {sizes.batch} pictures of either domain.", ""]
+    lines += ["| end to end | images/s | times the plain loop | peak MB |", "|---|---|---|---|"]
+    with tempfile.TemporaryDirectory() as folder:
+        ways = end_to_end(device, sizes, Path(folder))
+    for how, speed, peak, wrong in ways:
+        lines.append(
+            f"| {how} | {wrong} | | |" if wrong else f"| {how} | {speed:.1f} | {speed / ways[0][1]:.2f} | {peak:.0f} |"
+        )
+    lines += ["", "| on the device | s on the CPU | s | largest relative difference |", "|---|---|---|---|"]
+    rows = differences(device, sizes.rows)
+    lines += [f"| {what} | {cpu:.4f} | {there:.4f} | {value:.1e} |" for what, cpu, there, value in rows]
+    lines += ["", f"Measured in {time.perf_counter() - began:.0f} s."]
     return "\n".join([*lines, "", __doc__ or ""])
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("results/gpu"))
+    parser.add_argument("--dry", action="store_true", help="try everything at tiny sizes on the CPU, and write nothing")
     options = parser.parse_args(arguments)
-    if torch.cuda.is_available():
-        text = page("cuda", 64, 300, "resnet50", 224, 64, 1000)
-    else:
-        text = "\n".join(["# On a device", "", NOTHING, "", __doc__ or ""])
+    if options.dry:
+        print(page("cpu", DRY))
+        return
+    text = page("cuda", Sizes()) if torch.cuda.is_available() else f"# On a device\n\n{NOTHING}\n\n{__doc__ or ''}"
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "gpu.md").write_text(text, encoding="utf-8")
     print(text)

@@ -124,3 +124,13 @@ def test_recipes_of_late_stages_are_those_of_images_otherwise():
     for name, fields in {"images_late_stages": {"frozen_stages"}, "images_cached_stages": {"augment"}}.items():
         differ = {k for k, v in vars(RECIPES[name]).items() if v != getattr(RECIPES["images"], k)}
         assert differ == fields | {"name"}
+
+
+def test_a_traced_backbone_computes_the_same_and_keeps_its_names():
+    states = []
+    for compiler in ("none", "eager"):
+        recipe = Recipe.named("digits", steps=2, batch=4, compile=compiler)
+        options = Options(recipe=recipe, backbone="cnn")
+        states.append(fit(create_method("dann"), pictures_seen(12, 8), options=options).predictor.state)
+    assert list(states[0]) == list(states[1])
+    assert all(torch.equal(a, states[1][k]) for k, a in states[0].items())

@@ -90,6 +90,8 @@ def place(net: Net, spec: NetSpec, recipe: Recipe, device: torch.device) -> Net:
         hold(net.body.backbone, recipe.frozen_stages, f"backbone {spec.backbone!r}")
     if recipe.recompute and hasattr(net.body.backbone, "set_grad_checkpointing"):
         cast(Any, net.body.backbone).set_grad_checkpointing(True)
+    if recipe.compile != "none":
+        net.body.backbone.compile(backend=recipe.compile)  # its parameters keep their names
     if recipe.channels_last and spec.kind == "image":
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     net.to(device=device)

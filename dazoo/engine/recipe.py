@@ -29,6 +29,8 @@ class Recipe:
         freeze_norm: the backbone's batch-norm statistics stay as pretrained, unless a method is about them (its
             ``own_norms``).
         frozen_stages: the stem and so many stages of a timm backbone stay as pretrained; 0: all of it learns.
+        compile: ``none``, or the compiler of ``torch.compile`` that turns the backbone's layers into fewer kernels
+            (``inductor``; ``eager`` only traces them). Runs that train as one group are not compiled.
         ramp: weight of adversarial terms over time: ``sigmoid``: 2 / (1 + exp(-10 p)) - 1 over the fraction p;
             ``sigmoid_step``: 2 / (1 + exp(-i / 1000)) - 1 over the iteration i; ``constant``: 1.
         augment: ``none``, ``weak`` (random crop and flip for images) or ``resized`` (crop of random size and shape and
@@ -89,6 +91,7 @@ class Recipe:
     activation: str = "relu"
     body_norm: str = "none"
     frozen_stages: int = 0
+    compile: str = "none"
 
     def __post_init__(self) -> None:
         for field, allowed in CHOICES.items():
@@ -215,11 +218,13 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "test_view": ("centre", "squashed", "squashed_centre"),
     "head": ("linear", "weight_norm"),
     "activation": ("relu", "none"),
+    "compile": ("none", "inductor", "eager"),
 }
 # fields that came after the first published records, with the values that leave things as they were
 LATER: dict[str, Any] = {
     "epochs": 0, "stair": 1.0, "ramp_rate": 10.0, "cycle": "fresh", "test_view": "centre", "smooth": 0.0,
     "head": "linear", "activation": "relu", "body_norm": "none", "frozen_stages": 0,
+    "compile": "none",
 }  # fmt: skip
 
 RECIPES: dict[str, Recipe] = {
