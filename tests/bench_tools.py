@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
-from dazoo.bench.records.store import Writer
+from dazoo.bench.records.store import Writer, records
 
 SMALL: dict[str, Any] = {
     "name": "small",
@@ -15,6 +16,19 @@ SMALL: dict[str, Any] = {
     "seeds": 2,
     "classifier": {"name": "1nn"},
 }
+TIMES = ("started", "seconds", "seconds_evaluation", "seconds_keeping", "peak_memory_mb", "cpu_seconds", "load")
+MEASURED = ("fit_seconds", "samples_per_second")
+
+
+def plain_records(folder: Path) -> dict[str, Any]:
+    """Every record by key, without what depends on the clock and the machine's load; no key twice."""
+    found: dict[str, Any] = {}
+    for record in records(folder):
+        kept = {k: v for k, v in record.items() if k not in TIMES}
+        kept["info"] = {k: v for k, v in record["info"].items() if k not in MEASURED}
+        assert record["key"] not in found, "a run was done twice"
+        found[record["key"]] = kept
+    return found
 
 
 def write_run(

@@ -27,6 +27,14 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
             file.write(report.nodeid + "\n")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that start a cluster run where they are asked for."""
+    if "cluster" not in (config.option.markexpr or ""):
+        for item in items:
+            if item.get_closest_marker("cluster"):
+                item.add_marker(pytest.mark.skip(reason="starts a cluster: python -m pytest -m cluster"))
+
+
 ABSENT = re.compile(r"real data|published numbers|is not on this machine")
 
 

@@ -150,9 +150,18 @@ def test_help_needs_no_torch():
 
 
 @pytest.mark.parametrize(
-    "module", ["bench.records.compact", "bench.report.build", "bench.analysis.frame", "cli.report", "cli.unchanged"]
+    "module",
+    [
+        "bench.records.compact",
+        "bench.report.build",
+        "bench.analysis.frame",
+        "cli.report",
+        "cli.unchanged",
+        "bench.execute.executors.processes",
+        "bench.execute.remote",
+    ],
 )
-def test_records_and_reports_need_no_torch(module):
+def test_records_reports_and_what_starts_workers_need_no_torch(module):
     code = f"import sys, dazoo.{module}; print(sorted({{'torch', 'sklearn', 'timm', 'matplotlib'}} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"

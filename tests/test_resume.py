@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from dazoo.bench.records.store import Follower, records
+from dazoo.bench.records.store import Follower
 from dazoo.bench.report.build import report
+from tests.bench_tools import plain_records
 
 SUITE: dict[str, Any] = {
     "name": "resume",
@@ -30,8 +31,6 @@ SUITE: dict[str, Any] = {
     "classifier": {"name": "1nn"},
     "checkpoints": 2,
 }
-TIMES = ("started", "seconds", "seconds_evaluation", "seconds_keeping", "peak_memory_mb", "cpu_seconds", "load")
-MEASURED = ("fit_seconds", "samples_per_second")
 
 
 def start(suite: Path, out: Path, jobs: int) -> subprocess.Popen[bytes]:
@@ -50,16 +49,6 @@ def without_times(folder: Path) -> dict[str, Any]:
         cells = line.split(" | ")
         text.append(" | ".join(cells[:5] + cells[6:]) if len(cells) == 8 else line)
     return {"board": board, "md": text, "tasks": (folder / "per_task.csv").read_bytes()}
-
-
-def plain_records(folder: Path) -> dict[str, Any]:
-    found = {}
-    for record in records(folder):
-        kept = {k: v for k, v in record.items() if k not in TIMES}
-        kept["info"] = {k: v for k, v in record["info"].items() if k not in MEASURED}
-        assert record["key"] not in found, "a run was done twice"
-        found[record["key"]] = kept
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,8 @@ class Outcome:
 
     Attributes:
         left: runs that another ``dazoo run`` is at.
-        died: whether the worker died in this unit; ``token`` names its claims, where only that tells which they are.
+        died: whether the worker died in this unit.
+        token: names the worker and its claims, where it may be on another machine.
         refused: why it was not begun.
     """
 
@@ -124,6 +125,10 @@ class Executor(abc.ABC):
     @abc.abstractmethod
     def wait(self, seconds: float) -> list[Outcome]:
         """What ended, after at most so many seconds; an error of the harness itself in a worker is raised here."""
+
+    @abc.abstractmethod
+    def dismiss(self, token: str) -> None:
+        """Give nothing any more to the worker, and what is like it, whose outcome of this token was a refusal."""
 
     @abc.abstractmethod
     def close(self) -> None:

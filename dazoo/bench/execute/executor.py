@@ -63,7 +63,11 @@ def execute(
         return
     setup = Setup(place, jobs, since if since is not None else Follower(place.out).at, dict(options or {}), tell)
     with closing(cls(setup)) as workers:
-        _Driver(setup, workers, specs, tick)()
+        driver = _Driver(workers, specs, tick)
+        try:
+            driver()
+        finally:
+            driver.claims.close()
 
 
 def _execute_here(specs: Sequence[RunSpec], place: Place, tick: Tick, since: dict[str, int] | None, tell: Tell) -> None:
@@ -103,17 +107,19 @@ def waiting_for(specs: Sequence[RunSpec], place: Place) -> str:
 class _Driver:
     """Hands units to workers until every run has a record."""
 
-    def __init__(self, setup: Setup, workers: Executor, specs: Sequence[RunSpec], tick: Tick):
+    def __init__(self, workers: Executor, specs: Sequence[RunSpec], tick: Tick):
         from dazoo.bench.plan.costs import Costs
+        from dazoo.bench.records.claims import Claims
 
-        self.costs = Costs.read(setup.place.out)
-        self.setup, self.workers, self.specs = setup, workers, specs
+        self.costs = Costs.read(workers.setup.place.out)
+        self.setup, self.workers, self.specs = workers.setup, workers, specs
         self.waiting: deque[Unit] = deque()
         self.left: list[RunSpec] = []
         self.busy = 0
         self.deaths: Counter[str] = Counter()
         self.refusals: list[Refusal] = []
-        self.watch = _Watch(setup.place, {s.key for s in specs}, tick, setup.since)
+        self.claims = Claims(self.setup.place.out)
+        self.watch = _Watch(self.setup.place, {s.key for s in specs}, tick, self.setup.since)
 
     def __call__(self) -> None:
         self.waiting.extend(self._domains())
@@ -123,14 +129,21 @@ class _Driver:
         told = False
         while self.waiting or self.busy or self.left:
             if self.left and not self.waiting and not self.busy:
-                if not told:
+                self.waiting.extend(self._units(self._free(), 1))
+                if self.left and not told:
                     self.setup.tell(waiting_for(self.left, self.setup.place))
-                told = True
-                time.sleep(PAUSE)
-                self.waiting.extend(self._units(self.left, 1))
-                self.left = []
+                    told = True
             self._turn()
         self.watch()
+
+    def _free(self) -> list[RunSpec]:
+        """Those of the runs left to others that are neither recorded nor claimed by now; the rest stays ``left``."""
+        time.sleep(PAUSE)
+        self.watch()
+        missing = [s for s in self.left if s.key in self.watch.wanted]
+        taken = self.claims.taken(s.key for s in missing)
+        self.left = [s for s in missing if s.key in taken]
+        return [s for s in missing if s.key not in taken]
 
     def _turn(self) -> None:
         """Submit what may be, and take up what ended."""
@@ -154,22 +167,25 @@ class _Driver:
             if rest:
                 self.waiting.appendleft(replace(outcome.unit, runs=tuple(rest)))
         if outcome.refused is not None:
-            self._refused(outcome.unit, outcome.refused)
+            self._refused(outcome, outcome.refused)
 
-    def _refused(self, unit: Unit, refusal: Refusal) -> None:
+    def _refused(self, outcome: Outcome, refusal: Refusal) -> None:
         """Another worker may have what this one lacks; what cannot be read here either is for the record."""
+        unit = outcome.unit
         if refusal.domain is not None and not self._readable(*refusal.domain):
             unit = replace(unit, trusted=True)
-        elif refusal not in self.refusals:
-            self.refusals.append(refusal)
-            self.setup.tell(f"{refusal.node} takes no part: {refusal.why}")
+        else:
+            self.workers.dismiss(outcome.token)
+            if refusal not in self.refusals:
+                self.refusals.append(refusal)
+                self.setup.tell(f"{refusal.node} takes no part: {refusal.why}")
         self.waiting.appendleft(unit)
 
     def _readable(self, protocol: Protocol, domain: str) -> bool:
         from dazoo.bench.execute.tasks import Tasks
 
         try:
-            Tasks(self.setup.place.data_root).load(replace(protocol, backbone="none"), domain)
+            Tasks(self.setup.place.data_root).load(protocol, domain)
             return True
         except (DazooError, OSError):
             return False
@@ -200,16 +216,14 @@ class _Driver:
         """What is left of a dead worker's unit; a run that killed its worker twice is recorded as failed."""
         from dazoo.bench.execute.grouping import in_order
         from dazoo.bench.execute.record import record_death
-        from dazoo.bench.records.claims import Claims
         from dazoo.bench.records.store import Follower
 
         known = set(Follower(self.setup.place.out, self.setup.since).new_keys())
         rest = [s for s in in_order(outcome.unit.runs) if s.key not in known]
-        claims = Claims(self.setup.place.out)
         if outcome.token:
-            claims.bury(outcome.token)
+            self.claims.bury(outcome.token)
         # the dead hold no claims any more: what is held is being run by somebody else, and did not kill this worker
-        suspects = [s for s in rest if not claims.alive(s.key)]
+        suspects = [s for s in rest if not self.claims.alive(s.key)]
         if suspects:
             self.deaths[suspects[0].key] += 1
             if self.deaths[suspects[0].key] >= TRIES:

@@ -59,9 +59,11 @@ def machine(device: str) -> dict[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    card = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
+    # of a run that was not computed here the device may be none of this machine
+    here = device.startswith("cuda") and torch.cuda.is_available()
+    card = torch.cuda.get_device_name(device) if here else device.partition(":")[0]
     return {
-        "device": card or "cpu",
+        "device": card,
         "machine": {"system": platform.platform(), "processor": processor(), "cpus": os.cpu_count()},
         "versions": versions,
     }

@@ -85,6 +85,12 @@ class Claims:
         owner = _owner(self.root / key)
         return owner is not None and _living(owner) is not False
 
+    def taken(self, keys: Iterable[str]) -> set[str]:
+        """Those of ``keys`` that somebody else is at, as far as can be told from here."""
+        self.begin()
+        found = {key: _owner(self.root / key) for key in keys}
+        return {key for key, of in found.items() if of is not None and not self._stale(self.root / key, of)}
+
     def bury(self, token: str) -> None:
         """Free what the owner of a token held, who is known to be dead, on whatever machine it was."""
         for path in self._files():
@@ -97,6 +103,18 @@ class Claims:
             return list(self.root.iterdir())
         except OSError:
             return []
+
+    def begin(self) -> str:
+        """Claim nothing yet, but be there; returns the owner's file relative to the folder.
+
+        Raises:
+            DazooError: the folder cannot be written.
+        """
+        try:
+            self._begin()
+        except OSError as error:
+            raise DazooError(f"nothing can be written to {self.root}: {error.strerror or error}") from error
+        return f"{FOLDER}/{self.owner.name}"
 
     def _begin(self) -> None:
         if self._beat is None or not self.owner.exists():

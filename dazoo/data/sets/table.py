@@ -119,6 +119,7 @@ def load(
         schema = Schema("table", samples.form, samples.names)
     else:
         x, columns = _features(features, text, place)
+        x = np.require(x, requirements="W")  # pandas may give its own memory, which nobody may write to
         samples, schema = torch.from_numpy(x), Schema("vector", (len(columns),), columns)
     labels = _labels(table[label_column], which, place, unlabelled)
     as_classes = _as_classes(labels, targets, place)

@@ -62,6 +62,9 @@ class Processes(Executor):
                 outcomes.append(Outcome(unit, died=True))
         return outcomes
 
+    def dismiss(self, token: str) -> None:
+        """Nothing: on this machine nobody refuses."""
+
     def close(self) -> None:
         for worker in self._pools.values():
             worker.stop()
