@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
+from dazoo.bench.plan.plan import make_plan
+from dazoo.bench.plan.suite import Suite
 from dazoo.methods.base import create_method
 from dazoo.methods.reweighting import kde_ratio, ldm
 from dazoo.methods.subspace import _graph, meda
+from dazoo.methods.transport import _parts
 from tests.test_subspace import context, toy
 
 
-def labels(name, seen, **hparams):
-    ctx = context()
+def labels(name, seen, head="1nn", **hparams):
+    ctx = context(head)
     model = create_method(name, **hparams).fit(seen, ctx)
     return model.predict(seen.target.x), ctx.warnings
 
@@ -63,3 +68,60 @@ def test_meda_on_landmarks_is_meda(monkeypatch, landmarks, least):
     some, told = labels("meda", seen, dim=2)
     assert "drawn at random" in told[0]
     assert float((some.labels == dense.labels).double().mean()) >= least
+
+
+ONE_SOURCE = (
+    "ot_emd", "ot_sinkhorn", "ot_unbalanced", "ot_partial", "ot_capped", "ot_laplace", "ot_class_reg", "ot_group_lasso",
+    "ot_label_prop", "ot_mapping", "ot_nearest_brenier", "jdot",
+)  # fmt: skip
+SEVERAL = ("wjdot", "wbt", "jcpot")
+FEWER = {"ot_nearest_brenier": {"size": 8, "rounds": 1}, "ot_laplace": {"rounds": 3}, "ot_group_lasso": {"rounds": 3}}
+MORE = {"ot_mapping": {"kernel": "gaussian"}, "jcpot": {"use": "features"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "hparams"),
+    [*((n, FEWER.get(n, {})) for n in ONE_SOURCE + SEVERAL), *MORE.items()],
+    ids=lambda v: str(v) if v else "",
+)
+def test_random_parts_answer_as_the_whole_plan(name, hparams, monkeypatch):
+    """Beyond memory_gib parts of 30 samples a side are transported, a warning says so, and labels agree."""
+    seen = toy(120, 100, move=0.5)
+    if name in SEVERAL:
+        domain = (torch.arange(120) >= 60).long()
+        seen = dataclasses.replace(seen, source=dataclasses.replace(seen.source, domain=domain))
+    whole, quiet = labels(name, seen, "logistic", **hparams)
+    monkeypatch.setattr(_parts, "PART", 30)
+    for module in ("_plan", "wbt"):
+        monkeypatch.setattr(f"dazoo.methods.transport.{module}.PART", 30)
+    parts, told = labels(name, seen, "logistic", memory_gib=1e-6, **hparams)
+    again, _ = labels(name, seen, "logistic", memory_gib=1e-6, **hparams)
+    assert not any("random parts" in s for s in quiet)
+    assert sum("random parts of at most 30 samples a side" in s for s in told) == 1
+    assert torch.equal(parts.scores, again.scores) and not torch.equal(parts.scores, whole.scores)
+    truth = torch.arange(100) % 3
+    right = [float((p.labels == truth).double().mean()) for p in (whole, parts)]
+    assert right[1] >= right[0] - 0.1
+
+
+def test_parts_are_dealt_evenly_and_cover_all():
+    y, domain = torch.arange(101) % 3, (torch.arange(101) < 40).long()
+    blocks = _parts.parts_of(101, 1300, context(), [domain, y])
+    assert len(blocks) == 3 * _parts.PASSES
+    for of, n in (("rows", 101), ("cols", 1300)):
+        assert torch.equal(torch.cat([getattr(b, of) for b in blocks[:3]]).sort().values, torch.arange(n))
+    for b in blocks:
+        assert torch.bincount(3 * domain[b.rows] + y[b.rows], minlength=6).min() >= 4
+    few = torch.tensor([0] * 100 + [1])
+    assert len(_parts.parts_of(101, 1300, context(), [domain, few])) == _parts.PASSES  # a class of one sample
+
+
+def test_the_former_default_stays_in_the_keys():
+    """large='auto' equals large='error' wherever that gave a result, so runs of before keep their keys."""
+
+    def keys(**more):
+        suite = {"dataset": "digits", "tasks": ["upright->rotated"], "methods": [{"name": "ot_emd", **more}]}
+        return {s.key: s.hparams["large"] for s in make_plan(Suite.of(suite)).specs}
+
+    assert keys() and list(keys()) == list(keys(large="error")) != list(keys(large="minibatch"))
+    assert set(keys().values()) == {"auto"}

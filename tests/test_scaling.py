@@ -39,7 +39,7 @@ def test_a_process_beyond_its_time_or_memory_is_ended() -> None:
 def test_refusals_say_how_much_memory_the_plan_would_need() -> None:
     for name in ("ot_emd", "ot_sinkhorn"):
         (case,) = [c for c in CASES if c.name == name]
-        result = measure(Case(case.name, case.method, {"memory_gib": 1e-3}), 300, 4, "1nn", 1)
+        result = measure(Case(case.name, case.method, {"memory_gib": 1e-3, "large": "error"}), 300, 4, "1nn", 1)
         assert result.status == "refuses" and "GiB" in result.message and "large='minibatch'" in result.message
         assert measure(Case("", name, {"memory_gib": 1e-3, "large": "minibatch"}), 300, 4, "1nn", 1).status == "ok"
 

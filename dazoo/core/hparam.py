@@ -30,6 +30,7 @@ class HParam:
     least: float | None
     most: float | None
     positive: bool
+    keyed: Any = None
 
 
 def hp(
@@ -44,16 +45,18 @@ def hp(
     least: float | None = None,
     most: float | None = None,
     positive: bool = False,
+    keyed: Any = None,
 ) -> Any:
     """A dataclass field that is a hyper-parameter, e.g. ``trade_off: float = hp(1.0, 0.1, 10.0, log=True)``.
 
     A search draws from ``choices``, or from ``low`` to ``high``, log-uniformly where ``log``. A user may set what lies
     outside but makes sense: from ``least`` to ``most``, which ``limits`` finds where they are None; never 0 where
     ``positive``. ``structural`` fields change shapes or control flow, so that runs which differ in them cannot be
-    stacked into one batched model; None means all but plain floats.
+    stacked into one batched model; None means all but plain floats. ``keyed`` stands in the keys of runs where the
+    value is the default: the default of before, where both gave the same results wherever that one gave any.
     """
     structural = not isinstance(default, float) if structural is None else structural
-    meta = HParam(default, low, high, log, choices, structural, help, least, most, positive)
+    meta = HParam(default, low, high, log, choices, structural, help, least, most, positive, keyed)
     return dataclasses.field(default=default, metadata={"hp": meta})
 
 
@@ -65,6 +68,12 @@ def space(cls: type) -> dict[str, HParam]:
 def values(obj: Any) -> dict[str, Any]:
     """The hyper-parameter values of a method instance, defaults included."""
     return {name: getattr(obj, name) for name in space(type(obj))}
+
+
+def keyed(cls: type, hparams: dict[str, Any]) -> dict[str, Any]:
+    """``hparams`` as they stand in the keys of runs."""
+    former = {k: m.keyed for k, m in space(cls).items() if m.keyed is not None and hparams.get(k) == m.default}
+    return {**hparams, **former} if former else hparams
 
 
 def searchable(meta: HParam) -> bool:

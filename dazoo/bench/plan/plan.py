@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from dazoo.bench.plan.suite import MOST_RUNS, Suite
 from dazoo.bench.plan.trials import settings
 from dazoo.bench.plan.yamlfile import Where
 from dazoo.core import hparam
-from dazoo.core.errors import nearest
+from dazoo.core.errors import UnknownName, nearest
 from dazoo.core.setting import Setting
 from dazoo.data.names import dataset_of, split_name, targets_of
 from dazoo.data.registry import DATASETS, data_root
@@ -70,7 +71,10 @@ class RunSpec:
     @cached_property
     def key(self) -> str:
         """Hash of everything that determines the result."""
-        return hashed({**{k: getattr(self, k) for k in _KEYED}, **self._revised, "protocol": self.protocol.hash})
+        own = {k: getattr(self, k) for k in _KEYED}
+        with suppress(UnknownName):  # a method that is not installed here: as its record says
+            own["hparams"] = hparam.keyed(METHODS.get(self.method), self.hparams)
+        return hashed({**own, **self._revised, "protocol": self.protocol.hash})
 
     @cached_property
     def variant(self) -> str:

@@ -25,7 +25,8 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import costs, pair, source_of
-from dazoo.methods.transport._plan import EMD_ITERATIONS, back, check_size, even_weights, posed, top_cost
+from dazoo.methods.transport._parts import PASSES, blocks_of, received, scaled
+from dazoo.methods.transport._plan import EMD_ITERATIONS, back, even_weights, posed, top_cost
 from dazoo.methods.transport._targets import regression_targets
 from dazoo.ops.linalg.linear import RidgeFit, distances_between
 from dazoo.shallow.steps import LinearScores, Pipeline
@@ -40,7 +41,8 @@ class WJDOT(ShallowMethod):
         authors="Rosanna Turrisi, Rémi Flamary, Alain Rakotomamonjy, Massimiliano Pontil",
         year=2022, url="https://arxiv.org/abs/2006.12938", venue="UAI",
         deviations="squared loss on one-hot labels and a linear f, fitted exactly, instead of gradient steps on a "
-        "network; as jdot, it ends below the classifier of the pooled sources on Office-Caltech10's features",
+        "network; as jdot, it ends below the classifier of the pooled sources on Office-Caltech10's features; beyond "
+        "memory_gib plan and potentials are those of random parts, cut once (``transport/_parts``)",
     )  # fmt: skip
     handles = Handles(n_sources="many")
     targets = frozenset({"classes", "values"})
@@ -54,20 +56,32 @@ class WJDOT(ShallowMethod):
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Alternate plan, weights and model."""
         xs, xt = pair(seen)
-        check_size(len(xs), len(xt), self.memory_gib, 72)
-        cost, domain = costs(seen, ctx), source_of(seen).domain
-        cost = cost / top_cost(cost)
+        domain = source_of(seen).domain
+        blocks = blocks_of(self.name, len(xs), len(xt), self.memory_gib, 72, ctx, [domain, torch.zeros_like(domain)])
+        if len(blocks) == 1:
+            cost = costs(seen, ctx)
+            parts = [cost / top_cost(cost)]
+        else:
+            parts = scaled([distances_between(xs[b.rows], xt[b.cols]) for b in blocks])
         which = [domain == k for k in torch.unique(domain)]
         centre, spread, ys = regression_targets(source_of(seen).y, seen.n_classes)
         solver = RidgeFit(xt, self.ridge)
         share = xs.new_full((len(which),), 1.0 / len(which))
-        joint, weight, bias = self.alpha * cost, torch.empty(0), torch.empty(0)
+        joint, weight, bias = [self.alpha * cost for cost in parts], torch.empty(0), torch.empty(0)
         for _ in range(max(self.rounds, 1)):
-            plan, potential = _transport(joint, _spread(share, which), ctx)
-            weight, bias = solver.fit(plan.T @ ys / plan.sum(0)[:, None])
-            slope = torch.stack([potential[rows].mean() for rows in which])
+            mass, potential, plans = _spread(share, which), torch.zeros_like(xs[:, 0]), []
+            for block, cost in zip(blocks, joint):
+                own = mass[block.rows]
+                plan, potential_of = _transport(cost, own if len(blocks) == 1 else own / own.sum(), ctx)
+                plans.append(plan)
+                potential[block.rows] += potential_of
+            weight, bias = solver.fit(received(blocks, plans, ys, len(xt)))
+            slope = torch.stack([potential[rows].mean() for rows in which]) / (1 if len(blocks) == 1 else PASSES)
             share = _simplex(share - self.step * slope)
-            joint = self.alpha * cost + distances_between(ys, xt @ weight + bias)
+            answers = xt @ weight + bias
+            joint = [
+                self.alpha * cost + distances_between(ys[b.rows], answers[b.cols]) for b, cost in zip(blocks, parts)
+            ]
         kind, columns = ("decision", seen.n_classes) if seen.n_classes else ("values", 1)
         classes = torch.arange(columns, device=xt.device)
         return Pipeline((), None, LinearScores(weight * spread, bias * spread + centre, classes, seen.n_classes, kind))

@@ -21,10 +21,10 @@ from dazoo.core.memo import Memo
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.methods.base import Context
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
+from dazoo.methods.transport._parts import GIB, PART, PASSES, large_said
 from dazoo.ops.linalg.blas import product
 from dazoo.shallow.steps import NearestShift
 
-GIB = 1 << 30
 PAIR_BYTES = 48
 EMD_ITERATIONS = 5_000_000
 KEPT = 0.05
@@ -180,8 +180,10 @@ class MovedByPlan(FeatureMap):
     """A method that moves every source sample to the barycentre of where a plan sends its mass.
 
     The target stays as it is. New source samples move as their nearest training sample did. A plan that needs more
-    than ``memory_gib`` is an error unless ``large`` says what to do instead:
+    than ``memory_gib`` is handled as ``large`` says:
 
+    - ``auto``: mini-batches of at most 512 samples a side, twice (``_parts``), and a warning says so.
+    - ``error``: refused, in one sentence.
     - ``minibatch``: both domains are cut at random into as many parts, of at most ``batch`` samples; part i of the
       source is transported to part i of the target, and this is repeated ``passes`` times; a source sample moves to
       the barycentre of all it was sent to (Fatras et al., AISTATS 2020, https://arxiv.org/abs/1910.04091).
@@ -193,10 +195,13 @@ class MovedByPlan(FeatureMap):
     """
 
     pair_bytes: ClassVar[int] = PAIR_BYTES
-    ways: ClassVar[tuple[str, ...]] = ("error", "minibatch", "dense")
+    ways: ClassVar[tuple[str, ...]] = ("auto", "error", "minibatch", "dense")
 
     memory_gib: float = hp(4.0, help="largest memory of the dense problem, in GiB", positive=True)
-    large: str = hp("error", help="what to do beyond memory_gib: error, minibatch or dense (ot_sinkhorn: or lazy)")
+    large: str = hp(
+        "auto", keyed="error",
+        help="what to do beyond memory_gib: auto, error, minibatch or dense (ot_sinkhorn: or lazy)",
+    )  # fmt: skip
     batch: int = hp(2048, help="samples per side of a mini-batch where large is minibatch")
     passes: int = hp(4, help="how often each source sample is transported where large is minibatch")
 
@@ -226,6 +231,10 @@ class MovedByPlan(FeatureMap):
             ways = " or ".join(f"large={w!r}" for w in self.ways if w != "error")
             if self.large == "error":
                 check_size(len(xs), len(xt), self.memory_gib, self.bytes_per_pair(seen), f"choose {ways}")
+            if self.large == "auto":
+                parts = replace(self, large="minibatch", batch=min(self.batch, PART), passes=min(self.passes, PASSES))
+                ctx.warn(large_said(self.name, len(xs), len(xt), need, self.memory_gib, parts.batch, parts.passes))
+                return parts.move_large(seen, ctx)
             return self.move_large(seen, ctx)
         plan = self.plan(seen, ctx)
         return barycentric(plan, xt), plan.sum(dim=1)

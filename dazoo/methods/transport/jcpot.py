@@ -18,7 +18,7 @@ test_jcpot_plans_meet_their_constraints.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,11 +26,13 @@ from torch import Tensor
 from dazoo.core.errors import DazooError
 from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
+from dazoo.core.memo import Memo
 from dazoo.core.paper import Paper
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import costs, fit_classifier, pair, source_of
-from dazoo.methods.transport._plan import barycentric, check_size, top_cost
+from dazoo.methods.transport._parts import PART, PASSES, blocks_of, gib_of, part_of
+from dazoo.methods.transport._plan import PAIR_BYTES, barycentric, check_size, top_cost
 from dazoo.methods.transport._sources import rows_of_sources
 from dazoo.ops.classwise import one_hot
 from dazoo.shallow.steps import EPS_VOTE, NearestScores, NearestShift, Pipeline
@@ -56,7 +58,8 @@ class JCPOT(ShallowMethod):
         deviations="the cost is divided by its largest entry and the projections run in the log domain (POT's "
         "jcpot_barycenter cuts sums off at 1e-10, which a small reg reaches); labels are normalised per target sample "
         "(POT's transform_labels normalises per source sample); a source that lacks a class has no plan that meets "
-        "the constraints, and is refused",
+        "the constraints, and is refused; beyond memory_gib random parts with all classes of all sources are solved "
+        "one by one, each with its own proportions (``transport/_parts``)",
     )  # fmt: skip
     handles = Handles(n_sources="many")
 
@@ -71,24 +74,35 @@ class JCPOT(ShallowMethod):
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Estimate the proportions, then carry labels or features over."""
         xs, xt = pair(seen)
-        joint = self.joint(seen, ctx)
+        source = source_of(seen)
+        strata = [source.domain, source.y]
+        blocks = blocks_of(self.name, len(xs), len(xt), self.memory_gib, PAIR_BYTES, ctx, strata)
+        shares, zs = xt.new_zeros(len(xt), seen.n_classes), torch.zeros_like(xs)
+        for block in blocks:
+            part = part_of(seen, block)
+            joint = self.joint(part, ctx if part is seen else replace(ctx, memo=Memo()))
+            if self.use == "labels":
+                members = one_hot(source_of(part).y, seen.n_classes).to(xs)
+                share = sum(
+                    (p.T @ members[r] / p.sum(0)[:, None] for r, p in zip(joint.rows, joint.plans)), xt.new_zeros(())
+                )
+                shares[block.cols] += share
+                continue
+            for rows, plan in zip(joint.rows, joint.plans):
+                own = rows if part is seen else block.rows[rows]
+                zs[own] += barycentric(plan, xt[block.cols])
+        passes = 1 if len(blocks) == 1 else PASSES
         if self.use == "labels":
-            members = one_hot(source_of(seen).y, seen.n_classes).to(xs)
-            share = sum(
-                (p.T @ members[r] / p.sum(0)[:, None] for r, p in zip(joint.rows, joint.plans)), xt.new_zeros(())
-            )
-            scores = torch.log((1 - EPS_VOTE) * share / len(joint.rows) + EPS_VOTE / seen.n_classes)
+            scores = torch.log((1 - EPS_VOTE) * shares / (passes * len(joint.rows)) + EPS_VOTE / seen.n_classes)
             return Pipeline((), None, NearestScores(xt, scores))
-        zs = torch.empty_like(xs)
-        for rows, plan in zip(joint.rows, joint.plans):
-            zs[rows] = barycentric(plan, xt)
+        zs = zs / passes
         head = fit_classifier(seen, ctx, zs, source_of(seen).y)
         return Pipeline((), (NearestShift(xs, zs - xs),), head)
 
     def joint(self, seen: Seen, ctx: Context) -> Joint:
         """Proportions and plans."""
         xs, xt = pair(seen)
-        check_size(len(xs), len(xt), self.memory_gib)
+        check_size(len(xs), len(xt), max(self.memory_gib, 4 * gib_of(PART, PART, PAIR_BYTES)))
         rows, y = rows_of_sources(seen), source_of(seen).y
         scale = top_cost(costs(seen, ctx)) * self.reg
         kernels = [-costs(seen, ctx)[r] / scale for r in rows]

@@ -23,7 +23,8 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import costs, labelled, pair, target_x
-from dazoo.methods.transport._plan import check_size, exact_plan
+from dazoo.methods.transport._parts import blocks_of, received, scaled
+from dazoo.methods.transport._plan import exact_plan
 from dazoo.methods.transport._targets import regression_targets
 from dazoo.ops.linalg.linear import RidgeFit, distances_between
 from dazoo.shallow.steps import LinearScores, Pipeline
@@ -38,7 +39,9 @@ class JDOT(ShallowMethod):
         authors="Nicolas Courty, Rémi Flamary, Amaury Habrard, Alain Rakotomamonjy", year=2017,
         url="https://arxiv.org/abs/1705.08848", venue="NIPS",
         deviations="squared loss on one-hot labels for classes too (the paper also has a hinge loss), so that both "
-        "steps are exact and the objective never rises; labelled target samples count as source samples",
+        "steps are exact and the objective never rises; labelled target samples count as source samples; beyond "
+        "memory_gib the plan is one of random parts, cut once (``transport/_parts``), and f is fitted to what they "
+        "send on average",
     )  # fmt: skip
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
@@ -51,21 +54,30 @@ class JDOT(ShallowMethod):
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Alternate plan and model."""
         xs, xt = pair(seen)
-        check_size(len(xs), len(xt), self.memory_gib, 72)
-        cost = ctx.memo("costs_scaled", lambda: _scale(costs(seen, ctx)))
         zs, y = labelled(seen, xs, lambda x: x.flatten(1).to(xs))
-        if seen.few is not None:
-            cost = torch.cat([cost, _scale(distances_between(zs[len(xs) :], xt))])
         centre, spread, ys = regression_targets(y, seen.n_classes)
+        strata = [y] if seen.n_classes else []
+        blocks = blocks_of(self.name, len(zs), len(xt), self.memory_gib, 72, ctx, strata)
+        if len(blocks) == 1:
+            cost = ctx.memo("costs_scaled", lambda: _scale(costs(seen, ctx)))
+            if seen.few is not None:
+                cost = torch.cat([cost, _scale(distances_between(zs[len(xs) :], xt))])
+            parts = [cost]
+        else:
+            parts = scaled([distances_between(zs[b.rows], xt[b.cols]) for b in blocks])
         solver = RidgeFit(target_x(seen), self.ridge)
-        joint, last = self.alpha * cost, None
+        joint, last = [self.alpha * cost for cost in parts], None
         weight = bias = torch.empty(0)
         for _ in range(max(self.rounds, 1)):
-            plan = exact_plan(joint, ctx)
-            if last is not None and torch.equal(plan, last):
+            plans = [exact_plan(cost, ctx) for cost in joint]
+            if last is not None and all(map(torch.equal, plans, last)):
                 break
-            weight, bias = solver.fit(plan.T @ ys / plan.sum(0)[:, None])
-            joint, last = self.alpha * cost + distances_between(ys, xt @ weight + bias), plan
+            weight, bias = solver.fit(received(blocks, plans, ys, len(xt)))
+            answers = xt @ weight + bias
+            joint = [
+                self.alpha * cost + distances_between(ys[b.rows], answers[b.cols]) for b, cost in zip(blocks, parts)
+            ]
+            last = plans
         else:
             ctx.warn(f"jdot stopped after {self.rounds} rounds before the plan settled")
         kind, columns = ("decision", seen.n_classes) if seen.n_classes else ("values", 1)

@@ -14,16 +14,20 @@ test_label_prop_follows_the_plan_of_a_monge_map.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
+from dazoo.core.memo import Memo
 from dazoo.core.paper import Paper
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import costs, pair, source_of
-from dazoo.methods.transport._plan import check_size, entropic_plan, exact_plan
+from dazoo.methods.transport._parts import blocks_of, part_of
+from dazoo.methods.transport._plan import PAIR_BYTES, entropic_plan, exact_plan
 from dazoo.ops.classwise import one_hot
 from dazoo.shallow.steps import EPS_VOTE, NearestScores, Pipeline
 
@@ -37,7 +41,8 @@ class OTLabelProp(ShallowMethod):
         authors="Justin Solomon, Raif Rustamov, Leonidas Guibas, Adrian Butscher", year=2014,
         url="https://proceedings.mlr.press/v32/solomon14.html", venue="ICML",
         deviations="labels over one transport plan, as in Redko et al. 2019, https://arxiv.org/abs/1803.04899, and in "
-        "POT; the first paper propagates histograms over a graph",
+        "POT; the first paper propagates histograms over a graph; beyond memory_gib random parts of the samples are "
+        "transported one by one (``transport/_parts``)",
     )  # fmt: skip
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
@@ -53,12 +58,15 @@ class OTLabelProp(ShallowMethod):
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Propagate."""
         xs, xt = pair(seen)
-        check_size(len(xs), len(xt), self.memory_gib)
         y = source_of(seen).y
         rows = one_hot(y, seen.n_classes).to(xs) if seen.n_classes else y.to(xs)[:, None]
-        plan = self.plan(seen, ctx)
-        mass = plan.sum(dim=0)[:, None]
-        received = plan.T @ rows / torch.where(mass > 0, mass, torch.ones_like(mass))
+        received, mass = xs.new_zeros(len(xt), rows.shape[1]), xs.new_zeros(len(xt), 1)
+        strata = [y] if seen.n_classes else []
+        for block in blocks_of(self.name, len(xs), len(xt), self.memory_gib, PAIR_BYTES, ctx, strata):
+            plan = self.plan(part := part_of(seen, block), ctx if part is seen else replace(ctx, memo=Memo()))
+            received[block.cols] += plan.T @ rows[block.rows]
+            mass[block.cols] += plan.sum(dim=0)[:, None]
+        received = received / torch.where(mass > 0, mass, torch.ones_like(mass))
         received = torch.where(mass > 0, received, rows.mean(dim=0))
         if seen.few is not None:
             known = seen.few.y

@@ -28,9 +28,12 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, costs, pair
-from dazoo.methods.transport._plan import back, check_size, posed, top_cost
-from dazoo.ops.linalg.linear import median_gamma
+from dazoo.methods.transport._parts import blocks_of, parts_of
+from dazoo.methods.transport._plan import back, posed, top_cost
+from dazoo.ops.linalg.linear import distances_between, median_gamma
 from dazoo.shallow.steps import Affine, KernelMap, Step
+
+MAPS = 4
 
 
 @register
@@ -42,7 +45,8 @@ class OTMapping(FeatureMap):
         authors="Michaël Perrot, Nicolas Courty, Rémi Flamary, Amaury Habrard", year=2016,
         url="https://papers.nips.cc/paper/2016/hash/26f5bd4aa64fdadf96152ca6e6408068-Abstract.html", venue="NIPS",
         deviations="at most 5 block descents by default; features scaled by the largest cost; bandwidth relative to "
-        "the median distance; training samples move by f too, not by the plan",
+        "the median distance; training samples move by f too, not by the plan; beyond memory_gib f is the mean of the "
+        "maps of four random parts (``transport/_parts``)",
     )  # fmt: skip
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
@@ -62,8 +66,17 @@ class OTMapping(FeatureMap):
         import ot
 
         xs, xt = pair(seen)
-        check_size(len(xs), max(len(xt), len(xs)), self.memory_gib, 120)
-        scale = top_cost(costs(seen, ctx)).sqrt()
+        blocks = blocks_of(self.name, len(xs), max(len(xt), len(xs)), self.memory_gib, 120, ctx)
+        if len(blocks) > 1:
+            blocks = parts_of(len(xs), len(xt), ctx, [])[:MAPS]
+            scale = (
+                torch.stack([distances_between(xs[b.rows], xt[b.cols]).max() for b in blocks])
+                .max()
+                .sqrt()
+                .clamp(min=1e-150)
+            )
+        else:
+            scale = top_cost(costs(seen, ctx)).sqrt()
         mean_s, mean_t = xs.mean(dim=0), xt.mean(dim=0)
         us, ut = (xs - mean_s) / scale, (xt - mean_t) / scale
         gamma = median_gamma(us) / self.bandwidth**2
@@ -71,17 +84,27 @@ class OTMapping(FeatureMap):
             "mu": self.mu, "eta": self.eta, "numItermax": self.rounds, "numInnerItermax": 10, "stopThr": 1e-5,
             "stopInnerThr": 1e-6, "log": True,
         }  # fmt: skip
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if self.kernel == "linear":
-                _, found, log = ot.mapping.joint_OT_mapping_linear(posed(us), posed(ut), **common)
-            else:
-                _, found, log = ot.mapping.joint_OT_mapping_kernel(
-                    posed(us), posed(ut), sigma=float((0.5 / gamma).sqrt()), **common
-                )
-        if len(log["loss"]) > self.rounds > 0:
-            ctx.warn(f"ot_mapping stopped after {self.rounds} block descents before the objective settled")
-        step = self.step(back(found, xs), xs, mean_s, mean_t, scale, gamma)
+        maps = []
+        for block in blocks:
+            sides = posed(us[block.rows]), posed(ut[block.cols])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                if self.kernel == "linear":
+                    _, found, log = ot.mapping.joint_OT_mapping_linear(*sides, **common)
+                else:
+                    _, found, log = ot.mapping.joint_OT_mapping_kernel(
+                        *sides, sigma=float((0.5 / gamma).sqrt()), **common
+                    )
+            if len(log["loss"]) > self.rounds > 0:
+                ctx.warn(f"ot_mapping stopped after {self.rounds} block descents before the objective settled")
+            maps.append(back(found, xs))
+        if len(blocks) == 1:
+            mean, anchors = maps[0], xs
+        else:  # the mean of the maps: of matrices, or of sums of kernels at all their samples
+            anchors = torch.cat([xs[b.rows] for b in blocks])
+            mean = sum(maps, maps[0] * 0) if self.kernel == "linear" else torch.cat(maps)
+            mean = mean / len(maps)
+        step = self.step(mean, anchors, mean_s, mean_t, scale, gamma)
         return Aligned(step(xs), (), (step,))
 
     def step(self, found: Tensor, xs: Tensor, mean_s: Tensor, mean_t: Tensor, scale: Tensor, gamma: Tensor) -> Step:

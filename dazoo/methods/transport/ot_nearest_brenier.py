@@ -38,7 +38,8 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair
-from dazoo.methods.transport._plan import barycentric, check_size, exact_plan
+from dazoo.methods.transport._parts import blocks_of, sent
+from dazoo.methods.transport._plan import PAIR_BYTES, barycentric, exact_plan
 from dazoo.ops.linalg.linear import distances_between
 from dazoo.shallow.steps import NearestShift
 
@@ -53,7 +54,8 @@ class OTNearestBrenier(FeatureMap):
         url="https://arxiv.org/abs/1905.10812", venue="AISTATS",
         deviations="regions of even size rather than k-means clusters, whose largest one would decide the cost; new "
         "samples move as their nearest training sample did, not by an optimisation problem per sample; constraints "
-        "hold to tolerance of the region's squared radius",
+        "hold to tolerance of the region's squared radius; beyond memory_gib the plan is one of random parts, cut once "
+        "(``transport/_parts``)",
     )  # fmt: skip
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
@@ -76,21 +78,22 @@ class OTNearestBrenier(FeatureMap):
         if not 0 <= self.low < self.high:
             raise DazooError(f"ot_nearest_brenier needs 0 <= low < high, not {self.low:g} and {self.high:g}")
         xs, xt = pair(seen)
-        check_size(len(xs), len(xt), self.memory_gib)
+        blocks = blocks_of(self.name, len(xs), len(xt), self.memory_gib, PAIR_BYTES, ctx)
         regions = [
             Region(xs[r].cpu().numpy(), r, self.low, self.high, self.tolerance) for r in regions_of(xs, self.size)
         ]
         images, last, values = xs, None, []
         for _ in range(max(self.rounds, 1)):
-            plan = exact_plan(distances_between(images, xt), ctx)
-            if last is not None and torch.equal(plan, last):
+            plans = [exact_plan(distances_between(images[b.rows], xt[b.cols]), ctx) for b in blocks]
+            if last is not None and all(map(torch.equal, plans, last)):
                 break
-            last = plan
-            towards = barycentric(plan, xt)
+            last = plans
+            towards = barycentric(plans[0], xt) if len(blocks) == 1 else sent(blocks, plans, xt, len(xs))
             images = torch.empty_like(xs)
             for region in regions:
                 images[region.rows] = torch.from_numpy(region.solve(towards[region.rows].cpu().numpy())).to(xs)
-            values.append(float((plan * distances_between(images, xt)).sum()))
+            moved = (p * distances_between(images[b.rows], xt[b.cols]) for b, p in zip(blocks, plans))
+            values.append(sum(float(each.sum()) for each in moved) / len(blocks))
         else:
             ctx.warn(f"ot_nearest_brenier stopped after {self.rounds} rounds before the plan settled")
         worst = max(region.violation for region in regions)

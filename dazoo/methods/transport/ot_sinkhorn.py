@@ -46,7 +46,7 @@ class OTSinkhorn(MovedByPlan):
     )  # fmt: skip
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
-    ways: ClassVar[tuple[str, ...]] = ("error", "minibatch", "lazy", "dense")
+    ways: ClassVar[tuple[str, ...]] = ("auto", "error", "minibatch", "lazy", "dense")
 
     reg: float = hp(
         0.05, 0.005, 1.0, log=True, help="entropic regularisation, relative to the largest cost", positive=True

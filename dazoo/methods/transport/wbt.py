@@ -25,7 +25,8 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import fit_classifier, pair, source_of
-from dazoo.methods.transport._plan import back, barycentric, check_size, entropic_plan, exact_plan, posed
+from dazoo.methods.transport._parts import PART, blocks_of, gib_of, sent
+from dazoo.methods.transport._plan import PAIR_BYTES, back, barycentric, entropic_plan, exact_plan, posed
 from dazoo.methods.transport._sources import rows_of_sources
 from dazoo.ops.linalg.linear import distances_between
 from dazoo.shallow.steps import NearestShift, Pipeline
@@ -43,7 +44,8 @@ class WBT(ShallowMethod):
         venue="CVPR",
         deviations="one barycenter per class, the limit of the paper's infinite cost between different classes, which "
         "stays feasible where the sources' class proportions differ; exact plans instead of Sinkhorn's at reg = 1e-3 "
-        "(which underflow)",
+        "(which underflow); beyond memory_gib a barycenter is that of 512 random samples of each source's class, and "
+        "random parts are transported one by one (``transport/_parts``)",
     )  # fmt: skip
     handles = Handles(n_sources="many")
 
@@ -66,14 +68,18 @@ class WBT(ShallowMethod):
         """Merge the sources, move them, then train ``ctx.classifier``."""
         xs, xt = pair(seen)
         points, labels = self.barycenter(seen, ctx)
-        check_size(len(points), len(xt), self.memory_gib)
-        zs = barycentric(entropic_plan(distances_between(points, xt), self.reg, ctx, self.iterations), xt)
+        blocks = blocks_of(self.name, len(points), len(xt), self.memory_gib, PAIR_BYTES, ctx, [labels])
+        plans = (
+            entropic_plan(distances_between(points[b.rows], xt[b.cols]), self.reg, ctx, self.iterations) for b in blocks
+        )
+        zs = barycentric(next(plans), xt) if len(blocks) == 1 else sent(blocks, plans, xt, len(points))
         images, y = torch.empty_like(xs), source_of(seen).y
         for rows in rows_of_sources(seen):
             for c in torch.unique(y[rows]):
-                mine = rows[y[rows] == c]
-                plan = exact_plan(distances_between(xs[mine], points[labels == c]), ctx)
-                images[mine] = barycentric(plan, zs[labels == c])
+                whole = rows[y[rows] == c]
+                for mine in whole.split(len(whole) if len(blocks) == 1 else PART):
+                    plan = exact_plan(distances_between(xs[mine], points[labels == c]), ctx)
+                    images[mine] = barycentric(plan, zs[labels == c])
         head = fit_classifier(seen, ctx, zs, labels)
         return Pipeline((), (NearestShift(xs, images - xs),), head)
 
@@ -84,11 +90,13 @@ class WBT(ShallowMethod):
         xs, y = pair(seen)[0], source_of(seen).y
         sources = rows_of_sources(seen)
         parts, labels = [], []
+        many = gib_of(len(xs), len(pair(seen)[1]), PAIR_BYTES) > self.memory_gib
         for c in torch.unique(y):
             clouds = [xs[rows[y[rows] == c]] for rows in sources if bool((y[rows] == c).any())]
+            if many:
+                clouds = [x[torch.randperm(len(x), generator=ctx.gen)[:PART].to(x.device)] for x in clouds]
             pool = torch.cat(clouds)
-            size = min(max(round(self.support * len(pool)), 1), len(pool))
-            check_size(size, max(len(x) for x in clouds), self.memory_gib)
+            size = min(max(round(self.support * len(pool)), 1), PART if many else len(pool))
             middle = pool.mean(dim=0)
             spread = (pool - middle).square().sum(1).mean().sqrt()
             spread = torch.where(spread > 0, spread, torch.ones_like(spread))
