@@ -11,6 +11,7 @@ from dazoo.core.version import VERSION
 
 if TYPE_CHECKING:
     from dazoo.api import (
+        Callback,
         DazooError,
         DazooWarning,
         Task,
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
         evaluate,
         export_onnx,
         fit,
+        from_hub,
         list_datasets,
         list_methods,
         load,
         load_records,
         load_task,
         open_blocks,
+        push_to_hub,
         report,
         run_suite,
         save,
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 __version__ = VERSION
 __all__ = [
+    "Callback",
     "DazooError",
     "DazooWarning",
     "Task",
@@ -42,12 +46,14 @@ __all__ = [
     "evaluate",
     "export_onnx",
     "fit",
+    "from_hub",
     "list_datasets",
     "list_methods",
     "load",
     "load_records",
     "load_task",
     "open_blocks",
+    "push_to_hub",
     "report",
     "run_suite",
     "save",

@@ -15,6 +15,7 @@ from dazoo.data.leaks import copies_of_labels
 from dazoo.data.registry import DATASETS, load_task
 from dazoo.data.task import Task
 from dazoo.encoders.encode import encoded
+from dazoo.engine.callbacks import Callback
 from dazoo.engine.device import require_device
 from dazoo.fitting import fit
 from dazoo.methods.base import METHODS, create_method
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 
     from dazoo.deploy.onnx import Exported
     from dazoo.diagnosis import Diagnosis
+    from dazoo.engine.model import Model
 
 __all__ = [
+    "Callback",
     "DazooError",
     "DazooWarning",
     "Task",
@@ -36,12 +39,14 @@ __all__ = [
     "evaluate",
     "export_onnx",
     "fit",
+    "from_hub",
     "list_datasets",
     "list_methods",
     "load",
     "load_records",
     "load_task",
     "open_blocks",
+    "push_to_hub",
     "report",
     "run_suite",
     "save",
@@ -114,6 +119,30 @@ def export_onnx(model: Predictor, path: str | Path, *, numbers: bool = False, do
     from dazoo.deploy.onnx import export_onnx as export
 
     return export(model, path, numbers=numbers, double=double)
+
+
+def push_to_hub(model: Model, place: str | Path, **options: Any) -> str:
+    """Put a model with its card on the Hugging Face hub (``"name/repository"``) or into a folder (a ``Path``).
+
+    Options as of ``deploy.hub.push_to_hub``: ``private``, ``token``, ``licence``. Returns the address or the folder.
+
+    Raises:
+        DazooError: a model that cannot be saved, or a hub that cannot be reached.
+    """
+    from dazoo.deploy.hub import push_to_hub as push
+
+    return push(model, place, **options)
+
+
+def from_hub(place: str | Path, *, revision: str | None = None, token: str | None = None) -> Predictor:
+    """The model in a repository of the hub or a folder that ``push_to_hub`` wrote; nothing in it is executed.
+
+    Raises:
+        DazooError: there is none, it is damaged, or the hub cannot be reached.
+    """
+    from dazoo.deploy.hub import from_hub as fetch
+
+    return fetch(place, revision=revision, token=token)
 
 
 def run_suite(path: str | Path, **options: Any) -> Path:

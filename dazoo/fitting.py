@@ -21,6 +21,7 @@ from dazoo.data.scales import prepared
 from dazoo.data.streamed import streamed
 from dazoo.data.task import Task
 from dazoo.encoders.encode import encoded
+from dazoo.engine.callbacks import Callback, Told, told
 from dazoo.engine.device import require_device
 from dazoo.engine.fit import Checkpoint, Options, check_fit, solver_of
 from dazoo.engine.fit import fit as fit_method
@@ -46,6 +47,8 @@ def fit(
     encoder: Any = "auto",
     stream: bool | None = None,
     landmarks: int = 10_000,
+    callbacks: Sequence[Callback] | Callback | None = None,
+    verbose: int | None = None,
     **hparams: Any,
 ) -> Model:
     """Fit a method by name and return the fitted model, ready for ``predict``, ``evaluate`` and ``save``.
@@ -70,6 +73,9 @@ def fit(
         stream: whether samples are read block by block (``docs/scale.md``). None: those that stay on disk are, as large
             memory maps and what ``open_blocks`` opens do; False reads all of them into memory.
         landmarks: how many samples of a domain on disk are taken where a method needs samples in memory.
+        callbacks: who is told of settings, losses, scores and the report: ``dazoo.trackers``, or a ``dazoo.Callback``.
+        verbose: 0 silent, 1 a bar and a line at the end, 2 a line for every epoch; None is 1 in a terminal or a
+            notebook, else 0.
         hparams: the method's hyper-parameters; ``dazoo info METHOD`` lists them.
 
     Warns:
@@ -80,6 +86,7 @@ def fit(
     """
     made = create_method(method, **hparams)
     cls = type(made)
+    tell = told(callbacks, verbose)
     task = task if stream is None else streamed(task, stream)
     warned: list[str] = []
     given, task = task, _in_setting(task, cls)
@@ -113,19 +120,17 @@ def fit(
     check_fit(cls, seen)
     if select_by is not None:
         _check_rule(select_by, seen)
-    solver_of(cls, options.recipe)
+    solver = solver_of(cls, options.recipe)
     best: list[tuple[float, Predictor]] = []
     inner = _left_out(select_by, task, made, seed, options)
-    watch = None if select_by is None else _keep_best(select_by, judged(seen, seed, landmarks), best, inner)
-    result = fit_method(made, seen, seed=seed, options=options, on_checkpoint=watch)
-    warned.extend(w for w in result.warnings if w not in warned)
+    watch = None if select_by is None else _keep_best(select_by, judged(seen, seed, landmarks), best, inner, tell)
     chosen_classifier = options.classifier
     settings = {
         "method": cls.name,
         "hparams": hparam.values(made),
         "seed": seed,
         "setting": task.setting.value,
-        "recipe": options.recipe.to_json() if options.recipe and result.info.get("solver") == "gradient" else None,
+        "recipe": options.recipe.to_json() if options.recipe and solver == "gradient" else None,
         "classifier": chosen_classifier.describe() if hasattr(chosen_classifier, "describe") else chosen_classifier,
         "backbone": options.backbone,
         "transform": list(preprocessing.names),
@@ -134,6 +139,9 @@ def fit(
         "device": options.device,
         "task": task.name,
     }
+    tell.on_start(plain(settings))
+    result = fit_method(made, seen, seed=seed, options=options, on_checkpoint=watch, progress=tell)
+    warned.extend(w for w in result.warnings if w not in warned)
     report = {
         "settings": settings,
         "warnings": warned,
@@ -145,6 +153,7 @@ def fit(
     fitted = best[0][1] if best else result.predictor
     if shares := _shares(fitted, seen, task.classes):
         report["shares"] = shares
+    tell.on_end(plain(report))
     for text in warned:
         warnings.warn(text, DazooWarning, stacklevel=2)
     own = given.setting.spaces == "own"
@@ -157,7 +166,7 @@ def fit(
         plain(report),
         encoding,
         _schema(given.sources[0]) if own else None,
-    )
+    ).remember(seen)
 
 
 def _schema(domain: Domain) -> Schema:
@@ -227,7 +236,7 @@ def _left_out(select_by: str | None, task: Task, method: Method, seed: int, opti
 
 
 def _keep_best(
-    select_by: str, seen: Seen, best: list[tuple[float, Predictor]], inner: list[LeftOut]
+    select_by: str, seen: Seen, best: list[tuple[float, Predictor]], inner: list[LeftOut], tell: Told
 ) -> Callable[[Checkpoint], None]:
     """Keeps in ``best`` the checkpoint with the highest label-free score."""
     from dazoo.validators.base import VALIDATORS, Evidence
@@ -237,6 +246,8 @@ def _keep_best(
     def watch(checkpoint: Checkpoint) -> None:
         left_out = at(inner, next(turns))
         score = validator(Evidence(checkpoint.predictor, checkpoint.seen or seen, left_out=left_out))
+        if score is not None:
+            tell.on_checkpoint(checkpoint.step, {select_by: score})
         if score is not None and score == score and (not best or score > best[0][0]):
             best[:] = [(score, checkpoint.predictor)]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dazoo.adaptation.expected import Expected
 from dazoo.adaptation.judge import Trial, Verdict
+from dazoo.core.shown import table
 from dazoo.core.types import Prediction
 from dazoo.data.task import Task
 from dazoo.diagnosis import Diagnosis
@@ -42,6 +43,17 @@ class Adaptation:
     def chosen(self) -> str:
         """Name of the chosen candidate."""
         return self.trials[self.verdict.chosen].name
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                t.name,
+                f"{t.seconds:.1f}",
+                "chosen" if i == self.verdict.chosen else self.verdict.vetoes.get(i, t.problem),
+            )
+            for i, t in enumerate(self.trials)
+        ]
+        return table(repr(self).strip("<>"), rows, ("candidate", "seconds", "remark"), self.notes)
 
     def __repr__(self) -> str:
         e = self.expected

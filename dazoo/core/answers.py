@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dazoo.core.errors import DazooError
 from dazoo.core.portable import Portable
+from dazoo.core.shown import counted, table
 
 UNKNOWN = "unknown"
 OF_ALL = frozenset({"prior"})
@@ -27,6 +28,27 @@ class Answers(Portable):
     unknown: Tensor | None
     threshold: float | None
     prior: Tensor | None
+
+    def __repr__(self) -> str:
+        n = len(self.scores)
+        if self.of_values:
+            if not n:
+                return "<prediction of no samples: values>"
+            low, mean, high = (float(v) for v in (self.values.min(), self.values.mean(), self.values.max()))
+            return f"<prediction of {n} samples: values {low:.4g} to {high:.4g}, mean {mean:.4g}>"
+        return f"<prediction of {n} samples: {counted(self._called()) or f'{self.scores.shape[1]} classes'}>"
+
+    def _called(self) -> list[str]:
+        """The answers as text, class indices where names are not known."""
+        called = [*self.classes, UNKNOWN] if self.classes else [*map(str, range(self.scores.shape[1])), UNKNOWN]
+        return [called[k] for k in self.labels.tolist()]
+
+    def _repr_html_(self) -> str:
+        if self.of_values:
+            return table(repr(self).strip("<>"), enumerate(self.values.tolist()), ("sample", "value"), most=10)
+        top = self.probs.max(1).values.tolist()
+        rows = [(i, name, p) for i, (name, p) in enumerate(zip(self._called(), top))]
+        return table(repr(self).strip("<>"), rows, ("sample", "class", "probability"), most=10)
 
     @property
     def names(self) -> np.ndarray:

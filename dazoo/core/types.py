@@ -112,7 +112,7 @@ class Seen:
         return self.target_shape if part is None else tuple(part.x.shape[1:])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction(Answers):
     """``scores`` (n, C): class scores whose softmax are probabilities, or (n, 1) regression values.
 

@@ -19,7 +19,7 @@ from dazoo.data.samples import Schema
 KINDS = tuple(dict.fromkeys(("vector", "image", "series", *RAW_KINDS)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Domain:
     """Samples of one domain.
 
@@ -122,6 +122,13 @@ class Domain:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def __repr__(self) -> str:
+        shape = "x".join(str(k) for k in self.x.shape[1:]) if hasattr(self.x, "shape") else ""
+        what = "values" if self.regression else f"{len(self.classes)} classes"
+        n = len(self.labelled)
+        known = "no labels" if not n else what if n == len(self) else f"{n} labels of {what}"
+        return f"<domain {self.name}: {len(self)} {self.kind} samples{f' ({shape})' if shape else ''}, {known}>"
 
     @property
     def raw(self) -> bool:

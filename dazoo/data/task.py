@@ -24,6 +24,7 @@ from dazoo.data.draw import few_of, half_of, labelled_rows, rows_of, without_lab
 from dazoo.data.given import assembled
 from dazoo.data.hidden import Hidden as Hidden
 from dazoo.data.labels import need_all
+from dazoo.data.plot import page_of, plot_task
 
 
 @dataclass(frozen=True, repr=False)
@@ -214,6 +215,13 @@ class Task:
             f"<task {self.name}: {n} labelled source and {len(self.target)} target samples, {samples}, {what}, "
             f"{self.setting.value}>"
         )
+
+    def _repr_html_(self) -> str:
+        return page_of(self)
+
+    def plot(self) -> Any:
+        """A matplotlib figure of what the setting shows: samples of every domain, and class shares of the sources."""
+        return plot_task(self)
 
     def change(self, **fields: Any) -> Task:
         """A copy with other fields, e.g. ``task.change(setting=FEW_LABELS, seed=1)``."""

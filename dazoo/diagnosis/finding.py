@@ -9,12 +9,21 @@ from typing import Any
 
 import numpy as np
 
+from dazoo.core.shown import table
 from dazoo.diagnosis.advice import Advice
 from dazoo.diagnosis.classes import ClassReport, LabelShift
 from dazoo.diagnosis.domains import DomainShift
 
+WORDS = {
+    "none": "no shift found",
+    "features": "the features differ",
+    "labels": "class proportions differ",
+    "apart": "source and target have different features",
+    "both": "features and perhaps class proportions differ",
+}
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Diagnosis:
     """All findings about a task. Nothing in here depends on a hidden label.
 
@@ -54,6 +63,27 @@ class Diagnosis:
     notes: tuple[str, ...]
     thresholds: str
     seconds: float
+
+    def __repr__(self) -> str:
+        helps = [m for a in self.advice if a.verdict == "should help" for m in a.methods]
+        advice = f"; try {', '.join(helps[:4])}" if helps else ""
+        skill = "" if self.skill is None else f", skill on the source {self.skill:.2f}"
+        apart = "" if self.kind == "apart" else f" (A-distance {self.domains.a_distance:.2f} of 2)"
+        return f"<diagnosis of {self.task}: {WORDS[self.kind]}{apart}{skill}{advice}>"
+
+    def _repr_html_(self) -> str:
+        d = self.domains
+        rows: list[tuple[object, ...]] = [("what differs", WORDS[self.kind])]
+        if self.kind != "apart":
+            rows += [
+                ("A-distance (0 alike, 2 apart)", f"{d.a_distance:.2f} (p = {d.a_p:.2g})"),
+                ("MMD²", f"{d.mmd2:.4f} (p = {d.mmd_p:.2g})"),
+                ("source that counts under weights", f"{d.overlap:.0%}"),
+            ]
+        rows += [("class proportions alike", f"p = {self.labels.p:.2g}")] if self.labels is not None else []
+        rows += [("skill on the source (0 chance, 1 no error)", self.skill)] if self.skill is not None else []
+        rows += [(a.verdict, f"{', '.join(a.families)}: {', '.join(a.methods)}; {a.because}") for a in self.advice]
+        return table(f"diagnosis of {self.task}", rows, notes=self.notes)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; NaN becomes None."""

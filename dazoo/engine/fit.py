@@ -77,7 +77,8 @@ def fit(
         memo: shared by all runs on the same ``seen``.
         state: file in which a gradient run keeps its state, so that a killed one continues.
         notes: JSON-able rows kept with the state; the caller's own record of earlier checkpoints.
-        progress: called with the number of finished steps.
+        progress: called with the number of finished steps; its ``begin``, where it has one, before the first
+            (``engine.callbacks.Told``).
 
     Raises:
         DazooError: the method does not fit the data, or fitting fails in a way the user can mend.
@@ -297,6 +298,8 @@ def fit_group(
             seen = None if asking is None else asking.seen_by_now()
             on_checkpoint(i, Checkpoint(step, fraction, snapshot(members[i], spec, recipe), seen=seen))
 
+    if (begin := getattr(progress, "begin", None)) is not None:
+        begin(steps, members[0].feed.per_epoch, members[0].curves)
     loop = Loop(members, recipe, steps, device, options.checkpoints, checkpoint, state, options.save_every, progress)
     began = time.perf_counter()
     heap = kept_heap(device.type == "cpu" and spec.kind == "image")

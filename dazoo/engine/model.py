@@ -15,18 +15,31 @@ from torch import Tensor
 
 from dazoo.core.blocks import Blocks, InMemory
 from dazoo.core.errors import DazooError
+from dazoo.core.shown import table
 from dazoo.core.types import Prediction, Predictor, Seen
 from dazoo.core.version import VERSION
+from dazoo.data.plot import plot_features
 from dazoo.data.raw import joined
 from dazoo.data.samples import Schema, content
 from dazoo.data.transform import Preprocessing
 from dazoo.encoders.encode import Encoding
+from dazoo.engine.card import Card, card_of
 from dazoo.engine.confidence import Confidence
 from dazoo.engine.on_disk import predict_blocks
 
 
 class Report(dict[str, Any]):
     """Plain values by name, also as attributes: ``report.warnings`` is ``report["warnings"]``."""
+
+    def __repr__(self) -> str:
+        sizes = {k: f"{len(v)} entries" if isinstance(v, (dict, list)) else repr(v) for k, v in self.items()}
+        return f"<report: {', '.join(f'{k} ({v})' for k, v in sizes.items())}>"
+
+    def _repr_html_(self) -> str:
+        flat = [
+            (k, n, v) for k, part in self.items() if isinstance(part, dict) and k != "curves" for n, v in part.items()
+        ]
+        return table("report", [(k, n, str(v)[:200]) for k, n, v in flat], notes=self.get("warnings", ()))
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -65,6 +78,44 @@ class Model(Predictor):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "report", Report(self.report))
+
+    @property
+    def card(self) -> Card:
+        """What this model is, in words: Markdown, which notebooks show as a page; ``model.card.write("card.html")``."""
+        return card_of(self)
+
+    def remember(self, seen: Seen, most: int = 300) -> Model:
+        """Keep some samples that the method saw for ``plot_domains``, in memory alone; returns the model."""
+        source = seen.source if seen.origin is None else seen.origin.source
+        parts = [None if source is None else source.x, seen.target.x if len(seen.target) else None]
+        object.__setattr__(self, "_kept", tuple(_some(x, most) for x in parts))
+        return self
+
+    def plot_domains(self, source: Any = None, target: Any = None) -> Any:
+        """A matplotlib figure of source and target as the model sees them: its features, on two principal components.
+
+        Args:
+            source, target: samples as ``predict`` takes them; by default some of those of the fit.
+
+        Raises:
+            DazooError: a model that was loaded has no samples of its fit, or gives no features.
+        """
+        made: list[Tensor | None] = list(getattr(self, "_kept", (None, None)))
+        made[0] = made[0] if source is None else self.numbers_of_source(source)
+        made[1] = made[1] if target is None else self.numbers(target)
+        if made[1] is None:
+            raise DazooError(
+                "a loaded model holds no samples of its fit; give some: plot_domains(source_samples, target_samples)"
+            )
+        calls = (self.inner.predict_source, self.inner.predict)
+        found = [(n, call(x)) for n, call, x in zip(("source", "target"), calls, made) if x is not None]
+        parts = [(name, x if p.features is None else p.features) for (name, p), x in
+                 zip(found, [m for m in made if m is not None])]  # fmt: skip
+        if len({x.flatten(1).shape[1] for _, x in parts}) > 1:
+            raise DazooError("the model has features of different widths for source and target; plot each alone")
+        labels = [None if p.of_values else p.labels.cpu() for _, p in found]
+        method = self.report.get("settings", {}).get("method", "the model")
+        return plot_features(parts, labels, self.classes, f"features of {method}")
 
     def predict(self, x: Any, abstain: float | None = None, out: str | Path | None = None) -> Prediction:
         """Predict target samples; those on disk block by block, without features.
@@ -153,6 +204,26 @@ class Model(Predictor):
         known = set(self.shown)
         return torch.tensor([row in known for row in contents(x, self.shown[0].startswith("double:"))])
 
+    def _repr_html_(self) -> str:
+        settings = self.report.get("settings", {})
+        shape = "x".join(map(str, self.schema.shape))
+        rows: list[tuple[object, ...]] = [
+            ("task", settings.get("task", "?")),
+            ("samples", f"{self.schema.kind} {shape}"),
+            ("answers", ", ".join(self.classes[:12]) + (" ..." if len(self.classes) > 12 else "") or "values"),
+            ("encoder", "none" if self.encoding is None else self.encoding.name),
+            ("preprocessing", ", ".join(self.preprocessing.names) or "none"),
+            (
+                "backbone or classifier",
+                settings.get("backbone") if settings.get("recipe") else settings.get("classifier"),
+            ),
+            ("target labels shown", len(self.shown)),
+        ]
+        if expected := self.report.get("adapt", {}).get("expected"):
+            rows.append(("expected accuracy", f"{100 * expected['value']:.0f} %"))
+        rows += [(f"estimated share of {k}", f"{100 * v:.0f} %") for k, v in self.report.get("shares", {}).items()]
+        return table(f"model {settings.get('method', '?')}", rows, notes=self.report.get("warnings", ()))
+
     def __repr__(self) -> str:
         settings = self.report.get("settings", {})
         what = f"{len(self.classes)} classes" if self.classes else "regression values"
@@ -169,6 +240,14 @@ class Model(Predictor):
             f"<model {settings.get('method', '?')} of {what} from {self.schema.kind} samples of {features}{steps}; "
             f"{len(self.shown)} target labels shown{shares}>"
         )
+
+
+def _some(x: Any, most: int) -> Tensor | None:
+    """At most so many samples, evenly spaced, and no more than 16 MB of them; None where there are none in memory."""
+    if not isinstance(x, Tensor) or not len(x):
+        return None
+    most = max(2, min(most, (1 << 24) // max(1, x[0].numel() * x.element_size())))
+    return x[:: max(1, len(x) // most)][:most].clone()
 
 
 def shown_rows(seen: Seen, asked: Sequence[int] = ()) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from dazoo.nets.net import Net, NetSpec, build_net
 from dazoo.nets.own import OWN
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NetPredictor(Predictor):
     """A trained network. ``state`` holds its tensors; the network itself is rebuilt from ``spec`` when first used.
 
@@ -63,6 +63,10 @@ class NetPredictor(Predictor):
         object.__setattr__(made, "_live", (method, net.eval(), prepare))
         object.__setattr__(made, "_own", spec.own)
         return made
+
+    def __repr__(self) -> str:
+        n = sum(v.numel() for v in self.state.values())
+        return f"<network of {self.method}: backbone {self.spec['backbone']}, {n} numbers>"
 
     def __getstate__(self) -> dict[str, Any]:
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
