@@ -71,7 +71,8 @@ def plot_task(task: Any, seed: int = 0) -> Any:
             parts.append((domain.name, _take(origin.source.x, rows, seed)))
     target = seen.target.x if len(seen.target) or seen.stream is None else seen.stream.x
     if len(target):
-        parts.append((f"{task.target.name} (target)", _take(target, torch.arange(len(target)), seed)))
+        called = task.target.name if "target" in task.target.name else f"{task.target.name} (target)"
+        parts.append((called, _take(target, torch.arange(len(target)), seed)))
     labelled = origin.source if seen.setting.labelled else None
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), width_ratios=(3, 2), layout="constrained")
     _samples(axes[0], parts, task.target.kind)
@@ -102,14 +103,14 @@ def plot_features(
         _scatter(axes[0], at, _colour(i, len(parts)), name, "^" if i == len(parts) - 1 else "o")
     axes[0].set_title("by domain")
     axes[0].legend(frameon=False)
-    cycle = plt.get_cmap("tab20")
+    cycle = plt.get_cmap("tab10" if len(classes) < 10 else "tab20")
     for i, (at, y) in enumerate(zip(points, labels)):
         if y is None:
             continue
         for k in torch.unique(y).tolist():
             name = classes[k] if k < len(classes) else "unknown"
             last = i == len(parts) - 1
-            _scatter(axes[1], at[y == k], cycle(k % 20), name if last and k < BARS else None, "^" if last else "o")
+            _scatter(axes[1], at[y == k], cycle(k % cycle.N), name if last and k < BARS else None, "^" if last else "o")
     axes[1].set_title("by predicted class" if any(y is not None for y in labels) else "")
     if axes[1].get_legend_handles_labels()[1]:
         axes[1].legend(frameon=False, fontsize="small", ncols=2 if len(classes) > 8 else 1)
@@ -223,4 +224,5 @@ def _shares(axes: Any, task: Any, y: Tensor, domain: Tensor) -> None:
     axes.invert_yaxis()
     more = f" (first {BARS} of {task.n_classes})" if task.n_classes > BARS else ""
     axes.set(title=f"class shares of the sources{more}", xlabel="share")
-    axes.legend(frameon=False)
+    if n > 1:
+        axes.legend(frameon=False)
