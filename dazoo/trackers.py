@@ -73,7 +73,7 @@ class MLflow(Tracker):
             from mlflow import MlflowClient
         except ImportError as error:
             raise _missing("mlflow-skinny") from error
-        place = uri
+        place = None if uri is None else str(uri)
         if isinstance(uri, Path):  # who names a folder wants a folder, which newer versions ask to be confirmed
             place = uri.absolute().as_uri()
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
@@ -102,8 +102,8 @@ class MLflow(Tracker):
     def on_end(self, report: dict[str, Any]) -> None:
         for name, value in numbers(report).items():
             self.client.log_metric(self._id, f"report/{_key(name)}", value)
-        for name, value in words(report).items():
-            self.client.set_tag(self._id, f"dazoo.{_key(name)}", value[:5000])
+        for name, text in words(report).items():
+            self.client.set_tag(self._id, f"dazoo.{_key(name)}", text[:5000])
         self.client.set_terminated(self._id)
 
     def evaluated(self, metrics: dict[str, float]) -> None:

@@ -53,9 +53,9 @@ def push_to_hub(
     if not isinstance(model, Model):
         raise DazooError(f"the hub takes a model of dazoo.fit or dazoo.adapt, not {type(model).__name__}")
     if is_folder(place):
-        folder = Path(place).expanduser()
-        write_folder(model, folder, str(folder), licence)
-        return str(folder)
+        here = Path(place).expanduser()
+        write_folder(model, here, str(here), licence)
+        return str(here)
     repository = str(place)
     if repository.count("/") != 1:
         raise DazooError(f"a repository is 'name/repository', not {repository!r}; a folder is a Path, or ./folder")
