@@ -16,6 +16,7 @@ from dazoo.core.errors import DazooError
 from dazoo.core.memo import Memo
 from dazoo.core.types import Seen
 from dazoo.data.raw import Raw
+from dazoo.engine import parallel
 from dazoo.engine.asking import Questions
 from dazoo.engine.build import net_spec, place, start_net
 from dazoo.engine.by_source import fit_by_source
@@ -85,7 +86,13 @@ def fit(
     """
     options = options or Options()
     check_fit(type(method), seen)
-    if solver_of(type(method), options.recipe) == "gradient":
+    solver = solver_of(type(method), options.recipe)
+    if solver == "gradient" and options.processes > 1 and parallel.current() is None:
+        given = {"method": method, "seen": seen, "seed": seed, "options": options, "state": state}
+        own = {"on_checkpoint": on_checkpoint, "notes": notes, "progress": progress}
+        made: FitResult = parallel.team_of(options.processes, options.device)(fit, own, given)
+        return made
+    if solver == "gradient":
         assert isinstance(method, GradientMethod)
         return fit_group(
             [method],
@@ -255,6 +262,7 @@ def fit_group(
     if any(method.idle != first.idle for method in methods[1:]):
         raise DazooError("runs that learn and runs that do not are no group")
     prepare = preparer(spec, recipe.augment, recipe.channels_last, recipe.test_view)
+    group, shared = parallel.current(), False
     members: list[Member] = []
     starts: list[FitResult | None] = []
     for i, (method, seed) in enumerate(zip(methods, seeds)):
@@ -278,6 +286,7 @@ def fit_group(
             if rate == 0:
                 net.get_submodule(part).requires_grad_(False)
         net = place(net, spec, recipe, device)
+        shared = group is not None and group.spread(net, method.name)
         feed = Feed(data[i], method, prepare, recipe.batch, seed, device, recipe.cycle, units)
         members.append(Member(method, net, feed, prepare, notes=notes[i] if notes else [], units=units))
     if len({(m.feed.epoch, m.feed.per_epoch) for m in members}) > 1:
@@ -314,7 +323,9 @@ def fit_group(
         "samples_per_second": samples / max(seconds, 1e-9),
         "stacked": len(members),
         "parameters": sum(p.numel() for p in members[0].net.parameters()),
-    }
+    } | ({"processes": group.size} if group is not None and shared else {})
+    if group is not None and not shared:
+        members[0].warnings.append("several processes share nothing where the backbone has no parameters that move")
     return [
         FitResult(
             snapshot(m, spec, recipe), m.curves, m.warnings, {**info, **_looked(m), **about_start(start), **_asked(m)}

@@ -58,6 +58,7 @@ class Options:
         image_size: side of the square the network sees; None is the backbone's own.
         device: ``cpu`` or ``cuda``.
         checkpoints: number of evaluations during training.
+        processes: how many share the rows of every batch in the backbone (``engine.parallel``), of gradient methods.
         save_every: seconds between saves of the training state. save_batches: batches of a stream between two.
         landmarks: samples of a domain that are taken where it stays on disk and a method needs samples in memory.
     """
@@ -72,3 +73,4 @@ class Options:
     save_every: float = 60.0
     save_batches: int = 50
     landmarks: int = 10_000
+    processes: int = 1

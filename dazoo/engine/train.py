@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError
+from dazoo.engine import parallel
 from dazoo.engine.learner import Alone, Learner, Stacked, stack_batches
 from dazoo.engine.look import LazyLook
 from dazoo.engine.member import Member
@@ -75,6 +76,7 @@ class Loop:
         """Train from the current step to the last."""
         if self.state is not None and self.state.is_file():
             self._restore(self.state)
+        parallel.together()  # nobody writes a state that another is still to read
         stops = {max(1, round(self.steps * (i + 1) / self.checkpoints)) for i in range(self.checkpoints)}
         asking = self.members[0].questions
         if asking is not None:  # rounds are checkpoints, the first without any answer
@@ -94,11 +96,11 @@ class Loop:
                 self.progress(self.step)
             if self.step in stops:
                 self._look_at_all()
-            if self.state is not None and time.monotonic() - saved > self.save_every:
+            if self.state is not None and time.monotonic() - saved > self.save_every and parallel.first():
                 self._save(self.state)
                 saved = time.monotonic()
         self.learner.nets()
-        if self.state is not None:
+        if self.state is not None and parallel.first():
             self.state.unlink(missing_ok=True)
 
     def _look_at_all(self) -> None:
@@ -116,7 +118,7 @@ class Loop:
             with torch.no_grad():
                 m.questions.put(m.method, m.feed, net, LazyLook(m, net, self.step), self.step)
         self._modes()
-        if self.state is not None:
+        if self.state is not None and parallel.first():
             self._save(self.state)
 
     def _iterate(self) -> None:
@@ -129,12 +131,13 @@ class Loop:
         for group, lr in zip(self.optimizer.param_groups, self.base_lr):
             group["lr"] = lr * factor
         resting = self.members[0].method.resting(self.members[0].net, t)
-        for phase, every in self.learner.phases.items():
-            moving = [n for n in every if n not in resting] if resting else every
-            parts = of_each_source(batch) if phase.each_source else [batch]
-            for turn, part in enumerate(parts * phase.repeat):
-                terms = self._advance(phase, moving, part, t, look=turn == 0 and self.step in self.looks)
-                self._check(terms)
+        with parallel.working():
+            for phase, every in self.learner.phases.items():
+                moving = [n for n in every if n not in resting] if resting else every
+                parts = of_each_source(batch) if phase.each_source else [batch]
+                for turn, part in enumerate(parts * phase.repeat):
+                    terms = self._advance(phase, moving, part, t, look=turn == 0 and self.step in self.looks)
+                    self._check(terms)
         if isinstance(self.learner, Alone):
             member = self.members[0]
             if type(member.method).after_step is not GradientMethod.after_step:
@@ -149,7 +152,7 @@ class Loop:
             try:
                 return self._gradient_step(phase, moving, batch, t, look)
             except torch.cuda.OutOfMemoryError:
-                if len(self.members) > 1:  # whoever made the group makes smaller ones
+                if len(self.members) > 1 or parallel.current() is not None:  # whoever made the group makes smaller ones
                     raise
                 if self.accumulate >= self.recipe.batch // 2:
                     raise DazooError(
