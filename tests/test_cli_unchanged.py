@@ -73,6 +73,7 @@ def test_whatever_changes_is_found_out(answered: Path, what: str, monkeypatch: p
         "retry_failed": False,
         "keep": None,
         "stack": None,
+        "processes": 1,
         "executor": "processes",
         "options": {},
     }

@@ -30,6 +30,7 @@ from dazoo.bench.report.model import Report
 from dazoo.core.errors import DazooError
 from dazoo.core.files import write_text
 from dazoo.engine.device import require_device
+from dazoo.engine.parallel import check_processes
 from dazoo.methods.base import METHODS
 from dazoo.validators.base import VALIDATORS
 
@@ -70,6 +71,7 @@ def prepare(
     stack: int | None = None,
     executor: str = USUAL,
     options: Mapping[str, str] | None = None,
+    processes: int = 1,
 ) -> Job:
     """Read and check everything before the first run starts.
 
@@ -84,6 +86,7 @@ def prepare(
         keep: disk space for outputs of checkpoints, e.g. ``"200MB"``, instead of the suite's; 0 keeps none.
         stack: runs of one method that train as one batched model, at most; 64 on CUDA and 1 on a CPU by default.
         executor: name of what does the work (``dazoo.bench.execute.base.EXECUTORS``); ``options`` are its own.
+        processes: how many train one run together, each a share of the rows of its batches; see ``engine.parallel``.
 
     Raises:
         DazooError: something in the suite or the arguments is wrong.
@@ -97,6 +100,8 @@ def prepare(
     work.check(options or {})
     devices = _devices(device, work)
     jobs = max(jobs, len(devices))
+    if processes > 1:
+        check_processes(processes, devices)
     if stack is not None and stack < 1:
         raise DazooError(f"a group has at least one run, not {stack}")
     files = [m for m in methods if m.endswith(".py") or "/" in m]
@@ -129,6 +134,7 @@ def prepare(
         stack,
         jobs,
         devices if len(devices) > 1 else (),
+        processes,
     )
     failed = sum(known.get(s.key) == "failed" for s in plan.specs) if not retry_failed else 0
     return Job(

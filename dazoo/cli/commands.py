@@ -84,6 +84,9 @@ def run(
         int | None,
         typer.Option(min=1, help="Runs of one method that train as one batched model; 64 on CUDA, 1 on a CPU."),
     ] = None,
+    data_parallel: Annotated[
+        int, typer.Option(min=1, help="Processes that train one run together, each a share of its batches.")
+    ] = 1,
     executor: Annotated[
         str, typer.Option(help="What does the work: processes of this machine, or ray, slurm, local.")
     ] = ("processes"),
@@ -111,6 +114,7 @@ def run(
         "retry_failed": retry_failed,
         "keep": keep,
         "stack": stack,
+        "processes": data_parallel,
         "executor": executor,
         "options": options_of(option, address),
     }

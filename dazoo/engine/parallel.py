@@ -23,7 +23,7 @@ import contextlib
 import datetime
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -69,13 +69,13 @@ class Group:
             DazooError: the method ``name`` or the backbone itself lets rows meet in there in other ways than batch
                 normalisation does, or draws random numbers there.
         """
-        bodies = [b for b in (net.body, getattr(net, "body_source", None)) if b is not None]
+        bodies: list[Any] = [b for b in (net.body, getattr(net, "body_source", None)) if b is not None]
         backbones = [b.backbone for b in bodies if any(p.requires_grad for p in b.backbone.parameters())]
         for backbone in backbones:
             for module in backbone.modules():
                 _check(module, name)
                 if type(module) in NORMS:
-                    module.forward = _Synced(module, self)  # type: ignore[method-assign]
+                    module.forward = _Synced(module, self)
             for p in backbone.parameters():
                 if p.requires_grad:
                     p.register_hook(self._averaged)
@@ -91,7 +91,7 @@ class Group:
         x = given[0]
         if not self.active or len(x) < self.size:
             return None
-        module._rows = len(x)
+        module.__dict__["_rows"] = len(x)
         return (_Cut.apply(x, self), *given[1:])
 
     def _gathered(self, module: nn.Module, given: tuple[Any, ...], out: Tensor) -> Tensor | None:
@@ -190,10 +190,11 @@ def synced(norm: _BatchNorm, x: Tensor) -> Tensor:
     mean = _Sum.apply(values.sum(axes)) / count
     off = values - mean.view(shape)
     var = _Sum.apply(off.square().sum(axes)) / count
-    if norm.track_running_stats and norm.running_mean is not None and norm.running_var is not None:
+    tracked = norm.num_batches_tracked
+    if norm.running_mean is not None and norm.running_var is not None and tracked is not None:
         with torch.no_grad():
-            norm.num_batches_tracked.add_(1)  # type: ignore[operator]
-            share = 1.0 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+            tracked.add_(1)
+            share = 1.0 / float(tracked) if norm.momentum is None else norm.momentum
             norm.running_mean.lerp_(mean, share)
             norm.running_var.lerp_(var * (count / (count - 1).clamp_min(1.0)), share)
     out = off * torch.rsqrt(var + norm.eps).view(shape)
@@ -220,6 +221,17 @@ def _check(module: nn.Module, name: str) -> None:
 # -- who trains together ------------------------------------------------------------------------------------------
 
 _GROUP: ContextVar[Group | None] = ContextVar("group", default=None)
+
+
+def check_processes(size: int, devices: Sequence[str]) -> None:
+    """Raise ``DazooError`` where so many processes cannot train together on these devices."""
+    if not dist.is_available():
+        raise DazooError("this torch was built without torch.distributed; train by one process")
+    if len(devices) > 1:
+        raise DazooError("several devices are either a worker each or share one run: name one with --data-parallel")
+    here = torch.cuda.device_count() if devices[0].startswith("cuda") else size
+    if here < size:
+        raise DazooError(f"{size} processes that share one run need a GPU each, and {here} are here")
 
 
 def current() -> Group | None:
@@ -265,8 +277,7 @@ class Team:
     def __init__(self, size: int, device: str):
         import torch.multiprocessing as mp
 
-        if not dist.is_available():
-            raise DazooError("this torch was built without torch.distributed; train by one process")
+        check_processes(size, [device])
         if dist.is_initialized():
             raise DazooError("torch.distributed is in use in this process already; train by one process")
         context = mp.get_context("spawn")

@@ -195,7 +195,7 @@ class Runner:
             observer.method,
             observer.seen,
             seed=spec.seed,
-            options=options_of(spec.protocol, self.place.device),
+            options=options_of(spec.protocol, self.place.device, self.place.processes),
             on_checkpoint=observer.look,
             memo=memo,
             state=state,
@@ -231,7 +231,7 @@ class Runner:
         return Keeper(self.place.out, spec.key, self.place.keep, points, portable_model=spec.code is None)
 
 
-def options_of(protocol: Protocol, device: str = "cpu") -> Options:
+def options_of(protocol: Protocol, device: str = "cpu", processes: int = 1) -> Options:
     """How to fit under a protocol."""
     chosen = dict(protocol.classifier or {})
     return Options(
@@ -241,6 +241,7 @@ def options_of(protocol: Protocol, device: str = "cpu") -> Options:
         image_size=None if protocol.frozen else protocol.image_size,
         device=device,
         checkpoints=protocol.checkpoints,
+        processes=processes,
     )
 
 
