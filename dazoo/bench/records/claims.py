@@ -83,7 +83,7 @@ class Claims:
     def alive(self, key: str) -> bool:
         """Whether a run is claimed by a process that is not known to be dead."""
         owner = _owner(self.root / key)
-        return owner is not None and _living(owner) is not False
+        return owner is not None and living(owner) is not False
 
     def taken(self, keys: Iterable[str]) -> set[str]:
         """Those of ``keys`` that somebody else is at, as far as can be told from here."""
@@ -121,7 +121,7 @@ class Claims:
             for last in (False, False, True):
                 try:
                     self.root.mkdir(parents=True, exist_ok=True)
-                    self.owner.write_text(json.dumps({"token": self.token, **_myself()}), encoding="utf-8")
+                    self.owner.write_text(json.dumps({"token": self.token, **myself()}), encoding="utf-8")
                     break
                 except FileNotFoundError:  # another process ended and removed the empty folder
                     if last:
@@ -162,13 +162,13 @@ class Claims:
     def _create_alone(self, path: Path) -> bool:
         try:
             with path.open("x", encoding="utf-8") as file:
-                file.write(json.dumps({"token": self.token, **_myself()}))
+                file.write(json.dumps({"token": self.token, **myself()}))
             return True
         except FileExistsError:
             return False
 
     def _stale(self, path: Path, owner: dict[str, Any]) -> bool:
-        living = _living(owner)
+        living = living(owner)
         if living is not None:
             return not living
         with suppress(OSError):
@@ -197,7 +197,7 @@ def writing(folder: str | Path) -> set[int]:
     root, found = Path(folder) / FOLDER, set()
     for path in root.glob("owner-*"):
         owner = _owner(path) or {}
-        if isinstance(owner.get("pid"), int) and _living(owner) is not False:
+        if isinstance(owner.get("pid"), int) and living(owner) is not False:
             found.add(owner["pid"])
     return found
 
@@ -213,7 +213,7 @@ def _owner(path: Path) -> dict[str, Any] | None:
         return {}
 
 
-def _myself() -> dict[str, Any]:
+def myself() -> dict[str, Any]:
     return {"host": socket.gethostname(), "machine": _machine(), "pid": os.getpid(), "born": _born(os.getpid())}
 
 
@@ -236,7 +236,7 @@ def _born(pid: int) -> str:
     return "dead" if fields[0] in "ZX" else fields[19]
 
 
-def _living(owner: dict[str, Any]) -> bool | None:
+def living(owner: dict[str, Any]) -> bool | None:
     """Whether the owner of a claim lives; None where this machine cannot tell."""
     pid = owner.get("pid")
     if owner.get("machine") != _machine() or not isinstance(pid, int):

@@ -57,6 +57,7 @@ class Writer:
 
     def __init__(self, folder: str | Path, kind: str = FOLDER):
         self.folder = Path(folder) / kind
+        self.opened: Path | None = None
         self._handle: int | None = None
         self._synced = 0.0
 
@@ -86,7 +87,7 @@ class Writer:
                 self.close()
                 return self.append(key, status, body, again=False)
             if time.monotonic() - self._synced > SYNC:
-                self.sync()
+                self.flush()
             if start + len(line) > SHARD:
                 self.close()
         except OSError as error:
@@ -98,12 +99,17 @@ class Writer:
             self.folder.mkdir(parents=True, exist_ok=True)
             name = f"shard-{time.time_ns():x}-{os.getpid():x}-{secrets.token_hex(3)}.jsonl"
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-            self._handle = os.open(self.folder / name, flags, 0o666)
+            self.opened = self.folder / name
+            self._handle = os.open(self.opened, flags, 0o666)
             sync_folder(self.folder)
         return self._handle
 
+    def flush(self) -> None:
+        """What is done at times while records are appended."""
+        self.sync()
+
     def sync(self) -> None:
-        """Flush to disk what was appended."""
+        """Flush to disk what was appended; whoever looks finds it now."""
         if self._handle is not None:
             os.fsync(self._handle)
             self._synced = time.monotonic()
@@ -111,6 +117,7 @@ class Writer:
     def close(self) -> None:
         if self._handle is not None:
             handle, self._handle = self._handle, None
+            self.opened = None
             try:
                 with suppress(OSError):
                     os.fsync(handle)
