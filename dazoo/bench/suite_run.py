@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -23,8 +24,10 @@ from dazoo.bench.plan.plan import Plan, make_plan
 from dazoo.bench.plan.shipped import find_suite
 from dazoo.bench.plan.suite import Suite
 from dazoo.bench.records.kept_files import kept_keys
+from dazoo.bench.records.remote import is_remote, normal
 from dazoo.bench.records.size import size_of
 from dazoo.bench.records.store import Damage, Follower, stored
+from dazoo.bench.records.stores import store_of
 from dazoo.bench.report.build import report
 from dazoo.bench.report.model import Report
 from dazoo.core.errors import DazooError
@@ -33,6 +36,9 @@ from dazoo.engine.device import require_device
 from dazoo.engine.parallel import check_processes
 from dazoo.methods.base import METHODS
 from dazoo.validators.base import VALIDATORS
+
+SETTLED = 2.0
+"""Seconds by which the clocks of files and of this process may differ."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,12 @@ def prepare(
             raise DazooError(f"no method matches {name!r}; dazoo list methods shows them all")
     chosen = whole.narrow(names, tasks, seeds, added=sources)
     plan = make_plan(chosen, data_root, sources)
-    folder = Path(out) if out is not None else Path("results") / whole.name
+    where = str(out) if out is not None else str(Path("results") / whole.name)
+    if is_remote(where):
+        where = normal(where)
+    store = store_of(where)
+    store.pull()
+    folder = store.folder
     if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
         raise DazooError(f"{folder} is a file or a broken link, and no folder for results; name another with --out")
     since = Follower(folder).at  # before reading: what is appended from now on counts as done meanwhile
@@ -126,7 +137,7 @@ def prepare(
     done = [k for k, status in known.items() if status == "ok" or not retry_failed]
     missing = plan.missing(done)
     place = Place(
-        str(folder),
+        where,
         None if data_root is None else str(data_root),
         devices[0],
         tuple(str(Path(f).resolve()) for f in files),
@@ -154,7 +165,8 @@ def prepare(
 
 def carry_out(job: Job, tick: Callable[[int], None] | None = None, tell: Callable[[str], None] | None = None) -> Report:
     """Execute what is missing, or wait for another process that is at it, then rebuild the report."""
-    folder = Path(job.place.out)
+    store, folder, began = store_of(job.place.out), job.place.folder, time.time() - SETTLED
+    store.publish(began)  # what a process that was killed had no time to send
     folder.mkdir(parents=True, exist_ok=True)
     _copy_suite(job.suite, folder / "suite.yaml")
     if not job.narrowed or not (folder / "plan.json").is_file():
@@ -174,7 +186,10 @@ def carry_out(job: Job, tick: Callable[[int], None] | None = None, tell: Callabl
         rescore(folder, of_groups, data_root=job.place.data_root)
     with suppress(OSError):  # states of unfinished training runs stay
         (folder / "state").rmdir()
-    return report(folder)
+    store.pull()
+    made = report(folder)
+    store.publish(began)
+    return made
 
 
 def _devices(asked: str, work: type[Executor]) -> tuple[str, ...]:
@@ -193,8 +208,8 @@ def unkept(job: Job) -> int:
     """How many runs of the job succeeded without their outputs being kept, where some should be."""
     if not job.place.keep:
         return 0
-    known, _ = stored(job.place.out)
-    kept = kept_keys(job.place.out)
+    known, _ = stored(job.place.folder)
+    kept = kept_keys(job.place.folder)
     return sum(known.get(s.key) == "ok" and s.key not in kept for s in job.missing)
 
 

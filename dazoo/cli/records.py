@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from dazoo.cli.mirrored import mirrored
 from dazoo.core.errors import DazooError
 
 
+@mirrored
 def show_export(folder: Path, parquet: bool, csv: bool, out: Path | None) -> None:
     """Write the runs of a folder as one table and say where."""
     from dazoo.bench.analysis.frame import export_records
@@ -17,6 +19,7 @@ def show_export(folder: Path, parquet: bool, csv: bool, out: Path | None) -> Non
     print(export_records(folder, "csv" if csv else "parquet", out))
 
 
+@mirrored
 def show_compact(folders: Sequence[Path]) -> None:
     """Merge the records of folders and say what was done."""
     from dazoo.bench.records.compact import compact, told

@@ -15,11 +15,13 @@ from dazoo.bench.report.latex import Layout
 from dazoo.bench.report.model import Report
 from dazoo.bench.report.sections import sections_of, told
 from dazoo.bench.report.words import BASELINE, baselines, rule_sentence
+from dazoo.cli.mirrored import mirrored
 from dazoo.cli.shown import Shown, print_shown
 
 FEW_FINDINGS = 6
 
 
+@mirrored
 def show_report(
     folder: Path,
     select_by: str | None,

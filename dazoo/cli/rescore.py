@@ -10,10 +10,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dazoo.bench.execute.rescore import Unscored, find_unscored, score
+from dazoo.cli.mirrored import mirrored
 
 SHOWN = 5
 
 
+@mirrored
 def rescore(folder: Path, validators: list[str], data_root: Path | None, again: bool) -> None:
     """Score kept outputs with a progress bar and say what could not be scored."""
     log = Console(stderr=True, highlight=False)

@@ -16,6 +16,7 @@ from dazoo.bench.report.model import Report
 from dazoo.bench.report.words import skipped
 from dazoo.bench.suite_run import Job, carry_out, prepare, unkept
 from dazoo.cli import unchanged
+from dazoo.cli.mirrored import mirrored
 from dazoo.cli.report import shown_anyway, shown_of
 from dazoo.cli.shown import print_shown
 from dazoo.core.files import write_text
@@ -49,6 +50,7 @@ def run_suite(suite: str, **options: Any) -> None:
         )
 
 
+@mirrored
 def show_ledger(folders: list[Path], published: Path | None, rows: Path | None, out: Path | None) -> None:
     """Make the ledger; print it, or write it and print the verdicts."""
     from dazoo.bench.published.ledger import make_ledger
@@ -65,6 +67,7 @@ def show_ledger(folders: list[Path], published: Path | None, rows: Path | None, 
     print(f"page: {out}")
 
 
+@mirrored
 def make_site(folders: list[Path], out: Path, published: Path | None, rows: Path | None) -> None:
     """Write a site and say where it is; without a table of published numbers its rows carry no badge."""
     from dazoo.bench.published.ledger import make_ledger

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dazoo.cli.mirrored import mirrored
+
 if TYPE_CHECKING:
     from dazoo.bench.report.model import Report
 
@@ -21,6 +23,7 @@ def _read(folder: Path, select_by: str | None = None, metric: str | None = None)
     return made
 
 
+@mirrored
 def show_compare(folder: Path, a: str, b: str, select_by: str | None, metric: str | None) -> None:
     """Print whether ``a`` is better than ``b``."""
     from dazoo.bench.analysis.compare import compare
@@ -30,6 +33,7 @@ def show_compare(folder: Path, a: str, b: str, select_by: str | None, metric: st
     print(sentence(made, compare(made.board.cells, a, b, made.board.higher_is_better, made.percent)))
 
 
+@mirrored
 def show_cite(folder: Path) -> None:
     """Print a method-section fragment and the BibTeX of dazoo, the datasets and all methods of a folder."""
     from dazoo.bench.report.cite import bibtex, data_of, fragment, papers_of, protocol_of, software
@@ -47,6 +51,7 @@ def show_cite(folder: Path) -> None:
     print(bibtex(papers))
 
 
+@mirrored
 def show_diff(old: Path, new: Path, select_by: str | None, metric: str | None) -> None:
     """Print what moved between two result folders."""
     from dazoo.bench.report.diff import told
@@ -54,6 +59,7 @@ def show_diff(old: Path, new: Path, select_by: str | None, metric: str | None) -
     print("\n".join(told(_read(old, select_by, metric), _read(new, select_by, metric))))
 
 
+@mirrored
 def show_export(folder: Path, out: Path, **options: Any) -> None:
     """Write the selected model of a folder and say what it is."""
     from dazoo.bench.export import export_model

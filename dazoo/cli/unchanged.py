@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from dazoo.bench.plan.shipped import find_suite
+from dazoo.bench.records.remote import is_remote, mirror_of, normal
 from dazoo.cli.shown import Shown, print_shown
 from dazoo.core.errors import DazooError
 from dazoo.core.files import write_text
@@ -55,7 +56,7 @@ def told_again(suite: str, options: Options) -> bool:
 
     A process that has loaded torch may hold methods and data of its own: it finds out.
     """
-    if not _fresh():
+    if not _fresh() or is_remote(options["out"] or ""):
         return False
     try:
         with warnings.catch_warnings():
@@ -77,7 +78,7 @@ def told_again(suite: str, options: Options) -> bool:
 
 def remember(file: Path, options: Options, job: Job, before: Any, shown: Shown, said: list[str]) -> None:
     """Keep the answer where nothing was done and the records are those of ``before``, the ``holdings`` at the start."""
-    folder = Path(job.place.out)
+    folder = job.place.folder
     now = holdings(folder)
     records = [{name: of for name, of in what.items() if name} for what in (before, now)]
     newest = max((time_ for of in records[1].values() for _, _, time_ in of), default=0)
@@ -97,6 +98,8 @@ def folder_of(file: Path, options: Options) -> Path:
     """The result folder of a suite."""
     from dazoo.bench.plan.suite import Suite
 
+    if options["out"] is not None and is_remote(options["out"]):
+        return mirror_of(normal(options["out"]))
     return Path(options["out"]) if options["out"] is not None else Path("results") / Suite.load(file).name
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 USUAL = "processes"
 TRIES = 2
 PAUSE = 0.5
+REST = 20.0
+"""How many times as long as a look at the records took nobody looks again."""
 Tick = Callable[[int], None]
 Tell = Callable[[str], None]
 
@@ -52,7 +54,7 @@ def execute(
     Raises:
         DazooError: every worker refused, since it lacks something that is here; what is recorded stays.
     """
-    from dazoo.bench.records.store import Follower
+    from dazoo.bench.records.stores import store_of
 
     if not specs:
         return
@@ -61,7 +63,8 @@ def execute(
     if cls.here(place, jobs):
         _execute_here(specs, place, tick, since, tell)
         return
-    setup = Setup(place, jobs, since if since is not None else Follower(place.out).at, dict(options or {}), tell)
+    since = since if since is not None else store_of(place.out).follower().at
+    setup = Setup(place, jobs, since, dict(options or {}), tell)
     with closing(cls(setup)) as workers:
         driver = _Driver(workers, specs, tick)
         try:
@@ -95,9 +98,9 @@ def _execute_here(specs: Sequence[RunSpec], place: Place, tick: Tick, since: dic
 
 def waiting_for(specs: Sequence[RunSpec], place: Place) -> str:
     """Who is at the last runs, in a sentence."""
-    from dazoo.bench.records.claims import Claims
+    from dazoo.bench.records.stores import store_of
 
-    claims = Claims(place.out)
+    claims = store_of(place.out).claims()
     holders = sorted({claims.holder(s.key) for s in specs} - {""})
     who = f" ({', '.join(holders[:3])})" if holders else ""
     runs = "run is" if len(specs) == 1 else "runs are"
@@ -109,16 +112,16 @@ class _Driver:
 
     def __init__(self, workers: Executor, specs: Sequence[RunSpec], tick: Tick):
         from dazoo.bench.plan.costs import Costs
-        from dazoo.bench.records.claims import Claims
+        from dazoo.bench.records.stores import store_of
 
-        self.costs = Costs.read(workers.setup.place.out)
+        self.costs = Costs.read(workers.setup.place.folder)
         self.setup, self.workers, self.specs = workers.setup, workers, specs
         self.waiting: deque[Unit] = deque()
         self.left: list[RunSpec] = []
         self.busy = 0
         self.deaths: Counter[str] = Counter()
         self.refusals: list[Refusal] = []
-        self.claims = Claims(self.setup.place.out)
+        self.claims = store_of(self.setup.place.out).claims()
         self.watch = _Watch(self.setup.place, {s.key for s in specs}, tick, self.setup.since)
 
     def __call__(self) -> None:
@@ -134,7 +137,7 @@ class _Driver:
                     self.setup.tell(waiting_for(self.left, self.setup.place))
                     told = True
             self._turn()
-        self.watch()
+        self.watch(at_once=True)
 
     def _free(self) -> list[RunSpec]:
         """Those of the runs left to others that are neither recorded nor claimed by now; the rest stays ``left``."""
@@ -216,10 +219,9 @@ class _Driver:
         """What is left of a dead worker's unit; a run that killed its worker twice is recorded as failed."""
         from dazoo.bench.execute.grouping import in_order
         from dazoo.bench.execute.record import record_death
-        from dazoo.bench.records.store import Follower
 
-        known = set(Follower(self.setup.place.out, self.setup.since).new_keys())
-        rest = [s for s in in_order(outcome.unit.runs) if s.key not in known]
+        self.watch(at_once=True)
+        rest = [s for s in in_order(outcome.unit.runs) if s.key not in self.watch.recorded]
         if outcome.token:
             self.claims.bury(outcome.token)
         # the dead hold no claims any more: what is held is being run by somebody else, and did not kill this worker
@@ -233,16 +235,28 @@ class _Driver:
 
 
 class _Watch:
-    """Reports how many of the wanted runs are on disk, by following the shards' growth."""
+    """Reports how many of the wanted runs are on disk, by following what is appended; ``recorded`` are all new keys.
+
+    Where there are many shards a look takes long: it is then taken less often.
+    """
 
     def __init__(self, place: Place, wanted: set[str], tick: Tick, since: dict[str, int]):
-        from dazoo.bench.records.store import Follower
+        from dazoo.bench.records.stores import store_of
 
         self.wanted, self.tick = wanted, tick
-        self.follower = Follower(place.out, since)
+        self.recorded: set[str] = set()
+        self.follower = store_of(place.out).follower(since)
+        self._next = 0.0
 
-    def __call__(self) -> None:
-        fresh = {k for k in self.follower.new_keys() if k in self.wanted}
+    def __call__(self, at_once: bool = False) -> None:
+        began = time.monotonic()
+        if began < self._next and not at_once:
+            return
+        found = set(self.follower.new_keys())
+        self.recorded |= found
+        fresh = found & self.wanted
         self.wanted -= fresh
         if fresh:
             self.tick(len(fresh))
+        ended = time.monotonic()
+        self._next = ended + REST * (ended - began)

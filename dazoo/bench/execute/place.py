@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from dazoo.bench.records.remote import is_remote, mirror_of, normal
 from dazoo.bench.records.size import BUDGET, size_of
 
 
@@ -11,11 +13,12 @@ from dazoo.bench.records.size import BUDGET, size_of
 class Place:
     """Where runs happen; nothing in here changes a result, but that ``processes`` round differently.
 
-    ``out`` is the result folder, ``method_files`` are Python files whose methods must be loaded first, ``keep`` is the
-    number of bytes of outputs that may be kept in the folder. ``stack`` is the largest number of runs that train as one
-    batched model; None is 64 on CUDA and 1 on a CPU, where it gains nothing. ``jobs`` is the number of workers.
-    ``devices`` are those that workers of one machine take in turns, where there are several. ``processes`` share the
-    rows of each batch of a run (``engine.parallel``), which then trains in no group.
+    ``out`` is the result folder, or the address of one on an object store (``bench.records.remote``); ``method_files``
+    are Python files whose methods must be loaded first, ``keep`` is the number of bytes of outputs that may be kept in
+    the folder. ``stack`` is the largest number of runs that train as one batched model; None is 64 on CUDA and 1 on a
+    CPU, where it gains nothing. ``jobs`` is the number of workers. ``devices`` are those that workers of one machine
+    take in turns, where there are several. ``processes`` share the rows of each batch of a run (``engine.parallel``),
+    which then trains in no group.
     """
 
     out: str
@@ -27,6 +30,11 @@ class Place:
     jobs: int = 1
     devices: tuple[str, ...] = ()
     processes: int = 1
+
+    @property
+    def folder(self) -> Path:
+        """The result folder, or the mirror of one that is on an object store."""
+        return mirror_of(normal(self.out)) if is_remote(self.out) else Path(self.out)
 
     @property
     def group(self) -> int:

@@ -13,7 +13,7 @@ from dazoo.bench.execute.clock import load
 from dazoo.bench.execute.machine import machine
 from dazoo.bench.execute.place import Place
 from dazoo.bench.plan.plan import RunSpec
-from dazoo.bench.records.store import Writer
+from dazoo.bench.records.stores import store_of
 
 
 def opening(spec: RunSpec, place: Place) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def record_death(spec: RunSpec, place: Place) -> None:
         "message": "the worker process died in this run, twice; it was killed or ran out of memory",
         "traceback": "",
     }
-    writer = Writer(place.out)
+    writer = store_of(place.out).writer()
     writer.append(
         spec.key,
         "failed",

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dazoo.bench.execute.base import Outcome, Refusal, Unit
+from dazoo.bench.records.remote import has, is_remote
 from dazoo.core.errors import DazooError
 from dazoo.core.version import VERSION
 
@@ -36,7 +37,8 @@ def from_anywhere(place: Place) -> Place:
     from dazoo.data.registry import data_root
 
     root = data_root(place.data_root)
-    return replace(place, out=str(Path(place.out).resolve()), data_root=str(root.resolve()))
+    out = place.out if is_remote(place.out) else str(Path(place.out).resolve())
+    return replace(place, out=out, data_root=str(root.resolve()))
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Post:
         if _version() != self.version:
             return f"it has {_version()} and the command {self.version}; install the same there"
         end = time.monotonic() + PATIENCE
-        while self.seen and not (Path(self.place.out) / self.seen).exists():
+        while self.seen and not has(self.place.out, self.seen):
             if time.monotonic() > end:
                 return (
                     f"it does not see the result folder {self.place.out} of the command; "

@@ -6,7 +6,6 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -21,9 +20,8 @@ from dazoo.bench.execute.record import describe_error, opening
 from dazoo.bench.execute.tasks import Tasks
 from dazoo.bench.plan.plan import RunSpec
 from dazoo.bench.plan.protocol import Protocol
-from dazoo.bench.records.claims import Claims
 from dazoo.bench.records.keep import Keeper
-from dazoo.bench.records.store import Follower, Writer
+from dazoo.bench.records.stores import store_of
 from dazoo.core.hparam import configure
 from dazoo.core.memo import Domains, Memo
 from dazoo.core.setting import Setting
@@ -50,9 +48,8 @@ class Runner:
         """``since``: sizes of the shards when the runs were planned (``store.Follower``); ``token``: of its claims."""
         self.place = place
         self.tasks = Tasks(place.data_root, place.device)
-        self.writer = Writer(place.out)
-        self.claims = Claims(place.out, token)
-        self.follower = Follower(place.out, since)
+        store = store_of(place.out)
+        self.writer, self.claims, self.follower = store.writer(), store.claims(token), store.follower(since)
         self.recorded: set[str] = set()
         self.domains = Domains()
         for path in place.method_files:
@@ -156,7 +153,7 @@ class Runner:
         opened = [opening(s, self.place) for s in specs]
         keepers = [self.keeper(s) for s in specs]
         name = hashlib.sha256("".join(s.key for s in specs).encode()).hexdigest()[:32]
-        state = Path(self.place.out) / "state" / f"{name}.pt"
+        state = self.place.folder / "state" / f"{name}.pt"
         try:
             observers = [self.observe(s, [], keeper) for s, keeper in zip(specs, keepers)]
             watch = Stopwatch(device)
@@ -189,7 +186,7 @@ class Runner:
         observer = self.observe(spec, notes, keeper)
         if spec.protocol.recipe is not None:
             warm_up()
-        state = Path(self.place.out) / "state" / f"{spec.key}.pt"
+        state = self.place.folder / "state" / f"{spec.key}.pt"
         watch = Stopwatch(self.place.device)
         result = fit(
             observer.method,
@@ -228,7 +225,7 @@ class Runner:
         points = spec.protocol.checkpoints if trained else 1
         if spec.protocol.asking is not None and Setting.of(spec.setting).marked == "query":
             points = spec.protocol.asking["ask_rounds"] + 1
-        return Keeper(self.place.out, spec.key, self.place.keep, points, portable_model=spec.code is None)
+        return Keeper(self.place.folder, spec.key, self.place.keep, points, portable_model=spec.code is None)
 
 
 def options_of(protocol: Protocol, device: str = "cpu", processes: int = 1) -> Options:

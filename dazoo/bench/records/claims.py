@@ -168,9 +168,9 @@ class Claims:
             return False
 
     def _stale(self, path: Path, owner: dict[str, Any]) -> bool:
-        living = living(owner)
-        if living is not None:
-            return not living
+        lives = living(owner)
+        if lives is not None:
+            return not lives
         with suppress(OSError):
             os.utime(self.owner)
             return self.owner.stat().st_mtime - path.stat().st_mtime > EXPIRE

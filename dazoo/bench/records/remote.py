@@ -2,8 +2,8 @@
 
 An object store cannot append and has no locks. So a process writes to a folder of its own, the *mirror*, which is laid
 out like any result folder, and what it flushes becomes a new object that is never changed. Whoever reads pulls what is
-new into its mirror first; everything else (reading, caches, reports) knows folders alone. Objects that ``compact`` merged
-into a part go from the store and, when they are missed there, from the mirrors.
+new into its mirror first; everything else (reading, caches, reports) knows folders alone. Objects that ``compact``
+merged into a part go from the store and, when they are missed there, from the mirrors.
 
 States of unfinished runs and kept outputs stay in the mirror of the machine that made them.
 """
@@ -71,6 +71,15 @@ def filesystem(url: str) -> tuple[Any, str]:
     except ValueError as error:
         raise DazooError(f"{url} is no address that fsspec knows: {error}") from None
     return fs, str(path).rstrip("/")
+
+
+def has(place: str | Path, name: str) -> bool:
+    """Whether a result folder holds a file, wherever it is."""
+    if not is_remote(place):
+        return (Path(place) / name).exists()
+    fs, root = filesystem(normal(place))
+    fs.invalidate_cache(root)
+    return bool(fs.exists(f"{root}/{name}"))
 
 
 class Remote:

@@ -1,9 +1,9 @@
 """Claims on runs in an object store: no locks, no hard links, no exclusive creation.
 
 To claim a run, a process writes the object ``claims/<key>/<token>`` and then lists ``claims/<key>/``. It has the run
-where no other living process's object is there; else it withdraws its own. Each writes before it lists, so of two at most
-one sees nobody else, on every store whose listings show what was written before (S3, Google Cloud Storage and Azure do).
-Two at the same moment may both withdraw: both come back to that run later.
+where no other living process's object is there; else it withdraws its own. Each writes before it lists, so of two at
+most one sees nobody else, on every store whose listings show what was written before (S3, Google Cloud Storage and
+Azure do). Two at the same moment may both withdraw: both come back to that run later.
 
 A claim counts as long as its owner's object ``claims/owner-<token>`` is renewed, by the clock of the store.
 """
@@ -71,6 +71,22 @@ class RemoteClaims:
     def alive(self, key: str) -> bool:
         """Whether a run is claimed by a process that is not known to be dead."""
         return any((owner := self._told(t)) is not None and living(owner) is not False for t in self._tokens(key))
+
+    def taken(self, keys: Iterable[str]) -> set[str]:
+        """Those of ``keys`` that somebody else is at."""
+        return {key for key in keys if any(t != self.token and self._lives(t) for t in self._tokens(key))}
+
+    def begin(self) -> str:
+        """Claim nothing yet, but be there; returns the owner's object relative to the folder.
+
+        Raises:
+            DazooError: the store cannot be written.
+        """
+        try:
+            self._begin()
+        except OSError as error:
+            raise DazooError(f"nothing can be written to {self.remote.url}: {error}") from error
+        return f"{FOLDER}/owner-{self.token}"
 
     def bury(self, token: str) -> None:
         """Free what the owner of a token held, who is known to be dead."""

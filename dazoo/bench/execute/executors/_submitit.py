@@ -13,7 +13,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 from dazoo.bench.execute.base import Executor, Outcome, Setup, Unit
@@ -60,7 +59,7 @@ class Submitit(Executor):
 
         super().__init__(replace(setup, place=from_anywhere(setup.place)))
         post = self._post()
-        self._folder = Path(self.setup.place.out) / FOLDER / post.token
+        self._folder = self.setup.place.folder / FOLDER / post.token
         self._queue = submitit.AutoExecutor(folder=self._folder / "%j", cluster=self.cluster)
         self._queue.update_parameters(timeout_min=self.timeout, **self.parameters())
         self._jobs: list[tuple[Any, Chunk]] = []
@@ -101,7 +100,7 @@ class Submitit(Executor):
         from dazoo.bench.plan.costs import Costs
 
         place = self.setup.place
-        timed = Splitting(Costs.read(place.out), 1, place.group)
+        timed = Splitting(Costs.read(place.folder), 1, place.group)
         seconds = [timed.seconds(list(unit.runs)) for unit in units]
         return packed(units, seconds, min(60 * self.minutes, max(LEAST, sum(seconds) / max(1, self.workers))))
 

@@ -51,7 +51,7 @@ class Ray(Executor):
     def __init__(self, setup: Setup):
         import ray
 
-        from dazoo.bench.records.claims import Claims
+        from dazoo.bench.records.stores import store_of
 
         self._started = not ray.is_initialized()
         if self._started:
@@ -60,7 +60,7 @@ class Ray(Executor):
         if device == "auto":
             device = "cuda" if ray.cluster_resources().get("GPU", 0) > 0 else "cpu"
         super().__init__(replace(setup, place=replace(from_anywhere(setup.place), device=device)))
-        self._claims = Claims(setup.place.out)
+        self._claims = store_of(setup.place.out).claims()
         self._seen = self._claims.begin()
         self._waiting: deque[Unit] = deque()
         self._slots: list[_Slot] = []
