@@ -42,7 +42,7 @@ def test_gains_costs_and_compositions(tmp_path: Path) -> None:
     assert (
         "| dann+mic | 92.00 | +2.00 | - | gains |" in text and "| dann+gh | 90.10 | +0.10 | +5.10 | nothing |" in text
     )
-    quiet = text.split("## What does nothing here")[1]
+    quiet = text.split("## What does nothing here, or loses")[1]
     assert "- dann+gh: +0.10 over dann; most likely, " in quiet and "- m_pot" in quiet and "dann+mic" not in quiet
 
 

@@ -33,7 +33,7 @@ def stages_of(body: nn.Module, name: str = "this backbone") -> list[list[str]]:
         raise DazooError(
             f"{name} has no stages that can be told apart; take a timm model such as tf_efficientnet_lite0"
         )
-    inner = [(n, m) for n, m in model.named_modules() if n]
+    inner = ((n, m) for n, m in model.named_modules() if n)
     groups = group_with_matcher(inner, model.group_matcher(coarse=True), return_values=False)
     found = [groups[k] for k in sorted(groups)]
     whole = [[f"model.{n}" for n in g if not any(n.startswith(f"{o}.") for o in g)] for g in found]
