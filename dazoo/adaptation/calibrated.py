@@ -12,6 +12,7 @@ Unsupervised Domain Adaptation. AISTATS 2020. https://arxiv.org/abs/2003.00343. 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ from dazoo.ops.adistance import held_out_margins
 GRID = torch.logspace(-1.5, 1.5, 121, dtype=torch.float64)
 BINS = 10
 CUT = 30.0
+ASKED, ALPHA = (0.8, 0.9, 0.95), 0.1
+"""What the card tells: of answers that are right so often, and sets that miss the right class in so many rows."""
 ENOUGH = 30
 """Labelled target rows from which they take the place of held-out source rows."""
 FEWEST = 10
@@ -66,14 +69,20 @@ def weights(source: Tensor, target: Tensor) -> Tensor:
 
 
 def confidence_of(
-    inner: Predictor, seen: Seen, shares: Tensor | None, few: tuple[np.ndarray, np.ndarray] | None, seed: int
+    inner: Predictor,
+    seen: Seen,
+    made: Seen,
+    shares: Tensor | None,
+    few: tuple[np.ndarray, np.ndarray] | None,
+    seed: int,
 ) -> Confidence | None:
     """What a model remembers to know its own errors by; None where too little is held out.
 
     Args:
-        seen: samples as the method sees them. shares: ratios of class shares (C,), target to source, where the
-            diagnosis says that they alone differ. few: rows (k,) of the target that have a label, and their classes:
-            ``ENOUGH`` of them take the place of the source's.
+        seen: samples as the method sees them. made: the same before any transform.
+        shares: ratios of class shares (C,), target to source, where the diagnosis says that they alone differ.
+        few: rows (k,) of the target that have a label, and their classes: ``ENOUGH`` of them take the place of the
+            source's.
     """
     if few is not None and len(few[0]) >= ENOUGH:
         probs = inner.predict(seen.target.x[torch.from_numpy(few[0])]).probs
@@ -83,17 +92,12 @@ def confidence_of(
     if held is None or min(len(held), len(seen.target)) < LEAST:
         return None
     rows = torch.randperm(len(held), generator=torch.Generator().manual_seed(seed))[:MOST].sort().values
-    x, y = held.x[rows], held.y[rows].cpu()
-    one, other = inner.predict_source(x), inner.predict(seen.target.x)
-    probs = one.probs.detach().float().cpu()
+    y = held.y[rows].cpu()
+    probs = inner.predict_source(held.x[rows]).probs.detach().float().cpu()
     if shares is not None:
         return Confidence(probs, y, shares[y].double(), shares=shares.double())
-    features = (
-        one.features is not None and other.features is not None and one.features.shape[1:] == other.features.shape[1:]
-    )
-    spaces = (one.features, other.features) if features else (x, seen.target.x)
-    ratio, w = density_ratio(*spaces)  # type: ignore[arg-type]
-    return Confidence(probs, y, w, ratio, of_features=features)
+    ratio, w = density_ratio(made.source_val.x[rows], made.target.x)  # type: ignore[union-attr]
+    return Confidence(probs, y, w, ratio)
 
 
 def effective(w: Tensor) -> float:
@@ -125,3 +129,14 @@ def calibration(inner: Predictor, probs: Tensor | None, y: Tensor, w: Tensor) ->
     t = inner.temperature
     plain = (probs.double().clamp(min=1e-300).log() * t).softmax(1)
     return {"temperature": t, "before": calibration_error(plain, y, w), "after": calibration_error(probs, y, w)}
+
+
+def answers_of(known: Confidence | None, out: Prediction, made: Tensor) -> dict[str, Any]:
+    """What ``abstain`` and ``predict_set`` would make of encoded samples: shares of answers, sizes of sets."""
+    if known is None or out.unknown is not None:
+        return {}
+    classes = out.scores.shape[1]
+    answered = {str(a): float((known.abstaining(out, a).labels < classes).double().mean()) for a in ASKED}
+    size = known.sets(out, made, ALPHA).sum(1)
+    sets = {"alpha": ALPHA, "one": float((size == 1).double().mean()), "mean": float(size.double().mean())}
+    return {"abstain": answered, "sets": sets}

@@ -71,10 +71,11 @@ def predict_file(model: Model, place: Path, abstain: float | None = None, confor
     x, names = read_new(model, place)
     if not len(x):
         raise DazooError(f"{place} holds no row; give samples to predict")
-    numbers = model.numbers(x)
+    encoded = model.encoded(x)
+    numbers = model.preprocessing.of_target(encoded)
     out = model.of_numbers(numbers, abstain)
     said = [*drift(model, numbers), *([] if abstain is None else about_abstaining(model, out, abstain))]
-    sets = None if conformal is None else model.sets_of(numbers, out, conformal)
+    sets = None if conformal is None else model.sets_of(encoded, out, conformal)
     if sets is not None and conformal is not None:
         said += about_sets(model, sets, conformal)
     return Predicted(out, names, said, sets)
@@ -83,15 +84,18 @@ def predict_file(model: Model, place: Path, abstain: float | None = None, confor
 def about_abstaining(model: Model, out: Prediction, accuracy: float) -> list[str]:
     """What to say of samples that got no answer."""
     assert model.confidence is not None and out.threshold is not None
+    origin = model.confidence.origin
     n, kept = len(out.labels), int((out.labels < len(model.classes)).sum())
     if out.threshold < 0:
         return [
-            f"no probability is large enough for {accuracy:.0%} right answers by the {model.confidence.origin}: "
+            f"no probability is large enough for {accuracy:.0%} right answers by the {origin}: "
             "every row is unknown; ask for less, or label target rows and adapt again"
         ]
+    if kept == n:
+        return [f"no row is unknown: answers should be right in {accuracy:.0%} of all rows, by the {origin}"]
     return [
         f"unknown: {n - kept} of {n} rows, whose probability is below {1 - out.threshold:.2f}; of the other {kept} "
-        f"answers {accuracy:.0%} should be right, by the {model.confidence.origin}, weighted like the target"
+        f"answers {accuracy:.0%} should be right, by the {origin}, weighted like the target"
     ]
 
 

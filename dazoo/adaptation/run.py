@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dazoo.adaptation.calibrated import calibration, confidence_of, weights
+from dazoo.adaptation.calibrated import answers_of, calibration, confidence_of, weights
 from dazoo.adaptation.expected import expected, to_label
 from dazoo.adaptation.given import LEAST, Given, given
 from dazoo.adaptation.judge import Facts, Trial, clusters_of, judge
@@ -106,12 +106,13 @@ def adapt(
     schema = found.task.target.schema or Schema(found.task.target.kind, tuple(found.task.target.x.shape[1:]))
     notes = (*found.notes, *said, *about)
     told = {"chosen": best.name, "why": list(verdict.why), "expected": dataclasses.asdict(accuracy), "notes": notes}
+    known = confidence_of(made.inner, bench.view(choice.preprocessing).seen, seen, ratio, few, seed)
     told["calibration"] = calibration(made.inner, best.held, held_y, w)
+    told["answers"] = answers_of(known, made.of_numbers(numbers), seen.target.x)
     if found.columns:
         told["columns"] = list(found.columns)
     settings = {**made.report["settings"], **({} if encoding is None else {"encoder": _named(encoding)})}
     report = {**made.report, "settings": settings, "adapt": told, "drift": moments(numbers)}
-    known = confidence_of(made.inner, bench.view(choice.preprocessing).seen, ratio, few, seed)
     model = dataclasses.replace(made, schema=schema, encoding=encoding, report=plain(report), confidence=known)
     predictions = model.of_numbers(numbers)
     measured = None
@@ -260,7 +261,7 @@ def _write(store: Store, made: Adaptation, vectors: Task, target: Any) -> None:
         "why": v.why,
         "expected": dataclasses.asdict(made.expected),
         "measured": made.measured,
-        "calibration": made.model.report["adapt"]["calibration"],
+        **{k: made.model.report["adapt"][k] for k in ("calibration", "answers")},
         "members": v.members,
         "scores": v.scores,
         "mean_ranks": v.ranks,
@@ -276,4 +277,4 @@ def _write(store: Store, made: Adaptation, vectors: Task, target: Any) -> None:
             for i, _, votes in made.to_label
         ],
     }
-    store.finish(made.model, table_of(made.predictions, rows), lambda: card(made, vectors), plain(summary))
+    store.finish(made.model, table_of(made.predictions, rows), lambda: card(made, vectors, rows), plain(summary))

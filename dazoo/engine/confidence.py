@@ -1,8 +1,9 @@
 """What a model knows of its own errors: held-out samples with labels, weighted like the target.
 
 From them come thresholds below which it gives no answer, and sets that hold the right class as often as asked. They
-mean what they say as far as the weights do: where the density ratio is that of the domains as the method sees them,
-and labels given these features are alike on both sides.
+mean what they say as far as the weights do: where the density ratio is right, and labels given the samples are alike on
+both sides. Weights are those of the samples before any transform or method: what brings domains together must not vouch
+for itself.
 """
 
 from __future__ import annotations
@@ -73,8 +74,7 @@ class Confidence(Portable):
 
     Attributes:
         probs: (m, C), calibrated. y: (m,), -1 where the class is none of the C. w: (m,) weights.
-        ratio: of densities, for weights of new samples; of features where ``of_features``, else of what the method
-            sees.
+        ratio: of densities of encoded samples, for weights of new ones.
         shares: (C,) ratios of class shares, target to source, where they alone differ. Without both all weigh the same.
         origin: what the samples are, for sentences.
     """
@@ -84,7 +84,6 @@ class Confidence(Portable):
     w: Tensor
     ratio: DensityRatio | None = None
     shares: Tensor | None = None
-    of_features: bool = False
     origin: str = "held-out source rows"
 
     def abstaining(self, out: Prediction, accuracy: float) -> Prediction:
@@ -102,17 +101,14 @@ class Confidence(Portable):
         doubt = 1 - out.scores.double().softmax(1).max(1).values
         return replace(out, unknown=doubt, threshold=1 - least if least < 2 else -1.0)
 
-    def sets(self, out: Prediction, numbers: Tensor, alpha: float) -> Tensor:
-        """Which classes (n, C) bool belong to the sets that miss the right class in a share ``alpha``."""
+    def sets(self, out: Prediction, made: Tensor, alpha: float) -> Tensor:
+        """Which classes (n, C) bool of encoded samples (n, d) may be right, but for a share ``alpha`` of them."""
         if not 0 < alpha < 1:
             raise DazooError(f"alpha is the share of sets that may miss the right class, as 0.1, not {alpha}")
         probs = out.scores.double().softmax(1)
         new = torch.ones(len(probs), 1, dtype=torch.float64)
         if self.ratio is not None:
-            new = self.ratio(self._space(out, numbers))[:, None]
+            new = self.ratio(made)[:, None]
         elif self.shares is not None:
             new = self.shares.double()[None]
         return prediction_sets(probs, self.probs, self.y, self.w, new.expand(probs.shape).contiguous(), alpha)
-
-    def _space(self, out: Prediction, numbers: Tensor) -> Tensor:
-        return out.features if self.of_features and out.features is not None else numbers

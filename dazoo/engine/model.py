@@ -146,12 +146,12 @@ class Model(Predictor):
         Raises:
             DazooError: as ``predict``, or a model without held-out samples.
         """
-        numbers = self.numbers(x)
-        return self.sets_of(numbers, self.of_numbers(numbers), alpha)
+        made = self.encoded(x)
+        return self.sets_of(made, self.of_numbers(self.preprocessing.of_target(made)), alpha)
 
-    def sets_of(self, numbers: Tensor, out: Prediction, alpha: float) -> list[tuple[str, ...]]:
-        """``predict_set`` of samples as ``numbers`` returns them, with their predictions."""
-        inside = self._sure("sets of classes").sets(out, numbers, alpha)
+    def sets_of(self, made: Tensor, out: Prediction, alpha: float) -> list[tuple[str, ...]]:
+        """``predict_set`` of samples as ``encoded`` returns them, with their predictions."""
+        inside = self._sure("sets of classes").sets(out, made, alpha)
         return [tuple(c for c, held in zip(self.classes, row) if held) for row in inside.tolist()]
 
     def _sure(self, what: str) -> Confidence:
@@ -178,8 +178,12 @@ class Model(Predictor):
         Raises:
             DazooError: as ``predict``.
         """
+        return self.preprocessing.of_target(self.encoded(x))
+
+    def encoded(self, x: Any) -> Tensor:
+        """Target samples (n, ...) as numbers, before any transform."""
         read: Tensor = self.schema.read(x)
-        return self.preprocessing.of_target(read if self.encoding is None else self.encoding(read))
+        return read if self.encoding is None else self.encoding(read)
 
     @property
     def recorded(self) -> Prediction | None:

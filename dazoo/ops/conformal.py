@@ -50,21 +50,24 @@ def prediction_sets(probs: Tensor, held: Tensor, y: Tensor, w: Tensor, new: Tens
 
 
 def answer_from(top: Tensor, right: Tensor, w: Tensor, accuracy: float) -> float:
-    """The least probability from which answers are right as often as ``accuracy`` asks; infinity where none is.
+    """The least probability from which answers are right as often as ``accuracy`` asks; infinity where none is, and 0
+    where all samples together are right that often.
 
     With top probabilities (m,), whether they were right (m,) and weights w (m,): the least t of them with
 
-        sum_{i: top_i >= t} w_i right_i >= accuracy (sum_{i: top_i >= t} w_i + mean of the kept w_i)
+        sum_{i: top_i >= t} w_i right_i >= accuracy (1 + 1 / m) sum_{i: top_i >= t} w_i,    m = (sum w_i)^2 / sum w_i^2
 
-    The last term counts as one more sample, with a wrong answer, as in conformal risk control (Angelopoulos et al.,
-    ICLR 2024, https://arxiv.org/abs/2208.02814), so that a few lucky samples are no evidence.
+    which counts one more of the m samples that the weights leave in effect, with a wrong answer, as conformal risk
+    control does (Angelopoulos et al., ICLR 2024, https://arxiv.org/abs/2208.02814); a few lucky ones are no evidence.
     """
     top, order = top.double().sort(descending=True)
     w, right = w.double()[order], right.double()[order]
     kept = w.cumsum(0)
-    one = kept / torch.arange(1, len(w) + 1, dtype=torch.float64)
+    one = w.square().cumsum(0) / kept
     able = (w * right).cumsum(0) >= accuracy * (kept + one) - SMALL
     last = torch.ones_like(able)
     last[:-1] = top[:-1] > top[1:]  # samples of one probability are kept together
+    if able[-1]:
+        return 0.0
     found = top[able & last]
     return float(found.min()) if len(found) else float("inf")
