@@ -66,8 +66,8 @@ def moved(source: Any, target: Any, names: Sequence[str] = ()) -> list[list[Cell
         pairs = [(n, source.frame[n], target.frame[n]) for n in source.names if n in target.names]
         made = [found for n, a, b in pairs if (found := _compared(n, a, b)) is not None]
     elif isinstance(source, Tensor) and source.ndim == 2 and names:
-        pairs = [(n, source[:, i].numpy(), target[:, i].numpy()) for i, n in enumerate(names)]
-        made = [_numbers(n, a.astype(float), b.astype(float)) for n, a, b in pairs]
+        one, other = source.double().numpy(), target.double().numpy()
+        made = [_numbers(n, one[:, i], other[:, i]) for i, n in enumerate(names)]
     elif isinstance(source, Texts):
         made = [_numbers("words per text", *(_words(x) for x in (source, target)))]
     elif isinstance(source, Ragged):
