@@ -12,7 +12,8 @@ from torch import Tensor
 STYLE = """
 :root{color-scheme:light dark;--s:#2b6cb0;--t:#c05621;--line:#8886;--soft:#8882}
 @media (prefers-color-scheme:dark){:root{--s:#7ab8f5;--t:#f6a36b}}
-body{background:Canvas;color:CanvasText;font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;overflow-wrap:anywhere}
+body{background:Canvas;color:CanvasText}
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;overflow-wrap:anywhere}
 h1{line-height:1.2}h2{margin:2.2rem 0 .4rem;line-height:1.3}h3{margin:1rem 0 .2rem;font-size:1rem}
 .wide{overflow-x:auto;margin:.5rem 0}
 table{border-collapse:collapse}caption{text-align:left;font-weight:600}
