@@ -9,6 +9,7 @@ import torch
 
 from dazoo.bench.plan.plan import make_plan
 from dazoo.bench.plan.suite import Suite
+from dazoo.core.types import Labeled
 from dazoo.methods.base import create_method
 from dazoo.methods.reweighting import kde_ratio, ldm
 from dazoo.methods.subspace import _graph, meda
@@ -125,3 +126,17 @@ def test_the_former_default_stays_in_the_keys():
 
     assert keys() and list(keys()) == list(keys(large="error")) != list(keys(large="minibatch"))
     assert set(keys().values()) == {"auto"}
+
+
+def test_trees_and_mixtures_of_many_samples_come_from_a_part_of_them(monkeypatch):
+    seen = toy(300, 90, move=0.3)
+    few = Labeled(seen.target.x[:12], torch.arange(12) % 3, torch.zeros(12, dtype=torch.int64))
+    tasks = {"sot": seen, "transfer_forest": dataclasses.replace(seen, few=few)}
+    for name, module in (("sot", "transport.sot"), ("transfer_forest", "parameter_transfer.transfer_forest")):
+        hparams = {"clusters": 8} if name == "sot" else {"trees": 8}
+        whole, quiet = labels(name, tasks[name], "logistic", **hparams)
+        monkeypatch.setattr(f"dazoo.methods.{module}.MOST_SAMPLES", 60)
+        part, told = labels(name, tasks[name], "logistic", **hparams)
+        assert not any("at random" in s for s in quiet) and "60" in told[0] and "at random" in told[0]
+        assert not torch.equal(part.scores, whole.scores)
+        assert float((part.labels == whole.labels).double().mean()) > 0.85

@@ -19,6 +19,8 @@ test_ser_by_hand, test_strut_thresholds_by_brute_force.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -34,6 +36,8 @@ from dazoo.methods.parameter_transfer._trees import Node, forest, from_sklearn, 
 from dazoo.methods.shallow import pair, source_of
 from dazoo.shallow.steps import Pipeline
 
+MOST_SAMPLES = 4_096
+
 
 @register
 class TransferForest(ShallowMethod):
@@ -46,7 +50,8 @@ class TransferForest(ShallowMethod):
         venue="IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
         deviations="all labelled target samples refine every tree instead of a bootstrap sample of them; SER keeps "
         "the source's subtrees that no target sample reaches (they would be cut); STRUT makes a leaf where the target "
-        "samples are of one class or cannot be told apart by the node's feature",
+        "samples are of one class or cannot be told apart by the node's feature; of more than 4,096 source samples "
+        "every tree is grown on 4,096 draws",
     )  # fmt: skip
     handles = Handles(marked="few")
 
@@ -58,30 +63,39 @@ class TransferForest(ShallowMethod):
         x, y = few_of(seen)
         rows, labels = _single(x), y.cpu().numpy()
         seed = int(torch.randint(1 << 31, (1,), generator=ctx.gen))
-        roots: list[Node] = []
+        if len(source_of(seen)) > MOST_SAMPLES:
+            ctx.warn(f"transfer_forest: each tree of the source is grown on {MOST_SAMPLES} samples, drawn at random")
+        model, roots = self.grow(seen, seed), []
         if self.variant in ("mix", "ser"):
             from sklearn import config_context
 
-            grown = self.grow(seen, seed)
             with config_context(skip_parameter_validation=True):  # hundreds of trees of a few samples
-                for i, root in enumerate(grown):
+                for i, root in enumerate(nodes(model, seen.n_classes)):
                     ser(root, rows, labels, seen.n_classes, seed + i)
                     roots.append(root)
         if self.variant in ("mix", "strut"):
-            for root in self.grow(seen, seed):
+            for root in nodes(model, seen.n_classes):
                 strut(root, rows, labels, seen.n_classes)
                 roots.append(root)
         return Pipeline((), None, forest(roots, x.shape[1], x.device))
 
-    def grow(self, seen: Seen, seed: int) -> list[Node]:
-        """The source's forest."""
+    def grow(self, seen: Seen, seed: int) -> Any:
+        """scikit-learn's forest of the source, each tree from at most ``MOST_SAMPLES`` draws."""
         from sklearn.ensemble import RandomForestClassifier
 
         if self.trees < 1:
             raise DazooError(f"transfer_forest.trees must be at least 1, not {self.trees}")
-        model = RandomForestClassifier(n_estimators=self.trees, criterion="entropy", random_state=seed)
-        model.fit(_single(pair(seen)[0]), source_of(seen).y.cpu().numpy())
-        return [from_sklearn(e.tree_, model.classes_, seen.n_classes) for e in model.estimators_]
+        rows = _single(pair(seen)[0])
+        draws = MOST_SAMPLES if len(rows) > MOST_SAMPLES else None
+        model = RandomForestClassifier(
+            n_estimators=self.trees, criterion="entropy", random_state=seed, max_samples=draws
+        )
+        return model.fit(rows, source_of(seen).y.cpu().numpy())
+
+
+def nodes(model: Any, n_classes: int) -> list[Node]:
+    """The trees of a fitted forest of scikit-learn, to be rebuilt."""
+    return [from_sklearn(e.tree_, model.classes_, n_classes) for e in model.estimators_]
 
 
 def _single(x: Tensor) -> np.ndarray:

@@ -182,7 +182,7 @@ class MovedByPlan(FeatureMap):
     The target stays as it is. New source samples move as their nearest training sample did. A plan that needs more
     than ``memory_gib`` is handled as ``large`` says:
 
-    - ``auto``: mini-batches of at most 512 samples a side, twice (``_parts``), and a warning says so.
+    - ``auto``: mini-batches of at most 1024 samples a side, twice (``_parts``), and a warning says so.
     - ``error``: refused, in one sentence.
     - ``minibatch``: both domains are cut at random into as many parts, of at most ``batch`` samples; part i of the
       source is transported to part i of the target, and this is repeated ``passes`` times; a source sample moves to

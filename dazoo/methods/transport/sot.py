@@ -38,6 +38,8 @@ from dazoo.ops.classwise import one_hot
 from dazoo.ops.linalg.linear import distances_between
 from dazoo.shallow.steps import Head, Pipeline
 
+MOST_SAMPLES = 5_000
+
 
 @dataclass(frozen=True, eq=False)
 class ComponentScores(Head):
@@ -74,7 +76,8 @@ class SOT(ShallowMethod):
         authors="Wang Lu, Yiqiang Chen, Jindong Wang, Xin Qin", year=2021, url="https://arxiv.org/abs/2102.03353",
         venue="Neurocomputing (Journal)",
         deviations="the class regulariser's masses are relative, as in ot_class_reg; a source cluster keeps at least "
-        "a millionth of an even share of the mass; the target has at most n_t / 2 components",
+        "a millionth of an even share of the mass; the target has at most n_t / 2 components; a mixture of more than "
+        "5,000 samples is that of 5,000 of them, drawn at random",
     )  # fmt: skip
 
     clusters: int = hp(200, 5, 400, log=True, help="components of the target's mixture")
@@ -93,6 +96,8 @@ class SOT(ShallowMethod):
         y = source_of(seen).y
         seed = int(torch.randint(2**31 - 1, (1,), generator=ctx.gen))
         means, labels = self.substructures(xs, y, seed)
+        if max(len(xt), int(torch.bincount(y).max())) > MOST_SAMPLES:
+            ctx.warn(f"sot: mixtures of more than {MOST_SAMPLES} samples are those of so many of them, drawn at random")
         target = mixture(xt, min(self.clusters, max(len(xt) // 2, 1)), seed)
         anchors = torch.from_numpy(target.means_).to(xs)
         cost = distances_between(means, anchors)
@@ -131,13 +136,19 @@ class SOT(ShallowMethod):
 
 
 def mixture(x: Tensor, k: int, seed: int) -> Any:
-    """scikit-learn's Gaussian mixture of ``k`` diagonal components on ``x`` (n, d); one sample counts as two."""
+    """scikit-learn's Gaussian mixture of ``k`` diagonal components on ``x`` (n, d); one sample counts as two.
+
+    Of more than ``MOST_SAMPLES`` samples, so many that are drawn at random by ``seed``.
+    """
     from sklearn.mixture import GaussianMixture
 
     # copies of one sample vary by rounding errors of their size only
     floor = 1e-6 * max(float(x.var(dim=0, correction=0).mean()), 1e-6 * float(x.square().mean()), 1e-12)
     if not math.isfinite(floor):
         raise NonFiniteError("sot: the variances of the source overflow; standardise the features")
+    if len(x) > MOST_SAMPLES:
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+        x = x[order[:MOST_SAMPLES].to(x.device)]
     model = GaussianMixture(k, covariance_type="diag", random_state=seed, reg_covar=floor)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -44,7 +44,7 @@ class WBT(ShallowMethod):
         venue="CVPR",
         deviations="one barycenter per class, the limit of the paper's infinite cost between different classes, which "
         "stays feasible where the sources' class proportions differ; exact plans instead of Sinkhorn's at reg = 1e-3 "
-        "(which underflow); beyond memory_gib a barycenter is that of 512 random samples of each source's class, and "
+        "(which underflow); beyond memory_gib a barycenter is that of 1024 random samples of each source's class, and "
         "random parts are transported one by one (``transport/_parts``)",
     )  # fmt: skip
     handles = Handles(n_sources="many")

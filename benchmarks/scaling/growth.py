@@ -1,0 +1,213 @@
+"""The exponents of time and memory of every shallow method: ``python -m benchmarks.scaling.growth``.
+
+Every method is fitted to and predicts n samples a side of made data, for n = 1k ... 100k, each time in a process of its
+own (forked, so that libraries are loaded once) with a limit on CPU seconds; a method that met it is not tried at larger
+n. Rows that ``growth.csv`` has already are kept. An exponent is the slope of log seconds, or of log memory beyond what
+libraries and data take, over log n, between the smallest n that took a twentieth of a second, or added a twentieth of a
+GiB, and the largest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import os
+import resource
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.peers.measure import Machine, one_thread
+from benchmarks.scaling.measure import made, resident
+from dazoo.core.errors import DazooError
+from dazoo.core.setting import Setting
+from dazoo.core.types import Labeled, Seen, Unlabeled
+from dazoo.engine.fit import Options, fit
+from dazoo.methods.base import METHODS, ShallowMethod, create_method
+from dazoo.shallow.classifiers import classifier
+
+SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
+LINEAR = 1.25  # n log n has an exponent of 1.15 or less between these sizes
+SHORT = 0.05
+FEW = 100
+HEADER = ("method", "n", "status", "cpu_seconds", "added_gib", "message")
+PREFERRED = (
+    "unsupervised", "few_labels", "multi_source", "heterogeneous", "heterogeneous_few", "unlabelled", "label_shift",
+    "oracle",
+)  # fmt: skip
+
+
+def methods() -> list[str]:
+    """All shallow methods that come with dazoo."""
+    return [n for n in METHODS.names() if issubclass(METHODS.get(n), ShallowMethod)]
+
+
+def task_of(name: str, n: int, d: int) -> Seen:
+    """Made data in the first setting that the method can handle."""
+    cls = METHODS.get(name)
+    known = {s.value for s in cls.settings}
+    setting = Setting.of(next(s for s in PREFERRED if s in known))
+    seen, y = made(n, d)
+    source, x, few = seen.source, seen.target.x, None
+    assert source is not None
+    if setting.value.startswith("heterogeneous"):
+        x = x[:, : 3 * d // 4]
+    if "classes" not in cls.targets:
+        source = replace(source, y=source.x[:, 0] + source.x[:, 1])
+        y = (x[:, 0] + x[:, 1]).to(source.x)
+    if setting.marked in ("few", "half"):
+        count = FEW if setting.marked == "few" else n // 2
+        few, x = Labeled(x[:count], y[:count].to(source.y), torch.zeros(count, dtype=torch.int64)), x[count:]
+    if setting.value == "multi_source":
+        source = replace(source, domain=torch.arange(n) // 10 % 2)
+    classes = seen.n_classes if "classes" in cls.targets else 0
+    more = {"n_sources": 2} if setting.value == "multi_source" else {}
+    return replace(seen, source=source, target=Unlabeled(x), few=few, n_classes=classes, setting=setting, **more)
+
+
+def measure(name: str, n: int, d: int) -> dict[str, Any]:
+    """CPU seconds of fit and prediction, and the memory in GiB that they added at their peak."""
+    seen = task_of(name, n, d)
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+    before, began = resident(os.getpid()), time.process_time()
+    try:
+        head = classifier("logistic" if seen.n_classes else "ridge")
+        result = fit(create_method(name), seen, options=Options(classifier=head))
+        result.predictor.predict(seen.target.x)
+    except DazooError as error:
+        return {"status": "refuses", "message": str(error)[:150]}
+    spent = time.process_time() - began
+    return {"status": "ok", "cpu_seconds": spent, "added_gib": max(resident(os.getpid(), "VmHWM") - before, 0.0)}
+
+
+def apart(name: str, n: int, d: int, seconds: int, gib: float) -> dict[str, Any]:
+    """``measure`` in a fork that is ended beyond ``seconds`` of CPU time or ``gib`` of memory."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(read)
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        with os.fdopen(write, "w") as pipe:
+            try:
+                pipe.write(json.dumps(measure(name, n, d)))
+            except BaseException as error:
+                pipe.write(json.dumps({"status": "failed", "message": f"{type(error).__name__}: {error}"[:150]}))
+            pipe.flush()
+            os._exit(0)
+    os.close(write)
+    over = False
+    while os.waitpid(pid, os.WNOHANG)[0] == 0:
+        time.sleep(0.02)
+        if resident(pid) > gib:
+            over = True
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+            break
+    with os.fdopen(read) as pipe:
+        text = pipe.read()
+    if over or not text:
+        return {"status": "memory limit" if over else "time limit"}
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def read(path: Path) -> dict[tuple[str, int], dict[str, str]]:
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        return {(row["method"], int(row["n"])): row for row in csv.DictReader(file)}
+
+
+def exponent(points: list[tuple[int, float]]) -> float | None:
+    """The slope of log value over log n between the first point of at least ``SHORT`` and the last; None where fewer
+    than two are."""
+    long = [(n, v) for n, v in sorted(points) if v >= SHORT]
+    if len(long) < 2:
+        return None
+    (a, low), (b, high) = long[0], long[-1]
+    return math.log(high / low) / math.log(b / a)
+
+
+def exponents(rows: dict[tuple[str, int], dict[str, str]]) -> dict[str, tuple[float | None, float | None]]:
+    """By method: of time and of memory."""
+    found = {}
+    for name in dict.fromkeys(m for m, _ in rows):
+        done = [r for (m, _), r in rows.items() if m == name and r["status"] == "ok"]
+        found[name] = (
+            exponent([(int(r["n"]), float(r["cpu_seconds"])) for r in done]),
+            exponent([(int(r["n"]), float(r["added_gib"])) for r in done]),
+        )
+    return found
+
+
+def write(folder: Path, rows: dict[tuple[str, int], dict[str, str]], d: int, seconds: int) -> None:
+    """The measurements as CSV, and a page with their exponents."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "growth.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, HEADER, lineterminator="\n", restval="")
+        writer.writeheader()
+        writer.writerows(rows[k] for k in sorted(rows))
+    sizes, lines = sorted({n for _, n in rows}), []
+    for name, powers in exponents(rows).items():
+        cells = [_cell(rows.get((name, n))) for n in sizes]
+        shown = ["under the clock" if p is None else f"{p:.2f}" for p in powers]
+        shown[1] = "little" if powers[1] is None else shown[1]
+        lines.append(f"| {name} | {' | '.join([*shown, *cells])} |")
+    here = Machine.here(("numpy", "scipy", "scikit-learn", "torch", "POT"))
+    text = [
+        "# How time and memory of the shallow methods grow", "",
+        f"CPU seconds of fit and prediction, one thread, and GiB that they add at their peak, with {d} features and n "
+        f"samples a side of made data; a measurement ends at {seconds} CPU seconds, and none follows at larger n. The "
+        "exponents are slopes between the smallest n that took 0.05 s (added 0.05 GiB) and the largest that finished; "
+        f"above {LINEAR} a method grows faster than n log n, and `dazoo info` says so.", "",
+        f"| method | time, n^ | memory, n^ | {' | '.join(f'{n:,}' for n in sizes)} |", "|---" * (len(sizes) + 3) + "|",
+        *lines, "", f"Machine: {here.text}. Versions: {', '.join(f'{k} {v}' for k, v in here.versions.items())}.", "",
+        "Made by `python -m benchmarks.scaling.growth`.", "",
+    ]  # fmt: skip
+    (folder / "growth.md").write_text("\n".join(text), encoding="utf-8")
+
+
+def _cell(row: dict[str, str] | None) -> str:
+    if row is None:
+        return ""
+    if row["status"] != "ok":
+        return row["status"]
+    return f"{float(row['cpu_seconds']):.2f} s, {float(row['added_gib']):.2f} GiB"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling.growth", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("results/scaling"))
+    parser.add_argument("--only", nargs="*", default=[], metavar="METHOD")
+    parser.add_argument("--n", nargs="*", type=int, default=list(SIZES))
+    parser.add_argument("--d", type=int, default=64)
+    parser.add_argument("--seconds", type=int, default=60, help="limit of CPU seconds of one measurement")
+    parser.add_argument("--gib", type=float, default=8.0)
+    parser.add_argument("--again", action="store_true", help="repeat what is there")
+    options = parser.parse_args(arguments)
+    one_thread()
+    rows = read(options.out / "growth.csv")
+    names = options.only or methods()
+    for name in ("ot_emd", "sot", "label_propagation"):  # loads what the forks need
+        measure(name, 100, 8)
+    for n in sorted(options.n):
+        for name in names:
+            before = [r for (m, k), r in rows.items() if m == name and k < n]
+            if ((name, n) in rows and not options.again) or any(r["status"] != "ok" for r in before):
+                continue
+            found = apart(name, n, options.d, options.seconds, options.gib)
+            shown = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in found.items()}
+            rows[name, n] = {"method": name, "n": str(n), "cpu_seconds": "", "added_gib": "", "message": "", **shown}
+            print(rows[name, n], file=sys.stderr, flush=True)
+            write(options.out, rows, options.d, options.seconds)
+
+
+if __name__ == "__main__":
+    main()
