@@ -132,7 +132,7 @@ def fit(
         "setting": task.setting.value,
         "recipe": options.recipe.to_json() if options.recipe and solver == "gradient" else None,
         "classifier": chosen_classifier.describe() if hasattr(chosen_classifier, "describe") else chosen_classifier,
-        "backbone": options.backbone,
+        "backbone": options.backbone if isinstance(options.backbone, str) else type(options.backbone).__name__,
         "transform": list(preprocessing.names),
         **({} if encoding is None else {"encoder": {"name": encoding.name, **encoding.options}}),
         "select_by": select_by,

@@ -1,5 +1,5 @@
 """Estimators and networks of one's own: any shallow method ends in an estimator, any gradient method has a module as
-its body, and neither travels in a model file."""
+its body. What of them travels in a model file: test_own_saved.py."""
 
 from __future__ import annotations
 
@@ -229,11 +229,3 @@ def test_modules_on_pictures_and_series():
     net = nn.Conv1d(2, 4, 3)
     model = dazoo.fit("dann", Task.from_arrays(series, y, series, kind="series"), backbone=net, recipe=recipe())
     assert model.predict(series).scores.shape == (12, 2)
-
-
-@pytest.mark.parametrize("own", [{"backbone": nn.Linear(5, 4)}, {"classifier": GaussianNB()}])
-def test_models_with_code_of_ones_own_are_not_saved_in_silence(task, tmp_path, own):
-    model = dazoo.fit("source_only", task, **own)
-    with pytest.raises(DazooError, match=r"numbers and no code.*joblib\.dump"):
-        dazoo.save(model, tmp_path / "m.safetensors")
-    assert not list(tmp_path.iterdir())

@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,14 @@ class Portable:
 
     def check_savable(self) -> None:
         """Raise ``DazooError`` with the reason and the remedy where this object cannot be saved."""
+
+    def packed(self) -> Portable:
+        """What stands in a file in the place of this object."""
+        return self
+
+    def unpacked(self, trust: Sequence[str]) -> Portable:
+        """The object that this stands for in a file; ``trust`` as of ``load``."""
+        return self
 
 
 def save(obj: Portable, path: str | Path) -> None:
@@ -52,14 +61,20 @@ def save(obj: Portable, path: str | Path) -> None:
         raise DazooError(f"cannot write the model file {path} ({error}); choose a folder with space") from error
 
 
-def load(path: str | Path) -> Any:
+def load(path: str | Path, trust: Sequence[str] = ()) -> Any:
     """Read what ``save`` wrote, in this format or an older one; nothing in the file is executed.
+
+    Args:
+        trust: names of modules and packages that may be imported, and types that may be made, for networks and
+            estimators of one's own: what they hold runs as code, and the file says which of it.
 
     Raises:
         DazooError: the file is missing, damaged or of another format.
     """
     from safetensors import SafetensorError, safe_open
 
+    if isinstance(trust, str):
+        raise DazooError(f"trust is a list of names, as trust=[{trust!r}]")
     path = Path(path)
     if not path.is_file():
         raise DazooError(f"no such model file: {path}")
@@ -73,7 +88,7 @@ def load(path: str | Path) -> Any:
     spec = meta.get("spec", "")
     if meta.get("format") != "dazoo-1" and meta.get("sha256") != _checksum(spec, tensors):
         raise DazooError(f"{path} is damaged (its checksum does not match); copy it again, or fit and save it again")
-    return _object(spec, tensors, str(path))
+    return _object(spec, tensors, str(path), trust)
 
 
 def dump(obj: Portable) -> bytes:
@@ -129,10 +144,10 @@ def _checksum(spec: str, tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _object(spec: Any, tensors: dict[str, Tensor], whose: str) -> Portable:
+def _object(spec: Any, tensors: dict[str, Tensor], whose: str, trust: Sequence[str] = ()) -> Portable:
     """The object that a description and tensors make; whatever is wrong with them ends in one clear error."""
     try:
-        made = _decode(json.loads(spec) if isinstance(spec, str) else spec, tensors)
+        made = _decode(json.loads(spec) if isinstance(spec, str) else spec, tensors, trust)
     except DazooError as error:
         raise DazooError(f"{whose}: {error}") from error
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, ImportError, RecursionError) as error:
@@ -151,6 +166,7 @@ def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
         return {"tensor": key}
     if isinstance(value, Portable) and dataclasses.is_dataclass(value):
         value.check_savable()
+        value = value.packed()
         cls = type(value)
         fields = {f.name: _encode(getattr(value, f.name), tensors) for f in dataclasses.fields(value) if f.init}
         return {"class": f"{cls.__module__}:{cls.__qualname__}", "fields": fields}
@@ -169,24 +185,24 @@ def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
     raise DazooError(f"cannot save a field of type {type(value).__name__}; use tensors, numbers, text or Portables")
 
 
-def _decode(spec: Any, tensors: dict[str, Tensor]) -> Any:
+def _decode(spec: Any, tensors: dict[str, Tensor], trust: Sequence[str]) -> Any:
     ((kind, body),) = ((k, v) for k, v in spec.items() if k != "fields")
     if kind == "tensor":
         return tensors[body]
     if kind == "class":
-        fields = {k: _decode(v, tensors) for k, v in spec["fields"].items()}
+        fields = {k: _decode(v, tensors, trust) for k, v in spec["fields"].items()}
         module, colon, name = str(body).partition(":")
-        cls = _find_class(MOVED.get(module, module) + colon + name)
+        cls = _find_class(MOVED.get(module, module) + colon + name, trust)
         unknown = sorted(set(fields) - {f.name for f in dataclasses.fields(cls)})  # type: ignore[arg-type]
         if unknown:
             raise DazooError(f"{cls.__name__} has no field {unknown[0]!r}; the file is damaged or of a newer version")
-        return cls(**fields)
+        return cls(**fields).unpacked(trust)
     if kind == "tuple":
-        return tuple(_decode(v, tensors) for v in body)
+        return tuple(_decode(v, tensors, trust) for v in body)
     if kind == "list":
-        return [_decode(v, tensors) for v in body]
+        return [_decode(v, tensors, trust) for v in body]
     if kind == "dict":
-        return {k: _decode(v, tensors) for k, v in body.items()}
+        return {k: _decode(v, tensors, trust) for k, v in body.items()}
     if kind == "dtype":
         found = getattr(torch, str(body), None)
         if not isinstance(found, torch.dtype):
@@ -206,9 +222,10 @@ def _is_json(value: Any) -> bool:
     return value is None or type(value) in (bool, int, float, str)
 
 
-def _find_class(path: str) -> type:
+def _find_class(path: str, trust: Sequence[str] = ()) -> type:
     module, _, name = path.partition(":")
-    if module not in sys.modules and not module.startswith("dazoo."):
+    trusted = bool({module, module.partition(".")[0]} & set(trust))
+    if module not in sys.modules and not module.startswith("dazoo.") and not trusted:
         raise DazooError(f"the model needs {path}; import that package before loading")
     try:
         found: Any = importlib.import_module(module)

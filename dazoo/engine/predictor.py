@@ -25,6 +25,7 @@ from dazoo.engine.units import Units
 from dazoo.methods.base import METHODS, GradientMethod, StreamMethod
 from dazoo.nets.net import Net, NetSpec, build_net
 from dazoo.nets.own import OWN
+from dazoo.nets.saved import SavedModule, saved
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,6 +38,7 @@ class NetPredictor(Predictor):
         units: in which a regression model was trained (``engine.units``); None: those of the data.
         unsure: whether samples may be of no known class; where the method does not say which, the entropy of its
             probabilities does (``by_entropy``).
+        own: a body of the user's as data, where it can be (``nets.saved``).
     """
 
     method: str
@@ -46,6 +48,7 @@ class NetPredictor(Predictor):
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
     units: Units | None = None
     unsure: bool = False
+    own: SavedModule | None = None
 
     @staticmethod
     def of(
@@ -59,7 +62,9 @@ class NetPredictor(Predictor):
     ) -> NetPredictor:
         """A predictor around a network that will not be trained further."""
         state = {k: v.detach() for k, v in net.state_dict().items()}
-        made = NetPredictor(method.name, hparam.values(method), spec.to_json(), state, recipe, units, unsure)
+        own, why = (None, "") if spec.own is None else saved(spec.own)
+        made = NetPredictor(method.name, hparam.values(method), spec.to_json(), state, recipe, units, unsure, own)
+        object.__setattr__(made, "_why", why)
         object.__setattr__(made, "_live", (method, net.eval(), prepare))
         object.__setattr__(made, "_own", spec.own)
         return made
@@ -83,10 +88,11 @@ class NetPredictor(Predictor):
         return bool(self.spec["backbone"] == OWN)
 
     def check_savable(self) -> None:
-        if self.has_own_module:
+        if self.has_own_module and self.own is None:
             raise DazooError(
-                "a model file holds numbers and no code, so a model around a network of your own cannot be saved in "
-                "one; keep the weights with torch.save(model.net.state_dict(), path), or, where you trust the file, "
+                f"this network of your own cannot be saved in a model file, which holds no code: "
+                f"{getattr(self, '_why', '')}. "
+                "Or keep the weights with torch.save(model.net.state_dict(), path), or, where you trust the file, "
                 "the model with joblib.dump(model, path)"
             )
 
@@ -94,7 +100,7 @@ class NetPredictor(Predictor):
     def live(self) -> tuple[GradientMethod | StreamMethod, Net, Preparer]:
         if not hasattr(self, "_live"):
             method = hparam.configure(METHODS.get(self.method), self.hparams)
-            spec = NetSpec.from_json(self.spec, getattr(self, "_own", None))
+            spec = NetSpec.from_json(self.spec, getattr(self, "_own", None) or (self.own and self.own.module))
             net = build_net(spec, 0, method.build, pretrained=False)
             method.setup(net)
             try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import warnings as python_warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,6 +107,35 @@ class Own:
 
 
 @dataclass(frozen=True, eq=False)
+class PackedEstimator(Head):
+    """An ``EstimatorHead`` in a file: ``data`` (n,) uint8 of skops."""
+
+    data: torch.Tensor
+    n_classes: int
+
+    def unpacked(self, trust: Sequence[str]) -> EstimatorHead:
+        try:
+            from skops.io import get_untrusted_types, loads
+        except ImportError as error:
+            raise DazooError("this model ends in an estimator; reading it takes: pip install 'dazoo[skops]'") from error
+        data = self.data.numpy().tobytes()
+        try:
+            asked = get_untrusted_types(data=data)
+            unknown = [t for t in asked if t not in trust and t.partition(".")[0] not in trust]
+            if unknown:
+                raise DazooError(
+                    f"this model holds an estimator with {', '.join(unknown[:5])}, which may be any code; where you "
+                    f"trust it: dazoo.load(path, trust={unknown[:5]})"
+                )
+            return EstimatorHead(loads(data, trusted=asked), self.n_classes)
+        except DazooError:
+            raise
+        except Exception as error:
+            text = (str(error).splitlines() or [""])[0][:200]
+            raise DazooError(f"the estimator in this model cannot be read ({type(error).__name__}: {text})") from error
+
+
+@dataclass(frozen=True, eq=False)
 class EstimatorHead(Head):
     """A fitted estimator as the last step of a model; ``n_classes`` 0 for values.
 
@@ -116,12 +145,32 @@ class EstimatorHead(Head):
     estimator: Any
     n_classes: int
 
-    def check_savable(self) -> None:
-        raise DazooError(
-            f"a model file holds numbers and no code, so a model that ends in your own {type(self.estimator).__name__} "
-            "cannot be saved in one; where you trust the file, use joblib.dump(model, path) and joblib.load(path), "
-            "else fit with one of dazoo's classifiers"
+    def packed(self) -> PackedEstimator:
+        """As skops writes it: data that name their types, none of which is made before it is known or trusted."""
+        name = type(self.estimator).__name__
+        remedy = (
+            "or, where you trust the file, use joblib.dump(model, path) and joblib.load(path), else fit with one of "
+            "dazoo's classifiers"
         )
+        try:
+            from skops.io import dumps, get_untrusted_types
+        except ImportError as error:
+            raise DazooError(
+                f"a model file holds no code; that a model with your own {name} can be saved in one takes the package "
+                f"skops: pip install 'dazoo[skops]'; {remedy}"
+            ) from error
+        try:
+            data = dumps(self.estimator)
+            nameless = [t for t in get_untrusted_types(data=data) if t.startswith("__main__.") or "<" in t]
+        except Exception as error:
+            text = (str(error).splitlines() or [""])[0][:200]
+            raise DazooError(f"your own {name} cannot be saved in a model file ({text}): {remedy}") from error
+        if nameless:
+            raise DazooError(
+                f"your own {name} cannot be saved in a model file, since {nameless[0]} is of a script, notebook or "
+                f"function, where no other program finds it; move it to a module, {remedy}"
+            )
+        return PackedEstimator(torch.frombuffer(bytearray(data), dtype=torch.uint8), self.n_classes)
 
     def __call__(self, z: Tensor) -> Tensor:
         x = z.detach().cpu().numpy()
