@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dazoo.adaptation.calibrated import Calibrated, calibration_error, effective, temperature, weights
-from dazoo.adaptation.expected import expected, to_label
-from dazoo.adaptation.judge import Facts, Trial, committee, judge, veto
+from dazoo.adaptation.calibrated import LEFT, Calibrated, calibration_error, effective, temperature, weights
+from dazoo.adaptation.expected import SPREAD, expected, to_label
+from dazoo.adaptation.judge import AGREE, KNOWING, Facts, Trial, clusters_of, judge, veto, weight_of
 from dazoo.adaptation.portfolio import BASELINE, MOST, advised, portfolio
 from dazoo.core.setting import UNSUPERVISED
 from dazoo.core.types import Prediction, Predictor
@@ -34,19 +34,39 @@ def trial(name: str, wrong: int, *, held: int = 0, sure: float = 0.9, method: st
 FACTS = Facts(HELD, (Y.numpy(),))
 
 
-def test_evidence_of_all_members_replaces_the_model_of_the_source() -> None:
+def test_clusters_that_agree_replace_the_model_of_the_source() -> None:
     trials = [trial("source_only", 90, sure=0.7), trial("better", 10), trial("alike", 12)]
     verdict = judge(trials, FACTS)
-    assert verdict.chosen == 1 and verdict.members == ("corr_c", "clusters", "consensus")
-    assert min(verdict.holds.values()) >= 0.9 and "all 3 members" in verdict.why[0]
+    assert verdict.chosen == 1 and verdict.members == ("clusters", "corr_c", "consensus")
+    assert verdict.holds["clusters"] >= 0.9 and "clusters in 100 %" in verdict.why[0]
+    clusters, _, consensus = (verdict.scores[m][1] for m in verdict.members)
+    assert verdict.totals[1] == pytest.approx(clusters + AGREE * consensus)
 
 
-def test_one_member_against_it_keeps_the_model_of_the_source() -> None:
+def test_confidence_and_agreement_alone_keep_the_model_of_the_source() -> None:
     """More confident and agreed upon, but against the target's own clusters."""
     other = torch.roll(Y, 7)[torch.randperm(200, generator=torch.Generator().manual_seed(0))]
     sure = torch.nn.functional.one_hot(other, 4).double()
     trials = [trial("source_only", 60, sure=0.7), *(Trial(n, "coral", "none", 1.0, "", sure, None) for n in "ab")]
     assert judge(trials, FACTS).chosen == 0
+
+
+def test_clusters_alone_keep_the_model_of_the_source() -> None:
+    """It names the clusters, but is less sure than the source's model, and hardly any other agrees."""
+    named = trial("named", 0, sure=0.4)
+    trials = [trial("source_only", 60, sure=0.99), named, trial("a", 58, sure=0.99), trial("b", 58, sure=0.99)]
+    trials += [trial(n * 4, 60, sure=0.99) for n in "cd"]
+    wrong = Trial("n", "coral", "none", 1.0, "", named.probs.roll(1, 1), None)  # type: ignore[union-attr]
+    verdict = judge([trials[0], wrong, *trials[2:]], FACTS)
+    assert verdict.chosen == 0 and "corr_c and consensus are against it" in verdict.why[0]
+
+
+def test_clusters_that_know_no_classes_decide_nothing() -> None:
+    gen = torch.Generator().manual_seed(0)
+    vague = torch.where(torch.rand(200, generator=gen) < 0.2, Y, torch.randint(4, (200,), generator=gen)).numpy()
+    trials = [trial("source_only", 90, sure=0.7), trial("better", 10), trial("alike", 12)]
+    verdict = judge(trials, Facts(HELD, (vague,)))
+    assert 0.02 < max(verdict.scores["clusters"]) < KNOWING and verdict.chosen == 0
 
 
 def test_a_lead_by_chance_keeps_the_model_of_the_source() -> None:
@@ -70,20 +90,22 @@ def test_vetoes(candidate: Trial, says: str) -> None:
     assert says in found and bool(says) == bool(found)
 
 
-def test_labelled_rows_have_a_vote_and_class_shares_change_the_committee() -> None:
-    rows = np.arange(0, 60)
+def test_labelled_rows_count_by_their_number() -> None:
     trials = [trial("source_only", 90, sure=0.7), trial("better", 10), trial("alike", 12)]
-    verdict = judge(trials, Facts(HELD, (Y.numpy(),), None, (rows, Y.numpy()[rows])))
-    assert verdict.chosen == 1 and "labelled rows" in verdict.members
-    against = judge(trials, Facts(HELD, (Y.numpy(),), None, (rows[:2], trials[0].labels.numpy()[:2])))
-    assert against.chosen == 0
-    ratio = torch.tensor([4.0, 0.1, 0.1, 0.1], dtype=torch.float64)
-    members = committee(trials, Facts(HELD, (), ratio))
-    assert list(members) == ["weighted source", "consensus"]
-    every = torch.arange(80)
-    right = (trials[1].held.argmax(1) == HELD).double()  # type: ignore[union-attr]
-    w = ratio[HELD]
-    assert members["weighted source"](trials[1], every, every) == pytest.approx(float((right * w).sum() / w.sum()))
+    rows = np.arange(0, 60)
+    verdict = judge(trials, Facts(HELD, (Y.numpy(),), (rows, Y.numpy()[rows])))
+    assert verdict.chosen == 1 and verdict.holds["labelled rows"] == 1
+    against = judge(trials, Facts(HELD, (Y.numpy(),), (rows, trials[0].labels.numpy()[:60])))
+    assert against.chosen == 0 and "disagree" in against.why[0]
+    facts = Facts(HELD, (Y.numpy(),), (rows[:15], Y.numpy()[:15]))
+    assert weight_of("labelled rows", facts) == 0.5 and weight_of("corr_c", facts) == 0
+
+
+def test_clusters_are_as_many_as_classes_and_more() -> None:
+    x = torch.randn(300, 80, generator=torch.Generator().manual_seed(0))
+    found = clusters_of(x, 3)
+    assert [len(set(c.tolist())) for c in found] == [3, 6, 12]
+    assert [len(set(c.tolist())) for c in clusters_of(x[:12], 3)] == [3, 4]
 
 
 def test_nothing_but_the_source_and_failures() -> None:
@@ -133,22 +155,27 @@ def test_weights_are_those_of_the_target() -> None:
     assert float((w * source[:, 0]).mean()) == pytest.approx(0.5, abs=0.06)
 
 
-def test_what_to_expect_is_between_its_parts_and_a_guess_is_called_so() -> None:
+def test_weights_of_domains_apart_are_flattened() -> None:
+    gen = torch.Generator().manual_seed(0)
+    w = weights(torch.randn(500, 3, generator=gen), torch.randn(500, 3, generator=gen) + 4)
+    assert effective(w) == pytest.approx(LEFT * 500, rel=1e-3) and float(w.mean()) == pytest.approx(1)
+
+
+def test_what_to_expect_is_the_least_of_its_parts_and_a_guess_is_called_so() -> None:
     best, other = trial("best", 20, held=8), trial("other", 30, method="sa")
     w = torch.ones(80, dtype=torch.float64)
-    found = expected(best, [best, other], HELD, w)
-    assert len(found.parts) == 3 and min(found.parts.values()) <= found.value <= max(found.parts.values())
-    assert found.low < min(found.parts.values()) and found.high > max(found.parts.values())
-    lone = torch.tensor([1.0, *[1e-9] * 79], dtype=torch.float64)
-    unsure = expected(best, [best, other], HELD, lone)
-    assert "guess" in unsure.sure and unsure.value == pytest.approx(min(unsure.parts.values()), abs=0.02)
-    few = torch.cat([torch.ones(6), torch.full((74,), 1e-9)]).double()
-    sure = trial("sure", 0, sure=0.999)
-    narrow = expected(sure, [sure], HELD, few)
-    assert narrow.high - narrow.low < 0.3 and "guess" in narrow.sure  # all agree, but domains hardly overlap
+    found = expected(best, [best, other], HELD, w, distance=0.0)
+    assert len(found.parts) == 2 and found.value == min(found.parts.values())
+    assert found.low < found.value < found.high and "guess" not in found.sure
+    apart = expected(best, [best, other], HELD, w)
+    assert apart.value == found.value and "guess" in apart.sure
+    assert found.low - apart.low == pytest.approx(SPREAD)
     rows = np.arange(50)
     measured = expected(best, [best], HELD, w, (rows, Y.numpy()[rows]))
     assert measured.value == float((best.labels[:50] == Y[:50]).double().mean()) and "measured" in measured.sure
+    third = expected(best, [best, other], HELD, w, (rows[:10], Y.numpy()[:10]))
+    share = float((best.labels[:10] == Y[:10]).double().mean())
+    assert third.value == pytest.approx(2 / 3 * found.value + share / 3)
 
 
 def test_rows_to_label_are_those_of_disagreement() -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dazoo.adaptation.judge import ENOUGH
 from dazoo.core.types import Prediction, Predictor, Seen
 from dazoo.engine.confidence import FEWEST as LEAST
 from dazoo.engine.confidence import MOST, Confidence, density_ratio
@@ -28,8 +29,8 @@ BINS = 10
 CUT = 30.0
 ASKED, ALPHA = (0.8, 0.9, 0.95), 0.1
 """What the card tells: of answers that are right so often, and sets that miss the right class in so many rows."""
-ENOUGH = 30
-"""Labelled target rows from which they take the place of held-out source rows."""
+LEFT = 0.3
+"""Share of the rows that weights must leave in effect."""
 FEWEST = 10
 """Rows of a domain from which weights mean something."""
 
@@ -57,15 +58,31 @@ class Calibrated(Predictor):
 
 
 def weights(source: Tensor, target: Tensor) -> Tensor:
-    """Density ratios (n,) float64 with mean 1 at source rows (n, d), from target rows (m, d).
+    """Density ratios (n,) float64 with mean 1 at source rows (n, d), from target rows (m, d), flattened.
 
-    With less than ``FEWEST`` rows on a side nothing can be told, and all weigh the same.
+    Ratios are those of a classifier's odds, r; w = r^a with the largest exponent a in [0, 1] that leaves at least
+    ``LEFT`` of the rows in effect, as far apart domains would leave one or two (Shimodaira: Improving predictive
+    inference under covariate shift by weighting the log-likelihood function. 2000,
+    https://doi.org/10.1016/S0378-3758(00)00115-4). With less than ``FEWEST`` rows on a side nothing can be told, and
+    all weigh the same.
     """
     if min(len(source), len(target)) < FEWEST:
         return torch.ones(len(source), dtype=torch.float64)
     margin, _ = held_out_margins(source, target)
-    w = torch.from_numpy(np.exp(np.clip(margin[: len(source)], -CUT, CUT)))
-    return w / w.mean()
+    return flattened(torch.from_numpy(np.clip(margin[: len(source)], -CUT, CUT)))
+
+
+def flattened(log_ratio: Tensor) -> Tensor:
+    """Weights (n,) with mean 1 from log ratios (n,), flattened until ``LEFT`` of them count."""
+    n, low, high = len(log_ratio), 0.0, 1.0
+    powers = torch.softmax(log_ratio, 0) * n
+    if effective(powers) >= LEFT * n:
+        return powers
+    for _ in range(40):
+        middle = (low + high) / 2
+        powers = torch.softmax(middle * log_ratio, 0) * n
+        low, high = (middle, high) if effective(powers) >= LEFT * n else (low, middle)
+    return torch.softmax(low * log_ratio, 0) * n
 
 
 def confidence_of(

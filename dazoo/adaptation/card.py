@@ -178,14 +178,14 @@ def _tried(made: Adaptation) -> str:
     v = made.verdict
     able = [i for i, t in enumerate(made.trials) if not t.problem]
     place = {i: k for k, i in enumerate(able)}
-    head = ("candidate", "seconds", *v.members, "mean rank", "remark")
+    head = ("candidate", "seconds", *v.members, "total", "remark")
     rows: list[tuple[Cell, ...]] = []
     chosen = -1
     for i, t in enumerate(made.trials):
         cells = [t.name, f"{t.seconds:.1f}"]
         if i in place and v.members:
             k = place[i]
-            cells += [f"{v.scores[m][k]:.3f}" for m in v.members] + [f"{v.ranks[k]:.1f}"]
+            cells += [f"{v.scores[m][k]:.3f}" for m in v.members] + [f"{v.totals[k]:.3f}"]
         else:
             cells += ["–"] * (len(v.members) + 1)
         remark = "chosen" if i == v.chosen else v.vetoes.get(i, t.problem)

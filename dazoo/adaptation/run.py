@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dazoo.adaptation.calibrated import answers_of, calibration, confidence_of, weights
+from dazoo.adaptation.calibrated import answers_of, calibration, confidence_of, flattened, weights
 from dazoo.adaptation.expected import expected, to_label
 from dazoo.adaptation.given import LEAST, Given, given
 from dazoo.adaptation.judge import Facts, Trial, clusters_of, judge
@@ -33,6 +33,8 @@ from dazoo.encoders.encode import Encoding, encoded
 from dazoo.engine.model import plain
 
 SMALL = 64
+PLAIN = ("none", "by domain")
+"""Views of the target in which its clusters are found."""
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -90,16 +92,16 @@ def adapt(
     seen = vectors.seen()
     assert seen.source_val is not None
     held_y, ratio = seen.source_val.y.cpu(), _ratio(diagnosis)
-    w = weights(seen.source_val.x, seen.target.x) if ratio is None else ratio[held_y]
+    w = weights(seen.source_val.x, seen.target.x) if ratio is None else flattened(ratio[held_y].clamp(min=1e-12).log())
     bench = Bench(vectors, w, store, seed, deadline, clock, fitted is not None and fitted.alike)
     trials, skipped = _tried(bench, plan, deadline, tell)
     clusters: tuple[Any, ...] = ()
-    if len(trials) > 1 and ratio is None:
-        clusters = tuple(clusters_of(v.seen.target.x, found.task.n_classes, seed) for v in bench.views.values())
-    verdict = judge(trials, Facts(held_y, clusters, ratio, few), seed)
+    if len(trials) > 1:
+        clusters = tuple(c for v in PLAIN for c in clusters_of(bench.view(v).seen.target.x, found.task.n_classes, seed))
+    verdict = judge(trials, Facts(held_y, clusters, few), seed)
     best = trials[verdict.chosen]
     others = [t for i, t in enumerate(trials) if i not in verdict.vetoes]
-    accuracy = expected(best, others, held_y, w, few)
+    accuracy = expected(best, others, held_y, w, few, 2.0 if diagnosis is None else diagnosis.domains.a_distance)
     choice = _choice(best)
     numbers = bench.view(choice.preprocessing).seen.target.x
     made = bench.models[choice.stem]
@@ -264,7 +266,7 @@ def _write(store: Store, made: Adaptation, vectors: Task, target: Any) -> None:
         **{k: made.model.report["adapt"][k] for k in ("calibration", "answers")},
         "members": v.members,
         "scores": v.scores,
-        "mean_ranks": v.ranks,
+        "totals": v.totals,
         "holds": v.holds,
         "vetoes": {made.trials[i].name: why for i, why in v.vetoes.items()},
         "tried": [
