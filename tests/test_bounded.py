@@ -13,7 +13,9 @@ from dazoo.core.types import Labeled
 from dazoo.methods.base import create_method
 from dazoo.methods.reweighting import kde_ratio, ldm
 from dazoo.methods.subspace import _graph, meda
+from dazoo.methods.subspace._descent import mean_kernel
 from dazoo.methods.transport import _parts
+from dazoo.ops.linalg.linear import gram
 from tests.test_subspace import context, toy
 
 
@@ -140,3 +142,18 @@ def test_trees_and_mixtures_of_many_samples_come_from_a_part_of_them(monkeypatch
         assert not any("at random" in s for s in quiet) and "60" in told[0] and "at random" in told[0]
         assert not torch.equal(part.scores, whole.scores)
         assert float((part.labels == whole.labels).double().mean()) > 0.85
+
+
+def test_mean_kernels_have_the_gradients_of_autograd():
+    gen = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(n, 4, generator=gen, dtype=torch.float64) for n in (7, 5))
+    for other in (None, y):
+        grads = []
+        for mean in (mean_kernel, lambda a, b, gamma: gram("rbf", a, b, gamma).mean()):
+            a = x.clone().requires_grad_()
+            b = a if other is None else other.clone().requires_grad_()
+            value = mean(a, b, 0.3)
+            (2 * value).backward()
+            grads.append([value.detach(), a.grad, b.grad])
+        for mine, autograd in zip(*grads):
+            torch.testing.assert_close(mine, autograd)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from dazoo.ops import moments
 from tests.moments import close, cross_entropy, five_gaussians, mmd_unbiased, sq_distances, weighted_mmd
 from tests.stage import stage
 
@@ -121,6 +122,26 @@ def test_log_coral_ignores_rotations_of_both():
     turn = torch.linalg.qr(torch.randn(5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))).Q
     st.fs, st.ft = st.fs @ turn + 3.0, st.ft @ turn - 1.0
     close(st.terms()["logcoral"], before, rtol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_log_coral_of_few_rows_is_that_of_all_features(dtype):
+    """Value and gradient from inner products of rows are those from the (d, d) covariances, which autograd sees."""
+    gen = torch.Generator().manual_seed(0)
+    fs, ft = (torch.randn(n, 30, generator=gen, dtype=torch.float64).relu() for n in (9, 7))
+    found = []
+    for kind, all_features in ((torch.float64, True), (dtype, False)):
+        s, t = (x.to(kind, copy=True).requires_grad_() for x in (fs, ft))
+        if all_features:
+            gap = moments._log_spd(moments.covariance(s), 1e-3) - moments._log_spd(moments.covariance(t), 1e-3)
+            value = gap.square().sum() / (4 * 30**2)
+        else:
+            value = moments.log_coral(s, t)
+        value.backward()
+        found.append([x.double() for x in (value.detach(), s.grad, t.grad)])
+    for whole, rows in zip(*found):
+        gap = float((whole - rows).abs().max() / whole.abs().max())
+        assert gap < (1e-9 if dtype is torch.float64 else 1e-3)
 
 
 def test_homm_compares_sampled_mixed_moments():

@@ -225,6 +225,7 @@ def method_info(name: str) -> Row | None:
         "url": paper.url,
         "deviations": paper.deviations or "none known",
         "starts from": cls.start,
+        "time grows": _growth(cls),
         "text": method_doc(cls),
         "hyper-parameters": [
             {
@@ -236,6 +237,12 @@ def method_info(name: str) -> Row | None:
             for key, meta in space(cls).items()
         ],
     }
+
+
+def _growth(cls: Any) -> str:
+    """What is said of a method whose time was measured to grow faster than n log n."""
+    power = getattr(cls, "growth", 1.0)
+    return f"about as n^{power:g} with the samples of a domain, faster than n log n" if power > 1 else ""
 
 
 def _range(low: float | None, high: float | None, log: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -64,9 +65,12 @@ def log_coral(fs: Tensor, ft: Tensor, ridge: float = 1e-3) -> Tensor:
 
     fs (n, d), ft (m, d). The ridge is ``r = ridge * trace(C) / d`` of each covariance, which keeps the logarithm finite
     where a batch has fewer rows than features. Gradients of equal eigenvalues take the limit of the divided
-    difference. Morerio et al., ICLR 2018, https://arxiv.org/abs/1711.10288
+    difference. Where rows are fewer than features, both come from their (n, n) and (m, m) inner products.
+    Morerio et al., ICLR 2018, https://arxiv.org/abs/1711.10288
     """
     d = fs.shape[1]
+    if fs.ndim == 2 and fs.shape[0] + ft.shape[0] < d:
+        return _log_coral_of_rows(fs, ft, ridge)
     return (_log_spd(covariance(fs), ridge) - _log_spd(covariance(ft), ridge)).square().sum() / (4.0 * d * d)
 
 
@@ -82,15 +86,66 @@ def _log_spd(c: Tensor, ridge: float) -> Tensor:
     c = c + r * eye
     w, v = torch.linalg.eigh(c.detach())
     w = w.clamp_min(1e-30)
-    log = w.log()
-    gap = w[:, None] - w[None, :]
+    value = (v * w.log()) @ v.T
+    change = v @ (_log_slopes(w) * (v.T @ (c - c.detach()) @ v)) @ v.T
+    return value + change
+
+
+def _log_slopes(w: Tensor) -> Tensor:
+    """Divided differences (k, k) of the logarithm at ``w`` (k,) > 0."""
+    log, gap = w.log(), w[:, None] - w[None, :]
     close = gap.abs() <= 1e-6 * (w[:, None] + w[None, :])
-    slope = torch.where(
+    return torch.where(
         close, 2.0 / (w[:, None] + w[None, :]), (log[:, None] - log[None, :]) / torch.where(close, 1.0, gap)
     )
-    value = (v * log) @ v.T
-    change = v @ (slope * (v.T @ (c - c.detach()) @ v)) @ v.T
-    return value + change
+
+
+def _log_coral_of_rows(fs: Tensor, ft: Tensor, ridge: float) -> Tensor:
+    """``log_coral`` for n + m < d, value and gradient in closed form.
+
+    With C = V diag(l) V' of rank k < n, log(C + r I) = log(r) I + V diag(log(1 + l / r)) V'. The gradient of the log at
+    G leaves V' (L * V'G V) V' in the span, and rows V'G outside of it times log(1 + l / r) / l.
+    """
+    d = fs.shape[1]
+    with torch.no_grad():
+        sides = [_spectrum_of_rows(x.detach(), ridge) for x in (fs, ft)]
+        offset = (sides[0].ridge / sides[1].ridge).log()
+        basis = torch.cat([s.vectors for s in sides], 1)
+        signed = torch.cat([sides[0].lift, -sides[1].lift])
+        inner = basis.T @ basis
+        value = d * offset**2 + 2 * offset * signed @ inner.diagonal() + signed @ inner.square() @ signed
+        slopes, k = [], len(sides[0].lift)
+        for s, own, sign in zip(sides, (inner[:k], inner[k:]), (1.0, -1.0)):
+            reached = offset * s.vectors.T + (own * signed) @ basis.T
+            within = reached @ s.vectors
+            change = (_log_slopes(s.values + s.ridge) * within) @ s.vectors.T
+            change += (s.lift / s.values)[:, None] * (reached - within @ s.vectors.T)
+            slopes.append(sign * s.left @ change)
+    moved = sum((slope * (x - x.detach())).sum() for slope, x in zip(slopes, (fs, ft)))
+    return (value + 4 * moved) / (4.0 * d * d)
+
+
+class _Rows(NamedTuple):
+    """A covariance of rank k from its rows: ``values`` (k,), ``vectors`` (d, k), ``lift`` log(1 + values / ridge), and
+    ``left`` (n, k) with d trace(G C) = 2 trace(left V'G dx')."""
+
+    values: Tensor
+    vectors: Tensor
+    lift: Tensor
+    ridge: Tensor
+    left: Tensor
+
+
+def _spectrum_of_rows(x: Tensor, ridge: float) -> _Rows:
+    n, d = x.shape
+    x = x - x.mean(0)
+    gram = x @ x.T / max(n - 1, 1)
+    r = (ridge * gram.diagonal().sum() / d).clamp_min(1e-30)
+    values, u = torch.linalg.eigh(gram)
+    keep = values > 4 * n * torch.finfo(x.dtype).eps * values[-1].clamp_min(1e-30)
+    values, u = values[keep], u[:, keep]
+    scale = (values * max(n - 1, 1)).sqrt()
+    return _Rows(values, x.T @ (u / scale), torch.log1p(values / r), r, u * (values / max(n - 1, 1)).sqrt())
 
 
 def central_moments(fs: Tensor, ft: Tensor, moments: int = 5, span: float = 1.0) -> Tensor:

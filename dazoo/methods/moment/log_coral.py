@@ -6,7 +6,8 @@ C_s, C_t (d, d) are the covariances of the features F (b, d) or of the scores, w
 finite where a batch is smaller than d. The paper then chooses trade_off by the mean entropy of target predictions,
 which is minimal at the best alignment; here that choice belongs to the validators (``entropy``).
 
-Evidence: tests/test_moment.py (test_log_coral_compares_matrix_logarithms, test_log_coral_ignores_rotations_of_both).
+Evidence: tests/test_moment.py (test_log_coral_compares_matrix_logarithms, test_log_coral_ignores_rotations_of_both,
+test_log_coral_of_few_rows_is_that_of_all_features).
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class LogCORAL(GradientMethod):
     )  # fmt: skip
     handles = Handles(n_sources={"one", "many"})
     targets = frozenset({"classes", "values"})
+    revision = 1
     stackable: ClassVar[bool] = False  # eigenvalues of a small batch nearly coincide, and rounding decides their branch
 
     trade_off: float = hp(10.0, 0.1, 100.0, log=True, help="weight of the log-Euclidean distance")

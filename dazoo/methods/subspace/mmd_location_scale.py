@@ -22,7 +22,8 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
-from dazoo.ops.linalg.linear import gram, median_gamma
+from dazoo.methods.subspace._descent import mean_kernel
+from dazoo.ops.linalg.linear import median_gamma
 from dazoo.shallow.steps import NearestShift
 
 
@@ -68,8 +69,8 @@ def location_scale(
     optimiser = torch.optim.LBFGS([change], max_iter=iterations, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
-        z = (1 + change[0])[ys] * xs + (change[1] * spread)[ys]
-        return gram("rbf", z, z, gamma).mean() - 2 * gram("rbf", z, xt, gamma).mean() + lam * change.square().mean()
+        z = (1 + change[0]).index_select(0, ys) * xs + (change[1] * spread).index_select(0, ys)
+        return mean_kernel(z, z, gamma) - 2 * mean_kernel(z, xt, gamma) + lam * change.square().mean()
 
     def closure() -> Tensor:
         optimiser.zero_grad()

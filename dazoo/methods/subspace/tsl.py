@@ -28,9 +28,9 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
-from dazoo.methods.subspace._descent import ascend, thinned
+from dazoo.methods.subspace._descent import ascend, mean_kernel, thinned
 from dazoo.methods.subspace._pencil import class_scatter
-from dazoo.ops.linalg.linear import gram, median_gamma
+from dazoo.ops.linalg.linear import median_gamma
 from dazoo.ops.linalg.spectral import principal_components
 from dazoo.shallow.steps import Affine
 
@@ -83,4 +83,4 @@ def orthonormal(w: Tensor) -> Tensor:
 
 def divergence(zs: Tensor, zt: Tensor, gamma: Tensor | float) -> Tensor:
     """D up to its constant, with gamma = 1 / (4 s^2)."""
-    return gram("rbf", zs, zs, gamma).mean() + gram("rbf", zt, zt, gamma).mean() - 2 * gram("rbf", zs, zt, gamma).mean()
+    return mean_kernel(zs, zs, gamma) + mean_kernel(zt, zt, gamma) - 2 * mean_kernel(zs, zt, gamma)
