@@ -166,8 +166,13 @@ def check_columns(frame: Any, whose: str) -> None:
 
 def about_columns(lacking: Sequence[str], whose: str, there: Sequence[str]) -> str:
     """A sentence about columns that one side lacks, with those that are spelled nearly alike."""
-    alike = {_key(t): t for t in there}
-    near = [f"{n!r} is perhaps {alike[_key(n)]!r}" for n in lacking if _key(n) in alike]
+    near = spelled_alike(lacking, there)
     more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
-    hint = f" ({', '.join(near[:5])}: spell them alike)" if near else ""
+    hint = f" ({near}: spell them alike)" if near else ""
     return f"columns that {whose} lacks are left out: {', '.join(map(str, lacking[:5]))}{more}{hint}"
+
+
+def spelled_alike(lacking: Sequence[str], there: Sequence[str]) -> str:
+    """Which names differ from those that are there in capitals or spaces alone; empty where none do."""
+    alike = {_key(t): t for t in there}
+    return ", ".join([f"{n!r} is perhaps {alike[_key(n)]!r}" for n in lacking if _key(n) in alike][:5])

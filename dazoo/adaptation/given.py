@@ -19,6 +19,7 @@ from dazoo.adaptation.checks import (
     check_columns,
     check_shared,
     read_classes,
+    spelled_alike,
     values_code,
 )
 from dazoo.core.errors import DazooError, UnknownName, nearest
@@ -95,12 +96,16 @@ def _no_column(label: str | None, why: str) -> None:
         raise DazooError(f"--label names a column of a table, but {why}; leave it out")
 
 
-def features_of(frame: Any, names: Sequence[str], whose: str) -> Any:
-    """The columns of a frame that a model was fitted on, by name."""
-    lacking = [n for n in names if n not in map(str, frame.columns)]
+def features_of(frame: Any, names: Sequence[str], whose: str, ignored: Sequence[str] = ()) -> Any:
+    """The columns of a frame that a model was fitted on, by name; those that it ignores may lack."""
+    there = list(map(str, frame.columns))
+    check_columns(frame, whose)
+    lacking = [n for n in names if n not in there and n not in ignored]
     if lacking:
-        raise DazooError(f"{whose} lacks the columns {lacking[:5]}, which the model was fitted on; add them")
-    return frame.set_axis(list(map(str, frame.columns)), axis=1)[list(names)]
+        near = spelled_alike(lacking, there)
+        hint = f" ({near}: spell them alike)" if near else ""
+        raise DazooError(f"{whose} lacks the columns {lacking[:5]}{hint}, which the model was fitted on; add them")
+    return frame.set_axis(there, axis=1).reindex(columns=list(names))
 
 
 def _framed(place: str | Path) -> Any:

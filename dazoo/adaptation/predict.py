@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from dazoo.adaptation.drift import drift
 from dazoo.adaptation.given import features_of
 from dazoo.adaptation.store import MODEL, table_of
 from dazoo.core.errors import DazooError
@@ -18,13 +16,7 @@ from dazoo.data.raw import Table, Texts
 from dazoo.data.tables import is_table_file, read_table
 from dazoo.engine.model import Model
 
-FEWEST = 20
-"""New samples from which a drift is looked for."""
-MOVED = 0.5
-"""Distance of the means in standard deviations from which a feature counts as moved."""
-CERTAIN = 4.0
-"""Standard errors that the distance has to be beside that."""
-MOST = 4096
+FORMS = {"image": "a folder of pictures", "audio": "a folder of recordings", "text": "a folder of texts"}
 
 
 def load_model(place: str | Path) -> Model:
@@ -74,7 +66,7 @@ def predict_file(model: Model, place: Path, abstain: float | None = None, confor
     encoded = model.encoded(x)
     numbers = model.preprocessing.of_target(encoded)
     out = model.of_numbers(numbers, abstain)
-    said = [*drift(model, numbers), *([] if abstain is None else about_abstaining(model, out, abstain))]
+    said = [*drift(model, numbers, x), *([] if abstain is None else about_abstaining(model, out, abstain))]
     sets = None if conformal is None else model.sets_of(encoded, out, conformal)
     if sets is not None and conformal is not None:
         said += about_sets(model, sets, conformal)
@@ -111,65 +103,37 @@ def about_sets(model: Model, sets: list[tuple[str, ...]], alpha: float) -> list[
 
 
 def read_new(model: Model, place: Path) -> tuple[Any, list[str] | None]:
-    """Samples in a file or folder in the form that the model takes."""
-    schema = model.schema
-    if place.is_dir():
-        from dazoo.adaptation.folders import read_samples
+    """Samples in a file or folder in the form that the model takes, and names of their files where it is a folder.
 
-        return read_samples(place, schema.rate)
+    Raises:
+        DazooError: they are of another kind, or columns lack.
+    """
+    schema = model.schema
+    columns = model.report.get("adapt", {}).get("columns") or list(schema.names)
+    wanted = f"a table with the columns {', '.join(columns[:5])}" if columns else FORMS.get(schema.kind, "an .npz file")
+    if place.is_dir():
+        from dazoo.adaptation.folders import names_in, read_samples
+
+        if columns and schema.kind != "text":
+            raise DazooError(f"{place} is a folder, but the model reads {wanted}")
+        x, files = read_samples(place, schema.rate) if len(names_in(place)) else ((), [])
+        kind = "image" if getattr(x, "ndim", 0) == 4 else getattr(x, "kind", schema.kind)
+        if kind != schema.kind:
+            raise DazooError(f"{place} holds {kind} samples, but the model reads {wanted}")
+        return x, files
     if place.suffix == ".npz":
         from dazoo.core.archive import read_given
 
         arrays = read_given(place)
         if "x" not in arrays:
-            raise DazooError(f"{place} holds no array x")
+            raise DazooError(f"{place} holds no array x, but {', '.join(arrays) or 'nothing'}")
         return arrays["x"], None
     if not is_table_file(place):
-        raise DazooError(f"{place} is no table, .npz file or folder; give samples like those that it was adapted to")
-    frame = read_table(place)
-    columns = model.report.get("adapt", {}).get("columns") or list(schema.names)
+        raise DazooError(f"{place} is no table, .npz file or folder; the model reads {wanted}")
     if not columns:
-        raise DazooError(f"the model reads {schema.kind} samples and knows no columns; give a folder or an .npz file")
-    found = features_of(frame, columns, str(place))
+        raise DazooError(f"{place} is a table, but the model reads {wanted}")
+    ignored = () if model.encoding is None else model.encoding.fitted.ignored()
+    found = features_of(read_table(place), columns, str(place), ignored)
     if schema.kind == "text":
         return Texts.of(["" if v is None or v != v else str(v) for v in found.iloc[:, 0]]), None
     return Table(found) if schema.kind == "table" else found, None
-
-
-def moments(x: Tensor) -> dict[str, Any]:
-    """What later samples are compared with: means and spreads of the numbers (n, d) that the model sees."""
-    if x.ndim != 2 or x.shape[1] > MOST or len(x) < FEWEST:
-        return {}
-    x = x.double()
-    return {"n": len(x), "mean": _short(x.mean(0)), "spread": _short(x.std(0))}
-
-
-def drift(model: Model, numbers: Tensor) -> list[str]:
-    """Sentences about how new samples (n, d), as the model sees them, differ from those that it was adapted to."""
-    known = model.report.get("drift")
-    if not known or len(numbers) < FEWEST:
-        return []
-    mean, spread = (torch.tensor(known[k], dtype=torch.float64) for k in ("mean", "spread"))
-    x = numbers.double()
-    unseen = spread < 1e-9  # what never varied: a share of rows says more than a distance
-    moved = (x.mean(0) - mean).abs() / torch.where(unseen, 1.0, spread)
-    error = (1 / known["n"] + 1 / len(x)) ** 0.5
-    far = torch.nonzero(moved > max(MOVED, CERTAIN * error))[:, 0].tolist()
-    if not far:
-        return []
-    worst = sorted(far, key=lambda i: -float(moved[i]))[:3]
-    called = () if model.encoding is None else model.encoding.fitted.outputs()
-    called = called or model.schema.names
-    names = ", ".join(
-        f"{called[i] if i < len(called) else f'feature {i}'} "
-        + ("(which never varied there)" if unseen[i] else f"by {float(moved[i]):.1f}")
-        for i in worst
-    )
-    return [
-        f"drift: {len(far)} of {len(mean)} features have moved from the data that the model was adapted to, in its "
-        f"standard deviations: {names}; adapt again with these data as target"
-    ]
-
-
-def _short(x: Tensor) -> list[float]:
-    return [float(f"{v:.6g}") for v in x.tolist()]

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from dazoo.adaptation.calibrated import answers_of, calibration, confidence_of, flattened, weights
+from dazoo.adaptation.drift import looks
 from dazoo.adaptation.expected import expected, to_label
 from dazoo.adaptation.given import LEAST, Given, given
 from dazoo.adaptation.judge import Facts, Trial, clusters_of, judge
 from dazoo.adaptation.portfolio import BASELINE, Choice, portfolio
-from dazoo.adaptation.predict import moments
 from dazoo.adaptation.result import Adaptation
 from dazoo.adaptation.store import Store, check_folder, table_of
 from dazoo.adaptation.trials import Bench, OutOfTime
@@ -114,7 +114,7 @@ def adapt(
     if found.columns:
         told["columns"] = list(found.columns)
     settings = {**made.report["settings"], **({} if encoding is None else {"encoder": _named(encoding)})}
-    report = {**made.report, "settings": settings, "adapt": told, "drift": moments(numbers)}
+    report = {**made.report, "settings": settings, "adapt": told, "drift": looks(numbers, found.task.target.x)}
     model = dataclasses.replace(made, schema=schema, encoding=encoding, report=plain(report), confidence=known)
     predictions = model.of_numbers(numbers)
     measured = None
