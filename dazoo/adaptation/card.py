@@ -195,7 +195,7 @@ def _tried(made: Adaptation) -> str:
     agree = agree and f"<p>The lead of the best over the source's model held in bootstrap samples: {agree}.</p>"
     late = f"<p>Not tried for want of time: {e(', '.join(made.skipped))}.</p>" if made.skipped else ""
     body = table(head, rows, numbers=range(1, len(head) - 1), marked=chosen, name="candidates and votes")
-    text = "The higher a score, the better; the lower the mean rank, the better."
+    text = "The higher a score, the better."
     return f"<h2>What was tried, and the votes</h2><p>{text}</p>{body}{agree}{late}"
 
 
