@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         report,
         run_suite,
         save,
+        with_prior,
     )
 
 __version__ = VERSION
@@ -57,6 +58,7 @@ __all__ = [
     "report",
     "run_suite",
     "save",
+    "with_prior",
 ]
 
 

@@ -12,6 +12,7 @@ from dazoo.core.portable import load, save
 from dazoo.core.types import Predictor
 from dazoo.data.block_files import open_blocks
 from dazoo.data.leaks import copies_of_labels
+from dazoo.data.prior_shift import with_prior
 from dazoo.data.registry import DATASETS, load_task
 from dazoo.data.task import Task
 from dazoo.encoders.encode import encoded
@@ -50,6 +51,7 @@ __all__ = [
     "report",
     "run_suite",
     "save",
+    "with_prior",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ from dazoo.data.leaks import copies_of_labels
 from dazoo.data.samples import Schema
 from dazoo.data.scales import prepared
 from dazoo.data.streamed import streamed
-from dazoo.data.task import Task
+from dazoo.data.task import FIELDS, Task
 from dazoo.encoders.encode import encoded
 from dazoo.engine.callbacks import Callback, Told, told
 from dazoo.engine.device import require_device
@@ -29,11 +30,11 @@ from dazoo.engine.left_out import LeftOut, at, leave_out, without
 from dazoo.engine.model import Model, plain, shown_rows, versions
 from dazoo.engine.on_disk import judged
 from dazoo.engine.recipe import Recipe
-from dazoo.methods.base import GradientMethod, Method, ShallowMethod, StreamMethod, create_method
+from dazoo.methods.base import METHODS, GradientMethod, Method, ShallowMethod, StreamMethod, create_method
 
 
 def fit(
-    method: str,
+    method: str | Method,
     task: Task,
     *,
     seed: int = 0,
@@ -84,7 +85,7 @@ def fit(
     Raises:
         DazooError: unknown names, values out of place, or data that the method cannot take.
     """
-    made = create_method(method, **hparams)
+    made = _made(method, hparams)
     cls = type(made)
     tell = told(callbacks, verbose)
     task = task if stream is None else streamed(task, stream)
@@ -93,7 +94,10 @@ def fit(
     raw = task.seen()
     if task.setting != given.setting:
         warned.append(_about_setting(cls.name, given, raw))
-    task, encoding = encoded(task, encoder, vectors=not issubclass(cls, (GradientMethod, StreamMethod)))
+    both = issubclass(cls, GradientMethod) and issubclass(cls, ShallowMethod)
+    by_classifier = both and recipe is None and classifier is not None
+    trained = issubclass(cls, (GradientMethod, StreamMethod)) and not by_classifier
+    task, encoding = encoded(task, encoder, vectors=not trained)
     warned.extend(
         []
         if encoding is None
@@ -108,9 +112,8 @@ def fit(
     if encoding is not None and encoding.fitted.backbone:
         default_recipe, default_backbone = "text", encoding.fitted.backbone
     chosen = recipe if isinstance(recipe, Recipe) else Recipe.named(recipe or default_recipe)
-    both = issubclass(cls, GradientMethod) and issubclass(cls, ShallowMethod)
     options = Options(
-        recipe=None if both and recipe is None and classifier is not None else chosen,
+        recipe=None if by_classifier else chosen,
         classifier=_classifier(classifier, cls),
         backbone=_backbone(backbone, cls) or default_backbone,
         device=require_device(device),
@@ -167,6 +170,23 @@ def fit(
         encoding,
         _schema(given.sources[0]) if own else None,
     ).remember(seen)
+
+
+def _made(method: Any, hparams: dict[str, Any]) -> Method:
+    """The method of a name, or itself, with its hyper-parameters.
+
+    Raises:
+        UnknownName, DazooError: no such method or hyper-parameter, or a field of tasks among them.
+    """
+    if isinstance(method, Method):
+        if hparams:
+            raise DazooError("give hyper-parameters to the method that you made, or its name and them")
+        return method
+    known = [f.name for f in dataclasses.fields(METHODS.get(method))]  # type: ignore[arg-type]
+    for name in hparams:
+        if name in FIELDS and name not in known:
+            raise DazooError(f"{name} is a field of tasks, not of {method!r}: task.change({name}={hparams[name]!r})")
+    return create_method(method, **hparams)
 
 
 def _schema(domain: Domain) -> Schema:

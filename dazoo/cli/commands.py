@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from dazoo.cli.adapt import adapt, predict
-from dazoo.cli.deploy import export
+from dazoo.cli.deploy import demo, export
 from dazoo.core.errors import DazooError
 
 app = typer.Typer(
@@ -360,6 +360,7 @@ def check(
 app.command()(adapt)
 app.command()(predict)
 app.command()(export)
+app.command()(demo)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Commands about models outside: ``export`` (of runs too), ``push``, ``demo``."""
+"""Commands about models outside: ``export`` (of runs too), ``demo``."""
 
 from __future__ import annotations
 
@@ -44,3 +44,15 @@ def show_onnx(model: Path, out: Path | None, numbers: bool = False, double: bool
     from dazoo.deploy.onnx import export_onnx
 
     print(export_onnx(load(model), out or model.with_suffix(".onnx"), numbers=numbers, double=double))
+
+
+def demo(
+    model: Annotated[Path, typer.Argument(help="A model file, or the folder that 'adapt' wrote.")],
+    port: Annotated[int | None, typer.Option(help="Port of the page; by default the first that is free.")] = None,
+    share: Annotated[bool, typer.Option("--share", help="Also at a public address for three days.")] = False,
+) -> None:
+    """Open a page on which a person tries a model (needs gradio)."""
+    from dazoo.adaptation import load_model
+    from dazoo.deploy.demo import interface
+
+    interface(load_model(model)).launch(server_port=port, share=share)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dazoo.core.errors import DazooError
+from dazoo.core.errors import DazooError, DazooWarning
 from dazoo.data.assemble import domain_of, ndim, several
 from dazoo.data.domain import Domain
 from dazoo.data.labels import Labels, are_classes, in_order, need_all, read, with_few
@@ -41,14 +42,15 @@ def assembled(
 
     ``own``: whether source and target have different features, so that each side is read by itself.
     """
-    listed = several(xs, ys)
+    names, xs, ys = _by_name(xs, ys)
+    listed = bool(names) or several(xs, ys)
     xs, ys = (xs, ys) if listed else ([xs], [ys])
     if len(xs) != len(ys):
         raise DazooError(f"there are {len(xs)} arrays of source samples but {len(ys)} of source labels")
-    if names := labels_among(xs, ys):
-        xs, xt = without_labels(xs, names, "the source"), without_labels(xt, names, "the target")
-        xt_test = without_labels(xt_test, names, "the target's test part")
-    places = [f"source{i}" for i in range(len(xs))] if listed and len(xs) > 1 else ["source"]
+    if among := labels_among(xs, ys):
+        xs, xt = without_labels(xs, among, "the source"), without_labels(xt, among, "the target")
+        xt_test = without_labels(xt_test, among, "the target's test part")
+    places = list(names) if names else [f"source{i}" for i in range(len(xs))] if listed and len(xs) > 1 else ["source"]
     axes = _axes(xs[0])
     given = Given.of(xt, yt, target_domain, axes)
     test = None if xt_test is None else Given.of(xt_test, yt_test, None, axes)
@@ -84,11 +86,39 @@ def assembled(
             )
     elif not classes:
         are_classes(hidden, "values", "the target labels")
+    if few is not None and classes and known is not None and rows is not None:
+        _point_out_new(known, rows, labels)
     called = in_order(set().union(*(y.present for y in (*labels, *hidden)))) if classes else ()
     point_out(called)
     sources = tuple(domain_of(p, *found, y, called) for p, found, y in zip(places, samples, labels))
     part = None if test is None else test.domain(tested, known_test, called)
     return sources, replace(given.domain(shown, known, called), test=part, few=rows)
+
+
+def _by_name(xs: Any, ys: Any) -> tuple[tuple[str, ...], Any, Any]:
+    """Sources that came as dictionaries: their names, samples and labels; no names where they came otherwise."""
+    if not isinstance(xs, Mapping) or hasattr(xs, "columns"):
+        return (), xs, ys
+    if not xs or not isinstance(ys, Mapping) or set(xs) != set(ys):
+        raise DazooError(
+            "the sources are a dictionary of arrays by name, so their labels are one too, with the same names; one "
+            "table is a data frame"
+        )
+    return _checked(tuple(map(str, xs)), "sources"), list(xs.values()), [ys[name] for name in xs]
+
+
+def _point_out_new(known: Labels, rows: Tensor, sources: list[Labels]) -> None:
+    """Warn of classes that labelled target samples have, and no source."""
+    found = [str(n) for n in known.names[rows.numpy()]]
+    new = [n for n in dict.fromkeys(found) if n not in set().union(*(s.present for s in sources))]
+    if new:
+        some = ", ".join(f"{n!r} ({found.count(n)})" for n in new[:5])
+        warnings.warn(
+            f"few labels target samples as {some}, of which no source has a sample: correct what is a slip; else only "
+            "methods that learn from few labels know such classes",
+            DazooWarning,
+            stacklevel=4,
+        )
 
 
 @dataclass(frozen=True)
@@ -160,11 +190,11 @@ class Given:
         return replace(made, member=member)
 
 
-def _checked(names: tuple[str, ...]) -> tuple[str, ...]:
+def _checked(names: tuple[str, ...], what: str = "targets") -> tuple[str, ...]:
     """Names that can stand in that of a task."""
     odd = [n for n in names if not n or "+" in n or "->" in n]
     if odd or len(set(names)) < len(names):
-        raise DazooError(f"targets need different names without '+' and '->', not {', '.join(map(repr, odd or names))}")
+        raise DazooError(f"{what} need different names without '+' and '->', not {', '.join(map(repr, odd or names))}")
     return names
 
 

@@ -10,7 +10,7 @@ have it.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -286,6 +286,8 @@ def _column(y: Any, whose: str) -> tuple[np.ndarray, np.ndarray]:
         for i, item in enumerate(y):
             raw[i] = _single(item, i, whose)
         return raw, np.ones(len(raw), dtype=bool)
+    if isinstance(y, Iterator):
+        raise DazooError(f"{whose} are a {type(y).__name__}, which gives its values once; make a list of it: list(...)")
     masked = np.ma.getmaskarray(y) if isinstance(y, np.ma.MaskedArray) else None
     try:
         raw = np.asarray(y)

@@ -57,6 +57,10 @@ class PriorShift:
             whole = list(self.shares)
             if not all(_number(v) and v >= 0 for v in whole) or not sum(whole) > 0:
                 raise DazooError(f"prior.shares are numbers, none of them negative and not all 0, not {whole}")
+            if abs(sum(whole) - 1) > 0.01 and not all(float(v).is_integer() for v in whole):
+                raise DazooError(
+                    f"prior.shares sum to {sum(whole):.4g}, not to 1; give shares that do, or whole numbers as ratios"
+                )
 
     @staticmethod
     def of_option(value: Any) -> PriorShift:

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from dazoo.core.errors import DazooError
+from dazoo.core.errors import DazooError, UnknownName, nearest
 from dazoo.data.arrays import DENSE_BYTES, numbers, some
-from dazoo.data.raw import Ragged, Raw, Sparse, Table, Texts
+from dazoo.data.raw import RAW_KINDS, Ragged, Raw, Sparse, Table, Texts
+
+NAMES = tuple(dict.fromkeys(("vector", "image", "series", *RAW_KINDS)))
 
 
 def read_raw(x: Any, whose: str, kind: str | None = None, dense: bool = False) -> Raw | None:
@@ -22,6 +24,8 @@ def read_raw(x: Any, whose: str, kind: str | None = None, dense: bool = False) -
     Raises:
         DazooError: ``x`` holds no samples of the kind that somebody said.
     """
+    if kind is not None and kind not in NAMES:
+        raise UnknownName(f"there is no kind of samples {kind!r}: {nearest(str(kind), NAMES)}")
     if isinstance(x, Raw) or dense:
         return x if isinstance(x, Raw) else None
     if kind == "text" or (kind is None and _is_texts(x)):
@@ -56,7 +60,7 @@ def _dense_as_sparse(x: Any, whose: str) -> Sparse:
 
 def is_table(x: Any) -> bool:
     """Whether ``x`` is a frame with words, dates or gaps in it."""
-    if not (hasattr(x, "columns") and hasattr(x, "dtypes")):
+    if not (hasattr(x, "columns") and (hasattr(x, "dtypes") or hasattr(x, "column_names"))):
         return False
     frame = _frame(x)
     if frame is None or frame.shape[1] == 0 or len(set(frame.columns)) < frame.shape[1]:
@@ -97,7 +101,7 @@ def _recordings(x: Any, whose: str) -> list[np.ndarray]:
 
 
 def _table(x: Any, whose: str) -> Table:
-    if hasattr(x, "columns") and hasattr(x, "dtypes"):
+    if hasattr(x, "columns") and (hasattr(x, "dtypes") or hasattr(x, "column_names")):
         frame = _frame(x)
         if frame is not None:
             names = [str(c) for c in frame.columns]

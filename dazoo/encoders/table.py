@@ -31,7 +31,7 @@ from torch import Tensor
 from dazoo.core.errors import DazooError, DazooWarning, UnknownName, nearest
 from dazoo.core.hparam import hp
 from dazoo.data.raw import Table as Rows
-from dazoo.encoders._cells import level_of
+from dazoo.encoders._cells import level_of, numbers_of
 from dazoo.encoders._columns import Column, fitted_column, unread
 from dazoo.encoders._roles import COUNTS, ROLES, counts_rows, role_in
 from dazoo.encoders.base import Encoder, Fitted, register
@@ -118,7 +118,7 @@ class Table(Encoder):
                 notes += [f"column {name!r} {_no(roles[name], list(strange))}"] if len(strange) else []
                 clean += [] if len(strange) or roles[name] not in ("number", "boolean", "date") else [name]
             elif roles[name] != "ignored":
-                roles[name], note = "ignored", "does not vary and is left out"
+                roles[name], note = "ignored", _nothing(roles[name], frame[name])
             notes += [f"column {name!r} {note}"] if note else []
             notes += _spellings(name, frame[name]) if roles[name] == "category" else []
             notes += _lacking(name, *parts)
@@ -138,6 +138,21 @@ def _no(role: str, cells: list[Any]) -> str:
     """A sentence about cells that are not what their column is."""
     what = {"date": "dates", "boolean": "truth values"}.get(role, "finite numbers")
     return f"holds {len(cells)} cells that are no {what}, first {str(cells[0])!r}; they count as missing"
+
+
+def _nothing(role: str, values: Any) -> str:
+    """Why a column that was to be read says nothing."""
+    cells = values.dropna()
+    if role in ("number", "boolean", "date") and len(cells) and not pd_numbers(role, cells):
+        what = {"date": "a date", "boolean": "a truth value"}.get(role, "a number")
+        first = str(cells.iloc[0])[:40]
+        return f"is to be read as {role}, but no cell is {what} (first {first!r}); it is left out: give it another role"
+    return "does not vary and is left out"
+
+
+def pd_numbers(role: str, cells: Any) -> bool:
+    """Whether some of the cells can be read in that role."""
+    return bool(np.isfinite(numbers_of(cells, role == "date")).any())
 
 
 def _summary(roles: dict[str, str]) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor
 from dazoo.core.errors import DazooError
 from dazoo.core.hparam import hp
 from dazoo.encoders.base import Encoder, Fitted, register
+from dazoo.nets.hub import check_there, installed
 
 LONGEST, SHARE = 128, 0.95
 
@@ -64,6 +65,8 @@ def _tokens(model: str, texts: list[str], length: int) -> list[list[int]]:
 
 @lru_cache(maxsize=2)
 def _tokenizer(model: str) -> Any:
+    if installed("transformers"):
+        check_there(model, f"the tokenizer of {model!r}", ())
     try:
         from transformers import AutoTokenizer
     except ImportError:

@@ -100,7 +100,8 @@ class NetPredictor(Predictor):
     def live(self) -> tuple[GradientMethod | StreamMethod, Net, Preparer]:
         if not hasattr(self, "_live"):
             method = hparam.configure(METHODS.get(self.method), self.hparams)
-            spec = NetSpec.from_json(self.spec, getattr(self, "_own", None) or (self.own and self.own.module))
+            kept = None if self.own is None else self.own.module
+            spec = NetSpec.from_json(self.spec, getattr(self, "_own", kept))
             net = build_net(spec, 0, method.build, pretrained=False)
             method.setup(net)
             try:

@@ -88,7 +88,7 @@ def _described(module: nn.Module, place: str, seen: dict[int, str], tensors: dic
             parts[name] = {"tensor": key}
         else:
             parts[name] = _plain(value, key)
-    transient = getattr(module, "_non_persistent_buffers_set", set())
+    transient: set[str] = getattr(module, "_non_persistent_buffers_set", set())
     buffers: dict[str, Any] = {}
     for name, value in module._buffers.items():
         key = f"{place}.{name}".strip(".")
