@@ -51,7 +51,7 @@ class Outcome:
 
     Attributes:
         left: runs that another ``dazoo run`` is at.
-        died: whether the worker died in this unit.
+        died: whether the worker died in this unit; ``begun``: had it come so far as to blame a run.
         token: names the worker and its claims, where it may be on another machine.
         refused: why it was not begun.
     """
@@ -59,6 +59,7 @@ class Outcome:
     unit: Unit
     left: tuple[RunSpec, ...] = ()
     died: bool = False
+    begun: bool = True
     token: str = ""
     refused: Refusal | None = None
 

@@ -166,7 +166,7 @@ class _Driver:
     def _take(self, outcome: Outcome) -> None:
         self.left += outcome.left
         if outcome.died and outcome.unit.runs:
-            rest = self._survivors(outcome)
+            rest = self._survivors(outcome) if outcome.begun else outcome.unit.runs
             if rest:
                 self.waiting.appendleft(replace(outcome.unit, runs=tuple(rest)))
         if outcome.refused is not None:

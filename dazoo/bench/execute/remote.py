@@ -100,7 +100,7 @@ class RemoteWorker:
 
     def work(self, unit: Unit) -> Outcome:
         """What became of ``unit``; the outcome holds what is left of it alone."""
-        problem = self._begin()
+        problem = self.begin()
         if problem:
             return Outcome(unit, token=self.post.token, refused=Refusal(self.node, problem))
         assert self._worker is not None
@@ -110,11 +110,14 @@ class RemoteWorker:
             refused = None if unit.trusted else self._lacks(runs[0])
             if refused is not None:
                 rest = tuple(spec for later in tasks[i:] for spec in later)
-                return Outcome(replace(unit, runs=rest, domains=()), tuple(left), False, self.post.token, refused)
+                return Outcome(
+                    replace(unit, runs=rest, domains=()), tuple(left), token=self.post.token, refused=refused
+                )
             left += self._worker(Unit(tuple(runs)))
         return Outcome(replace(unit, runs=(), domains=()), tuple(left))
 
-    def _begin(self) -> str:
+    def begin(self) -> str:
+        """Load what computes; why that cannot be, in a sentence."""
         if self._worker is not None:
             return ""
         problem = self.post.problem()

@@ -15,12 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from dazoo.bench.execute.base import Executor, Outcome, Setup, Unit
+from dazoo.bench.execute.base import Executor, Outcome, Refusal, Setup, Unit
 from dazoo.bench.execute.remote import Post, RemoteWorker, from_anywhere
 from dazoo.core.errors import DazooError
 
 FOLDER = "jobs"
 MINUTES = 30.0
+TRIES = 2
 LEAST = 60.0
 """Seconds of expected work below which a job is not worth its start."""
 MORE = 4.0
@@ -33,9 +34,18 @@ class Chunk:
 
     post: Post
     unit: Unit
+    folder: str
+
+    @property
+    def mark(self) -> Path:
+        """A file that says that the job has begun: before that, no run can be why it died."""
+        return Path(self.folder) / f"begun-{self.post.token}"
 
     def __call__(self) -> Outcome:
-        return RemoteWorker(self.post).work(self.unit)
+        worker = RemoteWorker(self.post)
+        if not worker.begin():
+            self.mark.touch()
+        return worker.work(self.unit)
 
     def checkpoint(self) -> Any:
         """Asked when the job has to go: the same again, which passes over what is recorded by then."""
@@ -58,14 +68,14 @@ class Submitit(Executor):
         import submitit
 
         super().__init__(replace(setup, place=from_anywhere(setup.place)))
+        self._nodes: dict[str, str] = {}
+        self._refused: list[str] = []
         post = self._post()
         self._folder = self.setup.place.folder / FOLDER / post.token
         self._queue = submitit.AutoExecutor(folder=self._folder / "%j", cluster=self.cluster)
         self._queue.update_parameters(timeout_min=self.timeout, **self.parameters())
         self._jobs: list[tuple[Any, Chunk]] = []
-        self._nodes: dict[str, str] = {}
-        self._refused: list[str] = []
-        self._well = True
+        self._well, self._early = True, 0
 
     @classmethod
     def check(cls, options: Mapping[str, str]) -> None:
@@ -105,7 +115,7 @@ class Submitit(Executor):
         return packed(units, seconds, min(60 * self.minutes, max(LEAST, sum(seconds) / max(1, self.workers))))
 
     def submit(self, units: Sequence[Unit]) -> None:
-        chunks = [Chunk(self._post(), unit) for unit in units]
+        chunks = [Chunk(self._post(), unit, str(self._folder)) for unit in units]
         try:
             jobs = self._queue.submit_array(chunks)
         except Exception as error:
@@ -123,14 +133,24 @@ class Submitit(Executor):
         error = job.exception()
         if error is None:
             outcome: Outcome = job.result()
+            self._early = 0
             if outcome.refused is not None:
                 self._nodes[outcome.token] = outcome.refused.node
             return outcome
         self._well = False
         if "UncompletedJobError" in f"{type(error).__name__} {error}":  # killed, or out of time again and again
-            return Outcome(chunk.unit, died=True, token=chunk.post.token)
+            return self._died(job, chunk)
         last = str(error).strip().splitlines()[-1]
         raise DazooError(f"job {job.job_id} failed: {last}; its log lies in {job.paths.folder}")
+
+    def _died(self, job: Any, chunk: Chunk) -> Outcome:
+        if chunk.mark.exists():
+            return Outcome(chunk.unit, died=True, token=chunk.post.token)
+        self._early += 1
+        if self._early <= TRIES * self.workers:
+            return Outcome(chunk.unit, died=True, begun=False, token=chunk.post.token)
+        why = f"it died before it began, as others did; its log lies in {job.paths.folder}"
+        return Outcome(chunk.unit, token=chunk.post.token, refused=Refusal(f"job {job.job_id}", why))
 
     def dismiss(self, token: str) -> None:
         self._refused.append(self._nodes.get(token, ""))
