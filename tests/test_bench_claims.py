@@ -48,6 +48,21 @@ def test_a_run_has_one_owner_until_it_is_released(tmp_path: Path, links: bool, m
     assert not (tmp_path / "claims").exists()
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_a_claim_that_took_the_place_of_a_stale_one_is_put_back(
+    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
+    first, second = Claims(tmp_path), Claims(tmp_path)
+    assert first.take(KEYS[:1]) and second.begin()
+    second._remove(tmp_path / "claims" / KEYS[0], {"token": "somebody who held it before"})
+    assert second.taken(KEYS) == {KEYS[0]} and second.take(KEYS[:1]) == set()
+    second.bury(first.token)
+    assert second.take(KEYS[:1]) == {KEYS[0]}, "the owner is known to be dead"
+    second.close()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="zombies and times of birth are read from /proc")
 @pytest.mark.parametrize("wait", [True, False])
 def test_claims_of_the_dead_are_free_at_once(tmp_path: Path, wait: bool) -> None:

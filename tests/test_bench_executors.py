@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -262,6 +263,34 @@ def test_what_an_executor_cannot_make_sense_of_is_said(
 ) -> None:
     with pytest.raises((DazooError, UnknownName), match=sentence):
         prepare(ONE, out=tmp_path, device="cpu", executor=executor, options=options)
+
+
+def test_an_actor_reserves_what_its_method_needs(tmp_path: Path) -> None:
+    from dazoo.bench.execute.executors import ray
+
+    options = {"address": "here:1", "gpus": "0.25", "gpus:source_*": "0", "memory:sa": "2", "cpus": "2"}
+    job = prepare(ONE, out=tmp_path, device="cpu")
+    workers = object.__new__(ray.Ray)
+    workers.setup = Setup(replace(job.place, device="cuda"), 2, {}, options)
+    needs = {s.label: workers.kind(s) for s in job.missing}
+    assert needs["source_only"] == ray.Needs(2.0, 0.0, 0.0) and needs["coral"] == ray.Needs(2.0, 0.25, 0.0)
+    assert needs["sa"] == ray.Needs(2.0, 0.25, 2.0)
+    workers.setup = Setup(job.place, 2, {}, {})
+    assert workers.kind(job.missing[0]) == ray.Needs(1.0, 0.0, 0.0)
+    workers.setup = replace(workers.setup, place=replace(job.place, device="cuda"))
+    assert workers.kind(job.missing[0]) == ray.Needs(1.0, 1.0, 0.0)
+
+
+def test_an_address_where_nobody_listens_is_said_at_once() -> None:
+    from dazoo.bench.execute.executors.ray import reach
+
+    with socket.socket() as mine:
+        mine.bind(("127.0.0.1", 0))
+        with pytest.raises(DazooError, match=r"no Ray cluster answers at 127\.0\.0\.1:"):
+            reach(f"127.0.0.1:{mine.getsockname()[1]}")
+        mine.listen()
+        reach(f"127.0.0.1:{mine.getsockname()[1]}")
+    reach("auto")
 
 
 def test_workers_of_other_machines_find_their_device_there(tmp_path: Path) -> None:

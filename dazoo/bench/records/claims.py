@@ -182,7 +182,7 @@ class Claims:
         with suppress(OSError):
             os.rename(path, aside)
             if _owner(aside) != judged:
-                os.link(aside, path)
+                _put_back(aside, path)
             aside.unlink()
 
     def _sweep(self) -> None:
@@ -190,6 +190,19 @@ class Claims:
         for path in self._files():
             if path != self.owner and (owner := _owner(path)) is not None and self._stale(path, owner):
                 self._remove(path, owner)
+
+
+def _put_back(aside: Path, path: Path) -> None:
+    """Give a claim that was moved aside its name again, unless somebody took it by now."""
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        pass
+    except OSError:  # no hard links here
+        with suppress(OSError):
+            text = aside.read_text(encoding="utf-8")
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
 
 
 def writing(folder: str | Path) -> set[int]:

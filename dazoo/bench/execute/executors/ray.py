@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import math
+import socket
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,8 @@ from dazoo.core.errors import DazooError
 if TYPE_CHECKING:
     from dazoo.bench.plan.plan import RunSpec
 
+QUIET = 30.0
+"""Seconds that workers may take to appear before a person is told."""
 STORE = 100 << 20
 """Bytes that a cluster of our own may hold as objects: no result is one."""
 
@@ -65,6 +68,7 @@ class Ray(Executor):
         self._waiting: deque[Unit] = deque()
         self._slots: list[_Slot] = []
         self._refused = 0
+        self._hurry = time.monotonic() + QUIET
 
     @classmethod
     def check(cls, options: Mapping[str, str]) -> None:
@@ -99,6 +103,7 @@ class Ray(Executor):
         import ray
 
         self._fill()
+        self._say_if_none()
         calls = {slot.call: slot for slot in self._slots if slot.call is not None}
         if not calls:
             time.sleep(seconds)
@@ -147,6 +152,21 @@ class Ray(Executor):
                 device = self.setup.place.device if needs.gpus else "cpu"
                 place = replace(self.setup.place, device=device)
                 self._slots.append(_Slot(needs, Post.of(place, self.setup.since, self._seen)))
+
+    def _say_if_none(self) -> None:
+        """Tell once when no actor has found room for a while: a cluster may have to grow, or may never have as much."""
+        import ray
+
+        if any(slot.ready for slot in self._slots):
+            self._hurry = math.inf
+        elif self._slots and time.monotonic() > self._hurry:
+            self._hurry = math.inf
+            there = {name: ray.cluster_resources().get(name, 0.0) for name in ("CPU", "GPU")}
+            asked = self._slots[0].needs
+            self.setup.tell(
+                f"no worker has found room yet: one asks for {asked.cpus:g} CPU and {asked.gpus:g} GPU, "
+                f"the whole cluster has {there['CPU']:g} and {there['GPU']:g}; waiting"
+            )
 
     def _ended(self, slot: _Slot) -> Outcome | None:
         """What became of an actor's call; None where it only says that it is there."""
@@ -205,9 +225,22 @@ class _Slot:
         self.unit, self.call = unit, self.actor.work.remote(unit)
 
 
+def reach(address: str) -> None:
+    """Raise ``DazooError`` where nobody listens at ``HOST:PORT``: Ray itself would try for many minutes."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit() or "/" in address:  # auto, or a kind of address that Ray looks at
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise DazooError(f"no Ray cluster answers at {address}: {error}; start one with ray start --head") from error
+
+
 def _connect(address: str | None, jobs: int) -> None:
     import ray
 
+    if address is not None:
+        reach(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "namespace": "dazoo"}
     try:
         if address is None:
