@@ -33,6 +33,8 @@ from dazoo.encoders.encode import Encoding, encoded
 from dazoo.engine.model import plain
 
 SMALL = 64
+DEAR = ("image", "audio", "text")
+"""Kinds of samples that take a while to encode, which is said before."""
 PLAIN = ("none", "by domain")
 """Views of the target in which its clusters are found."""
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -81,6 +83,9 @@ def adapt(
         tell(note)
     few = (found.known, found.labels) if found.few else None
     store = Store(None if out is None else Path(out), _identity(found, encoder, seed))
+    if found.task.target.kind in DEAR:
+        size = len(found.task.sources[0]) + len(found.task.target)
+        tell(f"encoding {size} {found.task.target.kind} samples; {left(deadline - clock())} left")
     vectors, encoding = _encoded(found.task, encoder)
     fitted = None if encoding is None else encoding.fitted
     said = [] if fitted is None else [*fitted.said(), *copies_of_labels(found.task.sources, fitted.ignored())]

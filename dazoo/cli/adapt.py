@@ -37,18 +37,26 @@ def adapt(
     options = dict(parsed(text) for text in option or [])
     if task is not None and data_root is not None:
         options["data_root"] = data_root
-    run(
-        source,
-        target,
-        label=label,
-        task=task,
-        time=time,
-        out=out,
-        encoder=encoder,
-        seed=seed,
-        say=lambda text: print(text, file=sys.stderr, flush=True),
-        **options,
-    )
+    try:
+        run(
+            source,
+            target,
+            label=label,
+            task=task,
+            time=time,
+            out=out,
+            encoder=encoder,
+            seed=seed,
+            say=lambda text: print(text, file=sys.stderr, flush=True),
+            **options,
+        )
+    except KeyboardInterrupt:
+        print(
+            f"stopped: what is finished is in {out}; the same command goes on, and with --time 0s it ends with what is "
+            "there",
+            file=sys.stderr,
+        )
+        raise typer.Exit(130) from None
 
 
 def predict(
