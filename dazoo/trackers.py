@@ -160,6 +160,8 @@ def flat(settings: dict[str, Any], before: str = "") -> dict[str, str]:
 def numbers(report: dict[str, Any]) -> dict[str, float]:
     """The numbers of a report by name: of the run, and estimated class shares."""
     parts = {**report.get("info", {}), **{f"share of {k}": v for k, v in report.get("shares", {}).items()}}
+    if expected := report.get("adapt", {}).get("expected"):
+        parts["expected accuracy"] = expected["value"]
     return {k: float(v) for k, v in parts.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
 
 

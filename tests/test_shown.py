@@ -20,6 +20,7 @@ import dazoo
 from dazoo import DazooError, Task
 from dazoo.core.shown import counted, table
 from dazoo.core.types import Prediction
+from dazoo.trackers import numbers
 
 matplotlib.use("Agg")
 
@@ -82,7 +83,14 @@ def test_a_card_says_what_a_model_is(task: Task, model: Any, tmp_path: Path) -> 
     assert page.startswith("<!doctype html>") and "<h2>Versions</h2>" in page
     assert card.write(tmp_path / "card.md").read_text() == f"{card}\n"
     (x, y), (xt, _) = arrays(), arrays(1, 1.0)
-    made = dazoo.adapt((x, y), xt, say=None, time=0)
+    scores: list[Any] = []
+    follow = type(
+        "Follow", (dazoo.Callback,), {"on_checkpoint": lambda self, step, found: scores.append((step, found))}
+    )()
+    made = dazoo.adapt((x, y), xt, say=None, time=0, callbacks=follow)
+    assert scores[0][0] == 1 and "source_only" in next(iter(scores[0][1]))
+    assert len(made.model.plot_domains().axes) == 2
+    assert numbers(made.model.report)["expected accuracy"] == made.expected.value
     assert "% of the target, between" in made.model.card and "<table>" in made._repr_html_()
     few = dazoo.fit("coral", Task.from_arrays(x, np.arange(45.0) / 7, xt))
     assert "a regression" in few.card

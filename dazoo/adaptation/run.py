@@ -7,7 +7,7 @@ import hashlib
 import re
 import time as clocks
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from dazoo.data.samples import Schema
 from dazoo.data.task import Task
 from dazoo.diagnosis import Diagnosis, diagnose
 from dazoo.encoders.encode import Encoding, encoded
+from dazoo.engine.callbacks import Callback, Told
+from dazoo.engine.callbacks import told as told_all
 from dazoo.engine.model import plain
 
 SMALL = 64
@@ -52,6 +54,7 @@ def adapt(
     seed: int = 0,
     say: Callable[[str], None] | None = print,
     clock: Callable[[], float] = clocks.monotonic,
+    callbacks: Sequence[Callback] | Callback | None = None,
     **options: Any,
 ) -> Adaptation:
     """Find the best model for unlabelled target data from labelled source data, within ``time``.
@@ -67,11 +70,12 @@ def adapt(
         out: folder of the model, predictions and card; what is finished there is not fitted again.
         encoder: as in ``dazoo.fit``.
         say: takes the sentences that tell what goes on; None for silence.
+        callbacks: as of ``dazoo.fit``; every finished candidate is a checkpoint.
 
     Raises:
         DazooError: nothing that can be adapted; the message names the remedy.
     """
-    tell = say or (lambda _: None)
+    tell, follow = say or (lambda _: None), told_all(callbacks, 0)
     limit = seconds_of(time)
     deadline = clock() + limit
     if not 0 <= seed < 2**32:
@@ -99,7 +103,9 @@ def adapt(
     held_y, ratio = seen.source_val.y.cpu(), _ratio(diagnosis)
     w = weights(seen.source_val.x, seen.target.x) if ratio is None else flattened(ratio[held_y].clamp(min=1e-12).log())
     bench = Bench(vectors, w, store, seed, deadline, clock, fitted is not None and fitted.alike)
-    trials, skipped = _tried(bench, plan, deadline, tell)
+    asked = {"method": "adapt", "task": found.task.name, "time": str(time), "encoder": str(encoder), "seed": seed}
+    follow.on_start(asked)
+    trials, skipped = _tried(bench, plan, deadline, tell, follow)
     clusters: tuple[Any, ...] = ()
     if len(trials) > 1:
         clusters = tuple(c for v in PLAIN for c in clusters_of(bench.view(v).seen.target.x, found.task.n_classes, seed))
@@ -121,6 +127,8 @@ def adapt(
     settings = {**made.report["settings"], **({} if encoding is None else {"encoder": _named(encoding)})}
     report = {**made.report, "settings": settings, "adapt": told, "drift": looks(numbers, found.task.target.x)}
     model = dataclasses.replace(made, schema=schema, encoding=encoding, report=plain(report), confidence=known)
+    model.remember(bench.view(choice.preprocessing).seen)
+    follow.on_end(model.report)
     predictions = model.of_numbers(numbers)
     measured = None
     if len(found.known):
@@ -205,7 +213,7 @@ def _plan(task: Task) -> tuple[Diagnosis | None, list[Choice], list[str]]:
 
 
 def _tried(
-    bench: Bench, plan: list[Choice], deadline: float, tell: Callable[[str], None]
+    bench: Bench, plan: list[Choice], deadline: float, tell: Callable[[str], None], follow: Told
 ) -> tuple[list[Trial], list[str]]:
     """The trials of a plan as far as time goes, and names of those that were left out."""
     trials: list[Trial] = []
@@ -226,6 +234,7 @@ def _tried(
             raise DazooError(f"the model of the source cannot be fitted: {trial.problem}")
         trials.append(trial)
         usual[choice.method] = max(usual.get(choice.method, 0.0), trial.seconds)
+        follow.on_checkpoint(number + 1, {f"seconds of {choice.name}": trial.seconds})
         outcome = trial.problem or f"{trial.seconds:.1f} s"
         again = ", from before" if known is not None else ""
         rest = deadline - bench.clock()
