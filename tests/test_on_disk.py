@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
 import dazoo
 from dazoo.core import blocks as on_disk
-from dazoo.core.errors import DazooWarning
+from dazoo.core.blocks import InMemory
+from dazoo.core.errors import DazooError, DazooWarning
+from dazoo.data import blocks as files
+from dazoo.data.blocks import ArrayFile
 
 N, D = 600, 12
 
@@ -33,11 +38,82 @@ def task(tmp_path):
 
 
 def fitted(method, task, stream, **options):
-    with pytest.warns(DazooWarning) if stream else __import__("contextlib").nullcontext():
-        return dazoo.fit(method, task, classifier="ridge", transform=None, stream=stream, **options)
+    options = {"classifier": "ridge", "transform": None, **options}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DazooWarning)
+        model = dazoo.fit(method, task, stream=stream, **options)
+    assert bool(stream) <= any("on disk" in said for said in model.report.warnings)
+    return model
 
 
 @pytest.mark.parametrize("method", ["source_only", "sa", "coral", "ot_linear", "pca", "gfk", "tca"])
 def test_moments_suffice(method, task, small):
     inside, outside = (fitted(method, task, stream).predict(task.target.x).scores for stream in (False, True))
     assert torch.allclose(outside.double(), inside.double(), atol=1e-6 * float(inside.abs().max()))
+
+
+@pytest.mark.parametrize("method", ["ulsif", "kmm"])
+def test_sums_over_blocks_are_those_of_all_samples(method, task, small):
+    """The same centres, widths and leave-one-out scores; the same mean of the target in the space of a kernel."""
+    inside, outside = (
+        fitted(method, task, stream, landmarks=N).predict(task.target.x).scores for stream in (False, True)
+    )
+    assert torch.allclose(outside.double(), inside.double(), atol=1e-6 * float(inside.abs().max()))
+
+
+@pytest.mark.parametrize("method", ["jda", "ot_sinkhorn", "kliep"])
+def test_landmarks_stand_for_all(method, task, small):
+    """A third of the samples does about what all do, and a sentence says so."""
+    model, inside = fitted(method, task, True, landmarks=200), fitted(method, task, False)
+    agree = (model.predict(task.target.x).labels == inside.predict(task.target.x).labels).double().mean()
+    assert agree > 0.9
+
+
+@pytest.mark.parametrize("classifier", ["logistic", "linear_svc", "1nn"])
+def test_other_heads_come_near(classifier, task, small):
+    model = fitted("sa", task, True, classifier=classifier, landmarks=200)
+    inside = fitted("sa", task, False, classifier=classifier)
+    accuracies = [
+        float((m.predict(task.target.x).labels == torch.arange(N) % 3).double().mean()) for m in (model, inside)
+    ]
+    assert abs(accuracies[0] - accuracies[1]) < 0.03
+
+
+def test_a_large_memory_map_stays_on_disk_by_itself(tmp_path, small, monkeypatch):
+    """Given as it is; predictions go to a file, and say what those in memory say."""
+    (xs, ys), (xt, yt) = made(0, 0.0), made(1, 0.7)
+    for name, x in (("s", xs), ("t", xt)):
+        np.save(tmp_path / f"{name}.npy", x)
+    mapped = [np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "st"]
+    monkeypatch.setattr(files, "STREAM_BYTES", 8 * N * D - 1)
+    task = dazoo.Task.from_arrays(mapped[0], ys, mapped[1][:], yt, source_holdout=0.1)
+    assert isinstance(task.target.x, ArrayFile) and "on disk" in repr(task.target.x)
+    model = fitted("coral", task, None, select_by="source_validation")
+    out = model.predict(mapped[1], out=tmp_path / "scores.npy")
+    inside = model.predict(xt[:100])
+    assert torch.allclose(out.scores[:100], inside.scores.float(), atol=1e-5) and out.features is None
+    assert np.array_equal(np.load(tmp_path / "scores.npy"), out.scores.numpy())
+    assert dazoo.evaluate(model, task)["accuracy"] == pytest.approx(float((out.labels.numpy() == yt).mean()))
+    monkeypatch.setattr(files, "STREAM_BYTES", 8 * N * D)
+    assert isinstance(dazoo.Task.from_arrays(mapped[0], ys, mapped[1], yt).target.x, torch.Tensor)
+
+
+def test_changes_of_units_are_fitted_and_made_block_by_block(task, small):
+    inside, outside = (
+        fitted("sa", task, stream, transform=["unit_norm", "zscore"]).predict(task.target.x).scores
+        for stream in (False, True)
+    )
+    assert torch.allclose(outside.double(), inside.double(), atol=2e-5 * float(inside.abs().max()))
+
+
+def test_values_that_are_no_numbers_are_found_when_they_are_read(tmp_path):
+    x, y = made(0, 0.0)
+    x[400, 3] = np.nan
+    task = dazoo.Task.from_arrays(InMemory(torch.from_numpy(x)), y, made(1, 0.0)[0])
+    with pytest.raises(DazooError, match="NaN"):
+        dazoo.fit("sa", task, transform=None)
+
+
+def test_streams_of_samples_need_memory(task):
+    with pytest.raises(DazooError, match="stay on disk"):
+        dazoo.fit("source_only", task.change(setting="test_time"), stream=True)

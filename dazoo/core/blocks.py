@@ -63,6 +63,10 @@ class Blocks:
         """Rows of a block."""
         return max(1, BLOCK_BYTES // (8 * max(1, int(np.prod(self.shape[1:], dtype=np.int64)))))
 
+    def cuts(self, rows: int) -> np.ndarray[Any, Any]:
+        """Where chunks of about ``rows`` neighbours begin, and n at the end; what is read at once is one chunk."""
+        return np.linspace(0, len(self), max(1, -(-len(self) // rows)) + 1).astype(np.int64)
+
     def blocks(self, size: int | None = None) -> Iterator[Tensor]:
         """All rows in their order, ``size`` at a time."""
         size = size or self.per_block
@@ -173,6 +177,9 @@ class Changed(Blocks):
     def per_block(self) -> int:
         return min(self.base.per_block, super().per_block)
 
+    def cuts(self, rows: int) -> np.ndarray[Any, Any]:
+        return self.base.cuts(rows)
+
     def read(self, start: int, stop: int) -> Tensor:
         return self.change(self.base.read(start, stop))
 
@@ -202,6 +209,9 @@ class Joined(Blocks):
             dtype = torch.promote_types(dtype, part.dtype)
         starts = np.cumsum([0, *(len(p) for p in parts)])
         return Joined(tuple(parts), tuple(starts.tolist()), (int(starts[-1]), *parts[0].shape[1:]), dtype)
+
+    def cuts(self, rows: int) -> np.ndarray[Any, Any]:
+        return np.concatenate([at + part.cuts(rows)[:-1] for part, at in zip(self.parts, self.starts)] + [[len(self)]])
 
     def read(self, start: int, stop: int) -> Tensor:
         found = [

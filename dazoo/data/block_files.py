@@ -49,6 +49,9 @@ class Labelled(Blocks):
     def read(self, start: int, stop: int) -> Tensor:
         return self.base.read(start, stop)
 
+    def cuts(self, rows: int) -> np.ndarray[Any, Any]:
+        return self.base.cuts(rows)
+
     def take(self, rows: Tensor) -> Tensor:
         return self.base.take(rows)
 
@@ -61,6 +64,9 @@ class Groups(Blocks):
     starts: tuple[int, ...]
     shape: tuple[int, ...]
     dtype: torch.dtype
+
+    def cuts(self, rows: int) -> np.ndarray[Any, Any]:
+        return np.array([*self.starts, len(self)])
 
     def _group(self, k: int) -> Tensor:
         if (self, k) not in _RECENT:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 
+from dazoo.core.blocks import some_of
 from dazoo.core.errors import DazooError
 from dazoo.core.memo import Memo
 from dazoo.core.types import Seen
@@ -79,8 +80,9 @@ def input_scale(seen: Seen) -> float:
     if not part.x.is_floating_point():
         return 1.0
     # in pieces that stay in the cache: ten times as fast as squares of the whole in double precision
-    pieces = (piece.to(torch.float64) for piece in part.x.reshape(-1).split(1 << 14))
-    size = math.sqrt(sum(float(torch.dot(piece, piece)) for piece in pieces) / max(1, part.x.numel()))
+    x = some_of(part.x)
+    pieces = (piece.to(torch.float64) for piece in x.reshape(-1).split(1 << 14))
+    size = math.sqrt(sum(float(torch.dot(piece, piece)) for piece in pieces) / max(1, x.numel()))
     return 1.0 / size if size > 0 else 1.0
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dazoo.core.memo import Memo
 from dazoo.core.types import Labeled, Prediction, Predictor, Seen
+from dazoo.data.draw import rows_of
 from dazoo.engine.outcome import Checkpoint, FitResult, Options
 from dazoo.methods.base import GradientMethod
 
@@ -40,7 +41,7 @@ def _of(part: Labeled | None, source: int) -> Labeled | None:
     if part is None:
         return None
     rows = torch.nonzero(part.domain == source).squeeze(1)
-    return Labeled(part.x[rows], part.y[rows], torch.zeros_like(rows)) if len(rows) else None
+    return Labeled(rows_of(part.x, rows), part.y[rows], torch.zeros_like(rows)) if len(rows) else None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dazoo.core.types import Labeled, Seen
 from dazoo.engine.units import Units
+from dazoo.engine.windowed import Windowed
 from dazoo.methods.base import Batch, GradientMethod
 from dazoo.nets.net import part_seed
 
@@ -126,36 +127,61 @@ class Feed:
         device: torch.device,
         cycle: str = "fresh",
         units: Units | None = None,
+        window: int | None = None,
     ):
-        self.seen, self.method, self.prepare, self.device = seen, method, prepare, device
+        self.method, self.prepare, self.device, self.units = method, prepare, device, units
+        self.batch, self.seed, self.cycle = batch, seed, cycle
         self.few_only = seen.few is not None and not method.uses_source
-        source = seen.source
         self.samplers: dict[str, Sampler | EvenSampler] = {}
-        if source is not None and method.uses_source:
-            first = part_seed(seed, "sample source")
-            if method.even_sources and seen.n_sources > 1:
-                more = [part_seed(seed, f"sample source {k}") for k in range(1, seen.n_sources)]
-                self.samplers["s"] = EvenSampler(source.domain, batch, [first, *more])
-            else:
-                self.samplers["s"] = Sampler(len(source), batch, first)
-        if method.uses_target:
-            passes = self.samplers["s"].per_epoch if cycle == "repeat" and "s" in self.samplers else None
-            self.samplers["t"] = Sampler(len(seen.target), batch, part_seed(seed, "sample target"), passes)
+        self.x: dict[str, Tensor] = {}
+        self.y: dict[str, Tensor] = {}
+        self.windowed, self.window = Windowed.of(seen, seed, window), 0
+        seen = self._open(0)
         self._few = lambda n: Sampler(n, batch, part_seed(seed, "sample few"))
         if seen.few is not None:
             self.samplers["f"] = self._few(len(seen.few))
         self.gens = {k: torch.Generator(device).manual_seed(part_seed(seed, "augment " + k)) for k in "stf"}
         own = type(method).redraw is not GradientMethod.redraw
         self.redraws = torch.Generator().manual_seed(part_seed(seed, "redraw")) if own else None
-        self.x = {
-            "s": _to(source.x if source is not None else EMPTY, device),
-            "t": _to(seen.target.x, device),
-            "f": _to(seen.few.x if seen.few is not None else EMPTY, device),
-        }
-        self.y = {"s": _labels(source, device, units), "f": _labels(seen.few, device, units)}
-        self.ds = source.domain.to(device) if source is not None else EMPTY
-        self.dt = None if seen.target.domain is None else seen.target.domain.to(device)
-        self.units = units
+        self.x["f"] = _to(seen.few.x if seen.few is not None else EMPTY, device)
+        self.y["f"] = _labels(seen.few, device, units)
+
+    def _open(self, window: int) -> Seen:
+        """The samples of a window (of all, where nothing stays on disk), with samplers of their own."""
+        for key in self.windowed.moving:
+            self.x.pop(key, None)  # not two windows at a time
+        before = self.seen if window else None
+        self.seen = seen = self.windowed.seen(window, before)
+        self.window, device, batch = window, self.device, self.batch
+        new = {"s", "t"} if before is None else self.windowed.moving
+        again = f", window {window}" if window else ""
+        source = seen.source
+        if "s" in new and source is not None and self.method.uses_source:
+            first = part_seed(self.seed, "sample source" + again)
+            if self.method.even_sources and seen.n_sources > 1:
+                more = [part_seed(self.seed, f"sample source {k}{again}") for k in range(1, seen.n_sources)]
+                self.samplers["s"] = EvenSampler(source.domain, batch, [first, *more])
+            else:
+                self.samplers["s"] = Sampler(len(source), batch, first)
+        if "t" in new and self.method.uses_target:
+            passes = self.samplers["s"].per_epoch if self.cycle == "repeat" and "s" in self.samplers else None
+            self.samplers["t"] = Sampler(len(seen.target), batch, part_seed(self.seed, "sample target" + again), passes)
+        if "s" in new:
+            self.x["s"] = _to(source.x if source is not None else EMPTY, device)
+            self.y["s"] = _labels(source, device, self.units)
+            self.ds = source.domain.to(device) if source is not None else EMPTY
+        if "t" in new:
+            self.x["t"] = _to(seen.target.x, device)
+            self.dt = None if seen.target.domain is None else seen.target.domain.to(device)
+        return seen
+
+    def advance(self, window: int, memory: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Go on to a window; what is left of ``memory`` without what is about the samples of the last one."""
+        if window == self.window or not self.windowed.moving:
+            return memory
+        old = {len(self.x[key]) for key in self.windowed.moving if len(self.x[key])}
+        self._open(window)
+        return {k: v for k, v in memory.items() if not v.ndim or len(v) not in old}
 
     def learn(self, few: Labeled) -> None:
         """Other labelled target samples than before: those that were asked for by now."""
@@ -164,15 +190,14 @@ class Feed:
 
     @property
     def epoch(self) -> int:
-        """Iterations in a pass over the largest domain in use."""
+        """Iterations in a pass over the largest domain in use, or over the window of it that is in memory."""
         return max(-(-s.n // s.batch) for s in self.samplers.values())
 
     @property
     def per_epoch(self) -> int:
         """Iterations in a pass over the source, or over the largest domain in use where there is none."""
-        if "s" in self.samplers:
-            return self.samplers["s"].per_epoch
-        return max(s.per_epoch for s in self.samplers.values())
+        used = {"s"} & self.samplers.keys() or self.samplers.keys()
+        return max(max(1, self.windowed.rows(k, self.samplers[k].n) // self.samplers[k].batch) for k in used)
 
     def __call__(self, memory: dict[str, Tensor]) -> Batch:
         here = self.device
@@ -225,9 +250,12 @@ class Feed:
             "samplers": {k: s.state() for k, s in self.samplers.items()},
             "gens": {k: g.get_state() for k, g in self.gens.items()},
             "redraws": None if self.redraws is None else self.redraws.get_state(),
+            "window": self.window,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
+        if self.windowed.moving and state.get("window", 0) != self.window:
+            self._open(state["window"])
         for k, s in state["samplers"].items():
             self.samplers[k].restore(s)
         for k, g in state["gens"].items():

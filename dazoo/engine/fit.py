@@ -287,7 +287,7 @@ def fit_group(
                 net.get_submodule(part).requires_grad_(False)
         net = place(net, spec, recipe, device)
         shared = group is not None and group.spread(net, method.name)
-        feed = Feed(data[i], method, prepare, recipe.batch, seed, device, recipe.cycle, units)
+        feed = Feed(data[i], method, prepare, recipe.batch, seed, device, recipe.cycle, units, options.window)
         members.append(Member(method, net, feed, prepare, notes=notes[i] if notes else [], units=units))
     if len({(m.feed.epoch, m.feed.per_epoch) for m in members}) > 1:
         raise DazooError("runs with epochs of different lengths do not train as one group")

@@ -89,6 +89,8 @@ class Loop:
             if asking is not None and asking.due(self.step):
                 self._ask()
             if self.step % self.epoch == 0:
+                for m in self.members:
+                    m.memory = m.feed.advance(self.step // self.epoch, m.memory)
                 self._refresh()
             self._iterate()
             self.step += 1

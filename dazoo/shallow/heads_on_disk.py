@@ -113,9 +113,8 @@ def _averaged(
 ) -> LinearScores:
     """Averaged stochastic gradients from ``start``, in features that are centred and scaled by the first window."""
     n, d = z.shape
-    windows = windows_of(
-        z.shape, int(torch.randint(1 << 31, (1,), generator=gen)), 8 * d, max(BATCH, WINDOW // (8 * d))
-    )
+    seed = int(torch.randint(1 << 31, (1,), generator=gen))
+    windows = windows_of(z, seed, 8 * d, max(BATCH, WINDOW // (8 * d)))
     held = _window(z, y, weights, windows, 0)
     mean, scale = held[0].mean(0), held[0].std(0).clamp(min=1e-12)
     radius = float(((held[0] - mean) / scale).square().sum(1).mean()) + 1

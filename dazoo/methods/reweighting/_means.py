@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dazoo.core.blocks import Blocks, some_of
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context
 from dazoo.methods.reweighting._qp import Quadratic
@@ -32,7 +33,7 @@ def embed(seen: Seen, ctx: Context, scale: float, limit: int, landmarks: int) ->
     """
     xs, xt = pair(seen)
     gamma = 1 / (2 * (scale * median_sigma(seen, ctx)) ** 2)
-    offset = xt.mean(0)
+    offset = some_of(xt).to(xs).mean(0) if isinstance(xt, Blocks) else xt.mean(0)
     xs, xt = xs - offset, xt - offset
     if len(xs) <= limit:
         return ctx.memo(("embedding", scale), lambda: _exact(xs, xt, gamma, source_inner(seen, ctx)))
@@ -40,7 +41,7 @@ def embed(seen: Seen, ctx: Context, scale: float, limit: int, landmarks: int) ->
         f"{len(xs)} source samples are more than {limit}: the kernel is approximated by {landmarks} Nystroem features"
     )
     half = max(landmarks // 2, 1)
-    rows = [torch.randperm(len(x), generator=ctx.gen)[:half].to(x.device) for x in (xs, xt)]
+    rows = [torch.randperm(len(x), generator=ctx.gen)[:half].to(xs.device) for x in (xs, xt)]
     at = torch.cat([xs[rows[0]], xt[rows[1]]])
     values, vectors = eigh(_gauss(at, at, gamma))
     keep = values > values[-1] * 1e-10
@@ -53,8 +54,12 @@ def embed(seen: Seen, ctx: Context, scale: float, limit: int, landmarks: int) ->
 
 
 def _exact(xs: Tensor, xt: Tensor, gamma: Tensor, known: Inner | None) -> Embedding:
-    size = rows_per_block(len(xt))
-    mean = torch.cat([_gauss(xs[i : i + size], xt, gamma).mean(1) for i in range(0, len(xs), size)])
+    if isinstance(xt, Blocks):
+        parts = (_gauss(xs, part, gamma).sum(1) for part in xt.blocks(rows_per_block(len(xs))))
+        mean = torch.stack(list(parts)).sum(0) / len(xt)
+    else:
+        size = rows_per_block(len(xt))
+        mean = torch.cat([_gauss(xs[i : i + size], xt, gamma).mean(1) for i in range(0, len(xs), size)])
     within = distances_between(xs, xs) if known is None else distances_within(known.gram.clone())
     return Embedding(Quadratic(dense=within.mul_(-gamma).exp_()), mean)
 

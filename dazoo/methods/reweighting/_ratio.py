@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.blocks import Blocks
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context
 from dazoo.methods.shallow import pair
@@ -24,7 +25,7 @@ def median_sigma(seen: Seen, ctx: Context) -> Tensor:
 
     def make() -> Tensor:
         xs, xt = pair(seen)
-        some = [x[:: max(1, -(-len(x) // SAMPLE))] for x in (xs, xt)]
+        some = [x[:: max(1, -(-len(x) // SAMPLE))].to(torch.float64) for x in (xs, xt)]
         return median_gamma(torch.cat(some)).rsqrt()
 
     return ctx.memo("median_sigma", make)
@@ -34,13 +35,14 @@ def centre_rows(xt: Tensor, count: int, ctx: Context) -> Tensor | None:
     """``count`` rows of target samples drawn without replacement, or None, for all, where there are no more."""
     if len(xt) <= count:
         return None
-    return torch.randperm(len(xt), generator=ctx.gen)[:count].to(xt.device)
+    rows = torch.randperm(len(xt), generator=ctx.gen)[:count]
+    return rows if isinstance(xt, Blocks) else rows.to(xt.device)
 
 
 def centres(xt: Tensor, count: int, ctx: Context) -> Tensor:
     """``count`` target samples drawn without replacement, or all of them in their order where there are no more."""
     rows = centre_rows(xt, count, ctx)
-    return xt if rows is None else xt[rows]
+    return xt[:] if rows is None and isinstance(xt, Blocks) else xt if rows is None else xt[rows]
 
 
 class Bumps:

@@ -46,6 +46,7 @@ class KMM(Reweighting):
     )  # fmt: skip
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
+    on_disk = "target"
 
     scale: float = hp(1.0, 0.1, 10.0, log=True, help="width of the kernel over the median distance", positive=True)
     bound: float = hp(1000.0, 2.0, 1000.0, log=True, help="largest weight", positive=True)

@@ -23,7 +23,9 @@ from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
+from dazoo.methods.on_disk import on_disk
 from dazoo.methods.reweighting._lsif import LAMBDAS, bases, solve
+from dazoo.methods.reweighting._lsif_on_disk import ratio_on_disk
 from dazoo.methods.shallow import Reweighting
 from dazoo.ops.linalg.blas import eigh, product
 from dazoo.ops.linalg.linear import second_moment
@@ -44,11 +46,14 @@ class ULSIF(Reweighting):
     )  # fmt: skip
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
+    on_disk = "both"
 
     centres: int = hp(100, 20, 200, log=True, help="number of kernels, at random target samples")
 
     def weights(self, seen: Seen, ctx: Context) -> Tensor:
         """The fitted ratio at the source samples, with the width and ridge of the best leave-one-out score."""
+        if on_disk(seen):
+            return ratio_on_disk(seen, self.centres, ctx, PAIRS, left_out_scores)
         b = bases(seen, self.centres, ctx)
         best: tuple[float, Tensor, float] | None = None
         for sigma in b.sigmas:
@@ -71,11 +76,18 @@ def leave_one_out(ks: Tensor, kt: Tensor, lams: tuple[float, ...]) -> list[float
     n_s, n_t = len(ks), len(kt)
     n = min(n_s, n_t, PAIRS)
     rows_s, rows_t = (torch.arange(n, device=ks.device) * m // n for m in (n_s, n_t))
-    ks_out, kt_out = ks[rows_s], kt[rows_t]
-    values, vectors = eigh(second_moment(ks) / (n_s - 1))
+    return left_out_scores(second_moment(ks), kt.mean(0), ks[rows_s], kt[rows_t], n_s, n_t, lams)
+
+
+def left_out_scores(
+    second: Tensor, h: Tensor, ks_out: Tensor, kt_out: Tensor, n_s: int, n_t: int, lams: tuple[float, ...]
+) -> list[float]:
+    """``leave_one_out`` from sums: ``second`` (m, m) = ks'ks and ``h`` (m,) of all samples, kernels (n, m) of the pairs
+    that are left out."""
+    values, vectors = eigh(second / (n_s - 1))
     s, t = product(ks_out, vectors), product(kt_out, vectors)
-    h = kt.mean(0) @ vectors
-    inverses = 1 / (values.clamp(min=0)[:, None] + ks.new_tensor(lams))  # (m, number of ridges)
+    h = h @ vectors
+    inverses = 1 / (values.clamp(min=0)[:, None] + second.new_tensor(lams))  # (m, number of ridges)
     without = (n_t * h - t) / (n_t - 1)  # the target's mean without sample j
     along_u, along_base = product(s.square(), inverses), product(s * without, inverses)
     lifts = along_base / (n_s - 1 - along_u).clamp(min=1e-12)

@@ -12,7 +12,7 @@ from dazoo.core.blocks import Blocks
 from dazoo.core.errors import DazooError
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context
-from dazoo.methods.on_disk import moments_on_disk
+from dazoo.methods.on_disk import moments_on_disk, sampled
 from dazoo.methods.shallow import Aligned, mean_of, pair
 from dazoo.ops.linalg.blas import product
 from dazoo.ops.linalg.linear import gram, median_gamma, second_moment, unit_rows
@@ -121,6 +121,20 @@ def _samples(seen: Seen, unit_norm: bool) -> tuple[Tensor, Tensor, tuple[Step, .
     before: tuple[Step, ...] = (UnitNorm(),) if unit_norm else ()
     xs, xt = pair(seen)
     return run_steps(before, xs), run_steps(before, xt), before
+
+
+def labelled_part(p: Problem, seen: Seen, ctx: Context, unit_norm: bool) -> tuple[Seen, Problem]:
+    """What is labelled in rounds, and its problem: all samples, or, of those on disk, a sample with the scatter of all.
+
+    X M X' of n samples is ``times`` that of a sample, which is the same as mu divided by it.
+    """
+    if not isinstance(p.xs, Blocks):
+        return seen, p
+    part = sampled(seen, ctx.landmarks, ctx.gen)
+    xs, xt, before = _samples(part, unit_norm)
+    pairs = [n_s * n_t / (n_s + n_t) for n_s, n_t in ((len(p.xs), len(p.xt)), (len(xs), len(xt)))]
+    ctx.warn(f"{len(xt)} of {len(p.xt)} target samples were labelled, for the means of the classes")
+    return part, Problem(xs, xt, before, whole=p, times=pairs[0] / pairs[1])
 
 
 def mean_gap(xs: Tensor, xt: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, source_of
-from dazoo.methods.subspace._pencil import Problem, joint_factor, pencil_of
+from dazoo.methods.subspace._pencil import Problem, joint_factor, labelled_part, pencil_of
 from dazoo.methods.subspace._rounds import alternate
 from dazoo.ops.linalg.spectral import low_rank_pencil, unit_columns
 
@@ -41,6 +41,7 @@ class JDA(FeatureMap):
         "authors' program as much as all classes",
     )  # fmt: skip
     handles = Handles(marked={"none", "few"})
+    on_disk = "both"
 
     dim: int = hp(20, 5, 100, log=True, help="dimensions of the common space")
     mu: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of ||A||^2")
@@ -51,12 +52,13 @@ class JDA(FeatureMap):
     def align(self, seen: Seen, ctx: Context) -> Aligned:
         """Alternate between the pencil and the labels."""
         p = pencil_of(seen, ctx, self.kernel, self.unit_norm)
+        seen, part = labelled_part(p, seen, ctx, self.unit_norm)
         ys = source_of(seen).y
 
         def solve(labels: Tensor | None) -> Tensor:
-            return self.solve(p, ys, labels, seen.n_classes)
+            return self.solve(part, ys, labels, seen.n_classes)
 
-        return p.aligned(alternate(seen, ctx, self.rounds, solve, p.project))
+        return p.aligned(alternate(seen, ctx, self.rounds, solve, part.project))
 
     def solve(self, p: Problem, ys: Tensor, labels: Tensor | None, n_classes: int) -> Tensor:
         """Unit-norm eigenvectors (r, k) for the current labels of the target."""
@@ -64,4 +66,4 @@ class JDA(FeatureMap):
         if labels is None:
             labels, conditional = torch.zeros(len(p.xt), dtype=torch.int64, device=ys.device), 0.0
         factor = joint_factor(p.xs, p.xt, ys, labels, n_classes, 1.0, conditional)
-        return unit_columns(low_rank_pencil(p.scatter, factor, self.mu, self.dim)[1])
+        return unit_columns(low_rank_pencil(p.scatter, factor, self.mu / p.times, self.dim)[1])

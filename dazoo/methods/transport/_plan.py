@@ -229,7 +229,7 @@ class MovedByPlan(FeatureMap):
         need = len(xs) * len(xt) * self.bytes_per_pair(seen) / GIB
         if need > self.memory_gib and self.large != "dense":
             ways = " or ".join(f"large={w!r}" for w in self.ways if w != "error")
-            if self.large == "error":
+            if self.large == "error" and not ctx.on_disk:  # a sample of what is on disk goes by mini-batches
                 check_size(len(xs), len(xt), self.memory_gib, self.bytes_per_pair(seen), f"choose {ways}")
             if self.large == "auto":
                 parts = replace(self, large="minibatch", batch=min(self.batch, PART), passes=min(self.passes, PASSES))
