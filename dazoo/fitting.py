@@ -47,7 +47,8 @@ def fit(
     transform: str | Sequence[str] | None = "auto",
     encoder: Any = "auto",
     stream: bool | None = None,
-    landmarks: int = 10_000,
+    sample: int = 10_000,
+    window: int | None = None,
     callbacks: Sequence[Callback] | Callback | None = None,
     verbose: int | None = None,
     **hparams: Any,
@@ -73,7 +74,8 @@ def fit(
             dense numbers. It travels with the model.
         stream: whether samples are read block by block (``docs/scale.md``). None: those that stay on disk are, as large
             memory maps and what ``open_blocks`` opens do; False reads all of them into memory.
-        landmarks: how many samples of a domain on disk are taken where a method needs samples in memory.
+        sample: how many samples of a domain on disk are taken where a method needs samples in memory.
+        window: how many samples of a domain on disk gradient methods hold in memory at a time; None: 512 MiB of them.
         callbacks: who is told of settings, losses, scores and the report: ``dazoo.trackers``, or a ``dazoo.Callback``.
         verbose: 0 silent, 1 a bar and a line at the end, 2 a line for every epoch; None is 1 in a terminal or a
             notebook, else 0.
@@ -118,7 +120,8 @@ def fit(
         backbone=_backbone(backbone, cls) or default_backbone,
         device=require_device(device),
         checkpoints=checkpoints if select_by else 1,
-        landmarks=landmarks,
+        sample=sample,
+        window=window,
     )
     check_fit(cls, seen)
     if select_by is not None:
@@ -126,6 +129,9 @@ def fit(
     solver = solver_of(cls, options.recipe)
     best: list[tuple[float, Predictor]] = []
     inner = _left_out(select_by, task, made, seed, options)
+    watch = None if select_by is None else _keep_best(select_by, judged(seen, seed, sample), best, inner)
+    result = fit_method(made, seen, seed=seed, options=options, on_checkpoint=watch)
+    warned.extend(w for w in result.warnings if w not in warned)
     watch = None if select_by is None else _keep_best(select_by, judged(seen, seed, landmarks), best, inner, tell)
     chosen_classifier = options.classifier
     settings = {

@@ -55,23 +55,21 @@ def test_moments_suffice(method, task, small):
 @pytest.mark.parametrize("method", ["ulsif", "kmm"])
 def test_sums_over_blocks_are_those_of_all_samples(method, task, small):
     """The same centres, widths and leave-one-out scores; the same mean of the target in the space of a kernel."""
-    inside, outside = (
-        fitted(method, task, stream, landmarks=N).predict(task.target.x).scores for stream in (False, True)
-    )
+    inside, outside = (fitted(method, task, stream, sample=N).predict(task.target.x).scores for stream in (False, True))
     assert torch.allclose(outside.double(), inside.double(), atol=1e-6 * float(inside.abs().max()))
 
 
 @pytest.mark.parametrize("method", ["jda", "ot_sinkhorn", "kliep"])
 def test_landmarks_stand_for_all(method, task, small):
     """A third of the samples does about what all do, and a sentence says so."""
-    model, inside = fitted(method, task, True, landmarks=200), fitted(method, task, False)
+    model, inside = fitted(method, task, True, sample=200), fitted(method, task, False)
     agree = (model.predict(task.target.x).labels == inside.predict(task.target.x).labels).double().mean()
     assert agree > 0.9
 
 
 @pytest.mark.parametrize("classifier", ["logistic", "linear_svc", "1nn"])
 def test_other_heads_come_near(classifier, task, small):
-    model = fitted("sa", task, True, classifier=classifier, landmarks=200)
+    model = fitted("sa", task, True, classifier=classifier, sample=200)
     inside = fitted("sa", task, False, classifier=classifier)
     accuracies = [
         float((m.predict(task.target.x).labels == torch.arange(N) % 3).double().mean()) for m in (model, inside)

@@ -1,159 +1,129 @@
-"""Gradient methods on domains that stay on disk: any file, windows in memory, the same bits after a kill."""
+"""Windows of long tables: where they lie, what they are called, and what is said of awkward time."""
 
 from __future__ import annotations
 
-import io
-import signal
-import subprocess
-import sys
-import tarfile
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 import dazoo
-from dazoo.contracts.failure import difference
-from dazoo.core.blocks import Blocks
-from dazoo.core.errors import DazooError
-from dazoo.data.block_files import open_blocks
-from dazoo.data.windows import Windows
-from dazoo.engine.feed import Feed
-from dazoo.engine.fit import fit
-from dazoo.engine.train import Loop
-from dazoo.methods.base import create_method
-from tests.toys import options_for
+from dazoo.core.errors import DazooError, DazooWarning, UnknownName
+from dazoo.data.registry import load_domain, load_task
 
-N, D, WINDOW = 160, 6, 48
-X = np.random.default_rng(0).standard_normal((N, D)).astype(np.float32) + (np.arange(N) % 2)[:, None]
-Y = np.arange(N) % 2
+RNG = np.random.default_rng(0)
 
 
-def written(folder: Path, kind: str) -> Path:
-    """The same samples in four files of a kind."""
-    folder = folder / kind
-    folder.mkdir()
-    for k, rows in enumerate(np.array_split(np.arange(N), 4)):
-        path = folder / f"part{k}.{kind}"
-        if kind == "npy":
-            np.save(path, X[rows].astype(np.float16))
-        elif kind == "parquet":
-            frame = pd.DataFrame(X[rows], columns=[f"f{i}" for i in range(D)]).assign(label=Y[rows])
-            frame.to_parquet(path, row_group_size=7)
-        else:
-            with tarfile.open(path, "w") as tar:
-                for i in rows:
-                    buffer = io.BytesIO()
-                    np.save(buffer, X[i])
-                    for ending, data in (("npy", buffer.getvalue()), ("cls", str(Y[i]).encode())):
-                        entry = tarfile.TarInfo(f"{i:06d}.{ending}")
-                        entry.size = len(data)
-                        tar.addfile(entry, io.BytesIO(data))
-    return folder
+def long_table(subjects: str = "ab", n: int = 100, at: int = 40) -> pd.DataFrame:
+    """Rows of two channels at 10 per second, ``rest`` before row ``at`` of each subject and ``move`` from there on."""
+    frames = []
+    for i, subject in enumerate(subjects):
+        label = np.where(np.arange(n) < at, "rest", "move")
+        x = np.where(label == "rest", 0.1, 3.0) * RNG.normal(size=n) + i
+        frame = {"time": np.arange(n) / 10, "subject": subject, "label": label, "ax": x, "row": np.arange(n)}
+        frames.append(pd.DataFrame(frame))
+    return pd.concat(frames, ignore_index=True)
 
 
-def task_of(blocks: Blocks) -> dazoo.Task:
-    return dazoo.Task.from_arrays(blocks, Y, X + 0.5)
+def save(table: pd.DataFrame, folder: Path) -> str:
+    place = folder / "long.csv"
+    table.to_csv(place, index=False)
+    return str(place)
 
 
-@pytest.mark.parametrize("kind", ["npy", "parquet", "tar"])
-def test_all_files_hold_the_same_samples(kind, tmp_path):
-    blocks = open_blocks(written(tmp_path, kind))
-    wanted = torch.from_numpy(X.astype(np.float16)) if kind == "npy" else torch.from_numpy(X)
-    assert torch.equal(torch.cat(list(blocks.blocks(9))), wanted)
-    rows = torch.tensor([159, 3, 4, 5, 80, 3])
-    assert torch.equal(blocks[rows], wanted[rows]) and torch.equal(blocks[37:45], wanted[37:45])
-    assert torch.equal(blocks.chosen(rows)[1:4], wanted[rows[1:4]])
-    assert kind == "npy" or np.array_equal(blocks.y, Y)
-    assert blocks.cuts(10)[-1] == N
+def test_windows_lie_where_length_and_step_say_and_have_the_label_of_most_rows(tmp_path):
+    path = save(long_table(), tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = load_domain("windows", "a", path=path, length=20, step=15)
+    assert found.x.shape == (6, 2, 20) and found.kind == "series" and found.classes == ("move", "rest")
+    assert found.x[:, 1, 0].tolist() == [0, 15, 30, 45, 60, 75]
+    assert [found.classes[i] for i in found.y] == ["rest", "rest", "move", "move", "move", "move"]
+    with pytest.warns(DazooWarning, match="1 windows with two labels were dropped"):
+        pure = load_domain("windows", "a", path=path, length=20, step=16, crossing="drop")
+    assert pure.x[:, 1, 0].tolist() == [0, 16, 48, 64, 80]
+    assert load_domain("windows", "a", path=path, length=50).x.shape == (3, 2, 50)
 
 
-def test_what_is_no_data_gets_a_sentence(tmp_path):
-    with pytest.raises(DazooError, match="one kind"):
-        open_blocks(tmp_path)
-    (tmp_path / "x.tar").write_bytes(b"no archive")
-    with pytest.raises(DazooError, match="no readable shard"):
-        open_blocks(tmp_path)
-
-
-def test_windows_of_a_pass_are_random_and_disjoint():
-    windows = Windows(np.linspace(0, N, 41).astype(np.int64), WINDOW, 0)
-    parts = [windows.rows(k) for k in range(windows.per_pass)]
-    every = torch.cat(parts)
-    assert len(every.unique()) == len(every) > N - WINDOW and max(map(len, parts)) <= WINDOW
-    assert not torch.equal(windows.rows(0), windows.rows(windows.per_pass))
-    assert torch.equal(Windows(windows.cuts, N, 0).rows(5), torch.arange(N))
-
-
-def test_one_window_of_all_is_training_in_memory(tmp_path):
-    blocks = open_blocks(written(tmp_path, "tar"))
-    inside, outside = (
-        fit(create_method("dann"), task_of(x).seen(), seed=0, options=options_for("dann")) for x in (X, blocks)
+def test_a_label_moves_no_window(tmp_path):
+    table = long_table()
+    blank = table.assign(label=table.label.where(table.subject == "a"))
+    (tmp_path / "other").mkdir()
+    known, hidden = (
+        load_task("windows/a->b", path=save(t, f), length=20)
+        for t, f in ((table, tmp_path), (blank, tmp_path / "other"))
     )
-    assert not difference(inside.predictor, outside.predictor)
+    assert np.array_equal(known.target.x, hidden.target.x) and hidden.target.y is None
+    part = table.assign(label=table.label.where(table.row >= 55))
+    found = load_domain("windows", "b", path=save(part, tmp_path), length=20, step=20)
+    assert found.known.tolist() == [False, False, False, True, True] and found.y[3:].tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("name", ["dann", "atdoc", "dine"])
-def test_a_stopped_run_reads_its_windows_again(name, tmp_path, monkeypatch):
-    """With banks and pseudo-labels of what is in memory, and never more than a window of it."""
-    blocks = open_blocks(written(tmp_path, "npy"))
-    task = dazoo.Task.from_arrays(blocks, Y, blocks)
-    if name == "dine":
-        task = task.change(setting="black_box")
-    options = options_for(name, save_every=0.0, window=WINDOW)
-    held: list[int] = []
-    call = Feed.__call__
-
-    def counted(self, memory):
-        held.extend(len(v) for v in (*self.x.values(), *memory.values()) if v.ndim)
-        return call(self, memory)
-
-    monkeypatch.setattr(Feed, "__call__", counted)
-    whole = fit(create_method(name), task.seen(), seed=0, options=options)
-    assert max(held) <= WINDOW
-    save = Loop._save
-
-    def save_and_stop(self, path):
-        save(self, path)
-        if self.step == 7:
-            raise KeyboardInterrupt
-
-    state = tmp_path / "state.pt"
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Loop, "_save", save_and_stop)
-        fit(create_method(name), task.seen(), seed=0, options=options, state=state)
-    again = fit(create_method(name), task.seen(), seed=0, options=options, state=state)
-    assert not difference(whole.predictor, again.predictor) and whole.curves == again.curves
+def test_five_lines_from_a_table_to_labels(tmp_path):
+    path = save(long_table(n=200, at=100), tmp_path)
+    task = load_task("windows/a->b", path=path, length=20, channels=["ax"])
+    model = dazoo.fit("coral", task)
+    assert model.encoding.name == "statistics" and dazoo.evaluate(model, task)["macro_f1"] > 0.9
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from dazoo.engine.train import Loop
-from tests.test_windows import killable
-save = Loop._save
-def save_and_die(self, path):
-    save(self, path)
-    if self.step == 7:
-        os.kill(os.getpid(), signal.SIGKILL)
-Loop._save = save_and_die
-killable(Path(sys.argv[1]), Path(sys.argv[2]))
-"""
+def test_rows_out_of_order_gaps_and_uneven_time_are_said(tmp_path):
+    table = long_table("a", 100)
+    mixed = table.sample(frac=1, random_state=0)
+    with pytest.warns(DazooWarning, match="not in the order of time and were sorted"):
+        found = load_domain("windows", "a", path=save(mixed, tmp_path), length=10)
+    assert found.x[0, 1].tolist() == list(range(10))
+    jumped = table.assign(time=table.time + 60 * (table.row >= 55) + 60 * (table.row >= 60))
+    with pytest.warns(DazooWarning, match=r"2 jumps of time.*; 1 of 3 runs are shorter"):
+        found = load_domain("windows", "a", path=save(jumped, tmp_path), length=10, step=10)
+    assert found.x[:, 1, 0].tolist() == [0, 10, 20, 30, 40, 60, 70, 80, 90]
+    with pytest.warns(DazooWarning, match="uneven"):
+        load_domain(
+            "windows", "a", path=save(table.assign(time=np.cumsum(RNG.exponential(1, 100))), tmp_path), length=10
+        )
+    twice = table.assign(time=np.floor(table.row / 1.2))
+    with pytest.warns(DazooWarning, match="have the time of the row before"):
+        load_domain("windows", "a", path=save(twice, tmp_path), length=10)
+    dated = table.assign(time=pd.Timestamp("2024-03-31") + pd.to_timedelta(table.time, unit="s"))
+    assert len(load_domain("windows", "a", path=save(dated, tmp_path), length=10)) == 19
 
 
-def killable(folder: Path, state: Path | None):
-    """A run on tar shards in windows of a shard."""
-    task = task_of(open_blocks(folder))
-    return fit(
-        create_method("dann"), task.seen(), options=options_for("dann", save_every=0.0, window=WINDOW), state=state
-    )
+@pytest.mark.parametrize(
+    ("change", "options", "said"),
+    [
+        ({}, {"length": 101}, r"'a' has no 101 rows in a row, its longest run has 100; take a smaller length"),
+        ({}, {"length": 90, "crossing": "drop"}, "every window of 'a' holds two labels"),
+        ({"time": 1.0}, {}, "share their time with another"),
+        ({"time": "soon"}, {}, "rows have no time in 'time' that can be read"),
+        ({"ax": np.nan}, {}, r"missing or infinite in \['ax'\]"),
+        ({"label": 0.5}, {}, "holds fractions, and windows have classes"),
+        ({"subject": None}, {}, "no value in the subject column"),
+        ({}, {"channels": ["subject"]}, "holds words"),
+        ({}, {"length": 1}, "length must be a whole number, at least 2"),
+        ({}, {"crossing": "keep"}, "majority, drop"),
+    ],
+)
+def test_what_cannot_be_cut_is_one_sentence(tmp_path, change, options, said):
+    with pytest.raises(DazooError, match=said):
+        load_domain("windows", "a", path=save(long_table().assign(**change), tmp_path), **{"length": 10, **options})
 
 
-def test_a_killed_process_goes_on_with_the_same_bits(tmp_path):
-    folder, state = written(tmp_path, "tar"), tmp_path / "state.pt"
-    ended = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(state)], capture_output=True, text=True)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-    assert state.is_file()
-    assert not difference(killable(folder, state).predictor, killable(folder, None).predictor)
+def test_unknown_columns_name_the_nearest(tmp_path):
+    path = save(long_table(), tmp_path)
+    for options in ({"time": "tim"}, {"label": "labl"}, {"subject": "subjct"}, {"channels": ["ay"]}):
+        with pytest.raises(UnknownName, match="has no column"):
+            load_domain("windows", "a", path=path, **options)
+
+
+def test_a_subject_of_one_class_is_said_or_has_all_names(tmp_path):
+    table = long_table()
+    one = table.assign(label=table.label.where(table.subject == "a", "rest"))
+    path = save(one, tmp_path)
+    with pytest.raises(DazooError, match="class"):
+        load_task("windows/a->b", path=path, length=10)
+    task = load_task("windows/a->b", path=path, length=10, classes="union", channels=["ax"])
+    model = dazoo.fit("sa", task)
+    assert task.n_classes == 2 and set(model.predict(task.target.x).names) <= {"move", "rest"}
+    with pytest.raises(DazooError, match="class"):
+        load_task("windows/b->a", path=path, length=10)

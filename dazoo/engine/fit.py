@@ -183,7 +183,7 @@ def _fit_shallow(
         )
     said: list[str] = []
     if on_disk(seen):
-        seen, said = for_method(method, seen, seed, options.landmarks)
+        seen, said = for_method(method, seen, seed, options.sample)
     device = torch.device("cpu" if on_disk(seen) else options.device)
     start, seen = starting(method, seen, seed, options, memo, fit)
     vectors = memo(("float64", str(device), len(said)), lambda: doubles(seen, device, memo.domains))
@@ -197,7 +197,7 @@ def _fit_shallow(
         chosen,
         memo,
         warnings=said,
-        landmarks=options.landmarks,
+        sample=options.sample,
         on_disk=bool(said),
         start=None if start is None or method.handles.asks_only else start.predictor,
     )

@@ -21,7 +21,7 @@ from dazoo.nets.net import part_seed
 FEW = 4  # times as many samples as features: fewer are read into memory
 
 
-def for_method(method: ShallowMethod, seen: Seen, seed: int, landmarks: int) -> tuple[Seen, list[str]]:
+def for_method(method: ShallowMethod, seen: Seen, seed: int, sample: int) -> tuple[Seen, list[str]]:
     """``seen`` as the method takes it, and a sentence about what it is given."""
     parts = [part for part in (seen.source, seen.target) if part is not None and len(part)]
     numbers = " + ".join(f"{len(part):,}" for part in parts)
@@ -33,12 +33,12 @@ def for_method(method: ShallowMethod, seen: Seen, seed: int, landmarks: int) -> 
         )
         whole = dataclasses.replace(seen, source=source, target=target)  # type: ignore[arg-type]
         return whole, [f"{method.name}: the {numbers} samples stay on disk and were read block by block"]
-    gen = torch.Generator().manual_seed(part_seed(seed, "landmarks"))
+    gen = torch.Generator().manual_seed(part_seed(seed, "sample"))
     both = method.on_disk != "target"
-    made = sampled(seen, landmarks, gen, both)
-    taken = f"{landmarks:,} samples of each domain" if both else f"{landmarks:,} source samples and the whole target"
+    made = sampled(seen, sample, gen, both)
+    taken = f"{sample:,} samples of each domain" if both else f"{sample:,} source samples and the whole target"
     return made, [
-        f"{method.name}: the {numbers} samples stay on disk; it was fitted on {taken} (landmarks= takes more, "
+        f"{method.name}: the {numbers} samples stay on disk; it was fitted on {taken} (sample= takes more, "
         "stream=False all of them)"
     ]
 
@@ -78,8 +78,8 @@ def predict_blocks(predict: Callable[[Tensor], Prediction], x: Blocks, out: str 
     return dataclasses.replace(Prediction.joined(rest), scores=torch.from_numpy(scores))
 
 
-def judged(seen: Seen, seed: int, landmarks: int) -> Seen:
+def judged(seen: Seen, seed: int, sample: int) -> Seen:
     """What a validator looks at: all samples, or a sample of those on disk."""
     if not on_disk(seen):
         return seen
-    return sampled(seen, landmarks, torch.Generator().manual_seed(part_seed(seed, "judged")))
+    return sampled(seen, sample, torch.Generator().manual_seed(part_seed(seed, "judged")))

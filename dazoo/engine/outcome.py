@@ -60,7 +60,7 @@ class Options:
         checkpoints: number of evaluations during training.
         processes: how many share the rows of every batch in the backbone (``engine.parallel``), of gradient methods.
         save_every: seconds between saves of the training state. save_batches: batches of a stream between two.
-        landmarks: samples of a domain that are taken where it stays on disk and a method needs samples in memory.
+        sample: samples of a domain that are taken where it stays on disk and a method needs samples in memory.
         window: samples of a domain on disk that gradient methods hold in memory at a time; None: 512 MiB of them.
     """
 
@@ -73,6 +73,6 @@ class Options:
     checkpoints: int = 1
     save_every: float = 60.0
     save_batches: int = 50
-    landmarks: int = 10_000
+    sample: int = 10_000
     processes: int = 1
     window: int | None = None

@@ -20,7 +20,7 @@ class Context:
     classifier: Any  # the classifier all methods of a suite finish with (``shallow.classifiers``)
     memo: Memo = field(default_factory=Memo)  # shared results; a key names hyper-parameters, never the data
     warnings: list[str] = field(default_factory=list)  # filled by ``warn``; recorded with the run
-    landmarks: int = 10_000  # how many samples of a domain are taken where a domain stays on disk and all do not do
+    sample: int = 10_000  # how many samples of a domain are taken where a domain stays on disk and all do not do
     on_disk: bool = False  # whether the samples of this fit stay on disk, so that the method sees such a sample of them
     start: Predictor | None = None  # the fitted model of ``Method.start``, where the method declares one
 

@@ -268,7 +268,7 @@ def trained(
     """``ctx.classifier`` fitted on ``z`` (n, d) with ``weights`` (n,) as they are; ``known`` as in ``Classifier.fit``,
     which other classifiers need not take."""
     if isinstance(z, Blocks):
-        return fit_on_disk(ctx.classifier, z, y, seen.n_classes, weights, ctx.gen, ctx.warn, ctx.landmarks)
+        return fit_on_disk(ctx.classifier, z, y, seen.n_classes, weights, ctx.gen, ctx.warn, ctx.sample)
     more = {"known": known} if isinstance(ctx.classifier, Classifier) else {}
     head: Head = ctx.classifier.fit(z, y, seen.n_classes, weights=weights, gen=ctx.gen, warn=ctx.warn, **more)
     return head

@@ -130,7 +130,7 @@ def labelled_part(p: Problem, seen: Seen, ctx: Context, unit_norm: bool) -> tupl
     """
     if not isinstance(p.xs, Blocks):
         return seen, p
-    part = sampled(seen, ctx.landmarks, ctx.gen)
+    part = sampled(seen, ctx.sample, ctx.gen)
     xs, xt, before = _samples(part, unit_norm)
     pairs = [n_s * n_t / (n_s + n_t) for n_s, n_t in ((len(p.xs), len(p.xt)), (len(xs), len(xt)))]
     ctx.warn(f"{len(xt)} of {len(p.xt)} target samples were labelled, for the means of the classes")
