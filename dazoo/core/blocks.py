@@ -19,7 +19,7 @@ from torch import Tensor
 from dazoo.core.errors import DazooError
 
 BLOCK_BYTES = 48 << 20  # of a block in double precision: what linear algebra works on at a time
-LOOKED_AT = 1 << 17  # samples by which scales are judged and transforms fitted
+LOOKED_AT = 1 << 17  # samples that transforms are fitted to
 
 
 class Blocks:

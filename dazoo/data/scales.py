@@ -19,6 +19,7 @@ from dazoo.core.types import Seen
 from dazoo.data.task import Task
 from dazoo.data.transform import Preprocessing, apply_to_task
 
+LOOKED_AT = 1 << 14  # samples of a domain on disk
 AUTO = "zscore_within"
 ALONE = "zscore"
 OF_SOURCE = "zscore_source"
@@ -62,7 +63,7 @@ def scales_of(seen: Seen, names: Sequence[str] = ()) -> Scales:
         return Scales()
     if min(len(source), len(target)) < 2:
         return Scales()
-    xs, xt = some_of(source.x).to(torch.float64), some_of(target.x).to(torch.float64)
+    xs, xt = (some_of(part.x, LOOKED_AT).to(torch.float64) for part in (source, target))
     if seen.setting.spaces == "own":  # no column of one is a column of the other
         sides = (("source", judge(xs, xs)), ("target", judge(xt, xt)))
         return Scales(tuple(f"of the {side}, {text}" for side, found in sides for text in found.units))

@@ -136,6 +136,7 @@ class Feed:
         self.x: dict[str, Tensor] = {}
         self.y: dict[str, Tensor] = {}
         self.windowed, self.window = Windowed.of(seen, seed, window), 0
+        self.seen = seen
         seen = self._open(0)
         self._few = lambda n: Sampler(n, batch, part_seed(seed, "sample few"))
         if seen.few is not None:

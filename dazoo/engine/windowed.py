@@ -30,7 +30,7 @@ class Windowed:
     @staticmethod
     def of(seen: Seen, seed: int, size: int | None) -> Windowed:
         """``size``: rows of a window; None is what ``WINDOW_BYTES`` hold."""
-        found = {}
+        found: dict[str, Windows] = {}
         for key, word, part in (("s", "source", seen.source), ("t", "target", seen.target)):
             if part is not None and isinstance(part.x, Blocks):
                 wide = 1 if part.x.dtype == torch.uint8 else 4
