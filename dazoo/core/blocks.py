@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dazoo.core.errors import DazooError
 
-BLOCK_BYTES = 48 << 20  # of a block in double precision: what linear algebra works on at a time
+BLOCK_BYTES = 4 << 20  # of a block in double precision: what stays near the processor while it is worked on
 LOOKED_AT = 1 << 17  # samples that transforms are fitted to
 
 
