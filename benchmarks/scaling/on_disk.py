@@ -90,6 +90,24 @@ def measure(method: str, classifier: str, folder: Path) -> dict[str, float]:
     }  # fmt: skip
 
 
+def against_memory(method: str, folder: Path, n: int) -> float:
+    """Largest difference of the scores of ``n`` samples per domain from those of the same fit in memory, over the
+    largest score."""
+    import torch
+
+    import dazoo
+
+    domains = [dazoo.open_blocks(folder / f"{side}.npy")[:n] for side in "st"]
+    task = dazoo.Task.from_arrays(domains[0], np.resize(np.load(folder / "ys.npy"), n), domains[1])
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for stream in (False, True):
+            model = dazoo.fit(method, task, classifier="ridge", transform=None, stream=stream, sample=n)
+            found.append(torch.cat([model.predict(x).scores for x in domains[1].split(10_000)]))
+    return float((found[0] - found[1]).abs().max() / found[0].abs().max())
+
+
 def parts(scores: Any, y: np.ndarray[Any, Any], size: int = 100_000) -> Iterable[tuple[Any, Any]]:
     return ((scores[i : i + size], y[i : i + size]) for i in range(0, len(y) - len(y) % size or len(y), size))
 
@@ -100,7 +118,7 @@ def read_bytes() -> int:
         return int(next(line for line in file if line.startswith("rchar")).split()[1])
 
 
-def page(rows: Sequence[Row]) -> str:
+def page(rows: Sequence[Row], exact: Sequence[dict[str, str]] = ()) -> str:
     """A Markdown table per size and classifier."""
     lines = ["# More data than memory", "", *__doc__.split("\n\n")[1].replace("\n", " ").split("\x00"), ""]
     for n, d in dict.fromkeys((r.n, r.d) for r in rows):
@@ -117,6 +135,11 @@ def page(rows: Sequence[Row]) -> str:
         under = sum(r.peak_gib < AIM_GIB for r in mine)
         lines += ["", f"{under} of {len(mine)} stayed under {AIM_GIB:g} GiB of resident memory, interpreter and "
                   "libraries included.", ""]  # fmt: skip
+    if exact:
+        lines += ["## The same answer", "", f"At {int(exact[0]['n']):,} samples per domain, against the fit in memory "
+                  "(ridge): largest difference of a score over the largest score.", "",
+                  "| method | difference |", "|---|---|"]  # fmt: skip
+        lines += [f"| {line['method']} | {float(line['difference']):.1e} |" for line in exact] + [""]
     places = dict.fromkeys(f"Machine: {r.machine}. Versions: {r.versions}." for r in rows)
     return "\n".join([
         *lines, "Passes: bytes read over the size of both domains, prediction (half a pass) included. Load: of the "
@@ -141,6 +164,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=1_000_000, help="samples per domain")
     parser.add_argument("--d", type=int, default=256, help="features")
     parser.add_argument("--folder", type=Path, help="where the arrays lie for as long as it takes")
+    parser.add_argument("--exact", type=int, default=0, metavar="N", help="compare with N samples in memory instead")
     parser.add_argument("--keep", action="store_true", help="leave the arrays there")
     options = parser.parse_args()
     here = Machine.here(PACKAGES)
@@ -154,20 +178,48 @@ def main() -> None:
             for side, x, labels in (("s", seen.source.x, seen.source.y), ("t", seen.target.x, y)):
                 np.save(folder / f"y{side}.npy", labels.numpy())
                 write_domain(folder / f"{side}.npy", x, options.n)
-        for classifier in options.classifier:
+        for method in options.only if options.exact else []:
+            found = apart(["exact", method, str(folder), options.exact])
+            record_exact(options.out, method, options.exact, found["difference"])
+        for classifier in options.classifier if not options.exact else []:
             for method in options.only:
                 load = os.getloadavg()[0]
-                order = json.dumps([method, classifier, str(folder)])
-                child = subprocess.run(
-                    [sys.executable, "-m", "benchmarks.scaling.on_disk", "--measure", order],
-                    env={**os.environ, **dict.fromkeys(POOLS, "1")}, stdout=subprocess.PIPE, text=True, check=True,
-                )  # fmt: skip
-                found = json.loads(child.stdout.strip().splitlines()[-1])
+                found = apart(["measure", method, str(folder), classifier])
                 row = Row(
                     method, classifier, options.n, options.d, **found, load=load, machine=machine, versions=versions
                 )
                 print(f"{method:12s} {classifier:10s} {found}", file=sys.stderr, flush=True)
                 record(path, row)
+
+
+def apart(order: Sequence[Any]) -> dict[str, float]:
+    """One measurement in a process of its own."""
+    child = subprocess.run(
+        [sys.executable, "-m", "benchmarks.scaling.on_disk", "--one", json.dumps(order)],
+        env={**os.environ, **dict.fromkeys(POOLS, "1")}, stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    found: dict[str, float] = json.loads(child.stdout.strip().splitlines()[-1])
+    return found
+
+
+def read_exact(out: Path) -> list[dict[str, str]]:
+    path = out / "on_disk_exact.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def record_exact(out: Path, method: str, n: int, difference: float) -> None:
+    """Add a comparison with the fit in memory, and make the page anew."""
+    lines = {line["method"]: line for line in read_exact(out)}
+    lines[method] = {"method": method, "n": str(n), "difference": f"{difference:.2e}"}
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "on_disk_exact.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["method", "n", "difference"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines[m] for m in METHODS if m in lines)
+    (out / "on_disk.md").write_text(page(read_rows(out / "on_disk.csv"), read_exact(out)))
 
 
 def record(path: Path, row: Row) -> None:
@@ -180,12 +232,15 @@ def record(path: Path, row: Row) -> None:
         writer.writeheader()
         for r in (rows[k] for k in sorted(rows)):
             writer.writerow({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in asdict(r).items()})
-    path.with_suffix(".md").write_text(page(read_rows(path)))
+    path.with_suffix(".md").write_text(page(read_rows(path), read_exact(path.parent)))
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--measure"]:
-        method_, classifier_, folder_ = json.loads(sys.argv[2])
-        print(json.dumps(measure(method_, classifier_, Path(folder_))))
+    if sys.argv[1:2] == ["--one"]:
+        what, method_, folder_, more = json.loads(sys.argv[2])
+        if what == "exact":
+            print(json.dumps({"difference": against_memory(method_, Path(folder_), more)}))
+        else:
+            print(json.dumps(measure(method_, more, Path(folder_))))
     else:
         main()
