@@ -129,10 +129,7 @@ def fit(
     solver = solver_of(cls, options.recipe)
     best: list[tuple[float, Predictor]] = []
     inner = _left_out(select_by, task, made, seed, options)
-    watch = None if select_by is None else _keep_best(select_by, judged(seen, seed, sample), best, inner)
-    result = fit_method(made, seen, seed=seed, options=options, on_checkpoint=watch)
-    warned.extend(w for w in result.warnings if w not in warned)
-    watch = None if select_by is None else _keep_best(select_by, judged(seen, seed, landmarks), best, inner, tell)
+    watch = None if select_by is None else _keep_best(select_by, judged(seen, seed, sample), best, inner, tell)
     chosen_classifier = options.classifier
     settings = {
         "method": cls.name,
