@@ -14,6 +14,7 @@ from dazoo.core.blocks import InMemory
 from dazoo.core.errors import DazooError, DazooWarning
 from dazoo.data import blocks as files
 from dazoo.data.blocks import ArrayFile
+from dazoo.shallow import heads_on_disk
 
 N, D = 600, 12
 
@@ -68,7 +69,8 @@ def test_landmarks_stand_for_all(method, task, small):
 
 
 @pytest.mark.parametrize("classifier", ["logistic", "linear_svc", "1nn"])
-def test_other_heads_come_near(classifier, task, small):
+def test_other_heads_come_near(classifier, task, small, monkeypatch):
+    monkeypatch.setattr(heads_on_disk, "WINDOW", 1)  # windows of a batch
     model = fitted("sa", task, True, classifier=classifier, sample=200)
     inside = fitted("sa", task, False, classifier=classifier)
     accuracies = [
@@ -94,6 +96,13 @@ def test_a_large_memory_map_stays_on_disk_by_itself(tmp_path, small, monkeypatch
     assert dazoo.evaluate(model, task)["accuracy"] == pytest.approx(float((out.labels.numpy() == yt).mean()))
     monkeypatch.setattr(files, "STREAM_BYTES", 8 * N * D)
     assert isinstance(dazoo.Task.from_arrays(mapped[0], ys, mapped[1], yt).target.x, torch.Tensor)
+
+
+def test_values_are_learned_from_blocks(task, small):
+    y = torch.sin(task.sources[0].x[:, 0].double()) + 5
+    values = dazoo.Task.from_arrays(task.sources[0].x, y, task.target.x)
+    inside, outside = (fitted("sa", values, stream).predict(task.target.x).values for stream in (False, True))
+    assert torch.allclose(outside.double(), inside.double(), atol=1e-6)
 
 
 def test_changes_of_units_are_fitted_and_made_block_by_block(task, small):
