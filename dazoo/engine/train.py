@@ -89,8 +89,6 @@ class Loop:
             if asking is not None and asking.due(self.step):
                 self._ask()
             if self.step % self.epoch == 0:
-                for m in self.members:
-                    m.memory = m.feed.advance(self.step // self.epoch, m.memory)
                 self._refresh()
             self._iterate()
             self.step += 1
@@ -309,6 +307,7 @@ class Loop:
 
     def _refresh(self) -> None:
         for m, net in zip(self.members, self.learner.nets()):
+            m.memory = m.feed.advance(self.step // self.epoch, m.memory)
             if type(m.method).refresh is not GradientMethod.refresh:
                 net.eval()
                 with torch.no_grad():
