@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 from dazoo.bench.execute.base import Executor, Outcome, Refusal, Setup, Unit
 from dazoo.bench.execute.remote import Post, RemoteWorker, from_anywhere
+from dazoo.bench.records.remote import is_remote
 from dazoo.core.errors import DazooError
 
 FOLDER = "jobs"
@@ -68,6 +69,10 @@ class Submitit(Executor):
     def __init__(self, setup: Setup):
         import submitit
 
+        if is_remote(setup.place.out):
+            raise DazooError(
+                f"jobs are handed over in the result folder: name one that all nodes share, not {setup.place.out}"
+            )
         super().__init__(replace(setup, place=from_anywhere(setup.place)))
         self._nodes: dict[str, str] = {}
         self._refused: list[str] = []
