@@ -52,17 +52,10 @@ def toy_task(
         ys, yt = (xs @ beta).astype(np.float32), (xt @ beta).astype(np.float32)
     if setting.spaces == "own":  # other features, fewer and mixed
         xt = (xt @ rng.normal(size=(dims, dims - 2)) / np.sqrt(dims)).astype(np.float32)
-    options: dict[str, Any] = {
-        "setting": setting,
-        "source_holdout": 0.2,
-        "few_per_class": 3,
-        "budget": 0.3,
-        "ask_rounds": 3,
-        "batch": 16,
-    }
-    if setting.n_sources == "many":
-        return Task.from_arrays([xs, x2], [ys, y2], xt, yt, **options)
-    return Task.from_arrays(xs, ys, xt, yt, **options)
+    many = setting.n_sources == "many"
+    sources, labels = ([xs, x2], [ys, y2]) if many else (xs, ys)
+    made = Task.from_arrays(sources, labels, xt, yt, setting=setting, source_holdout=0.2, few_per_class=3)
+    return made.change(budget=0.3, ask_rounds=3, batch=16)  # for settings that the task may be asked in later
 
 
 def setting_of(cls: type[Method]) -> Setting:
