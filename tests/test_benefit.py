@@ -121,7 +121,7 @@ NAMES = [
     and setting_of(METHODS.get(n)).target != "unseen"
     # built for samples of no known class, for streams, for no labels at all, or for spaces without a common feature:
     # they promise nothing on these shifts
-    and METHODS.get(n).family not in ("open_set", "universal", "test_time", "unlabelled", "heterogeneous")
+    and METHODS.get(n).family not in ("open_set", "universal", "test_time", "unlabelled", "heterogeneous", "language")
 ]
 
 

@@ -21,7 +21,7 @@ from dazoo.encoders.encode import encoded
 from tests.test_cli import dazoo as command
 
 RNG = np.random.default_rng(0)
-NEEDS_ASSETS = {"sentence", "tokens", "image_features"}  # tried in files of their own, where their models are
+NEEDS_ASSETS = {"sentence", "tokens", "image_features", "clip"}  # tried in files of their own, where their models are
 
 
 def toy(kind: str):

@@ -73,6 +73,8 @@ class Seen:
         ask: of the active setting: the door to the labels of target rows, which counts its budget.
         asked: rows of ``target`` whose labels have been asked for by now; ``few`` are those of them that are learned
             from, ``few_val`` those held out for validators.
+        words: features (K, d) of the names of the classes in the space of the samples, where an encoder of pictures and
+            texts gives such.
     """
 
     source: Labeled | None
@@ -92,6 +94,7 @@ class Seen:
     ask: Ask | None = None
     asked: Tensor | None = None
     few_val: Labeled | None = None
+    words: Tensor | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "setting", Setting.of(self.setting))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from dazoo.core.answers import UNKNOWN
 from dazoo.core.errors import DazooError
@@ -85,3 +86,15 @@ def check_alike(task: str, source: Domain, other: Domain) -> None:
         f"{other.name!r} {other.kind} samples of shape {tuple(other.x.shape[1:])}; bring them to one feature space "
         "first, or say setting='heterogeneous' where source and target have different features"
     )
+
+
+def check_words(name: str, words: Tensor | None, n_classes: int, target: Domain) -> None:
+    """An error where features of the names of classes are not one row for each, as long as a sample."""
+    if words is None:
+        return
+    width = target.x.shape[1] if not target.raw and target.x.ndim == 2 else words.shape[-1]
+    if tuple(words.shape) != (n_classes, width) or not words.is_floating_point() or not bool(words.isfinite().all()):
+        raise DazooError(
+            f"task {name!r}: words must be finite features of the class names, ({n_classes}, {width}) numbers in the "
+            f"order of its classes, not {tuple(words.shape)}"
+        )

@@ -125,6 +125,8 @@ def prepared(task: Task, transform: str | Sequence[str] | None) -> tuple[Task, P
     Raises:
         DazooError: unknown transforms, or such that do not suit the samples.
     """
+    if task.words is not None and transform == "auto":
+        return task, Preprocessing(), []
     schema = task.sources[0].schema
     names = schema.names if schema is not None else ()
     if transform != "auto":

@@ -18,7 +18,7 @@ from dazoo.core.setting import FEW_LABELS, UNSEEN, UNSUPERVISED, Setting
 from dazoo.core.types import Labeled, Seen, Stream, Unlabeled
 from dazoo.data.arrival import Arrival, answered
 from dazoo.data.asking import check_questions, door
-from dazoo.data.assemble import check_alike, classes_differ, told_apart, what_of
+from dazoo.data.assemble import check_alike, check_words, classes_differ, told_apart, what_of
 from dazoo.data.domain import Domain
 from dazoo.data.draw import few_of, half_of, labelled_rows, rows_of, without_labels
 from dazoo.data.given import assembled
@@ -48,6 +48,7 @@ class Task:
             the draws are nested at any rate.
         budget: of the active setting, share of the target samples whose labels may be asked for. ask_rounds: in how
             many portions. asked_holdout: share of the answers that validators get instead of the method.
+        words: features (K, d) of the names of ``classes`` in the space of the samples, such as CLIP gives.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Task:
     budget: float = 0.05
     ask_rounds: int = 5
     asked_holdout: float = 0.0
+    words: Tensor | None = None
 
     def __post_init__(self) -> None:
         if not self.sources:
@@ -111,6 +113,7 @@ class Task:
             )
         if not first.regression:
             self._check_classes()
+        check_words(self.name, self.words, self.n_classes, self.target)
         self._check_on_disk()
 
     def _check_shares(self) -> None:
@@ -282,6 +285,7 @@ class Task:
             source_val=source_val,
             n_sources=len(self.sources),
             n_targets=1 if told is None else int(told.max()) + 1,
+            words=self.words,
         )
         if self.setting.marked == "query":
             whole = replace(whole, ask=self._door(rest, test))

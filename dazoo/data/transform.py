@@ -232,6 +232,8 @@ def apply_to_task(task: Task, names: str | Sequence[str] | None) -> tuple[Task, 
         DazooError: the samples are no vectors, or a transform does not suit their values.
     """
     listed = check_names(names)
+    if listed and task.words is not None:  # which would stay where they are
+        raise DazooError(f"task {task.name!r} has features of its class names; give transform=None, or drop words")
     for name in listed:
         if name in OWN_STATISTICS and task.setting.target == "unseen":
             raise DazooError(looks_at_target(name))

@@ -59,6 +59,10 @@ class Fitted(Portable):
         """Names of what is left out of the samples."""
         return ()
 
+    def of_names(self, classes: tuple[str, ...]) -> Tensor | None:
+        """Features (K, d) of names of classes in the space of the samples, where texts have such."""
+        return None
+
     def said(self) -> list[str]:
         """What a person should know of how samples were understood, in sentences."""
         return []
@@ -71,12 +75,14 @@ class Encoder:
         takes: kinds of samples it can read.
         default_for: kinds of samples that it encodes where nobody names an encoder.
         vectors_for: kinds of dense samples of which it makes vectors for a method that takes nothing else.
+        gives_names: whether it gives features of class names too (``Fitted.of_names``).
     """
 
     name: ClassVar[str] = ""
     takes: ClassVar[tuple[str, ...]] = ()
     default_for: ClassVar[tuple[str, ...]] = ()
     vectors_for: ClassVar[tuple[str, ...]] = ()
+    gives_names: ClassVar[bool] = False
 
     def fit(self, source: Any, target: Any) -> Fitted:
         """Learn from the samples of the source and of the target, which may be none (0 rows).

@@ -120,7 +120,8 @@ def encoded(task: Task, encoder: Any = "auto", vectors: bool = False) -> tuple[T
             raise DazooError(f"task {task.name!r}: {error}") from None
     encoding = Encoding(made.name, fitted, hparam.values(made))
     sources = tuple(_mapped(d, encoding) for d in task.sources)
-    return replace(task, sources=sources, target=_mapped(task.target, encoding)), encoding
+    words = fitted.of_names(task.classes[: task.n_classes]) if task.words is None and task.n_classes else task.words
+    return replace(task, sources=sources, target=_mapped(task.target, encoding), words=words), encoding
 
 
 def _each_side(task: Task, encoder: Any, vectors: bool) -> tuple[Task, Encoding | None]:

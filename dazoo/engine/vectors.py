@@ -34,6 +34,7 @@ def doubles(seen: Seen, device: torch.device, domains: Domains) -> Seen:
         target=dataclasses.replace(seen.target, x=lift(seen.target.x)),
         few=lift_part(seen.few),
         source_val=lift_part(seen.source_val),
+        words=None if seen.words is None else seen.words.to(device=device, dtype=torch.float64),
     )
 
 

@@ -31,6 +31,7 @@ class Method:
     # whether it does something else where it is told that the target is partial, as its page says; all others give the
     # closed model where a partial target holds all classes
     told_partial: ClassVar[bool] = False
+    reads_names: ClassVar[bool] = False  # features of class names (``Seen.words``); suites plan it where there are such
     # raised by one whenever what the method computes changes under the same hyper-parameters, so that runs of before
     # and after never share a key
     revision: ClassVar[int] = 0

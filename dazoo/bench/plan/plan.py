@@ -153,6 +153,7 @@ def make_plan(suite: Suite, root: str | Path | None = None, sources: dict[str, s
                 setting, reason = setting_of(
                     cls, shared.recipe, shared.classes, shared.prior, suite, *numbers, of.targets
                 )
+                reason = reason or _nameless(cls, shared)
                 if reason or setting is None:
                     plan.skipped.append(Skip(shown, task, reason))
                     continue
@@ -173,6 +174,17 @@ def make_plan(suite: Suite, root: str | Path | None = None, sources: dict[str, s
         raise suite.origin.error(("methods",), f"no method of this suite can run any of its tasks ({reasons})")
     _check_metric(plan)
     return plan
+
+
+def _nameless(cls: type[Method], protocol: Protocol) -> str:
+    """Why a method that reads features of class names cannot run under a protocol without them; empty where it can."""
+    if not cls.reads_names:
+        return ""
+    from dazoo.encoders.base import ENCODERS
+
+    name = (protocol.encoder or {}).get("name", "")
+    gives = bool(name) and ENCODERS.get(name).gives_names
+    return "" if gives else "reads features of class names, which no encoder of the suite gives"
 
 
 def _check_metric(plan: Plan) -> None:
