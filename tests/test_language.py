@@ -17,7 +17,13 @@ from dazoo.core.errors import DazooError
 from dazoo.core.memo import Memo
 from dazoo.encoders.base import ENCODERS
 from dazoo.methods.base import Context, create_method
-from dazoo.methods.language._separation import Separation, discriminated, information, language_terms, vision_terms
+from dazoo.methods.language._separation import (
+    Separation,
+    discriminated,
+    ensemble_information,
+    language_terms,
+    vision_terms,
+)
 from dazoo.methods.language.dapl import joint_loss, prompted
 from dazoo.methods.language.unimos import batches, nearest_centroid
 from dazoo.shallow.classifiers import classifier
@@ -113,7 +119,7 @@ def test_unimos_losses_match_loops() -> None:
     def entropy(r: np.ndarray) -> float:
         return -sum(p * math.log(p + 1e-5) for p in r)
 
-    assert float(information(t[2])) == pytest.approx(entropy(mean) - np.mean([entropy(r) for r in rows]))
+    assert float(ensemble_information(t[2])) == pytest.approx(entropy(mean) - np.mean([entropy(r) for r in rows]))
     parts = Separation(D, K, 8).double().eval()
     v, w = torch.randn(3, D).double(), torch.randn(3, D).double()
     odds = parts.judge(torch.cat([v, w])).detach()[:, 0].tolist()

@@ -68,7 +68,7 @@ def language_terms(a_s: Tensor, y_s: Tensor, a_t: Tensor, zero: Tensor) -> Tenso
     return functional.cross_entropy(a_s, y_s) + (a_t.softmax(1) * gap).sum(1).mean()
 
 
-def information(scores: Tensor, eps: float = 1e-5) -> Tensor:
+def ensemble_information(scores: Tensor, eps: float = 1e-5) -> Tensor:
     """H(mean p) - mean H(p) of p = softmax(scores) (n, K), logs of p + eps."""
     p = scores.softmax(1)
     mean = p.mean(0)

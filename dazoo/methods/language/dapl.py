@@ -10,7 +10,8 @@ predicted together:
 Names t_c (K, d), samples f (n, d), all of norm 1; c_j are zero-shot pseudo-labels, q_j their probability. Target
 samples are classified by argmax_c p(c, t | x).
 
-Evidence: tests/test_language.py::test_dapl_loss_matches_loops, test_dapl_learns_where_names_err.
+Evidence: tests/test_language.py::test_dapl_loss_matches_loops,
+test_dapl_learns_the_source_and_keeps_what_names_say_of_the_target.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ nearest centroid of B(v) and those of the ensemble l_k o + (1 - l_k) (a - debias
 ``share`` over ten epochs and p^ (K,) a moving average of mean softmax(a_t), which takes off what the names prefer. That
 ensemble predicts. All its parts are affine, so the fitted model is one linear map of f(x) / ||f(x)||.
 
-Evidence: tests/test_language.py::test_unimos_losses_match_loops, test_unimos_is_an_affine_map,
+Evidence: tests/test_language.py::test_unimos_losses_match_loops, test_unimos_is_an_affine_map_that_starts_from_the_names,
 test_names_that_err_are_mended.
 """
 
@@ -31,7 +31,13 @@ from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
-from dazoo.methods.language._separation import Separation, discriminated, information, language_terms, vision_terms
+from dazoo.methods.language._separation import (
+    Separation,
+    discriminated,
+    ensemble_information,
+    language_terms,
+    vision_terms,
+)
 from dazoo.methods.language._words import unit_pair, words_of, zero_shot_scores
 from dazoo.methods.shallow import source_of
 from dazoo.shallow.steps import LinearScores, Pipeline, UnitNorm
@@ -89,7 +95,7 @@ class UniMoS(ShallowMethod):
                 share = parts.weigh(v[size:]).mean()
                 e = share * o_t + (1 - share) * a_t.detach()
                 prefers = 0.99 * prefers + 0.01 * a_t.detach().softmax(1).mean(0)
-                loss = vision_terms(o_s, ys[rows_s], e, labels[rows_t]) - information(e)
+                loss = vision_terms(o_s, ys[rows_s], e, labels[rows_t]) - ensemble_information(e)
                 loss = loss + language_terms(a_s, ys[rows_s], a_t, zero[rows_t])
                 apart = discriminated(parts.judge, v[:size], w[:size]) + (v * w).square().sum()
                 other = self.regular * discriminated(parts.judge, v[size:], w[size:])
