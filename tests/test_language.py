@@ -25,7 +25,7 @@ from dazoo.methods.language._separation import (
     vision_terms,
 )
 from dazoo.methods.language.dapl import joint_loss, prompted
-from dazoo.methods.language.unimos import batches, nearest_centroid
+from dazoo.methods.language.unimos import batches, soft_centroid_labels
 from dazoo.shallow.classifiers import classifier
 from tests.bench_tools import SMALL
 
@@ -129,7 +129,7 @@ def test_unimos_losses_match_loops() -> None:
     p = softmax(g.normal(size=(9, K)))
     centres = [sum(p[i, k] * unit(f[i]) for i in range(9)) / p[:, k].sum() for k in range(K)]
     nearest = [max(range(K), key=lambda k: unit(centres[k]) @ unit(f[i])) for i in range(9)]
-    assert nearest_centroid(torch.from_numpy(f), torch.from_numpy(p)).tolist() == nearest
+    assert soft_centroid_labels(torch.from_numpy(f), torch.from_numpy(p)).tolist() == nearest
 
 
 def test_unimos_is_an_affine_map_that_starts_from_the_names() -> None:

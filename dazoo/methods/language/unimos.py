@@ -15,8 +15,8 @@ nearest centroid of B(v) and those of the ensemble l_k o + (1 - l_k) (a - debias
 ``share`` over ten epochs and p^ (K,) a moving average of mean softmax(a_t), which takes off what the names prefer. That
 ensemble predicts. All its parts are affine, so the fitted model is one linear map of f(x) / ||f(x)||.
 
-Evidence: tests/test_language.py::test_unimos_losses_match_loops, test_unimos_is_an_affine_map_that_starts_from_the_names,
-test_names_that_err_are_mended.
+Evidence: tests/test_language.py::test_unimos_losses_match_loops,
+test_unimos_is_an_affine_map_that_starts_from_the_names, test_names_that_err_are_mended.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from dazoo.methods.language._separation import (
 )
 from dazoo.methods.language._words import unit_pair, words_of, zero_shot_scores
 from dazoo.methods.shallow import source_of
+from dazoo.ops.selftraining import nearest_centroid
 from dazoo.shallow.steps import LinearScores, Pipeline, UnitNorm
 
 FIRST = 0.8
@@ -131,14 +132,13 @@ class UniMoS(ShallowMethod):
     ) -> Tensor:
         """Pseudo-labels (n_t,): of the ensemble, or of the nearest centroid by its probabilities."""
         probs = self.ensemble(parts, xt, words, prefers, share).softmax(1)
-        return nearest_centroid(parts.bottleneck(parts.split(xt)[0]), probs) if clustered else probs.argmax(1)
+        return soft_centroid_labels(parts.bottleneck(parts.split(xt)[0]), probs) if clustered else probs.argmax(1)
 
 
-def nearest_centroid(features: Tensor, probs: Tensor) -> Tensor:
+def soft_centroid_labels(features: Tensor, probs: Tensor) -> Tensor:
     """Classes (n,) of the centroid of largest cosine, c_k = sum_i p_ik f_i / sum_i p_ik over unit-norm f (n, d)."""
     f = functional.normalize(features, dim=1)
-    centroids = probs.T @ f / (probs.sum(0)[:, None] + 1e-8)
-    return (f @ functional.normalize(centroids, dim=1).T).argmax(1)
+    return nearest_centroid(f, probs.T @ f / (probs.sum(0)[:, None] + 1e-8), probs.sum(0) > 0)
 
 
 def batches(n: int, size: int, gen: torch.Generator) -> list[Tensor]:
