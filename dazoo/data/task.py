@@ -41,14 +41,13 @@ class Task:
             as a whole. ``few_rows`` says which are taken where they are not drawn.
         source_holdout: share of the labelled source kept for validators (stratified).
         target_holdout: share of the target kept out of training as test part; 0 is transductive (train = test).
-        seed: seed of all splits.
+        seed: seed of all splits. words: features (K, d) of the names of ``classes`` in the space of the samples.
         batch, episodic, order, mixed, rounds, delta: how the target arrives where it is a stream (``data.arrival``).
         curve: whether every setting is tested on the half of the target that the oracle is tested on, and labels are
             drawn from the other half. Accuracies at no, k, more and half of the labels are then of the same samples;
             the draws are nested at any rate.
         budget: of the active setting, share of the target samples whose labels may be asked for. ask_rounds: in how
             many portions. asked_holdout: share of the answers that validators get instead of the method.
-        words: features (K, d) of the names of ``classes`` in the space of the samples, such as CLIP gives.
     """
 
     name: str
