@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ import pytest
 pytest.importorskip("benchmarks.scaling", reason="needs the repository's root on the path")
 
 from benchmarks.scaling import __main__ as command
+from benchmarks.scaling import growth
 from benchmarks.scaling.measure import CASES, Case, Result, measure, run_apart
 from benchmarks.scaling.tables import Row, page, read, write
+from dazoo.cli.listing import _growth
+from dazoo.methods.base import METHODS
 
 
 def test_two_methods_are_measured_once_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,3 +64,40 @@ def test_the_page_says_what_meets_the_aim(tmp_path: Path) -> None:
     stored = read(tmp_path / "scaling.csv")
     assert [r.key for r in stored] == [r.key for r in rows]
     assert stored[0].result == rows[0].result and stored[2].result.message == rows[2].result.message
+
+
+GROWTH = Path(__file__).parent.parent / "results" / "scaling" / "growth.csv"
+
+
+def test_exponents_are_slopes_of_what_can_be_timed(tmp_path: Path) -> None:
+    points = [(1000, 0.001), (2000, 0.1), (8000, 1.6)]
+    assert growth.exponent(points) == pytest.approx(2.0) and growth.exponent(points[:2]) is None
+    told = {"status": "ok", "added_gib": "0.01", "message": ""}
+    rows = {("sa", n): {"method": "sa", "n": str(n), "cpu_seconds": str(s), **told} for n, s in points}
+    rows["kmm", 1000] = {"method": "kmm", "n": "1000", "status": "time limit", "cpu_seconds": "", "added_gib": ""}
+    growth.write(tmp_path, rows, 8, 60)
+    assert growth.exponents(growth.read(tmp_path / "growth.csv")) == {"kmm": (None, None), "sa": (2.0, None)}
+    assert "| sa | 2.00 | little | 0.00 s" in (tmp_path / "growth.md").read_text()
+
+
+@pytest.mark.skipif(not GROWTH.is_file(), reason="the committed table is not here")
+def test_methods_say_how_they_were_measured_to_grow() -> None:
+    """Every method whose measured exponent is above that of n log n has it in ``growth``, and no other one."""
+    said, measured = {}, {}
+    for name, (power, _) in growth.exponents(growth.read(GROWTH)).items():
+        if name in METHODS and power is not None:
+            said[name] = METHODS.get(name).growth
+            measured[name] = growth.rounded(power)
+    assert said == measured and len(said) > 30
+
+
+def test_a_fork_is_ended_beyond_its_time() -> None:
+    done = growth.apart("sa", 60, 4, 20, 8.0)
+    assert done["status"] == "ok" and done["cpu_seconds"] > 0
+    assert growth.apart("sa", 60, 4, 20, 0.001)["status"] == "memory limit"
+
+
+def test_info_says_what_grows_fast() -> None:
+    slow = dataclasses.make_dataclass("Slow", [])
+    slow.growth = 2.0  # type: ignore[attr-defined]
+    assert "n^2 " in _growth(slow) and _growth(METHODS.get("sa")) == ""

@@ -1,6 +1,6 @@
 """The exponents of time and memory of every shallow method: ``python -m benchmarks.scaling.growth``.
 
-Every method is fitted to and predicts n samples a side of made data, for n = 1k ... 100k, each time in a process of its
+Every method is fitted to and predicts n samples a side of made data, for n = 300 ... 100k, each time in a process of its
 own (forked, so that libraries are loaded once) with a limit on CPU seconds; a method that met it is not tried at larger
 n. Rows that ``growth.csv`` has already are kept. An exponent is the slope of log seconds, or of log memory beyond what
 libraries and data take, over log n, between the smallest n that took a twentieth of a second, or added a twentieth of a
@@ -32,7 +32,7 @@ from dazoo.engine.fit import Options, fit
 from dazoo.methods.base import METHODS, ShallowMethod, create_method
 from dazoo.shallow.classifiers import classifier
 
-SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
+SIZES = (300, 1_000, 3_000, 10_000, 30_000, 100_000)
 LINEAR = 1.25  # n log n has an exponent of 1.15 or less between these sizes
 SHORT = 0.05
 FEW = 100
@@ -135,10 +135,15 @@ def exponent(points: list[tuple[int, float]]) -> float | None:
     return math.log(high / low) / math.log(b / a)
 
 
+def rounded(power: float) -> float:
+    """What a method says of itself (``growth``): 1 up to n log n, else the exponent to half a unit."""
+    return 1.0 if power <= LINEAR else max(round(2 * power) / 2, 1.5)
+
+
 def exponents(rows: dict[tuple[str, int], dict[str, str]]) -> dict[str, tuple[float | None, float | None]]:
     """By method: of time and of memory."""
     found = {}
-    for name in dict.fromkeys(m for m, _ in rows):
+    for name in sorted({m for m, _ in rows}):
         done = [r for (m, _), r in rows.items() if m == name and r["status"] == "ok"]
         found[name] = (
             exponent([(int(r["n"]), float(r["cpu_seconds"])) for r in done]),

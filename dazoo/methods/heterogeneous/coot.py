@@ -40,6 +40,7 @@ class COOT(MovedAcross):
         "default, without which the first exact plan, found from uniform weights of the features, decides nearly all "
         "(settled after accuracies on two pairs of the committed suite had been seen)",
     )  # fmt: skip
+    growth = 2.0
     handles = Handles(marked={"none", "few"}, spaces="own")
 
     toy_hparams: ClassVar[dict[str, Any]] = {"rounds": 3}

@@ -42,6 +42,7 @@ class DAMA(FeatureMap):
         deviations="principal components first, and reg trace(A) / k added to the diagonal of A, whose null space "
         "would win otherwise",
     )  # fmt: skip
+    growth = 2.5
     handles = Handles(marked="few", spaces="own")
 
     toy_hparams: ClassVar[dict[str, Any]] = {"components": 3, "dim": 2}

@@ -32,6 +32,7 @@ class EntropicGW(MovedAcross):
         deviations="the paper averages shapes; labelled target samples enter as in gw; no gain at the defaults on SURF "
         "and deep features, whose distances agree too little",
     )  # fmt: skip
+    growth = 2.0
     handles = Handles(marked={"none", "few"}, spaces="own")
 
     reg: float = hp(0.005, 1e-3, 0.05, log=True, help="weight of the entropy, distances being at most 1", positive=True)

@@ -49,6 +49,7 @@ class GW(MovedAcross):
         "defaults on SURF and deep features: an exact plan "
         "is sure of pairs that distances do not tell apart, where the entropic one is not",
     )  # fmt: skip
+    growth = 2.5
     handles = Handles(marked={"none", "few"}, spaces="own")
 
     guide: float = hp(1.0, help="weight of labelled target samples against distances")

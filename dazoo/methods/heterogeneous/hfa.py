@@ -36,6 +36,7 @@ class HFA(ShallowMethod):
         deviations="Frank-Wolfe steps over H, in the paper projected gradients; width of the kernels by the median; no "
         "gain at the defaults on SURF and deep features, where it is the machine of the labelled target within a point",
     )  # fmt: skip
+    growth = 1.5
     handles = Handles(marked="few", spaces="own")
 
     C: float = hp(1.0, 0.1, 100.0, log=True, help="cost of a violated margin", positive=True)

@@ -44,6 +44,7 @@ class WJDOT(ShallowMethod):
         "network; as jdot, it ends below the classifier of the pooled sources on Office-Caltech10's features; beyond "
         "memory_gib plan and potentials are those of random parts, cut once (``transport/_parts``)",
     )  # fmt: skip
+    growth = 2.0
     handles = Handles(n_sources="many")
     targets = frozenset({"classes", "values"})
 

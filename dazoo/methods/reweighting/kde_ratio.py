@@ -45,6 +45,7 @@ class KDERatio(Reweighting):
         "feature's bandwidth is at least 1e-3 of that of both domains pooled, so that constant features do no harm; "
         "in many dimensions a few samples decide: it warns, and is for few features",
     )  # fmt: skip
+    growth = 1.5
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 
@@ -100,6 +101,9 @@ def _single_sums(x: np.ndarray, data: np.ndarray) -> np.ndarray:
             block[:, -1] = -(block @ right[:, :COLUMNS]).max(axis=1)
             for j in range(0, len(data), COLUMNS):
                 ranks = block @ right[:, j : j + COLUMNS]
+                np.maximum(
+                    ranks, -80.0, out=ranks
+                )  # what is below adds nothing, and its denormal exponentials are slow
                 total[i : i + ROWS] += np.exp(ranks, out=ranks).sum(axis=1)
         logs: np.ndarray = np.log(total) - left[:, -1] - np.einsum("ij,ij->i", x, x) / 2
     return logs

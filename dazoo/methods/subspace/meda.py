@@ -56,6 +56,7 @@ class MEDA(ShallowMethod):
         "number of classes; beyond 20,000 samples the function is a sum of kernels at 2,000 of them and "
         "the graph is sparse",
     )  # fmt: skip
+    growth = 2.5
     handles = Handles(marked={"none", "few"})
     knob_needs: ClassVar[dict[str, dict[str, bool]]] = {"balance": {"adaptive": False}}
 

@@ -61,6 +61,7 @@ class JCPOT(ShallowMethod):
         "the constraints, and is refused; beyond memory_gib random parts with all classes of all sources are solved "
         "one by one, each with its own proportions (``transport/_parts``)",
     )  # fmt: skip
+    growth = 2.0
     handles = Handles(n_sources="many")
 
     use: str = hp("labels", choices=("labels", "features"), help="what the plans carry to the target")
@@ -89,7 +90,7 @@ class JCPOT(ShallowMethod):
                 shares[block.cols] += share
                 continue
             for rows, plan in zip(joint.rows, joint.plans):
-                own = rows if part is seen else block.rows[rows]
+                own = rows if isinstance(block.rows, slice) else block.rows[rows]
                 zs[own] += barycentric(plan, xt[block.cols])
         passes = 1 if len(blocks) == 1 else PASSES
         if self.use == "labels":

@@ -33,6 +33,7 @@ class OTEMD(MovedByPlan):
         url="https://arxiv.org/abs/1507.00504",
         venue="IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
     )  # fmt: skip
+    growth = 2.5
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 

@@ -47,6 +47,7 @@ class OTGroupLasso(MovedByPlan):
         "(POT's gcg leaves the entropy out of it), and group norms are sums over classes rather than C copies of the "
         "plan",
     )  # fmt: skip
+    growth = 2.0
     handles = Handles(marked={"none", "few"})
     pair_bytes = 120
 

@@ -44,6 +44,7 @@ class OTSinkhorn(MovedByPlan):
         "features; a few far samples set it: on raw features reg then flattens the plan, and a warning says so; every "
         "sample is sent, so it loses where class proportions differ",
     )  # fmt: skip
+    growth = 2.0
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
     ways: ClassVar[tuple[str, ...]] = ("auto", "error", "minibatch", "lazy", "dense")

@@ -40,6 +40,7 @@ class OTUnbalanced(MovedByPlan):
         deviations="the cost is divided by its largest entry, so that reg and mass do not depend on the scale of the "
         "features",
     )  # fmt: skip
+    growth = 2.5
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 

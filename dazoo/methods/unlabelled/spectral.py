@@ -39,6 +39,7 @@ class SpectralClusters(Clusters):
         deviations="nearest neighbours instead of a Gaussian kernel, which needs a width; rows are scaled by degree, "
         "not to norm 1, as scikit-learn does",
     )  # fmt: skip
+    growth = 2.0
 
     neighbours: int = hp(10, 5, 30, log=True, help="nearest neighbours of a sample in the graph")
 
