@@ -1,10 +1,10 @@
 """The exponents of time and memory of every shallow method: ``python -m benchmarks.scaling.growth``.
 
-Every method is fitted to and predicts n samples a side of made data, for n = 300 ... 100k, each time in a process of its
-own (forked, so that libraries are loaded once) with a limit on CPU seconds; a method that met it is not tried at larger
-n. Rows that ``growth.csv`` has already are kept. An exponent is the slope of log seconds, or of log memory beyond what
-libraries and data take, over log n, between the smallest n that took a twentieth of a second, or added a twentieth of a
-GiB, and the largest.
+Every method is fitted to and predicts n samples a side of made data, for n = 300 ... 100k, each time in a process of
+its own (forked, so that libraries are loaded once) with a limit on CPU seconds; a method that met it is not tried at
+larger n. Rows that ``growth.csv`` has already are kept. An exponent is the slope of log seconds, or of log memory
+beyond what libraries and data take, over log n, between the smallest n that took a twentieth of a second, or added a
+twentieth of a GiB, and the largest.
 """
 
 from __future__ import annotations
