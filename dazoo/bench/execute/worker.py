@@ -45,4 +45,4 @@ class Worker:
                     self.runner.tasks.load(protocol, domain)
             return self.runner(unit.runs)
         finally:
-            self.runner.close()
+            self.runner.rest()

@@ -33,7 +33,7 @@ from dazoo.bench.records.lines import FORMAT, HEAD, RECORDS, clean, lines_of, pa
 from dazoo.bench.records.lines import SCORES as SCORES
 from dazoo.bench.records.lines import Damage as Damage
 from dazoo.bench.records.lines import good_records as good_records
-from dazoo.bench.records.parts import all_parts, part_paths, read_part
+from dazoo.bench.records.parts import all_parts, read_part
 from dazoo.bench.records.table import Table, records_of
 from dazoo.core.errors import DazooError
 from dazoo.core.files import sync_folder
@@ -254,35 +254,55 @@ class Follower:
     def __init__(self, folder: str | Path, at: dict[str, int] | None = None):
         self.root = Path(folder) / FOLDER
         self.at = dict(at) if at is not None else dict(_sizes(self.root))
+        self._done: set[str] = set()
 
     def new_keys(self) -> list[str]:
-        """Keys of the whole lines that are new."""
+        """Keys of the whole lines that are new.
+
+        Shards that are full were read to their end, and parts, are not looked at again: a look costs a listing and the
+        shards that still grow, however many there are.
+        """
         found = []
         with suppress(OSError):  # on a network file system: ask the server which shards there are
             os.utime(self.root)
-        for path in sorted(self.root.glob("*.jsonl")):
-            if path.is_dir():
-                continue
-            start = self.at.get(path.name, 0)
+        new = sorted(name for name in _names(self.root) if name not in self._done)
+        for name in (n for n in new if n.endswith(".jsonl")):
+            start = self.at.get(name, 0)
             # a shard that is gone was merged into a part
-            with suppress(FileNotFoundError), path.open("rb") as file:  # opening asks the server how long the file is
-                if os.fstat(file.fileno()).st_size <= start:
-                    continue
-                file.seek(start)
-                text = file.read()
-                end = text.rfind(b"\n") + 1
-                self.at[path.name] = start + end
-                heads = [HEAD.match(line) for line in text[:end].splitlines(True) if whole(line) is not False]
-                found += [head[2].decode() for head in heads if head is not None]
-        for path in part_paths(self.root):  # lines that were merged before they were seen
-            if path.name not in self.at:
+            with suppress(FileNotFoundError, IsADirectoryError), (self.root / name).open("rb") as file:
+                if os.fstat(file.fileno()).st_size > start:  # opening asked the server how long the file is
+                    file.seek(start)
+                    text = file.read()
+                    end = text.rfind(b"\n") + 1
+                    self.at[name] = start + end
+                    heads = [HEAD.match(line) for line in text[:end].splitlines(True) if whole(line) is not False]
+                    found += [head[2].decode() for head in heads if head is not None]
+                if self.at.get(name, 0) > SHARD:
+                    self._done.add(name)
+        for name in (n for n in new if n.endswith(".parquet")):  # lines that were merged before they were seen
+            if name not in self.at:
                 with suppress(OSError, ValueError):
-                    self.at[path.name] = path.stat().st_size
-                    found += read_part(path, ["key"])["key"].to_pylist()
+                    self.at[name] = (self.root / name).stat().st_size
+                    found += read_part(self.root / name, ["key"])["key"].to_pylist()
+            self._done.add(name)
         return found
 
 
+def _names(root: Path) -> list[str]:
+    """Names of the shards and parts in a folder."""
+    try:
+        return [name for name in os.listdir(root) if _counts(name)]
+    except OSError:
+        return []
+
+
+def _counts(name: str) -> bool:
+    return name.endswith(".jsonl") or (name.startswith("part-") and name.endswith(".parquet"))
+
+
 def _sizes(root: Path) -> Iterator[tuple[str, int]]:
-    for path in (*root.glob("*.jsonl"), *part_paths(root)):
-        with suppress(FileNotFoundError):
-            yield path.name, path.stat().st_size
+    with suppress(OSError), os.scandir(root) as entries:
+        for entry in entries:
+            if _counts(entry.name):
+                with suppress(FileNotFoundError):
+                    yield entry.name, entry.stat().st_size
