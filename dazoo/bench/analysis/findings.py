@@ -208,11 +208,15 @@ def _unstable(cells: Mapping[tuple[str, str], Cell]) -> list[Finding]:
     from scipy.stats import chi2
 
     judged = [(k, c) for k, c in cells.items() if len(c.values) > 2]
-    usual: dict[str, float] = {}
-    for task in {k[1] for k, _ in judged}:
-        stds = [c.std * math.sqrt((n := len(c.values) - 1) / chi2.median(n)) for k, c in judged if k[1] == task]
-        usual[task] = max(float(np.median(stds)), WIDE)
-    p = [float(chi2.sf((len(c.values) - 1) * (c.std / usual[k[1]]) ** 2, len(c.values) - 1)) for k, c in judged]
+    free = np.array([len(c.values) - 1 for _, c in judged], dtype=int)
+    stds = [c.std for _, c in judged]
+    medians = {n: float(chi2.median(n)) for n in set(free.tolist())}
+    spreads: dict[str, list[float]] = {}
+    for (key, _), n, std in zip(judged, free.tolist(), stds):
+        spreads.setdefault(key[1], []).append(std * math.sqrt(n / medians[n]))
+    usual = {task: max(float(np.median(found)), WIDE) for task, found in spreads.items()}
+    over = [n * (std / usual[key[1]]) ** 2 for (key, _), n, std in zip(judged, free.tolist(), stds)]
+    p = chi2.sf(np.array(over), free).tolist()
     found = []
     for (key, cell), value in zip(judged, holm(p)):
         if value < LEVEL:

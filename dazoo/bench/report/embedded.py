@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 PACK = 200_000
+LEVEL = 6
+"""Of compression; 9 takes six times as long for two parts in a hundred."""
 
 
 def script(name: str, data: Mapping[str, Any], most: int = PACK) -> Markup:
@@ -28,7 +30,7 @@ def script(name: str, data: Mapping[str, Any], most: int = PACK) -> Markup:
     text, packed = provenance.embed(data), ""
     if len(text) > most:
         raw = json.dumps(_columns(data), separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-        text, packed = base64.b64encode(gzip.compress(raw, 9, mtime=0)).decode(), ' data-packed="gzip"'
+        text, packed = base64.b64encode(gzip.compress(raw, LEVEL, mtime=0)).decode(), ' data-packed="gzip"'
     return Markup(f'<script type="application/json" id="data-{name}"{packed}>{text}</script>')
 
 
