@@ -19,11 +19,13 @@ import csv
 import heapq
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from dazoo.bench.execute.clock import load
+from dazoo.bench.execute.grouping import in_order
 from dazoo.bench.execute.machine import machine
 from dazoo.bench.execute.schedule import Unit, units
 from dazoo.bench.execute.tasks import Tasks
@@ -73,13 +75,61 @@ def before(specs: Sequence[RunSpec], jobs: int) -> list[Unit]:
     return list(found.values())
 
 
-def makespan(shared: Sequence[Unit], seconds: dict[int, float], workers: int, opening: float) -> float:
-    """When the last of ``workers`` ends that take one unit after the other."""
-    ends = [0.0] * min(workers, len(shared))
-    for unit in shared:
-        took = opening * len({s.data_key for s in unit}) + sum(seconds[id(s)] for s in unit)
-        heapq.heapreplace(ends, ends[0] + took)
-    return max(ends)
+def makespan(
+    shared: Sequence[Unit], seconds: dict[int, float], workers: int, opening: float, tails: Costs | None = None
+) -> float:
+    """When the last of ``workers`` ends that take one unit after the other.
+
+    Args:
+        tails: what runs are expected to take, where idle workers are given the ends of units that others are at, as
+            ``executor`` does; without, they are not.
+    """
+    waiting, running = deque(shared), [Running() for _ in range(workers)]
+    events = [(0.0, i) for i in range(workers)]
+    last = 0.0
+    while events:
+        now, i = heapq.heappop(events)
+        mine = running[i]
+        if not mine.runs:
+            if waiting:
+                mine.take(waiting.popleft(), tails)
+            elif tails is not None:
+                other = max(running, key=lambda r: r.left)
+                if not other.runs:
+                    continue
+                mine.take(other.second_half(tails), tails)
+            else:
+                continue
+        spec = mine.next(tails)
+        took = seconds[id(spec)] + (opening if spec.data_key != mine.opened else 0.0)
+        mine.opened = spec.data_key
+        last = max(last, now + took)
+        heapq.heappush(events, (now + took, i))
+    return last
+
+
+class Running:
+    """What a worker has before it, the next run last; ``left`` are the seconds expected of it."""
+
+    def __init__(self) -> None:
+        self.runs: list[RunSpec] = []
+        self.left = 0.0
+        self.opened: object = None
+
+    def take(self, unit: Sequence[RunSpec], costs: Costs | None) -> None:
+        self.runs, self.opened = in_order(unit)[::-1], None
+        self.left = sum(map(costs, self.runs)) if costs is not None else 0.0
+
+    def next(self, costs: Costs | None) -> RunSpec:
+        spec = self.runs.pop()
+        self.left -= costs(spec) if costs is not None else 0.0
+        return spec
+
+    def second_half(self, costs: Costs) -> list[RunSpec]:
+        n = (len(self.runs) + 1) // 2
+        gone, self.runs = self.runs[:n][::-1], self.runs[n:]
+        self.left = sum(map(costs, self.runs)) if self.runs else 0.0
+        return gone
 
 
 def opening_of(runs: Sequence[RunSpec], root: str | None) -> float | None:
@@ -126,7 +176,7 @@ def simulate(suites: dict[str, list[tuple[RunSpec, float]]], opening: float) -> 
                 shared = units(specs, workers, expected)
                 planning = time.process_time() - start
                 ideal = max(total / workers, longest)
-                took = makespan(shared, seconds, workers, opening)
+                took = makespan(shared, seconds, workers, opening, _Known(expected, specs))
                 was = makespan(before(specs, workers), seconds, workers, opening)
                 yield {
                     "table": table,
@@ -142,6 +192,17 @@ def simulate(suites: dict[str, list[tuple[RunSpec, float]]], opening: float) -> 
                     "before, over ideal": round(was / ideal, 3),
                     "planning (s)": round(planning, 2),
                 }
+
+
+class _Known(Costs):
+    """Expectations, each found once."""
+
+    def __init__(self, costs: Costs, specs: Sequence[RunSpec]):
+        super().__init__(opening=costs.opening)
+        object.__setattr__(self, "found", {id(s): costs(s) for s in specs})
+
+    def __call__(self, spec: RunSpec) -> float:
+        return float(self.found[id(spec)])  # type: ignore[attr-defined]
 
 
 class _Each(Costs):

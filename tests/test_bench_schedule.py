@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from dazoo.bench.execute.schedule import SHARE, Splitting, limit_of, units
+from dazoo.bench.execute.base import Executor, Outcome, Setup, Unit
+from dazoo.bench.execute.executor import _Driver
+from dazoo.bench.execute.grouping import in_order
+from dazoo.bench.execute.runner import Runner
+from dazoo.bench.execute.schedule import SHARE, Splitting, limit_of, tail, units
 from dazoo.bench.plan.costs import LEAST, Costs, prior
 from dazoo.bench.plan.plan import RunSpec, make_plan
 from dazoo.bench.plan.suite import Suite
 from dazoo.bench.records.compact import compact
-from dazoo.bench.records.store import Writer
+from dazoo.bench.records.store import Writer, records
+from dazoo.bench.suite_run import prepare
 from tests.bench_tools import SMALL, accuracies, write_run
 
 GRADIENT = {**SMALL, "methods": ["dann", "deep_coral"], "recipe": "adatime", "source_holdout": 0.0}
@@ -98,3 +104,55 @@ def test_what_no_record_tells_of_is_estimated() -> None:
     shallow, trained = plan()[0], make_plan(Suite.of({**GRADIENT, "recipe": {"name": "adatime", "steps": 50}})).specs[0]
     assert prior(trained) == pytest.approx(0.2) and prior(shallow) > 0
     assert Costs()(trained) == prior(trained)
+
+
+def test_idle_workers_get_the_second_half_of_what_most_is_left_of() -> None:
+    specs = in_order(plan(tasks="upright->*", seeds=3))
+    few, many = specs[:4], specs[4:13]
+    at, part = tail([few, many], set(), lambda s: 1.0)
+    assert at == 1 and part == many[5:], "its current run and half of the others stay"
+    at, part = tail([few, many], {s.key for s in many[:8]}, lambda s: 1.0)
+    assert at == 0 and part == few[2:]
+    assert tail([few[:1], many[:2]], {many[0].key}, lambda s: 1.0)[1] == [], "nobody gives away his only run"
+
+
+def test_every_run_is_recorded_once_where_ends_of_units_are_given_away(tmp_path: Path) -> None:
+    """The executor's workers are stood in for by one that is slow and one that is not."""
+
+    class Two(Executor):
+        workers = 2
+
+        def __init__(self, setup: Setup):
+            super().__init__(setup)
+            self.busy: list[tuple[Unit, Runner]] = []
+            self.given: list[int] = []
+
+        def free(self) -> int:
+            return 2 - len(self.busy)
+
+        def submit(self, units: Sequence[Unit]) -> None:
+            self.busy += [(unit, Runner(setup.place, setup.since)) for unit in units]
+            self.given += [len(unit.runs) for unit in units]
+
+        def wait(self, seconds: float) -> list[Outcome]:
+            if len(self.given) < 2:
+                return []
+            unit, runner = self.busy.pop()  # the last who came is done first
+            left = runner(unit.runs)
+            runner.close()
+            return [Outcome(unit, tuple(left))]
+
+        def dismiss(self, token: str) -> None:
+            raise AssertionError
+
+        def close(self) -> None:
+            pass
+
+    job = prepare(SMALL | {"tasks": ["upright->rotated"], "seeds": 4, "keep": "0"}, out=tmp_path, device="cpu")
+    setup = Setup(job.place, 2, job.since)
+    driver = _Driver(Two(setup), job.missing, lambda n: None)
+    driver._units = lambda specs, jobs: [Unit(tuple(specs))]  # type: ignore[method-assign]
+    driver()
+    driver.claims.close()
+    assert driver.workers.given[0] == 12 and len(driver.workers.given) > 2  # type: ignore[attr-defined]
+    assert sorted(r["key"] for r in records(tmp_path)) == sorted(s.key for s in job.missing)

@@ -117,6 +117,7 @@ class _Driver:
         self.costs = Costs.read(workers.setup.place.folder)
         self.setup, self.workers, self.specs = workers.setup, workers, specs
         self.waiting: deque[Unit] = deque()
+        self.running: list[tuple[Unit, list[RunSpec]]] = []
         self.left: list[RunSpec] = []
         self.busy = 0
         self.deaths: Counter[str] = Counter()
@@ -154,14 +155,33 @@ class _Driver:
             told = "; ".join(dict.fromkeys(f"{r.node}: {r.why}" for r in self.refusals))
             raise DazooError(f"no worker is left ({told}); what is recorded stays, the same command goes on from there")
         ready = [self.waiting.popleft() for _ in range(min(self.workers.free(), len(self.waiting)))]
+        ready += self._tails(self.workers.free() - len(ready))
         if ready:
             self.workers.submit(ready)
+            self.running += [(unit, list(unit.runs)) for unit in ready]
             self.busy += len(ready)
         outcomes = self.workers.wait(0.2)
         self.watch()
         for outcome in outcomes:
             self.busy -= 1
+            self.running = [entry for entry in self.running if entry[0] is not outcome.unit]
             self._take(outcome)
+
+    def _tails(self, idle: int) -> list[Unit]:
+        """When nothing waits: for workers without work, the ends of units that others are at. Claims see to it that no
+        run of them is done twice, and those who were at them find them recorded, or leave them."""
+        from dazoo.bench.execute.schedule import tail
+
+        found: list[Unit] = []
+        whole = type(self.workers).pack is not Executor.pack or self.setup.place.group > 1
+        while len(found) < idle and not (self.waiting or whole):
+            at, part = tail([runs for _, runs in self.running], self.watch.recorded, self.costs)
+            if not part:
+                break
+            taken = {s.key for s in part}
+            self.running[at] = self.running[at][0], [s for s in self.running[at][1] if s.key not in taken]
+            found.append(replace(self.running[at][0], runs=tuple(part)))
+        return found
 
     def _take(self, outcome: Outcome) -> None:
         self.left += outcome.left

@@ -8,7 +8,7 @@ members alone, so it is divided only where it would hold up the whole table, int
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 from dazoo.bench.execute.grouping import grouped, in_order, trains_in_groups
@@ -56,6 +56,18 @@ def limit_of(part: float, opening: float) -> float:
     """Seconds of the largest unit: ``SHARE`` of a worker's ``part`` of all work; more where opening the data would take
     too much of it, but never more than that part."""
     return min(part, max(SHARE * part, WORTH * opening))
+
+
+def tail(running: Sequence[Unit], recorded: Container[str], costs: Callable[[RunSpec], float]) -> tuple[int, Unit]:
+    """Of the units that workers are at, the one with most left to do behind its current run: its number, and the
+    second half of that; nothing where nobody has two runs before him."""
+    at, most, best = -1, 0.0, Unit()
+    for i, unit in enumerate(running):
+        rest = [s for s in in_order(unit) if s.key not in recorded][1:]
+        seconds = sum(map(costs, rest))
+        if rest and seconds > most:
+            at, most, best = i, seconds, rest
+    return at, best[len(best) // 2 :]
 
 
 class Splitting:
