@@ -148,8 +148,12 @@ def measure(work: Path, runs: int, base: Path | None) -> list[dict[str, object]]
 
 
 def write(rows: list[dict[str, object]], out: Path) -> None:
-    """The rows as ``million.csv`` and ``million.md``."""
+    """The rows as ``million.csv`` and ``million.md``, beside those of other numbers of runs that are there."""
     out.mkdir(parents=True, exist_ok=True)
+    if (out / "million.csv").is_file():
+        with (out / "million.csv").open(newline="") as file:
+            known = [row for row in csv.DictReader(file) if int(row["runs"]) not in {r["runs"] for r in rows}]
+        rows = sorted([*known, *rows], key=lambda row: int(str(row["runs"])))
     with (out / "million.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -173,9 +177,10 @@ def main() -> None:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         base = chosen.base and chosen.base.resolve()
-        rows = [row for runs in chosen.runs for row in measure(Path(work), runs, base)]
-    if chosen.out is not None:
-        write(rows, chosen.out)
+        for runs in chosen.runs:
+            rows = measure(Path(work), runs, base)
+            if chosen.out is not None:
+                write(rows, chosen.out)
 
 
 if __name__ == "__main__":
