@@ -30,7 +30,7 @@ from dazoo.bench.execute.machine import machine
 
 SHARD, GROWING = 800_000, 16
 TASKS, SEEDS = 50, 10
-MOST = {"compact": 100_000, "report": 10_000, "plan": 1_000_000}
+MOST = {"compact": 100_000, "report": 10_000, "plan": 100_000}
 BEFORE = ("keys", "look", "claim", "report")
 """What is measured with ``--base``, too."""
 IMPORTS = """
