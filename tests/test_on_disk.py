@@ -14,6 +14,7 @@ from dazoo.core.blocks import InMemory
 from dazoo.core.errors import DazooError, DazooWarning
 from dazoo.data import blocks as files
 from dazoo.data.blocks import ArrayFile
+from dazoo.data.streamed import streamed
 from dazoo.shallow import heads_on_disk
 
 N, D = 600, 12
@@ -122,5 +123,7 @@ def test_values_that_are_no_numbers_are_found_when_they_are_read(tmp_path):
 
 
 def test_streams_of_samples_need_memory(task):
+    with pytest.raises(DazooError, match="samples in memory"):
+        dazoo.adapt(task=streamed(task, True), say=None)
     with pytest.raises(DazooError, match="stay on disk"):
         dazoo.fit("source_only", task.change(setting="test_time"), stream=True)

@@ -83,6 +83,11 @@ def adapt(
     if out is not None:
         check_folder(Path(out))
     found = given(source, target, label, task, **options)
+    if any(domain.on_disk for domain in (*found.task.sources, found.task.target)):
+        raise DazooError(
+            "adapt fits many candidates and needs samples in memory; give a part of those on disk (x[rows]), or fit "
+            "one method with dazoo.fit"
+        )
     for note in (repr(found.task).strip("<>"), *found.notes):
         tell(note)
     few = (found.known, found.labels) if found.few else None
