@@ -107,7 +107,8 @@ def test_random_parts_answer_as_the_whole_plan(name, hparams, monkeypatch):
     assert right[1] >= right[0] - 0.1
 
 
-def test_parts_are_dealt_evenly_and_cover_all():
+def test_parts_are_dealt_evenly_and_cover_all(monkeypatch):
+    monkeypatch.setattr(_parts, "PART", 512)
     y, domain = torch.arange(101) % 3, (torch.arange(101) < 40).long()
     blocks = _parts.parts_of(101, 1300, context(), [domain, y])
     assert len(blocks) == 3 * _parts.PASSES
