@@ -232,11 +232,6 @@ def _holds(best: Trial, base: Trial, ruling: dict[str, Member], n: int, k: int, 
 
 def _leads(scores: dict[str, list[float]], k: int) -> bool:
     """Whether trial k is ahead of the first for a leading member."""
-    return any(scores[name][k] > scores[name][0] + lead for name, lead in LEADING.items() if name in scores)
-
-
-def _leads(scores: dict[str, list[float]], k: int) -> bool:
-    """Whether trial k is ahead of the first for a leading member."""
     ahead = [n for n, lead in LEADING.items() if n in scores and scores[n][k] > scores[n][0] + lead]
     return any(n != "clusters" or scores[n][k] >= KNOWING for n in ahead)
 
