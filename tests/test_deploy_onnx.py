@@ -142,7 +142,7 @@ def test_frozen_features(tmp_path: Path, network: str, monkeypatch: pytest.Monke
     entry = lookup.get_backbone(network)
     known = entry if network == "none" else replace(entry, build=build, has_pretrained=True)
     for module in (frozen, deploy_network):
-        monkeypatch.setattr(module, "get_backbone", lambda name: known)
+        monkeypatch.setattr(module, "frozen_backbone", lambda name: known)
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (20, 20, 28, 3), dtype=np.uint8), np.arange(20) % 2
     x[y == 1] //= 2

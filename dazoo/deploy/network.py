@@ -23,7 +23,7 @@ from dazoo.engine.predictor import NetPredictor
 from dazoo.methods.base import StreamMethod
 from dazoo.nets.augment import eval_images
 from dazoo.nets.frozen import image_view
-from dazoo.nets.lookup import get_backbone
+from dazoo.nets.lookup import frozen_backbone
 from dazoo.nets.net import Net
 from dazoo.nets.parts.domain_norm import TargetNorms
 
@@ -88,7 +88,7 @@ def frozen_features(g: Graph, name: str, shape: tuple[int, ...], x: str) -> str:
     """Features of pictures ``x`` under a frozen pretrained backbone; ``none`` flattens."""
     if name == "none":
         return str(g.add("Flatten", g.cast(x, np.float32), axis=1))
-    entry = get_backbone(name)
+    entry = frozen_backbone(name)
     with torch.random.fork_rng(devices=[]):
         net = entry.make(shape, pretrained=True).eval()
     how = image_view(entry, shape)
