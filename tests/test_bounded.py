@@ -110,14 +110,14 @@ def test_random_parts_answer_as_the_whole_plan(name, hparams, monkeypatch):
 def test_parts_are_dealt_evenly_and_cover_all(monkeypatch):
     monkeypatch.setattr(_parts, "PART", 512)
     y, domain = torch.arange(101) % 3, (torch.arange(101) < 40).long()
-    blocks = _parts.parts_of(101, 1300, context(), [domain, y])
+    blocks = _parts.plan_parts(101, 1300, context(), [domain, y])
     assert len(blocks) == 3 * _parts.PASSES
     for of, n in (("rows", 101), ("cols", 1300)):
         assert torch.equal(torch.cat([getattr(b, of) for b in blocks[:3]]).sort().values, torch.arange(n))
     for b in blocks:
         assert torch.bincount(3 * domain[b.rows] + y[b.rows], minlength=6).min() >= 4
     few = torch.tensor([0] * 100 + [1])
-    assert len(_parts.parts_of(101, 1300, context(), [domain, few])) == _parts.PASSES  # a class of one sample
+    assert len(_parts.plan_parts(101, 1300, context(), [domain, few])) == _parts.PASSES  # a class of one sample
 
 
 def test_the_former_default_stays_in_the_keys():

@@ -69,7 +69,7 @@ def log_coral(fs: Tensor, ft: Tensor, ridge: float = 1e-3) -> Tensor:
     Morerio et al., ICLR 2018, https://arxiv.org/abs/1711.10288
     """
     d = fs.shape[1]
-    if fs.ndim == 2 and fs.shape[0] + ft.shape[0] < d:
+    if min(len(fs), len(ft)) >= 2 and len(fs) + len(ft) < d:
         return _log_coral_of_rows(fs, ft, ridge)
     return (_log_spd(covariance(fs), ridge) - _log_spd(covariance(ft), ridge)).square().sum() / (4.0 * d * d)
 
@@ -119,7 +119,7 @@ def _log_coral_of_rows(fs: Tensor, ft: Tensor, ridge: float) -> Tensor:
             reached = offset * s.vectors.T + (own * signed) @ basis.T
             within = reached @ s.vectors
             change = (_log_slopes(s.values + s.ridge) * within) @ s.vectors.T
-            change += (s.lift / s.values)[:, None] * (reached - within @ s.vectors.T)
+            change += (s.lift / s.values.clamp_min(1e-30))[:, None] * (reached - within @ s.vectors.T)
             slopes.append(sign * s.left @ change)
     moved = sum((slope * (x - x.detach())).sum() for slope, x in zip(slopes, (fs, ft)))
     return (value + 4 * moved) / (4.0 * d * d)
@@ -143,8 +143,8 @@ def _spectrum_of_rows(x: Tensor, ridge: float) -> _Rows:
     r = (ridge * gram.diagonal().sum() / d).clamp_min(1e-30)
     values, u = torch.linalg.eigh(gram)
     keep = values > 4 * n * torch.finfo(x.dtype).eps * values[-1].clamp_min(1e-30)
-    values, u = values[keep], u[:, keep]
-    scale = (values * max(n - 1, 1)).sqrt()
+    values = values.where(keep, torch.zeros_like(values))  # and their vectors too: vmap keeps shapes
+    scale = (values * max(n - 1, 1)).sqrt().where(keep, torch.full_like(values, torch.inf))
     return _Rows(values, x.T @ (u / scale), torch.log1p(values / r), r, u * (values / max(n - 1, 1)).sqrt())
 
 

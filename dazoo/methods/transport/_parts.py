@@ -55,10 +55,10 @@ def blocks_of(
     if need <= gib:
         return [Block(ALL, ALL)]
     ctx.warn(large_said(name, n_s, n_t, need, gib, PART, PASSES))
-    return parts_of(n_s, n_t, ctx, list(strata))
+    return plan_parts(n_s, n_t, ctx, list(strata))
 
 
-def parts_of(n_s: int, n_t: int, ctx: Context, strata: list[Tensor]) -> list[Block]:
+def plan_parts(n_s: int, n_t: int, ctx: Context, strata: list[Tensor]) -> list[Block]:
     """The parts of all passes."""
     parts = min(-(-max(n_s, n_t) // PART), max(min(n_s, n_t) // 2, 1))
     if strata:

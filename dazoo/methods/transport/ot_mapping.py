@@ -28,7 +28,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, costs, pair
-from dazoo.methods.transport._parts import blocks_of, parts_of
+from dazoo.methods.transport._parts import blocks_of, plan_parts
 from dazoo.methods.transport._plan import back, posed, top_cost
 from dazoo.ops.linalg.linear import distances_between, median_gamma
 from dazoo.shallow.steps import Affine, KernelMap, Step
@@ -68,7 +68,7 @@ class OTMapping(FeatureMap):
         xs, xt = pair(seen)
         blocks = blocks_of(self.name, len(xs), max(len(xt), len(xs)), self.memory_gib, 120, ctx)
         if len(blocks) > 1:
-            blocks = parts_of(len(xs), len(xt), ctx, [])[:MAPS]
+            blocks = plan_parts(len(xs), len(xt), ctx, [])[:MAPS]
             scale = (
                 torch.stack([distances_between(xs[b.rows], xt[b.cols]).max() for b in blocks])
                 .max()
