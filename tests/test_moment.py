@@ -125,7 +125,7 @@ def test_log_coral_ignores_rotations_of_both():
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_log_coral_of_few_rows_is_that_of_all_features(dtype):
+def test_log_coral_from_inner_products_is_that_of_all_features(dtype):
     """Value and gradient from inner products of rows are those from the (d, d) covariances, which autograd sees."""
     gen = torch.Generator().manual_seed(0)
     fs, ft = (torch.randn(n, 30, generator=gen, dtype=torch.float64).relu() for n in (9, 7))

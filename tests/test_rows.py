@@ -267,6 +267,7 @@ def test_learning_rates_reach_the_optimiser(name: str, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(train.Loop, "_gradient_step", watch)
     recipe = dataclasses.replace(RECIPES[name], steps=6, epochs=0, batch=16, bottleneck=4, freeze_norm=False)
+    recipe = dataclasses.replace(recipe, frozen_stages=0)  # a small network has none
     toys.fit_toy(METHODS.get("source_only"), toys.toy_task(), recipe=recipe)
     assert [i for i, _ in seen] == list(range(6))
     for i, factors in seen:

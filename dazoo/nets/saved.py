@@ -96,7 +96,7 @@ def _described(module: nn.Module, place: str, seen: dict[int, str], tensors: dic
             tensors[key] = value.detach()
         buffers[name] = None if value is None else [list(value.shape), _type(value), name in transient]
     return {
-        "class": named(cls, where),
+        "class": written_name(cls, where),
         "plain": parts,
         "parameters": {
             n: None if p is None else _parameter(p, f"{place}.{n}".strip("."), seen)
@@ -133,14 +133,14 @@ def _plain(value: Any, place: str) -> Any:
     if isinstance(value, torch.device):
         return {"value": str(value)}
     if inspect.isclass(value) or inspect.isroutine(value):
-        return {"named": named(value, place)}
+        return {"named": written_name(value, place)}
     raise DazooError(
         f"the attribute {place} is a {type(value).__name__}, which a model file does not hold; make it a number, a "
         "text, a tensor or a submodule"
     )
 
 
-def named(thing: Any, place: str) -> str:
+def written_name(thing: Any, place: str) -> str:
     """A class or function as ``module:name``, under which it is found again.
 
     Raises:

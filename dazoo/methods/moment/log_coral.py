@@ -7,7 +7,7 @@ finite where a batch is smaller than d. The paper then chooses trade_off by the 
 which is minimal at the best alignment; here that choice belongs to the validators (``entropy``).
 
 Evidence: tests/test_moment.py (test_log_coral_compares_matrix_logarithms, test_log_coral_ignores_rotations_of_both,
-test_log_coral_of_few_rows_is_that_of_all_features).
+test_log_coral_from_inner_products_is_that_of_all_features).
 """
 
 from __future__ import annotations
