@@ -238,3 +238,31 @@ def test_numbers_are_told_from_names_of_classes() -> None:
     assert _as_numbers(read(["1", "2"], "y")) == (True, False)
     assert _as_numbers(read(["1.5", "2"], "y")) == (True, True)
     assert _as_numbers(read(["1", "inf"], "y")) == _as_numbers(read(["a", "2"], "y")) == (False, False)
+
+
+def test_a_column_can_be_left_out_and_a_failure_leaves_the_folder_free(tmp_path: Path) -> None:
+    """A date that tells the two sides apart by itself."""
+    rng = np.random.default_rng(0)
+
+    def side(year: int) -> pd.DataFrame:
+        y = rng.integers(0, 2, 40)
+        days = [f"{year}-01-{1 + i % 28:02}" for i in range(40)]
+        return pd.DataFrame({"when": days, "a": y + 0.3 * rng.normal(size=40), "b": rng.normal(size=40), "y": y})
+
+    source, target = side(2023), side(2024).drop(columns="y")
+    out = tmp_path / "model"
+    with pytest.raises(DazooError, match="encoder"):
+        dazoo.adapt(source, target, label="y", out=out, encoder="tabel", say=None)
+    said: list[str] = []
+    made = dazoo.adapt(source, target, label="y", ignore=["when"], out=out, time=0, say=said.append)
+    assert made.model.schema.names == ("a", "b")
+    assert dazoo.load(out).predict(target[["a", "b"]]).probs.shape == (40, 2)
+    with pytest.raises(DazooError, match="no column 'wen' to ignore"):
+        dazoo.adapt(source, target, label="y", ignore=["wen"], say=None)
+
+
+def test_warnings_about_data_are_said(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": np.arange(60.0), "y": ["No", "yes", "no"] * 20})
+    said: list[str] = []
+    dazoo.adapt(frame, frame[["a"]] + 0.5, label="y", time=0, say=said.append)
+    assert any("differ by capitals" in line for line in said)

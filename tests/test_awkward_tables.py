@@ -208,6 +208,14 @@ def test_dates_of_any_year_and_order_read_alike_alone_and_together():
     assert made.roles["d"] == "date" and "the day first" in said and "1 cells that are no dates, first '31.02" in said
 
 
+@pytest.mark.parametrize("first", [False, True])
+def test_dates_of_two_forms_are_not_read_the_wrong_way_round(first: bool) -> None:
+    """A model that was fitted to one form, and later cells of another."""
+    read = dates_of(pd.Series(["2025-08-07", "2025/8/07 10:00", "07.08.2025", "07/25/2025", "25/07/2025"]), first)
+    assert [(d.day, d.month) for d in read[:3]] == [(7, 8)] * 3
+    assert pd.isna(read[3]) == first and pd.isna(read[4]) != first  # a gap, which drift points out
+
+
 @pytest.mark.parametrize("values", [["c1", "c2", "c1"], ["may", "june", "may"], ["ward 1 bed 3", "ward 2 bed 4"]])
 def test_levels_that_look_a_little_like_dates_are_levels(values):
     assert role_of(pd.Series(values))[0] == "category"

@@ -6,6 +6,7 @@ they only enter the report.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,12 +64,21 @@ class Given:
         return 0 < len(self.known) < len(self.task.target)
 
 
-def given(source: Any, target: Any, label: str | None = None, task: str | Task | None = None, **options: Any) -> Given:
+def given(
+    source: Any,
+    target: Any,
+    label: str | None = None,
+    task: str | Task | None = None,
+    ignore: Sequence[str] = (),
+    **options: Any,
+) -> Given:
     """From files, folders, frames, ``(samples, labels)`` and samples, or a task.
 
     Raises:
         DazooError: nothing is there, labels are missing or no classes, or source and target are swapped or the same.
     """
+    if ignore and (task is not None or label is None):
+        raise DazooError("ignore names columns of tables, and these are none")
     if task is not None:
         if source is not None or target is not None:
             raise DazooError("give either a task or a source and a target, not both")
@@ -78,12 +88,12 @@ def given(source: Any, target: Any, label: str | None = None, task: str | Task |
     if options:
         raise DazooError(f"adapt has no option {next(iter(options))!r}; options of a dataset go with a task")
     if _is_path(source) and _is_path(target):
-        return _of_paths(Path(source), Path(target), label)
+        return _of_paths(Path(source), Path(target), label, ignore)
     if label is not None and (hasattr(source, "columns") or hasattr(target, "columns")):
         source, target = (_framed(x) if _is_path(x) else x for x in (source, target))
         if not hasattr(source, "columns") or not hasattr(target, "columns"):
             raise DazooError("source and target must both be frames or table files, with columns of the same names")
-        return _of_frames(source, target, label)
+        return _of_frames(source, target, label, ignore)
     if not isinstance(source, tuple) or len(source) != 2:
         raise DazooError("the source is a file, a folder, a frame with label='its column', or a pair (samples, labels)")
     _no_column(label, "the source is a pair (samples, labels)")
@@ -118,7 +128,7 @@ def _is_path(x: Any) -> bool:
     return isinstance(x, (str, Path))
 
 
-def _of_paths(source: Path, target: Path, label: str | None) -> Given:
+def _of_paths(source: Path, target: Path, label: str | None, ignore: Sequence[str]) -> Given:
     for place in (source, target):
         if not place.exists():
             raise DazooError(f"there is no file or folder {place}; correct the path")
@@ -149,7 +159,7 @@ def _of_paths(source: Path, target: Path, label: str | None) -> Given:
             )
     if label is None:
         raise DazooError(f"which column of {source} holds the labels? say --label COLUMN")
-    return _of_frames(read_table(source), read_table(target), label, str(source), str(target))
+    return _of_frames(read_table(source), read_table(target), label, ignore, str(source), str(target))
 
 
 def _archive(place: Path) -> tuple[Any, Any]:
@@ -162,7 +172,9 @@ def _archive(place: Path) -> tuple[Any, Any]:
     return arrays["x"], arrays.get("y")
 
 
-def _of_frames(source: Any, target: Any, label: str, one: str = "the source", other: str = "the target") -> Given:
+def _of_frames(
+    source: Any, target: Any, label: str, ignore: Sequence[str], one: str = "the source", other: str = "the target"
+) -> Given:
     for frame, whose in ((source, one), (target, other)):
         check_columns(frame, whose)
     source, target = (f.set_axis(list(map(str, f.columns)), axis=1) for f in (source, target))
@@ -183,6 +195,10 @@ def _of_frames(source: Any, target: Any, label: str, one: str = "the source", ot
         source = source[source[label].notna()]
         notes.append(f"{missing} rows of {one} have no label and are left out")
     x, xt = source.drop(columns=label), target.drop(columns=label, errors="ignore")
+    for name in ignore:
+        if name not in x.columns and name not in xt.columns:
+            raise UnknownName(f"there is no column {name!r} to ignore: {nearest(name, x.columns)}")
+    x, xt = (f.drop(columns=list(ignore), errors="ignore") for f in (x, xt))
     alone = [n for n in x.columns if n not in xt.columns]
     if len(alone) == x.shape[1]:
         raise DazooError(f"{one} and {other} have no column in common beside the label; columns are matched by name")
@@ -229,9 +245,12 @@ def _assembled(
     labels = read(y, "the labels of the source")
     need_all(labels.known, "the labels of the source")
     notes = [*notes, *check_classes(labels, remedy)]
-    task = Task.from_arrays(
-        x, labels.names.tolist(), xt, targets="classes", name="given/source->target", source_holdout=HOLDOUT
-    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        task = Task.from_arrays(
+            x, labels.names.tolist(), xt, targets="classes", name="given/source->target", source_holdout=HOLDOUT
+        )
+    notes += [str(w.message) for w in caught]
     notes += check_shared(task, *whose)
     found = None if yt is None else read(yt, "the labels of the target")
     rows = np.array([], dtype=np.int64) if found is None else np.flatnonzero(found.known)

@@ -137,7 +137,13 @@ def judge(trials: Sequence[Trial], facts: Facts, seed: int = 0) -> Verdict:
     leading = [name for name in LEADING if name in ruling]
     fit = [k for k, i in enumerate(able) if k and i not in vetoes and _leads(scores, k)]
     if not fit:
+        most = max(scores.get("clusters") or [0.0])
         why = f"no candidate is ahead of the source's model for {' or '.join(leading) or 'any member'}: it is kept"
+        if "clusters" in scores and most < KNOWING:
+            why = (
+                f"the target's clusters know nothing of the classes (AMI {most:.2f} at most, {KNOWING} is asked), so "
+                "that nothing speaks for a change: the source's model is kept"
+            )
         return Verdict(0, (why, *said), *told)
     first = max(fit, key=lambda k: (total[k], -k))
     best = trials[able[first]]

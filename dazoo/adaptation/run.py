@@ -55,6 +55,7 @@ def adapt(
     say: Callable[[str], None] | None = print,
     clock: Callable[[], float] = clocks.monotonic,
     callbacks: Sequence[Callback] | Callback | None = None,
+    ignore: Sequence[str] = (),
     **options: Any,
 ) -> Adaptation:
     """Find the best model for unlabelled target data from labelled source data, within ``time``.
@@ -70,6 +71,7 @@ def adapt(
         out: folder of the model, predictions and card; what is finished there is not fitted again.
         encoder: as in ``dazoo.fit``.
         say: takes the sentences that tell what goes on; None for silence.
+        ignore: columns of tables that are left out: those that tell one side from the other and nothing of the labels.
         callbacks: as of ``dazoo.fit``; every finished candidate is a checkpoint.
 
     Raises:
@@ -82,7 +84,7 @@ def adapt(
         raise DazooError(f"the seed must be a whole number from 0 to 2**32 - 1, not {seed}")
     if out is not None:
         check_folder(Path(out))
-    found = given(source, target, label, task, **options)
+    found = given(source, target, label, task, ignore, **options)
     if any(domain.on_disk for domain in (*found.task.sources, found.task.target)):
         raise DazooError(
             "adapt fits many candidates and needs samples in memory; give a part of those on disk (x[rows]), or fit "
@@ -96,6 +98,7 @@ def adapt(
         size = len(found.task.sources[0]) + len(found.task.target)
         tell(f"encoding {size} {found.task.target.kind} samples; {left(deadline - clock())} left")
     vectors, encoding = _encoded(found.task, encoder)
+    store.begin()
     fitted = None if encoding is None else encoding.fitted
     said = [] if fitted is None else [*fitted.said(), *copies_of_labels(found.task.sources, fitted.ignored())]
     for note in said:

@@ -56,13 +56,17 @@ class Store:
                 f"{folder} holds an adaptation of other data or with other options; choose another folder with --out, "
                 "or remove it"
             )
-        if known is None:
-            if foreign := [n for n in (MODEL, PREDICTIONS, CARD) if (folder / n).exists()]:
-                raise DazooError(
-                    f"{folder} holds a {foreign[0]} of something else, which would be overwritten; choose another "
-                    "folder with --out, or move the file away"
-                )
-            write_text(folder / SUMMARY, json.dumps({"identity": identity}))
+        self.begun = known is not None
+        if known is None and (foreign := [n for n in (MODEL, PREDICTIONS, CARD) if (folder / n).exists()]):
+            raise DazooError(
+                f"{folder} holds a {foreign[0]} of something else, which would be overwritten; choose another "
+                "folder with --out, or move the file away"
+            )
+
+    def begin(self) -> None:
+        """Say what the folder holds, once it is known that it can be adapted."""
+        if self.folder is not None and not self.begun:
+            write_text(self.folder / SUMMARY, json.dumps({"identity": self.identity}))
 
     def read(self, stem: str) -> tuple[Model | None, dict[str, Any]] | None:
         """A finished candidate and what was noted of it; None where it is not finished."""

@@ -21,6 +21,7 @@ def adapt(
     time: Annotated[str, typer.Option(help="Time after which nothing more is tried, as 90s, 10m or 1h.")] = "10m",
     out: Annotated[Path, typer.Option(help="Folder of the model, predictions and card.")] = Path("model"),
     encoder: Annotated[str, typer.Option(help="What makes numbers of samples; by default what suits them.")] = "auto",
+    ignore: Annotated[list[str] | None, typer.Option(help="A column of the tables to leave out; repeatable.")] = None,
     option: Annotated[
         list[str] | None, typer.Option("--option", "-o", help="An option of the dataset, NAME=VALUE; repeatable.")
     ] = None,
@@ -47,6 +48,7 @@ def adapt(
             out=out,
             encoder=encoder,
             seed=seed,
+            ignore=ignore or (),
             say=lambda text: print(text, file=sys.stderr, flush=True),
             **options,
         )

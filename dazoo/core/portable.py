@@ -18,6 +18,8 @@ from dazoo.core.errors import DazooError
 from dazoo.core.files import replacing
 
 FORMAT = "dazoo-2"
+FILE = "model.safetensors"
+"""The model in the folder of an adaptation."""
 READABLE = ("dazoo-1", FORMAT)  # 1: without checksum and ``json``
 MOVED = {"dazoo.methods.steps": "dazoo.shallow.steps"}  # modules as older files name them, to where they are now
 
@@ -76,6 +78,8 @@ def load(path: str | Path, trust: Sequence[str] = ()) -> Any:
     if isinstance(trust, str):
         raise DazooError(f"trust is a list of names, as trust=[{trust!r}]")
     path = Path(path)
+    if (inside := path / FILE).is_file():
+        path = inside
     if not path.is_file():
         raise DazooError(f"no such model file: {path}")
     try:

@@ -10,6 +10,7 @@ import numpy as np
 YES, NO = {"true", "yes", "y", "t", "on"}, {"false", "no", "n", "f", "off"}
 GAPS = {"", "?", "-", "--", ".", "na", "n/a", "nan", "null", "none", "nil", "unknown", "missing"}  # gaps as words
 DATE = r"\d{1,4}\D.*\d"
+YEAR_MONTH = r"^\d{4}\D"
 DAY_MONTH = r"^(\d{1,2})([./-])(\d{1,2})[./-]\d{2,4}\b"
 
 
@@ -45,17 +46,26 @@ def day_first(texts: Any) -> bool:
 def dates_of(texts: Any, first: bool) -> Any:
     """Texts as points in time, NaT where they are none; every cell is read by itself, so that none depends on others.
 
-    ``first``: whether the day comes before the month.
+    A year in front is followed by the month, and days before points come first, whatever the others do. A cell that the
+    order contradicts (a month above 12) is no date: read the other way round it would stand beside cells that are not.
+
+    ``first``: whether the day comes before the month elsewhere.
     """
     import pandas as pd
 
-    like = texts.where(texts.str.contains(DATE))
+    codes, different = pd.factorize(texts.where(texts.str.contains(DATE)))
+    cells = pd.Series(different, dtype=object)
+    parts = cells.astype("str").str.extract(DAY_MONTH)
+    points, year = parts[1] == ".", cells.astype("str").str.match(YEAR_MONTH)
+    turned = (points | first) & ~year
+    month = parts[2].where(turned, parts[0]).astype(float)
+    cells = cells.where(~(month > 12), None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about dates that fit one order only
-        codes, different = pd.factorize(like)
-        read = pd.to_datetime(
-            pd.Series(different, dtype=object), errors="coerce", utc=True, format="mixed", dayfirst=first
-        )
+        read = pd.concat([
+            pd.to_datetime(cells[turned == way], errors="coerce", utc=True, format="mixed", dayfirst=way)
+            for way in (False, True)
+        ]).sort_index()  # fmt: skip
     return pd.Series(read.reindex(codes).to_numpy(), index=texts.index)
 
 
