@@ -44,9 +44,13 @@ def test_the_page_runs() -> None:
 
 
 @pytest.fixture(scope="module")
-def both() -> Any:
+def both() -> Iterator[Any]:
+    """Of the whole module, so that its config is put back by itself: ``_config`` looks at it later."""
+    before = sklearn.get_config()
     pytest.importorskip("skada", reason="skada is not on this machine")
-    return run("python", {}, limit=1)
+    names = run("python", {}, limit=1)
+    yield names
+    sklearn.set_config(**before)
 
 
 def logistic() -> LogisticRegression:

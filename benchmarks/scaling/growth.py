@@ -103,13 +103,15 @@ def apart(name: str, n: int, d: int, seconds: int, gib: float) -> dict[str, Any]
             os._exit(0)
     os.close(write)
     over = False
-    while os.waitpid(pid, os.WNOHANG)[0] == 0:
-        time.sleep(0.02)
-        if resident(pid) > gib:
+    while True:
+        if resident(pid) > gib:  # looked at before the end, which may come within the rest below
             over = True
             os.kill(pid, 9)
             os.waitpid(pid, 0)
             break
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            break
+        time.sleep(0.02)
     with os.fdopen(read) as pipe:
         text = pipe.read()
     if over or not text:
