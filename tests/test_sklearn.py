@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+import sklearn
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -40,6 +42,13 @@ def test_domains_are_those_of_dazoo_fit() -> None:
     both = model.predict_proba(x, sample_domain=domain)
     assert np.allclose(both[domain > 0], plain.predict_source(x[domain > 0]).probs, atol=1e-9)
     assert np.allclose(both[domain < 0], model.predict_proba(x[domain < 0]), atol=1e-9)
+
+
+@pytest.fixture(autouse=True)
+def _without_routing() -> Iterator[None]:
+    """As scikit-learn comes; skada, which other tests import, switches routing on for the whole process."""
+    with sklearn.config_context(enable_metadata_routing=False):
+        yield
 
 
 def test_in_a_pipeline_and_in_a_search() -> None:
