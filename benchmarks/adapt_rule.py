@@ -16,7 +16,7 @@ Rule = Callable[[Row], int]
 POINT, ERRORS = 0.01, 2.0
 GRID = {"lead": (0.0, 0.02, 0.05), "knowing": (0.0, 0.1, 0.2), "agree": (0.0, 0.25, 0.5, 1.0)}
 COVER = 0.9
-EXACT = {"corr_c", "clusters", "consensus"}
+MEMBERS = {"corr_c", "clusters", "consensus"}
 
 
 def accuracies(row: Row) -> np.ndarray:
@@ -178,7 +178,7 @@ def _members(sets: dict[str, list[Row]]) -> str:
     """Regret by data set of every member by itself, of source_only, and of the rule."""
     rules: dict[str, Rule] = {
         "source_only": lambda row: 0,
-        **{f"{m} alone": member(m) for m in sorted(EXACT)},
+        **{f"{m} alone": member(m) for m in sorted(MEMBERS)},
         "the rule": lambda row: int(row["chosen"]),
     }
     return _regrets("## Members by themselves", "Mean regret, in brackets how many choices were worse.", sets, rules)
