@@ -27,7 +27,7 @@ from pathlib import Path
 from dazoo.bench.execute.clock import load
 from dazoo.bench.execute.grouping import in_order
 from dazoo.bench.execute.machine import machine
-from dazoo.bench.execute.schedule import Unit, units
+from dazoo.bench.execute.schedule import Part, units
 from dazoo.bench.execute.tasks import Tasks
 from dazoo.bench.plan.costs import Costs
 from dazoo.bench.plan.plan import RunSpec
@@ -66,17 +66,17 @@ def recorded(folder: Path) -> list[tuple[RunSpec, float]]:
     return list(found.values())
 
 
-def before(specs: Sequence[RunSpec], jobs: int) -> list[Unit]:
+def before(specs: Sequence[RunSpec], jobs: int) -> list[Part]:
     """The units of version 0.1.0."""
     whole = len({s.task for s in specs}) >= 2 * jobs
-    found: dict[object, Unit] = {}
+    found: dict[object, Part] = {}
     for spec in specs:
         found.setdefault(spec.task if whole else (spec.task, spec.label), []).append(spec)
     return list(found.values())
 
 
 def makespan(
-    shared: Sequence[Unit], seconds: dict[int, float], workers: int, opening: float, tails: Costs | None = None
+    shared: Sequence[Part], seconds: dict[int, float], workers: int, opening: float, tails: Costs | None = None
 ) -> float:
     """When the last of ``workers`` ends that take one unit after the other.
 

@@ -6,15 +6,32 @@ group), not those of a private temporary file.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
+T = TypeVar("T")
 SUFFIX = ".tmp"
+PASSING = frozenset(getattr(errno, name) for name in ("ESTALE", "ETIMEDOUT", "EREMOTEIO") if hasattr(errno, name))
+"""Errors of network file systems that opening a file anew may mend: it was replaced on the server, or that was away."""
+PAUSE = 0.2
+
+
+def retried(call: Callable[[], T]) -> T:
+    """What ``call`` returns, tried once more after an error of a network file system (``PASSING``)."""
+    try:
+        return call()
+    except OSError as error:
+        if error.errno not in PASSING:
+            raise
+    time.sleep(PAUSE)
+    return call()
 
 
 def beside(path: Path) -> Path:

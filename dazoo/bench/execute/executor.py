@@ -155,7 +155,8 @@ class _Driver:
             told = "; ".join(dict.fromkeys(f"{r.node}: {r.why}" for r in self.refusals))
             raise DazooError(f"no worker is left ({told}); what is recorded stays, the same command goes on from there")
         ready = [self.waiting.popleft() for _ in range(min(self.workers.free(), len(self.waiting)))]
-        ready += self._tails(self.workers.free() - len(ready))
+        # an executor may take more than it has workers for: these have not begun
+        ready += self._tails(min(self.workers.free(), self.workers.workers - self.busy) - len(ready))
         if ready:
             self.workers.submit(ready)
             self.running += [(unit, list(unit.runs)) for unit in ready]

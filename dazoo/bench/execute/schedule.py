@@ -21,7 +21,8 @@ WORTH = 4.0
 """How many times the opening of its data a unit should take, where there is enough to do for everybody."""
 FASTER = 0.9
 """What half of a group must take at most over the whole, for it to be divided."""
-Unit = list[RunSpec]
+Part = list[RunSpec]
+"""Runs that one worker does without interruption, once they are handed out as a unit."""
 LEVELS: tuple[Callable[[RunSpec], Any], ...] = (
     lambda s: s.task,
     lambda s: s.data_key,
@@ -32,7 +33,7 @@ LEVELS: tuple[Callable[[RunSpec], Any], ...] = (
 """What parts of a unit have in common, by how much is lost when they are separated."""
 
 
-def units(specs: Iterable[RunSpec], jobs: int, costs: Costs | None = None, group: int = 1) -> list[Unit]:
+def units(specs: Iterable[RunSpec], jobs: int, costs: Costs | None = None, group: int = 1) -> list[Part]:
     """``specs`` as units for ``jobs`` workers that take one after the other, the longest expected first.
 
     For one worker these are whole tasks in the order of the plan.
@@ -58,10 +59,10 @@ def limit_of(part: float, opening: float) -> float:
     return min(part, max(SHARE * part, WORTH * opening))
 
 
-def tail(running: Sequence[Unit], recorded: Container[str], costs: Callable[[RunSpec], float]) -> tuple[int, Unit]:
+def tail(running: Sequence[Part], recorded: Container[str], costs: Callable[[RunSpec], float]) -> tuple[int, Part]:
     """Of the units that workers are at, the one with most left to do behind its current run: its number, and the
     second half of that; nothing where nobody has two runs before him."""
-    at, most, best = -1, 0.0, Unit()
+    at, most, best = -1, 0.0, Part()
     for i, unit in enumerate(running):
         rest = [s for s in in_order(unit) if s.key not in recorded][1:]
         seconds = sum(map(costs, rest))
@@ -96,7 +97,7 @@ class Splitting:
             return sum(map(self._one, group))
         return max(map(self._one, group)) * self.costs.together(len(group), self.group)
 
-    def split(self, unit: Unit) -> list[Unit]:
+    def split(self, unit: Part) -> list[Part]:
         """``unit`` in parts of at most ``limit`` seconds, or of one run or group."""
         if len(unit) == 1 or self.seconds(unit) <= self.limit:
             return [unit]
@@ -105,10 +106,10 @@ class Splitting:
         parts = next(p for level in LEVELS if len(p := _parted(unit, level)) > 1)
         return self._packed(parts)
 
-    def _packed(self, parts: list[Unit]) -> list[Unit]:
+    def _packed(self, parts: list[Part]) -> list[Part]:
         """Parts, with small ones put together up to the limit and large ones divided further."""
-        found: list[Unit] = []
-        open_unit: Unit = []
+        found: list[Part] = []
+        open_unit: Part = []
         spent = 0.0
         for part in parts:
             more = self.seconds(part)
@@ -121,7 +122,7 @@ class Splitting:
             open_unit, spent = [*open_unit, *part], spent + more
         return [*found, open_unit] if open_unit else found
 
-    def _halved(self, group: Unit) -> list[Unit]:
+    def _halved(self, group: Part) -> list[Part]:
         """A group that trains together, divided where it alone takes longer than a worker's part of all work, as long
         as that makes it faster."""
         half, whole = len(group) // 2, self.seconds(group)
@@ -130,8 +131,8 @@ class Splitting:
         return [*self._halved(group[:half]), *self._halved(group[half:])]
 
 
-def _parted(specs: Sequence[RunSpec], level: Callable[[RunSpec], Any]) -> list[Unit]:
-    found: dict[Any, Unit] = {}
+def _parted(specs: Sequence[RunSpec], level: Callable[[RunSpec], Any]) -> list[Part]:
+    found: dict[Any, Part] = {}
     for spec in specs:
         found.setdefault(level(spec), []).append(spec)
     return list(found.values())

@@ -19,13 +19,14 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dazoo.bench.records.columns import table_of
 from dazoo.bench.records.lines import RECORDS, Damage, lines_of, parsed, usable
 from dazoo.bench.records.parts import read_part, write_table
-from dazoo.core.files import write_text
+from dazoo.core.files import retried, write_text
 from dazoo.core.version import VERSION
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Lines:
                 self.damage.places.append(f"{RECORDS}/{path.name} is a folder and no shard")
                 continue
             with suppress(FileNotFoundError):  # merged into a part since the folder was listed
-                stat = path.stat()
+                stat = retried(path.stat)
                 settled = time.time_ns() - stat.st_mtime_ns > SETTLED
                 seen[path.name] = [stat.st_size, stat.st_mtime_ns, stat.st_ino, int(settled)]
                 self.sizes[path.name] = stat.st_size
@@ -193,18 +194,15 @@ class Lines:
             covered.setdefault(s.shard, []).append(s)
         for name, size in self.sizes.items():
             at, number = 0, 1
-            with suppress(FileNotFoundError), (self.records / name).open("rb") as file:
+            with suppress(FileNotFoundError):
                 for s in sorted(covered.get(name, []), key=lambda s: s.start):
-                    yield from self._pieces(file, name, at, s.start, number)
+                    yield from self._pieces(name, at, s.start, number)
                     at, number = s.end, s.first + s.lines
-                yield from self._pieces(file, name, at, size, number)
+                yield from self._pieces(name, at, size, number)
 
-    def _pieces(self, file: Any, name: str, at: int, end: int, number: int) -> Iterator[Piece]:
+    def _pieces(self, name: str, at: int, end: int, number: int) -> Iterator[Piece]:
         while at < end:
-            file.seek(at)
-            text = file.read(min(BATCH, end - at))
-            if b"\n" not in text:
-                text += file.readline()
+            text = retried(partial(_bytes, self.records / name, at, end))
             cut = text.rfind(b"\n") + 1
             yield Piece(name, at, number, text[:cut] or text, cut > 0)
             if not cut:
@@ -256,6 +254,14 @@ class Lines:
             with suppress(OSError):
                 if path.name not in names and now - path.stat().st_mtime > ORPHANED:
                     path.unlink()
+
+
+def _bytes(path: Path, at: int, end: int) -> bytes:
+    """At most ``BATCH`` bytes of a file between two places, or else its next line."""
+    with path.open("rb") as file:
+        file.seek(at)
+        text = file.read(min(BATCH, end - at))
+        return text if b"\n" in text else text + file.readline()
 
 
 def line_tables(folder: str | Path, damage: Damage) -> Iterator[pa.Table]:

@@ -22,10 +22,12 @@ import socket
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dazoo.core.errors import DazooError
+from dazoo.core.files import retried
 
 FOLDER = "claims"
 BEAT, EXPIRE = 10.0, 120.0
@@ -50,8 +52,8 @@ class Claims:
             DazooError: the folder cannot be written.
         """
         try:
-            self._begin()
-            taken = {key for key in keys if self._take(key)}
+            retried(self._begin)
+            taken = {key for key in keys if retried(partial(self._take, key))}
         except OSError as error:
             raise DazooError(f"runs cannot be claimed in {self.root}: {error.strerror or error}") from error
         self.held |= taken
@@ -111,7 +113,7 @@ class Claims:
             DazooError: the folder cannot be written.
         """
         try:
-            self._begin()
+            retried(self._begin)
         except OSError as error:
             raise DazooError(f"nothing can be written to {self.root}: {error.strerror or error}") from error
         return f"{FOLDER}/{self.owner.name}"
@@ -218,7 +220,7 @@ def writing(folder: str | Path) -> set[int]:
 def _owner(path: Path) -> dict[str, Any] | None:
     """What a claim says about its owner; empty where it says nothing, None where there is no such claim."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(retried(lambda: path.read_text(encoding="utf-8")))
         return found if isinstance(found, dict) else {}
     except FileNotFoundError:
         return None

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dazoo.bench.records.columns import Record, table_of
-from dazoo.core.files import opened
+from dazoo.core.files import opened, retried
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,7 +44,7 @@ def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         ValueError: it is damaged, or of another format; the message follows "the part P".
     """
     found = NAME.fullmatch(path.name)
-    data = path.read_bytes()
+    data = retried(path.read_bytes)
     if found is None or hashlib.sha256(data).hexdigest()[:32] != found[3]:
         raise ValueError("differs from the checksum in its name")
     import pyarrow as pa

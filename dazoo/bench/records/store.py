@@ -17,6 +17,7 @@ part is there before its shards go.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -25,6 +26,7 @@ import time
 import zlib
 from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +38,7 @@ from dazoo.bench.records.lines import good_records as good_records
 from dazoo.bench.records.parts import all_parts, read_part
 from dazoo.bench.records.table import Table, records_of
 from dazoo.core.errors import DazooError
-from dazoo.core.files import sync_folder
+from dazoo.core.files import PASSING, retried, sync_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,6 +94,8 @@ class Writer:
                 self.close()
         except OSError as error:
             self.close()
+            if again and error.errno in PASSING:  # another shard; were the line in both, readers take one
+                return self.append(key, status, body, again=False)
             raise NotStored(_unwritten(self.folder, error.strerror or str(error))) from error
 
     def _open(self) -> int:
@@ -109,9 +113,17 @@ class Writer:
         self.sync()
 
     def sync(self) -> None:
-        """Flush to disk what was appended; whoever looks finds it now."""
+        """Flush to disk what was appended; whoever looks finds it now.
+
+        Raises:
+            NotStored: what was appended last may be lost.
+        """
         if self._handle is not None:
-            os.fsync(self._handle)
+            try:
+                os.fsync(self._handle)
+            except OSError as error:
+                self.close()
+                raise NotStored(_unwritten(self.folder, error.strerror or str(error))) from error
             self._synced = time.monotonic()
 
     def close(self) -> None:
@@ -136,8 +148,8 @@ def lines(folder: str | Path, damage: Damage, kind: str = FOLDER) -> Iterator[tu
         if path.is_dir():
             damage.places.append(f"{kind}/{path.name} is a folder and no shard")
             continue
-        with suppress(FileNotFoundError), path.open("rb") as file:  # merged into a part since the folder was listed
-            yield from lines_of(file, f"{kind}/{path.name}", damage)
+        with suppress(FileNotFoundError):  # merged into a part since the folder was listed
+            yield from lines_of(io.BytesIO(retried(path.read_bytes)), f"{kind}/{path.name}", damage)
 
 
 def stored(folder: str | Path) -> tuple[dict[str, str], Damage]:
@@ -269,10 +281,8 @@ class Follower:
         for name in (n for n in new if n.endswith(".jsonl")):
             start = self.at.get(name, 0)
             # a shard that is gone was merged into a part
-            with suppress(FileNotFoundError, IsADirectoryError), (self.root / name).open("rb") as file:
-                if os.fstat(file.fileno()).st_size > start:  # opening asked the server how long the file is
-                    file.seek(start)
-                    text = file.read()
+            with suppress(FileNotFoundError, IsADirectoryError):
+                if text := retried(partial(_from, self.root / name, start)):
                     end = text.rfind(b"\n") + 1
                     self.at[name] = start + end
                     heads = [HEAD.match(line) for line in text[:end].splitlines(True) if whole(line) is not False]
@@ -288,10 +298,19 @@ class Follower:
         return found
 
 
+def _from(path: Path, start: int) -> bytes:
+    """What a shard holds behind ``start``."""
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size <= start:  # opening asked the server how long the file is
+            return b""
+        file.seek(start)
+        return file.read()
+
+
 def _names(root: Path) -> list[str]:
     """Names of the shards and parts in a folder."""
     try:
-        return [name for name in os.listdir(root) if _counts(name)]
+        return [name for name in retried(lambda: os.listdir(root)) if _counts(name)]
     except OSError:
         return []
 
