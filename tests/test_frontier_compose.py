@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from functools import cache
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from dazoo.core.errors import DazooError
 from dazoo.engine import train
 from dazoo.engine.feed import Feed
 from dazoo.engine.fit import fit
-from dazoo.methods.base import METHODS, create_method
+from dazoo.methods.base import METHODS, GradientMethod, create_method
 from dazoo.methods.composition.compose import _check
 from dazoo.ops.batches import class_slots, rows_of
 from tests.small import at, small_batch, small_net
@@ -21,6 +23,14 @@ from tests.toys import TINY, options_for, toy_task
 
 PARTNERS = ["erm_plus", "implicit_alignment", "gh", "mic"]
 LEADERS = ["dann", "mcc", "dan", "mcd", "adda", "jumbot"]
+OWN = ["gvb", "mran", "dsbn", "swd", "fixbi", "iwdan", "mean_teacher"]  # predict in a way of their own
+CLOSED = [
+    n
+    for n in METHODS.names()
+    if issubclass(METHODS.get(n), GradientMethod)
+    and METHODS.get(n).handles & METHODS.get("erm_plus").handles
+    and "classes" in METHODS.get(n).targets
+]
 
 
 def gen(seed=0):
@@ -34,14 +44,60 @@ def fit_any(name, task=None, **hparams):
 # -- what any method can be joined by -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("partner", PARTNERS)
-@pytest.mark.parametrize("leader", LEADERS)
+@cache
+def alone(leader):
+    return fit_any(leader)
+
+
+@pytest.mark.parametrize(
+    ("leader", "partner"), [*itertools.product(LEADERS, PARTNERS), *zip(OWN, itertools.cycle(PARTNERS))]
+)
 def test_they_join_any_method_and_change_it(leader, partner):
-    """Also one of several phases, and one that starts from a fitted model."""
-    joined, alone = fit_any(f"{leader}+{partner}").predictor.state, fit_any(leader).predictor.state
-    changed = any(not torch.equal(joined[k], v) for k, v in alone.items() if k.startswith(("body.", "head.")))
-    assert changed != (leader == "adda" and partner == "gh")  # no phase of adda has a classification loss
-    assert all(bool(torch.isfinite(v).all()) for v in joined.values())
+    """Also one of several phases, one that starts from a fitted model, and those that predict in a way of their own."""
+    if (leader, partner) == ("adda", "gh"):
+        return  # refused
+    joined, before = fit_any(f"{leader}+{partner}"), alone(leader)
+    after = joined.predictor.state
+    changed = (not torch.equal(after[k], v) for k, v in before.predictor.state.items())
+    assert set(before.curves) <= set(joined.curves) and any(changed)  # no term of the leader is lost
+    assert all(bool(torch.isfinite(v).all()) for v in after.values())
+
+
+@pytest.mark.parametrize("leader", CLOSED)
+def test_they_join_every_method_of_the_closed_set(leader):
+    for partner in PARTNERS:
+        if partner == leader:
+            continue
+        if partner == "gh" and leader in ("adda", "dirt_t"):
+            with pytest.raises(DazooError, match=f"classification, and '{leader}' has none"):
+                create_method(f"{leader}+{partner}")
+        else:
+            assert create_method(f"{leader}+{partner}").methods[1].name == partner
+
+
+@pytest.mark.parametrize("leader", ["gvb", "mran", "swd"])
+def test_terms_see_what_the_leader_predicts(leader):
+    """mcc's term and mic's teacher read the leader's scores in the place of the head's."""
+    method = create_method(f"{leader}+mcc+mic")
+    net, b = small_net(method), small_batch()
+    with torch.no_grad():
+        scores = method.methods[0].scores(net, net.body(b.xt))
+        expected = create_method("mcc").losses(SimpleNet(net, scores), b, at(0.5))["mcc"]
+        shown = getattr(method, method.phases[0].losses)(net, b, at(0.5))["mcc.mcc"]
+        taught = net.mic_teacher(b.xt)[0]
+    torch.testing.assert_close(shown, expected)
+    torch.testing.assert_close(taught, scores)
+    assert float((taught - net.head(net.body(b.xt)).detach()).abs().max()) > 1e-3
+
+
+class SimpleNet:
+    """A network that gives the same scores of whatever it is asked."""
+
+    def __init__(self, net, scores):
+        self.net, self.scores = net, scores
+
+    def __getattr__(self, name):
+        return (lambda f: self.scores) if name == "head" else getattr(self.net, name)
 
 
 @pytest.mark.parametrize("name", ["dann+implicit_alignment", "cdan+gh", "mcc+erm_plus+implicit_alignment"])

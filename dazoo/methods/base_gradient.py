@@ -99,6 +99,7 @@ class GradientMethod(Method):
     stackable: ClassVar[bool] = True  # members of a group may train as one batched model
     uses_source: ClassVar[bool] = True  # the losses read batches of the source
     uses_target: ClassVar[bool] = True  # and of the target; those that are not read may be left out
+    classifies: ClassVar[bool] = True  # where it reads batches of the source, a term ``cls`` learns their labels
     even_sources: ClassVar[bool] = False  # of several sources, batches hold as many samples of each
     one_by_one: ClassVar[bool] = False  # of sources that are told apart, a model each is adapted; they vote
     joins_models: ClassVar[bool] = False  # or it starts from a model of each, ``net.models[i].body`` and ``.head``
@@ -167,14 +168,20 @@ class GradientMethod(Method):
     def finish(self, net: Any, look: Look) -> None:
         """Before each checkpoint's evaluation model is taken, on a copy of ``net``: weight averaging, statistics."""
 
+    def scores(self, net: Any, features: Tensor) -> Tensor:
+        """What is predicted of features (n, width), and what the terms of methods put together with this one see as the
+        head's output. Default: that."""
+        scores: Tensor = net.head(features)
+        return scores
+
     def predict(self, net: Any, x: Tensor) -> Prediction:
-        """Predict preprocessed target samples (n, ...) in evaluation mode. Default: body, then head."""
+        """Predict preprocessed target samples (n, ...) in evaluation mode. Default: body, then ``scores``."""
         features = net.body(x)
-        return Prediction(net.head(features), features)
+        return Prediction(self.scores(net, features), features)
 
     def predict_source(self, net: Any, x: Tensor) -> Prediction:
         """Predict source samples. Default: as the target's, through the body of the source where that has its own."""
         if net.body_source is None:
             return self.predict(net, x)
         features = net.body_source(x)
-        return Prediction(net.head(features), features)
+        return Prediction(self.scores(net, features), features)

@@ -42,6 +42,7 @@ class ADDA(GradientMethod):
     handles = Handles(n_sources={"one", "many"})
     targets = frozenset({"classes", "values"})
     start = "source_only"
+    classifies = False
     phases = (Phase("losses_disc", update=("disc",)), Phase("losses", update=("body",)))
 
     trade_off: float = hp(1.0, 0.1, 10.0, log=True, help="weight of the encoder's adversarial loss")

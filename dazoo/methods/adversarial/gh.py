@@ -6,7 +6,8 @@
     step along g_1 + g_2 = (1 - <g_1, g_2> / |g_1|^2) g_1 + (1 - <g_1, g_2> / |g_2|^2) g_2  (old g)
 
 Head and discriminator, which one task alone moves, keep their gradients. ``base`` is the adversarial method below;
-added to another method (``dan+gh``) it harmonises that one's terms with its classification.
+added to another method (``dan+gh``) it harmonises that one's terms with its classification, and leaves one that has no
+others (``source_only+gh``) as it is.
 
 Evidence: tests/test_frontier_compose.py (against a transcription; agreeing gradients are left alone; either task's
 gradient no longer opposes the other's; the engine takes the combined gradient).

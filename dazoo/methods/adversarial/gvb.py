@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import mlp
@@ -55,7 +54,7 @@ class GVB(GradientMethod):
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         fs, ft = net.features(b.xs, b.xt)
-        zs, zt = self._scores(net, fs), self._scores(net, ft)
+        zs, zt = self.scores(net, fs), self.scores(net, ft)
         p = reverse_gradient(torch.cat([zs, zt]).softmax(1), self.trade_off * t.ramp)
         hidden = net.disc(p)
         bridge = net.bridge_d(hidden)
@@ -68,10 +67,7 @@ class GVB(GradientMethod):
             terms["bridge_g"] = self.bridge_g_weight * net.bridge_g(torch.cat([fs, ft])).abs().mean()
         return terms
 
-    def predict(self, net: Net, x: Tensor) -> Prediction:
-        features = net.body(x)
-        return Prediction(self._scores(net, features), features)
-
-    def _scores(self, net: Net, f: Tensor) -> Tensor:
-        scores: Tensor = net.head(f) - net.bridge_g(f) if self.generator_bridge else net.head(f)
+    def scores(self, net: Net, features: Tensor) -> Tensor:
+        head: Tensor = net.head(features)
+        scores = head - net.bridge_g(features) if self.generator_bridge else head
         return scores

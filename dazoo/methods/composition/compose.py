@@ -2,12 +2,13 @@
 
     objective of a+b = objective of a + (terms of b without "cls")
 
-The first method leads: it gives the classification loss, its phases and how it predicts. Each further one adds the
-terms of its main phase (all but ``cls``) to the leader's main phase, and its other phases after the leader's; the main
-phase is the first that moves the body. A further method's parts are built under ``<name>_``, its hooks run after the
-leader's, and the leader's terms that its phase calls ``smooth`` become so. Body, features and head are computed once
-per input and shared. Hyper-parameters are addressed as ``mcc.trade_off``; a method may hold some of them at fixed
-values where it is added to another (``GradientMethod.partner``) or put together at all (``GradientMethod.alone``).
+The first method leads: it gives the classification loss, its phases and how it predicts; where that is not the head
+alone (``GradientMethod.scores``), the others' terms see those scores as the head's. Each further one adds the terms of
+its main phase (all but ``cls``) to the leader's main phase, and its other phases after the leader's; the main phase is
+the first that moves the body. A further method's parts are built under ``<name>_``, its hooks run after the leader's,
+and the leader's terms that its phase calls ``smooth`` become so. Body, features and head are computed once per input
+and shared. Hyper-parameters are addressed as ``mcc.trade_off``; a method may hold some of them at fixed values where it
+is added to another (``GradientMethod.partner``) or put together at all (``GradientMethod.alone``).
 
 Composed classes are made when asked for, looked up like any other method, and not listed. Evidence:
 tests/test_compose.py (``cdan+mcc`` with one weight 0 is the other method alone, bit for bit).
@@ -30,6 +31,8 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Prediction
 from dazoo.methods.base import METHODS, Batch, GradientMethod, Look, Method, Phase, Progress
 from dazoo.methods.composition.view import Once, View
+
+PLAIN = (GradientMethod.predict, GradientMethod.scores)
 
 
 def composed(name: str) -> type[Method] | None:
@@ -108,10 +111,13 @@ def _check(name: str, classes: list[type[GradientMethod]]) -> None:
     for cls in rest:
         if cls.start is not None and cls.start != lead.start:
             raise refuse(f"{cls.name!r} starts from a fitted {cls.start!r} and has to stand first")
-    own = [c.name for c in classes if c.predict is not GradientMethod.predict and not c.alone]
+    own = [c.name for c in rest if (c.predict, c.scores) != PLAIN and not c.alone]
     if own:
-        raise refuse(f"{own[0]!r} predicts in a way of its own, which the others' terms would not know")
-    if sum(c.combine is not GradientMethod.combine for c in classes) > 1:
+        raise refuse(f"{own[0]!r} predicts in a way of its own and has to stand first")
+    joint = [c.name for c in classes if c.combine is not GradientMethod.combine]
+    if joint and not (lead.classifies and lead.uses_source):
+        raise refuse(f"{joint[0]!r} weighs other gradients against that of a classification, and {lead.name!r} has none")
+    if len(joint) > 1:
         raise refuse("two methods put the gradients of all terms together")
     if _handles(classes) is None:
         raise refuse("the methods have no settings in common")
@@ -197,7 +203,8 @@ class Composition(GradientMethod):
 
     def _view(self, net: Any, i: int, once: Once | None = None) -> View:
         others = tuple(f"{m.name}_" for m in self.methods[1:])
-        return View(net, "" if i == 0 else others[i - 1], others, once)
+        lead = self.methods[0] if i and type(self.methods[0]).scores is not GradientMethod.scores else None
+        return View(net, "" if i == 0 else others[i - 1], others, once, lead)
 
     @property
     def phases(self) -> tuple[Phase, ...]:  # type: ignore[override]
@@ -258,6 +265,12 @@ class Composition(GradientMethod):
             found = getattr(method, _main(method)[1].losses)(self._view(net, i, once), _batch(b, method), t)
             terms |= found if i == 0 else {f"{method.name}.{k}": v for k, v in found.items() if k != "cls"}
         return terms
+
+    def scores(self, net: Any, features: Tensor) -> Tensor:
+        return self.methods[0].scores(self._view(net, 0), features)
+
+    def predict(self, net: Any, x: Tensor) -> Prediction:
+        return self.methods[0].predict(self._view(net, 0), x)
 
     def predict_source(self, net: Any, x: Tensor) -> Prediction:
         return self.methods[0].predict_source(self._view(net, 0), x)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dazoo.core.errors import DazooError
+
 
 class Once:
     """Keeps the results of calls on the same tensors during one evaluation of the losses."""
@@ -37,6 +39,26 @@ class SharedPart:
         return getattr(self._module, name)
 
 
+class LeadHead(nn.Module):
+    """The head as the leading method reads it, by its ``scores``; it is copied and moved with the parts these take."""
+
+    def __init__(self, net: Any, lead: Any):
+        super().__init__()
+        with torch.device("meta"):
+            own = lead.build(2, 2)
+        for name in ("head", *own):
+            self.add_module(name, getattr(net, name))
+        self.lead = lead
+
+    def forward(self, features: Tensor) -> Tensor:
+        scores: Tensor = self.lead.scores(self, features)
+        return scores
+
+    @property
+    def weight(self) -> Tensor:
+        raise DazooError(f"a term reads the head's weights, but {self.lead.name!r} does not predict by these alone")
+
+
 class View:
     """A network as one method sees it: the shared body and head, and the parts that start with ``prefix`` without it.
 
@@ -45,12 +67,16 @@ class View:
         prefix: what the method's own parts start with; empty for the leading method.
         others: the prefixes of all methods that have one; parts of other methods are out of sight.
         once: shares calls of body, head and features; None outside of the losses.
+        lead: the leading method where it has ``scores`` of its own and this is the view of another one.
     """
 
-    def __init__(self, net: Any, prefix: str, others: tuple[str, ...], once: Once | None):
-        self.__dict__.update(_net=net, _prefix=prefix, _others=others, _once=once)
+    def __init__(self, net: Any, prefix: str, others: tuple[str, ...], once: Once | None, lead: Any = None):
+        self.__dict__.update(_net=net, _prefix=prefix, _others=others, _once=once, _lead=lead)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "head" and self._lead is not None:
+            head = LeadHead(self._net, self._lead)
+            return head if self._once is None else SharedPart("lead head", head, self._once)
         if name in ("body", "head"):
             module = getattr(self._net, name)
             return module if self._once is None else SharedPart(name, module, self._once)

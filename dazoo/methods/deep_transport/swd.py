@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Phase, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.discrepancy import swd
@@ -73,6 +72,6 @@ class SWD(GradientMethod):
         p1, p2 = net.head(ft).softmax(1), net.head2(ft).softmax(1)
         return self.trade_off * swd(p1, p2, unit_directions(p1.shape[1], self.projections, t.step, p1))
 
-    def predict(self, net: Net, x: Tensor) -> Prediction:
-        features = net.body(x)
-        return Prediction((net.head(features) + net.head2(features)) / 2, features)
+    def scores(self, net: Net, features: Tensor) -> Tensor:
+        scores: Tensor = (net.head(features) + net.head2(features)) / 2
+        return scores

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
-from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import mlp
@@ -53,7 +52,10 @@ class MRAN(GradientMethod):
             "branch_head": nn.ModuleList(nn.Linear(self.branch_width, n_classes) for _ in depths),
         }
 
-    def scores(self, net: Net, f: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def scores(self, net: Net, features: Tensor) -> Tensor:
+        return self._both(net, features)[0]
+
+    def _both(self, net: Net, f: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Scores (n, C) and the further representations (n, branch_width) of features f (n, width)."""
         hidden = [branch(f) for branch in net.branch]
         extra = torch.stack([head(h) for head, h in zip(net.branch_head, hidden)]).sum(0)
@@ -61,7 +63,7 @@ class MRAN(GradientMethod):
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         fs, ft = net.features(b.xs, b.xt)
-        (ls, hs), (lt, ht) = self.scores(net, fs), self.scores(net, ft)
+        (ls, hs), (lt, ht) = self._both(net, fs), self._both(net, ft)
         c = ls.shape[1]
         ws, wt = one_hot(b.ys, c, fs.dtype), one_hot(lt.argmax(1), c, ft.dtype)
         distances = [lmmd(s, d, ws, wt) for s, d in zip([fs, *hs], [ft, *ht])]
@@ -69,7 +71,3 @@ class MRAN(GradientMethod):
             "cls": net.criterion(ls, b.ys),
             "cmmd": self.trade_off * t.ramp * torch.stack(distances).mean(),
         }
-
-    def predict(self, net: Net, x: Tensor) -> Prediction:
-        features = net.body(x)
-        return Prediction(self.scores(net, features)[0], features)

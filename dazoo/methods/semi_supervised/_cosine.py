@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn.functional import linear, normalize
 
 from dazoo.core.handles import Handles
-from dazoo.core.types import Prediction
 from dazoo.methods.base import Batch, GradientMethod
 from dazoo.nets.net import Net
 
@@ -22,9 +21,9 @@ class FewLabels(GradientMethod):
     neutral = None
     temperature: float
 
-    def scores(self, net: Net, f: Tensor) -> Tensor:
+    def scores(self, net: Net, features: Tensor) -> Tensor:
         """Cosines (n, C) of features (n, width) and the head's rows, over the temperature."""
-        return linear(normalize(f, dim=-1), net.head.weight) / self.temperature
+        return linear(normalize(features, dim=-1), net.head.weight) / self.temperature
 
     def labelled(self, net: Net, b: Batch, fs: Tensor, ff: Tensor) -> dict[str, Tensor]:
         """L_cls of source and labelled target features as two terms."""
@@ -33,7 +32,3 @@ class FewLabels(GradientMethod):
             "cls": 0.5 * net.criterion(self.scores(net, fs), b.ys),
             "few": 0.5 * net.criterion(self.scores(net, ff), b.yf),
         }
-
-    def predict(self, net: Net, x: Tensor) -> Prediction:
-        features = net.body(x)
-        return Prediction(self.scores(net, features), features)
