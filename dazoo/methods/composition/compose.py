@@ -116,7 +116,9 @@ def _check(name: str, classes: list[type[GradientMethod]]) -> None:
         raise refuse(f"{own[0]!r} predicts in a way of its own and has to stand first")
     joint = [c.name for c in classes if c.combine is not GradientMethod.combine]
     if joint and not (lead.classifies and lead.uses_source):
-        raise refuse(f"{joint[0]!r} weighs other gradients against that of a classification, and {lead.name!r} has none")
+        raise refuse(
+            f"{joint[0]!r} weighs other gradients against that of a classification, and {lead.name!r} has none"
+        )
     if len(joint) > 1:
         raise refuse("two methods put the gradients of all terms together")
     if _handles(classes) is None:

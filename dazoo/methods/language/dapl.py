@@ -40,8 +40,8 @@ class DAPL(ShallowMethod):
         authors="Chunjiang Ge, Rui Huang, Mixue Xie, Zihang Lai, Shiji Song, Shuang Li, Gao Huang", year=2022,
         url="https://arxiv.org/abs/2202.06687", venue="IEEE Transactions on Neural Networks and Learning Systems",
         deviations="contexts are vectors added to the features of class names, not tokens before a text encoder; Adam "
-        "on all samples at once, whose step is a share of the size of the names. Pseudo-labels, their threshold and how "
-        "the target is classified are those of the authors' program, which starts contexts at random, compares a "
+        "on all samples at once, whose step is a share of the size of the names. Pseudo-labels, their threshold and "
+        "how the target is classified are those of the authors' program, which starts contexts at random, compares a "
         "sample with the classes of its own domain alone and averages over the sure ones, where the paper has all 2K "
         "pairs and all samples. Without features of class names the means of the source's classes stand in. On made-up "
         "names that err it stays at zero_shot, whose pseudo-labels it learns: no gain at the defaults",

@@ -43,8 +43,8 @@ class FreeMatch(GradientMethod):
         year=2023, url="https://arxiv.org/abs/2205.07246", venue="ICLR",
         deviations="as many target as source samples per batch; averages with a decay of 0.99, since runs are short "
         "(the paper: 0.999 over a million steps), and weights that rise over the first half, as AdaMatch's does (the "
-        "paper: constant); averages start at 1/C as in the paper, where the program of its authors (USB) starts all three "
-        "at 1, which lets nothing pass at first; no average of the weights of the network",
+        "paper: constant); averages start at 1/C as in the paper; the authors' program (USB) "
+        "starts all three at 1, which lets nothing pass at first; no average of the weights of the network",
     )  # fmt: skip
     handles = Handles(n_sources={"one", "many"})
     strong_views = True

@@ -42,7 +42,7 @@ class SoftMatch(GradientMethod):
         year=2023, url="https://arxiv.org/abs/2301.10921", venue="ICLR",
         deviations="as many target as source samples per batch; averages with a decay of 0.99, since runs are short "
         "(the paper: 0.999 over a million steps), and a weight that rises over the first half, as AdaMatch's does (the "
-        "paper: 1 throughout); m starts at 1/C, in the program of the authors (USB) at the first batch's mean: both are "
+        "paper: 1 throughout); m starts at 1/C, in the authors' program (USB) at the first batch's mean, which is "
         "forgotten alike; no average of the weights of the network",
     )  # fmt: skip
     handles = Handles(n_sources={"one", "many"})
