@@ -36,10 +36,7 @@ LIMITS = {
     "sot": "dazoo.methods.transport.sot.MOST_SAMPLES",
     "transfer_forest": "dazoo.methods.parameter_transfer.transfer_forest.MOST_SAMPLES",
 }
-KERNELS = {
-    "tsl": "dazoo.methods.subspace.tsl.mean_kernel",
-    "mmd_location_scale": "dazoo.methods.subspace.mmd_location_scale.mean_kernel",
-}
+KERNELS = {"tsl": "dazoo.methods.subspace.tsl.mean_kernel"}
 
 
 def fitted(name: str, n: int, d: int) -> Callable[[], Tensor]:

@@ -12,6 +12,7 @@ from sklearn.svm import SVC
 from dazoo.methods.base import create_method
 from dazoo.methods.subspace._descent import ascend
 from dazoo.methods.subspace.itl import domain_information, target_information
+from dazoo.methods.subspace.mmd_location_scale import _Gap
 from dazoo.methods.subspace.tsl import divergence, orthonormal
 from dazoo.ops.classwise import one_hot
 from dazoo.shallow.steps import run_steps
@@ -79,6 +80,19 @@ def test_itl_objective_equals_its_sums():
         posts.append([share, 1 - share])
     expected = h(np.mean(posts, 0)) - np.mean([h(p) for p in posts])
     assert np.isclose(float(domain_information(*args)), expected)
+
+
+def test_gradients_in_closed_form_are_those_of_differences():
+    gen = torch.Generator().manual_seed(0)
+    zs, zt = (torch.randn(n, 2, generator=gen, dtype=torch.float64).requires_grad_() for n in (6, 5))
+    labels = one_hot(torch.arange(6) % 3, 3, torch.float64)
+    assert torch.autograd.gradcheck(lambda a, b: target_information(a, b, labels), (zs, zt))
+    assert torch.autograd.gradcheck(domain_information, (zs, zt))
+    y, x = torch.arange(6) % 2, [z.detach() for z in (zs, zt)]
+    gap = _Gap(*x, y, one_hot(y, 2).to(x[0]), x[0].std(0), 0.3, 0.01)
+    at, step = torch.randn(2, 2, 2, generator=gen, dtype=torch.float64), 1e-6 * torch.eye(8, dtype=torch.float64)
+    differences = [(gap(at + e.view_as(at))[0] - gap(at - e.view_as(at))[0]) / 2e-6 for e in step]
+    assert torch.allclose(gap(at)[1].flatten(), torch.stack(differences), atol=1e-8)
 
 
 def shifted(n: int = 120) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

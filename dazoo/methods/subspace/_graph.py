@@ -51,11 +51,6 @@ def scaled_by_degree(weights: Tensor) -> Tensor:
     return scale[:, None] * weights * scale
 
 
-def laplacian(weights: Tensor) -> Tensor:
-    """The normalised Laplacian I - D^(-1/2) W D^(-1/2) (n, n)."""
-    return torch.eye(len(weights), dtype=weights.dtype, device=weights.device) - scaled_by_degree(weights)
-
-
 def sparse_spread(x: Tensor, neighbours: int) -> Any:
     """``scaled_by_degree(cosine_graph(x, neighbours))`` as a scipy sparse array (n, n), never formed densely.
 

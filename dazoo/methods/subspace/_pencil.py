@@ -144,12 +144,16 @@ def mean_gap(xs: Tensor, xt: Tensor) -> Tensor:
 
 def class_scatter(x: Tensor, y: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:
     """Between-class and within-class scatter (d, d), both summed over the samples ``x`` (n, d) with labels ``y``."""
+    between, within = class_rows(x, y, n_classes)
+    return second_moment(between), second_moment(within)
+
+
+def class_rows(x: Tensor, y: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:
+    """Rows (C, d) and (n, d) of which ``class_scatter`` are the moments."""
     shares = torch.nn.functional.one_hot(y, n_classes).to(x)
     counts = shares.sum(0)
-    centres = (shares.T @ x) / counts.clamp(min=1)[:, None]
-    within = x - centres[y]
-    between = (centres - x.mean(0)) * counts.sqrt()[:, None]
-    return between.T @ between, within.T @ within
+    centres = product(shares.T, x) / counts.clamp(min=1)[:, None]
+    return (centres - x.mean(0)) * counts.sqrt()[:, None], x - centres[y]
 
 
 def joint_factor(

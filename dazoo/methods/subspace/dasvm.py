@@ -26,8 +26,12 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import labelled, pair
+from dazoo.ops.linalg.blas import product
+from dazoo.ops.linalg.linear import second_moment
 from dazoo.shallow.classifiers import Warn, fit_svc
 from dazoo.shallow.steps import LinearScores, Pipeline, run_steps
+
+MOST_INNER = 5_000  # samples of whose inner products a matrix is kept
 
 
 @register
@@ -55,24 +59,31 @@ class DASVM(ShallowMethod):
         xs, _ = pair(seen)
         z, y = labelled(seen, xs, lambda x: run_steps((), x))
         free = seen.target.x.flatten(1).to(z)
-        source, target, labels = (v.cpu().numpy() for v in (z, free, y))
+        both, labels = torch.cat([z, free]).cpu(), y.cpu().numpy()
+        # all boundaries of all walks take their inner products from one matrix
+        inner = len(both) <= MOST_INNER
+        points = second_moment(both.T).numpy() if inner else both.numpy()
         present = np.unique(labels)
         if len(present) == 2:
-            w, b = self.walk(source, np.where(labels == present[1], 1.0, -1.0), target, ctx.warn)
-            pairs = [(-w, -b), (w, b)]
+            a, b = self.walk(points, inner, np.where(labels == present[1], 1.0, -1.0), ctx.warn)
+            pairs = [(-a, -b), (a, b)]
         else:
-            pairs = [self.walk(source, np.where(labels == c, 1.0, -1.0), target, ctx.warn) for c in present]
-        weight = torch.from_numpy(np.stack([w for w, _ in pairs], axis=1)).to(z)
+            pairs = [self.walk(points, inner, np.where(labels == c, 1.0, -1.0), ctx.warn) for c in present]
+        weight = torch.from_numpy(np.stack([a for a, _ in pairs], axis=1))
+        weight = (product(both.T, weight) if inner else weight).to(z)
         bias = torch.tensor([b for _, b in pairs], dtype=z.dtype, device=z.device)
         classes = torch.from_numpy(present).to(y)
         return Pipeline((), None, LinearScores(weight, bias, classes, seen.n_classes, "decision"))
 
-    def walk(self, xs: np.ndarray, ys: np.ndarray, xt: np.ndarray, warn: Warn) -> tuple[np.ndarray, float]:
-        """The last boundary (w (d,), b) for labels +1/-1."""
-        kept, yt = np.ones(len(xs), dtype=bool), np.zeros(len(xt))
-        w, b = self.boundary(xs, ys, None, warn)
+    def walk(self, points: np.ndarray, inner: bool, ys: np.ndarray, warn: Warn) -> tuple[np.ndarray, float]:
+        """The last boundary (a, b) for labels +1/-1 of the first n_s of all samples: f = ``points`` a + b, where the
+        rows of ``points`` are samples, or where ``inner``, their inner products with all samples."""
+        n_s = len(ys)
+        kept, yt = np.ones(n_s, dtype=bool), np.zeros(len(points) - n_s)
+        a, b = self.boundary(points, inner, np.arange(n_s), ys, None, warn)
         for i in range(self.rounds):
-            f, left = xt @ w + b, self.rounds - i
+            scores, left = points @ a + b, self.rounds - i
+            fs, f = scores[:n_s], scores[n_s:]
             yt[np.sign(f) != yt] = 0.0
             for side in (1.0, -1.0):
                 open_rows = np.flatnonzero((yt == 0) & (side * f > 0))
@@ -82,17 +93,25 @@ class DASVM(ShallowMethod):
                          outside[np.argsort(side * f[outside], kind="stable")]]  # fmt: skip
                 yt[np.concatenate(order)[: -(-len(open_rows) // left)]] = side
                 rows = np.flatnonzero(kept & (ys == side))
-                far = np.argsort(-side * (xs[rows] @ w + b), kind="stable")
+                far = np.argsort(-side * fs[rows], kind="stable")
                 kept[rows[far[: -(-len(rows) // left)]]] = False
             chosen = yt != 0
             labels = np.concatenate([ys[kept], yt[chosen]])
             if not ((labels > 0).any() and (labels < 0).any()):
                 break
             cost = np.concatenate([np.ones(kept.sum()), np.full(chosen.sum(), self.C_target * (i + 1) / self.rounds)])
-            w, b = self.boundary(np.concatenate([xs[kept], xt[chosen]]), labels, cost, warn)
-        return w, b
+            rows = np.concatenate([np.flatnonzero(kept), n_s + np.flatnonzero(chosen)])
+            a, b = self.boundary(points, inner, rows, labels, cost, warn)
+        return a, b
 
-    def boundary(self, x: np.ndarray, y: np.ndarray, cost: np.ndarray | None, warn: Warn) -> tuple[np.ndarray, float]:
-        """(w, b) of one fit."""
-        model = fit_svc(x, y, cost, warn, kernel="linear", C=self.C)
-        return model.coef_[0], float(model.intercept_[0])
+    def boundary(
+        self, points: np.ndarray, inner: bool, rows: np.ndarray, y: np.ndarray, cost: np.ndarray | None, warn: Warn
+    ) -> tuple[np.ndarray, float]:
+        """(a, b) of one fit on ``rows`` of all samples."""
+        some = points[np.ix_(rows, rows)] if inner else points[rows]
+        model = fit_svc(some, y, cost, warn, kernel="precomputed" if inner else "linear", C=self.C)
+        if not inner:
+            return model.coef_[0], float(model.intercept_[0])
+        a = np.zeros(len(points))
+        a[rows[model.support_]] = model.dual_coef_[0]
+        return a, float(model.intercept_[0])

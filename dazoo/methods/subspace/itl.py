@@ -15,6 +15,8 @@ test_itl_ignores_the_direction_that_tells_domains.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -23,11 +25,11 @@ from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
-from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
+from dazoo.methods.shallow import Aligned, FeatureMap, components, pair, source_of
 from dazoo.methods.subspace._descent import ascend, thinned
 from dazoo.ops.classwise import one_hot
+from dazoo.ops.linalg.blas import product
 from dazoo.ops.linalg.linear import distances_between, median_gamma
-from dazoo.ops.linalg.spectral import principal_components
 from dazoo.shallow.steps import Affine
 
 
@@ -54,14 +56,14 @@ class ITL(FeatureMap):
         rows = thinned(len(xs), self.limit, xs.device)
         few_s, few_t = xs[rows], xt[thinned(len(xt), self.limit, xt.device)]
         labels = one_hot(source_of(seen).y[rows], seen.n_classes, torch.float64)
-        mean, _, directions = principal_components(torch.cat([xs, xt]), self.dim)
-        spread = median_gamma(torch.cat([few_s, few_t]) @ directions)
+        mean, _, directions = components(seen, ctx, "st", self.dim)
+        few = torch.cat([few_s, few_t])
+        spread = median_gamma(few @ directions)
         start = directions * (spread * 2 * directions.shape[1] / 3).sqrt()
 
         def criterion(x: Tensor) -> Tensor:
-            return target_information(few_s @ x, few_t @ x, labels) - self.lam * domain_information(
-                few_s @ x, few_t @ x
-            )
+            zs, zt = (few @ x).split([len(few_s), len(few_t)])
+            return target_information(zs, zt, labels) - self.lam * domain_information(zs, zt)
 
         found = ascend(criterion, start, self.iterations)
         step = Affine(found, -mean @ found)
@@ -78,15 +80,64 @@ def information(p: Tensor) -> Tensor:
     return nats(p.mean(0)) - nats(p).mean()
 
 
+def slope(p: Tensor) -> Tensor:
+    """d / dp of ``information`` (n, C), for distributions ``p`` whose entries may move freely."""
+    logs = p.clamp(min=1e-300).log()
+    return (logs - p.mean(0).clamp(min=1e-300).log()) / len(p)
+
+
 def target_information(zs: Tensor, zt: Tensor, labels: Tensor) -> Tensor:
-    """I_t with source labels (n_s, C)."""
-    return information(torch.softmax(-distances_between(zt, zs), dim=1) @ labels)
+    """I_t with source labels (n_s, C), with its gradient in closed form."""
+    found: Tensor = _Target.apply(zs, zt, labels)  # type: ignore[no-untyped-call]
+    return found
 
 
 def domain_information(zs: Tensor, zt: Tensor) -> Tensor:
-    """I_st."""
-    z = torch.cat([zs, zt])
-    near = -distances_between(z, z)
-    near = near.masked_fill(torch.eye(len(z), dtype=torch.bool, device=z.device), -torch.inf)
-    source = torch.softmax(near, dim=1)[:, : len(zs)].sum(1)
-    return information(torch.stack([source, (1 - source).clamp(min=0)], dim=1))
+    """I_st, with its gradient in closed form."""
+    found: Tensor = _Domain.apply(torch.cat([zs, zt]), len(zs))  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Target(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, zs: Tensor, zt: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
+        zs, zt = zs.detach(), zt.detach()
+        near = torch.softmax(distances_between(zt, zs).neg_(), dim=1)
+        p = product(near, labels)
+        ctx.save_for_backward(zs, zt, labels, near, p)
+        return information(p)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+        zs, zt, labels, near, p = ctx.saved_tensors
+        by_class = slope(p)
+        # with respect to -D, through the softmax
+        pull = product(by_class, labels.T).sub_((by_class * p).sum(1)[:, None]).mul_(near)
+        scale = -2 * grad
+        return (
+            scale * (zs * pull.sum(0)[:, None] - product(pull.T, zt)),
+            scale * (zt * pull.sum(1)[:, None] - product(pull, zs)),
+            None,
+        )
+
+
+class _Domain(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, n_s: int) -> Tensor:  # type: ignore[override]
+        z = z.detach()
+        near = torch.softmax(distances_between(z, z).neg_().fill_diagonal_(-torch.inf), dim=1)
+        source = near[:, :n_s].sum(1)
+        p = torch.stack([source, (1 - source).clamp(min=0)], dim=1)
+        ctx.save_for_backward(z, near, p)
+        ctx.n_s = n_s
+        return information(p)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        z, near, p = ctx.saved_tensors
+        by_domain = slope(p)
+        across = (by_domain[:, 0] - by_domain[:, 1])[:, None]
+        # with respect to -D, through the softmax: of its entries in the source, and in the target
+        pull = torch.cat([near[:, : ctx.n_s] * (across * p[:, 1:]), near[:, ctx.n_s :] * (-across * p[:, :1])], dim=1)
+        pull += pull.T.clone()
+        return -2 * grad * (z * pull.sum(1)[:, None] - product(pull, z)), None

@@ -9,7 +9,10 @@ domain and class means, close subspaces.
 
 S_w, S_b are the within and between class scatter of the source, S_t the scatter of the target, and the M blocks are
 X M X' of JDA with the current target labels. W holds the leading generalised eigenvectors. As only the M blocks (rank
-C + 1) change between rounds and the numerator has rank n_t + C at most, one factorisation serves all rounds (Woodbury).
+C + 1) change between rounds and the numerator has rank n_t + C at most, one factorisation serves all rounds (Woodbury),
+and it is one of (d, d): without the M blocks the right side's lower blocks are multiples of I, so that
+
+    B_0^-1 [u; v] = [x; v / nu + t x],   x = S^-1 (u + t v),   S = beta S_w + t mu I,   nu = lam + mu,   t = lam / nu.
 
 Evidence: tests/test_subspace_pencils.py::test_jgsa_solves_its_pencil (scipy.linalg.eigh on the dense pencil),
 test_more_surf_averages.
@@ -31,7 +34,9 @@ from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
 from dazoo.methods.subspace._pencil import joint_indicators
 from dazoo.methods.subspace._rounds import alternate, label_target
 from dazoo.ops.classwise import one_hot
-from dazoo.ops.linalg.spectral import leading_eigenvectors, span
+from dazoo.ops.linalg.blas import cholesky, product, solve_lower
+from dazoo.ops.linalg.linear import second_moment
+from dazoo.ops.linalg.spectral import leading_eigenvectors, root_of, span
 from dazoo.shallow.steps import Affine, Step, UnitNorm, run_steps
 
 
@@ -60,8 +65,9 @@ class JGSA(FeatureMap):
         """Alternate between the pencil and the labels."""
         before: tuple[Step, ...] = (UnitNorm(),) if self.unit_norm else ()
         xs, xt = (run_steps(before, x) for x in pair(seen))
-        basis = ctx.memo(("span", self.unit_norm), lambda: span(torch.cat([xs, xt])))
-        bs, bt = (xs, xt) if basis is None else (xs @ basis, xt @ basis)
+        fewer = 2 * (len(xs) + len(xt)) <= xs.shape[1]
+        basis = ctx.memo(("span", self.unit_norm), lambda: span(torch.cat([xs, xt]))) if fewer else None
+        bs, bt = (xs, xt) if basis is None else (product(xs, basis), product(xt, basis))
         ys = source_of(seen).y
         pencil = ctx.memo(
             ("jgsa", self.beta, self.lam, self.mu, self.unit_norm),
@@ -75,7 +81,7 @@ class JGSA(FeatureMap):
 
         def project(w: Tensor) -> tuple[Tensor, Tensor]:
             half = len(w) // 2
-            return bs @ w[:half], bt @ w[half:]
+            return product(bs, w[:half]), product(bt, w[half:])
 
         w = alternate(seen, ctx, self.rounds, solve, project, first=label_target(seen, ctx, xs, xt))
         a, b = (part if basis is None else basis @ part for part in w.chunk(2))
@@ -84,46 +90,57 @@ class JGSA(FeatureMap):
 
 @dataclass(frozen=True)
 class Coupled:
-    """The fixed part of the pencil: numerator F F', denominator B_0 without the M blocks.
+    """The fixed part of the pencil: numerator F F', F = diag(``of_source``, ``of_target``), denominator B_0.
 
     Attributes:
-        lower: Cholesky factor of B_0 (2d, 2d).
-        factor: F (2d, r).
-        solved: B_0^-1 F (2d, r).
-        gram: F' B_0^-1 F (r, r).
+        lower: Cholesky factor L of S (d, d).
+        of_source, of_target: the blocks of F (d, C) and (d, r).
+        left: L^-1 [of_source, t of_target] (d, C + r).
+        gram: F' B_0^-1 F (C + r, C + r).
+        nu, t: lam + mu and lam / nu.
     """
 
     lower: Tensor
-    factor: Tensor
-    solved: Tensor
+    of_source: Tensor
+    of_target: Tensor
+    left: Tensor
     gram: Tensor
+    nu: float
+    t: float
 
     @staticmethod
     def build(xs: Tensor, xt: Tensor, ys: Tensor, n_classes: int, beta: float, lam: float, mu: float) -> Coupled:
         """From coordinates (n, d) and the source's labels."""
-        d = xs.shape[1]
         shares = one_hot(ys, n_classes).to(xs)
         counts = shares.sum(0)
-        centres = (shares.T @ xs) / counts.clamp(min=1)[:, None]
-        within = xs - centres[ys]
-        between = (centres - xs.mean(0)) * counts.sqrt()[:, None]
+        centres = product(shares.T, xs) / counts.clamp(min=1)[:, None]
         spread = xt - xt.mean(0)
-        if len(xt) > d:  # any root of the scatter will do, and the Cholesky-like one is smaller
-            values, vectors = torch.linalg.eigh(spread.T @ spread)
-            spread = (vectors * values.clamp(min=0).sqrt()).T
-        eye = torch.eye(d, dtype=xs.dtype, device=xs.device)
-        top = torch.cat([lam * eye + beta * within.T @ within, -lam * eye], dim=1)
-        bottom = torch.cat([-lam * eye, (lam + mu) * eye], dim=1)
-        factor = torch.block_diag(beta**0.5 * between.T, mu**0.5 * spread.T)
-        lower = torch.linalg.cholesky(torch.cat([top, bottom]))
-        solved = torch.cholesky_solve(factor, lower)
-        return Coupled(lower, factor, solved, factor.T @ solved)
+        # any root of the scatter will do
+        root = root_of(second_moment(spread)) if len(xt) > xt.shape[1] else spread.T
+        of_source = beta**0.5 * ((centres - xs.mean(0)) * counts.sqrt()[:, None]).T
+        of_target = mu**0.5 * root
+        nu, t = lam + mu, lam / (lam + mu)
+        schur = beta * second_moment(xs - centres[ys])
+        schur.diagonal().add_(t * mu)
+        lower = cholesky(schur)
+        left = solve_lower(lower, torch.cat([of_source, t * of_target], dim=1))
+        gram = second_moment(left)
+        gram[n_classes:, n_classes:] += second_moment(of_target) / nu
+        return Coupled(lower, of_source, of_target, left, gram, nu, t)
 
     def solve(self, e: Tensor, k: int) -> Tensor:
         """The k leading vectors W (2d, k) of F F' w = l (B_0 + e e') w, orthonormal in the right side."""
-        inner = torch.cholesky_solve(e, self.lower)
-        core = torch.eye(e.shape[1], dtype=e.dtype, device=e.device) + e.T @ inner
-        across = self.factor.T @ inner
-        values, y = leading_eigenvectors(self.gram - across @ torch.linalg.solve(core, across.T), k)
-        w = self.solved @ y - inner @ torch.linalg.solve(core, across.T @ y)
+        u, v = e.chunk(2)
+        half = solve_lower(self.lower, u + self.t * v)
+        core = torch.eye(e.shape[1], dtype=e.dtype, device=e.device) + half.T @ half + v.T @ v / self.nu
+        across = product(self.left.T, half)
+        across[self.of_source.shape[1] :] += product(self.of_target.T, v) / self.nu
+        shift = torch.linalg.solve(core, across.T)
+        values, y = leading_eigenvectors(self.gram - product(across, shift), k)
+        # B_0^-1 (F y - e core^-1 across' y)
+        c = self.of_source.shape[1]
+        rest = torch.cat([product(self.of_source, y[:c]), product(self.of_target, y[c:])]) - product(e, shift @ y)
+        u, v = rest.chunk(2)
+        x = solve_lower(self.lower, solve_lower(self.lower, u + self.t * v), transposed=True)
+        w = torch.cat([x, v / self.nu + self.t * x])
         return w / values.clamp(min=1e-12 * float(values[0].clamp(min=1e-300))).sqrt()

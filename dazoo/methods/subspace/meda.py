@@ -19,7 +19,6 @@ test_surf_averages_of_methods_with_their_own_classifier; tests/test_bounded.py::
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -31,7 +30,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import pair, source_of
-from dazoo.methods.subspace._graph import cosine_graph, fits_dense, laplacian, sparse_spread
+from dazoo.methods.subspace._graph import cosine_graph, fits_dense, scaled_by_degree, sparse_spread
 from dazoo.methods.subspace._pencil import joint_indicators
 from dazoo.methods.subspace.gfk import flow_steps
 from dazoo.ops.classwise import one_hot
@@ -84,8 +83,10 @@ class MEDA(ShallowMethod):
         system: _Dense | _Landmarks
         if fits_dense(n):
             kernel = ctx.memo(("meda", self.dim), lambda: gram("rbf", z, z, gamma))
-            smooth = ctx.memo(("meda", self.dim, self.neighbours), lambda: laplacian(cosine_graph(z, self.neighbours)))
-            system = _Dense(z, kernel, smooth, known, self.rho, self.eta)
+            spread = ctx.memo(
+                ("meda", self.dim, self.neighbours), lambda: scaled_by_degree(cosine_graph(z, self.neighbours))
+            )
+            system = _Dense(z, kernel, spread, known, self.rho, self.eta)
         else:
             ctx.warn(f"meda: of {n} samples the function is a sum of kernels at {LANDMARKS} of them, drawn at random")
             rows = torch.randperm(n, generator=ctx.gen)[:LANDMARKS].to(z.device)
@@ -106,23 +107,31 @@ class MEDA(ShallowMethod):
         return Pipeline((*before, KernelMap("rbf", system.anchors, coef, gamma)), None, AsScores())
 
 
-@dataclass(frozen=True)
 class _Dense:
-    """The system of all samples: ``anchors`` (n, d) and their ``kernel`` (n, n)."""
+    """The system of all samples: ``anchors`` (n, d) and their ``kernel`` (n, n).
 
-    anchors: Tensor
-    kernel: Tensor
-    smooth: Tensor
-    known: Tensor
-    rho: float
-    eta: float
+    A round changes e of lam M = lam e e' alone, so that one factorisation of A = (E + rho L) K + eta I serves them all:
+    (A + lam e e'K)^-1 = A^-1 - lam A^-1 e (I + lam e'K A^-1 e)^-1 e'K A^-1.
+    """
+
+    def __init__(self, anchors: Tensor, kernel: Tensor, spread: Tensor, known: Tensor, rho: float, eta: float) -> None:
+        from scipy.sparse import csr_array
+
+        self.anchors, self.kernel = anchors, kernel
+        graph = csr_array(spread.cpu().numpy())  # a dozen entries a row
+        left = rho * (kernel - torch.from_numpy(graph @ kernel.cpu().numpy()).to(kernel))
+        left[known] += kernel[known]
+        left.diagonal().add_(eta)
+        self.factors = torch.linalg.lu_factor(left)
 
     def solve(self, lam: float, e: Tensor, target: Tensor) -> Tensor:
         """B (n, C) for M = e e' and E Y = ``target`` (n, C)."""
-        left = lam * e @ (e.T @ self.kernel) + self.rho * (self.smooth @ self.kernel)
-        left[self.known] += self.kernel[self.known]
-        left.diagonal().add_(self.eta)
-        return torch.linalg.solve(left, target)
+        found = torch.linalg.lu_solve(*self.factors, torch.cat([target, e], dim=1))
+        plain, moved = found[:, : target.shape[1]], found[:, target.shape[1] :]
+        pulled = product(e.T, self.kernel)
+        core = lam * product(pulled, moved)
+        core.diagonal().add_(1.0)
+        return plain - lam * product(moved, torch.linalg.solve(core, product(pulled, plain)))
 
 
 class _Landmarks:

@@ -7,8 +7,8 @@ Directions W in the span of the samples, of large variance and independent of th
 
 with W (n, k). gamma = 0 is MIDA, gamma > 0 the semi-supervised SMIDA. With ``augment`` every sample carries, beside its
 features, the indicator of its domain, so that each domain may move by an offset of its own (the authors' feature
-augmentation). K_d and K_y are products of indicator matrices, so the eigenvectors come from an (r, r) problem with
-r = rank X, and nothing (n, n) is formed.
+augmentation). K_d and K_y are products of indicator matrices, so the eigenvectors come from a problem of the smaller of
+n and d.
 
 Defaults are those of the authors' program (mu 1, gamma 0.1, 30 dimensions, augmentation, linear kernel).
 
@@ -28,7 +28,9 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
 from dazoo.ops.classwise import one_hot
-from dazoo.ops.linalg.spectral import leading_eigenvectors
+from dazoo.ops.linalg.blas import product
+from dazoo.ops.linalg.linear import second_moment
+from dazoo.ops.linalg.spectral import leading_eigenvectors, root_of
 from dazoo.shallow.steps import Affine
 
 
@@ -78,18 +80,22 @@ def components_of_independence(xs: Tensor, xt: Tensor, labels: Tensor, mu: float
     ``labels`` (m, C) are the indicators of the first m of all samples, zero rows where unknown.
     """
     x = torch.cat([xs, xt])
-    n, n_s = len(x), len(xs)
-    values, v = torch.linalg.eigh(x.T @ x)
-    keep = values > 1e-12 * values[-1].clamp(min=1e-300)
-    values, v = values[keep], v[:, keep]
+    (n, d), n_s = x.shape, len(xs)
     centred = x - x.mean(0)
-    # H D has the columns (domain indicator - its share); H K_d H = H D D' H
-    moved = centred[:n_s].sum(0), centred[n_s:].sum(0)
-    domain = torch.outer(moved[0], moved[0]) + torch.outer(moved[1], moved[1])
     padded = torch.cat([labels, labels.new_zeros(n - len(labels), labels.shape[1])])
-    classes = centred.T @ padded
-    inner = mu * centred.T @ centred + gamma * classes @ classes.T - domain
-    root = v * values.sqrt()  # x = U diag(sqrt(values)) v'
-    gain, y = leading_eigenvectors(root.T @ inner @ root, k)
-    # W = U y, so x' W = v diag(sqrt(values)) y; directions of negative gain tell domains apart more than they vary
-    return root @ y[:, : max(1, int((gain > 0).sum()))]
+    # H D has the columns (domain indicator - its share); H K_d H = H D D' H
+    domains = torch.zeros(n, 2, dtype=x.dtype, device=x.device)
+    domains[:n_s, 0] = domains[n_s:, 1] = 1.0
+    if n < d:
+        # between samples: K (mu H + ...) K with the columns of H K in place of the centred features
+        k_x = second_moment(x.T)
+        inner, back = k_x - k_x.mean(0), x.T
+    else:
+        # x = Q root' with orthonormal columns Q, W = Q y, x' W = root y, and K W = x root y
+        root = root_of(second_moment(x))
+        inner, back = product(centred, root), root
+    total = mu * second_moment(inner) + gamma * second_moment(product(padded.T, inner))
+    gain, y = leading_eigenvectors(total - second_moment(product(domains.T, inner)), k)
+    # directions of negative gain tell domains apart more than they vary; those of none are rounding errors
+    kept = gain > 1e-14 * gain[0].clamp(min=0)
+    return product(back, y[:, : max(1, int(kept.sum()))])

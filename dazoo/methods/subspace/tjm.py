@@ -23,10 +23,10 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap
-from dazoo.methods.subspace._pencil import Problem, pencil_of
-from dazoo.ops.linalg.blas import cholesky, eigh, product
+from dazoo.methods.subspace._pencil import pencil_of
+from dazoo.ops.linalg.blas import product
 from dazoo.ops.linalg.linear import second_moment
-from dazoo.ops.linalg.spectral import leading_eigenvectors, unit_columns
+from dazoo.ops.linalg.spectral import leading_eigenvectors, root_of, unit_columns
 
 
 @register
@@ -52,39 +52,40 @@ class TJM(FeatureMap):
         """Alternate between the pencil and the sample weights."""
         p = pencil_of(seen, ctx, "linear", self.unit_norm, spanned=False)
         both, n_s = torch.cat([p.xs, p.xt]), len(p.xs)
-        root = root_of(p)  # K H K = X root root' X'
+        root = p.centred().T if p.few else root_of(p.scatter)  # K H K = X root root' X'
         contrast = (p.xs.mean(0) - p.xt.mean(0)) / (1 / n_s + 1 / len(p.xt)) ** 0.5
         tall, matched = product(both, root), both @ contrast
         g = torch.ones(len(both), dtype=both.dtype, device=both.device)
-        a = torch.empty(0)
+        a, fixed = torch.empty(0), second_moment(tall[n_s:])
         for _ in range(max(self.rounds, 1)):
-            a = weighted_pencil(tall, matched, g, self.lam, self.dim)
+            a = weighted_pencil(tall, matched, g, self.lam, self.dim, (n_s, fixed))
             norms = a[:n_s].norm(dim=1)
             # rows that have vanished keep a large, finite weight
             g[:n_s] = 1 / (2 * norms.clamp(min=1e-10 * float(norms.max().clamp(min=1e-300))))
         return p.aligned(product(both.T, a))
 
 
-def root_of(p: Problem) -> Tensor:
-    """A root (r, m) with root root' = X H X': the centred samples where they are few, a Cholesky factor, or for a
-    singular scatter, as constant features make, the roots of its eigenvalues."""
-    if p.few:
-        return p.centred().T
-    try:
-        return cholesky(p.scatter)
-    except torch.linalg.LinAlgError:
-        values, vectors = eigh(p.scatter)
-        return vectors * values.clamp(min=0).sqrt()
+def weighted_pencil(
+    tall: Tensor, matched: Tensor, g: Tensor, lam: float, k: int, fixed: tuple[int, Tensor] | None = None
+) -> Tensor:
+    """Unit-norm leading A (n, k) of tall tall' a = l (matched matched' + lam diag(g)) a, ``tall`` (n, r).
 
-
-def weighted_pencil(tall: Tensor, matched: Tensor, g: Tensor, lam: float, k: int) -> Tensor:
-    """Unit-norm leading A (n, k) of tall tall' a = l (matched matched' + lam diag(g)) a, ``tall`` (n, r)."""
-    scale = g.rsqrt()[:, None]
-    f, m = tall * scale, (matched * scale[:, 0])[:, None]
+    ``fixed``: a row from which on g is 1, and the moment x'x (r, r) of the rows of ``tall`` from there.
+    """
+    scale = g.rsqrt()
+    m = matched * scale
     size = m.square().sum()
+    # sqrt(lam) times the inverse root of the right side is (I - shrink m m') diag(scale)
     shrink = torch.where(size > 0, (1 - (lam / (lam + size)).sqrt()) / size.clamp(min=1e-300), torch.zeros_like(size))
-    f = f.sub_(shrink * m * product(m.T, f))  # times sqrt(lam): the factor in the whitened metric
-    values, y = leading_eigenvectors(second_moment(f), min(k, f.shape[1]))
+    start, moment = (len(tall), 0.0) if fixed is None else fixed
+    moment = second_moment(tall[:start] * scale[:start, None]) + moment
+    pulled = product((m * scale)[None], tall)[0]
+    moment -= shrink * (2 - shrink * size) * torch.outer(pulled, pulled)
+    values, y = leading_eigenvectors(moment, min(k, tall.shape[1]))
     keep = max(1, int((values > 1e-12 * values[0]).sum()))
-    u = product(f, y[:, :keep])
-    return unit_columns(scale * (u - shrink * m @ (m.T @ u)))
+    y = y[:, :keep]
+    # u = (I - shrink m m') diag(scale) tall y, once more through the same root
+    u = scale[:, None] * product(tall, y)
+    for _ in range(2):
+        u = u - shrink * m[:, None] * (m @ u)
+    return unit_columns(scale[:, None] * u)

@@ -27,11 +27,11 @@ from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
-from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
+from dazoo.methods.shallow import Aligned, FeatureMap, components, pair, source_of
 from dazoo.methods.subspace._descent import ascend, mean_kernel, thinned
-from dazoo.methods.subspace._pencil import class_scatter
-from dazoo.ops.linalg.linear import median_gamma
-from dazoo.ops.linalg.spectral import principal_components
+from dazoo.methods.subspace._pencil import class_rows
+from dazoo.ops.linalg.linear import median_gamma, second_moment
+from dazoo.ops.linalg.spectral import root_of
 from dazoo.shallow.steps import Affine
 
 
@@ -60,15 +60,19 @@ class TSL(FeatureMap):
         """Descend from the principal directions."""
         xs, xt = pair(seen)
         few_s, few_t = (x[thinned(len(x), self.limit, x.device)] for x in (xs, xt))
-        between, within = class_scatter(xs, source_of(seen).y, seen.n_classes)
-        mean, _, start = principal_components(torch.cat([xs, xt]), self.dim)
+        between, within = class_rows(xs, source_of(seen).y, seen.n_classes)
+        if len(within) > within.shape[1]:
+            within = root_of(second_moment(within)).T
+        mean, _, start = components(seen, ctx, "st", self.dim)
         gamma = median_gamma(torch.cat([few_s, few_t]) @ start) / 2
+        least = 1e-12 * float(between.square().sum()) + 1e-300
+        # all that is projected, in one product
+        rows, sizes = torch.cat([within, between, few_s, few_t]), [len(x) for x in (within, between, few_s, few_t)]
 
         def criterion(w: Tensor) -> Tensor:
-            fisher = ((within @ w) * w).sum() / ((between @ w) * w).sum().clamp(
-                min=1e-12 * float(between.trace()) + 1e-300
-            )
-            return -fisher - self.lam * divergence(few_s @ w, few_t @ w, gamma)
+            near, far, zs, zt = (rows @ w).split(sizes)
+            fisher = near.square().sum() / far.square().sum().clamp(min=least)
+            return -fisher - self.lam * divergence(zs, zt, gamma)
 
         w = ascend(criterion, start, self.iterations, retract=orthonormal)
         step = Affine(w, -mean @ w)

@@ -83,6 +83,22 @@ def cholesky_solve(lower: Tensor, b: Tensor) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(x))
 
 
+def inverse(a: Tensor) -> Tensor:
+    """The inverse (d, d) of a symmetric positive definite ``a`` (d, d), exactly symmetric.
+
+    Raises:
+        torch.linalg.LinAlgError: ``a`` is not positive definite.
+    """
+    lower = cholesky(a)
+    if not plain(lower) or not len(lower):
+        return torch.cholesky_inverse(lower)
+    from scipy.linalg.lapack import dpotri, spotri
+
+    invert = dpotri if a.dtype is torch.float64 else spotri
+    found, _ = invert(lower.contiguous().numpy().T, lower=0)  # the routine reads columns: L's rows are those of L'
+    return torch.from_numpy(np.triu(found) + np.triu(found, 1).T)
+
+
 def all_finite(x: Tensor) -> bool:
     """Whether no entry of ``x`` is NaN or infinite."""
     if plain(x):

@@ -76,6 +76,16 @@ def generalised_eigenvectors(a: Tensor, b: Tensor, k: int, largest: bool = True)
     return values, fix_signs(torch.linalg.solve_triangular(lower.T, vectors, upper=True))
 
 
+def root_of(a: Tensor) -> Tensor:
+    """A root (d, d) with root root' = ``a`` for a symmetric positive semi-definite ``a`` (d, d): its Cholesky factor,
+    or where it is singular, as constant features make it, the roots of its eigenvalues."""
+    try:
+        return cholesky(a)
+    except torch.linalg.LinAlgError:
+        values, vectors = eigh(a)
+        return vectors * values.clamp(min=0).sqrt()
+
+
 def unit_columns(vectors: Tensor) -> Tensor:
     """Columns scaled to Euclidean norm 1; zero columns stay zero."""
     norms = vectors.norm(dim=0, keepdim=True)
