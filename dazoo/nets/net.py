@@ -85,6 +85,19 @@ class Body(nn.Module):
         out: Tensor = self.bottleneck(self.backbone(x * self.scale))
         return out
 
+    def each(self, *batches: Tensor) -> tuple[Tensor, ...]:
+        """Features of each batch, as a call for each gives them, in their order: batch statistics are a batch's own.
+
+        The linear layers before them, in which rows do not meet, take all batches at once: their weights are read once,
+        and the gradients of all batches are one product.
+        """
+        neck = self.bottleneck
+        hooked = any(m._forward_hooks or m._forward_pre_hooks for m in (self, self.backbone, neck))
+        if hooked or type(neck) is not nn.Sequential or type(neck[0]) is not nn.Linear or not by_row(self.backbone):
+            return tuple(self(x) for x in batches)
+        first = neck[0](self.backbone(torch.cat(batches) * self.scale))
+        return tuple(neck[1:](h) for h in first.split([len(x) for x in batches]))
+
 
 class Net(nn.Module):
     """Named parts. ``net.body``, ``net.head`` always exist; a method's extras are attributes of the same rank.
@@ -123,14 +136,18 @@ class Net(nn.Module):
     def features(self, xs: Tensor, xt: Tensor) -> tuple[Tensor, Tensor]:
         """Features of both batches, (b_s, width) and (b_t, width).
 
-        In one pass where the recipe joins batch statistics or where rows do not meet, else in two: so the source half
-        is bit for bit what a source-only method computes, unless the recipe joins batch statistics.
+        In one pass where the recipe joins batch statistics or where rows do not meet, else with batch statistics of
+        their own (``Body.each``): so the source half is bit for bit what a source-only method computes, unless the
+        recipe joins batch statistics.
         """
         if self.joint:
             both = self.body(torch.cat([xs, xt]))
             fs, ft = both.split([len(xs), len(xt)])  # one step backwards, unlike two slices
             return fs, ft
-        return self.of_source(xs), self.body(xt)
+        if self.body_source is not None:
+            return self.body_source(xs), self.body(xt)
+        fs, ft = self.body.each(xs, xt)
+        return fs, ft
 
     def criterion(self, scores: Tensor, y: Tensor) -> Tensor:
         """Cross-entropy of scores (n, C) with classes (n,), or the mean squared error of (n, 1) with values (n,).
@@ -145,10 +162,14 @@ class Net(nn.Module):
 def one_pass(body: nn.Module, joint_norm: bool) -> bool:
     """Whether both domains may go through ``body`` in one batch: because their rows never meet there, or because a
     recipe joins their batch statistics."""
-    layers = [m for m in body.modules() if not list(m.children())]
-    # rows through linear layers come out the same, bit for bit, in whatever batch; those of convolutions need not
-    by_row = all(isinstance(m, (nn.Linear, nn.ReLU, nn.LayerNorm, nn.Identity, Flat)) for m in layers)
-    return by_row or (joint_norm and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in layers))
+    return by_row(body) or (joint_norm and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in body.modules()))
+
+
+def by_row(module: nn.Module) -> bool:
+    """Whether rows do not meet in a module: those of linear layers come out the same, bit for bit, in whatever batch;
+    those of convolutions need not."""
+    layers = [m for m in module.modules() if not list(m.children())]
+    return all(isinstance(m, (nn.Linear, nn.ReLU, nn.LayerNorm, nn.Identity, Flat)) for m in layers)
 
 
 def part_seed(seed: int, part: str) -> int:
