@@ -1,32 +1,55 @@
 """What methods of 2020 to 2024 gain on fixed features, and at what cost: ``python -m benchmarks.frontier``.
 
-Reads the tables that ``dazoo report`` wrote in a result folder; every number comes from there. A gain is the difference
+Reads the tables that ``dazoo report`` wrote in result folders; every number comes from there. A gain is the difference
 of mean accuracies over the tasks of the table, in points; a cost the CPU seconds of a run. A composition ``a+b`` stands
 beside ``a`` and ``b`` alone. Methods that gain less than half a point over what they start from, or lose, are listed
-with what is known about why: on fixed features only a bottleneck and a head learn.
+with what ``python -m benchmarks.frontier_why`` measured of them: on fixed features only a bottleneck and a head learn.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 from statistics import fmean
 
+from benchmarks.frontier_tables import critical, recipes, scratch, trials
 from dazoo.core.files import write_text
 
 NOTHING = 0.5  # points
 BASE = "source_only"
+ORACLE = "target_oracle"
+MORE = {"recipes": "frontier_recipes", "digits": "frontier_digits", "trials": "frontier_trials"}
+"""Result folders beside the first, each for a part of the page; a part whose folder lacks is left out."""
 WHY = {
-    "erm_plus": "strong views of a vector are noise and masks, and averaged weights of a short run are near the last",
-    "m_pot": "two batches of 32 from ten classes share about 0.71 of their mass by class, and 0.75 is moved",
-    "gh": "where only a bottleneck learns, gradients of both tasks seldom point against each other, and are left alone",
-    "covi": "a nearly linear network labels mixtures of fixed features as the mixture of their labels anyway",
-    "mic": "entries of a feature vector are hidden, not patches of a picture: there is no context to infer them from",
+    "dann+gh": "at {opposed:.0f} % of the steps the gradients of classification and alignment oppose each other in the "
+    "body (mean cosine {cosine:+.2f}), and what is changed then is {changed_where_opposed:.0f} % of their sum's "
+    "length; {alike:.1f} % of the target gets the same label as without",
+    "gh": "with its own base cdan, gradients oppose each other at {opposed:.0f} % of the steps (mean cosine "
+    "{cosine:+.2f}), and what is changed then is {changed_where_opposed:.0f} % of their sum's length",
+    "erm_plus": "averaged weights lie {apart:.0f} % of the way from the start away from the last ones and label "
+    "{differ:.1f} % of the target otherwise; {without_average:.1f} without the average, {without_views:.1f} without "
+    "strong views (a vector's are noise and masks), {without_smoothing:.1f} without smoothing, {accuracy:.1f} with "
+    "all, {base:.1f} with none",
+    "m_pot": "two batches have {in_common:.0f} % of their mass in common by class, {mass:.0f} % is moved, and "
+    "{other_class:.0f} % of that goes to another class; with {less_mass:.0f} % moved {less_other_class:.0f} % does, "
+    "and accuracy is {less_accuracy:.1f} instead of {accuracy:.1f}",
+    "covi": "of its terms the mixtures' own gains, {vicinal_alone:.1f} alone against {start:.1f} of the dann that it "
+    "starts from; its contrast and its consensus lose it again, {without_contrast:.1f} without the one, "
+    "{without_consensus:.1f} without the other, {accuracy:.1f} with both",
+    "mcc+mic": "{alike:.1f} % of the target gets the label that mcc gives it; {accuracy:.1f} with seven of ten entries "
+    "hidden, {nothing_hidden:.1f} with none, {start:.1f} of mcc",
+    "mic": "alone, hidden entries are what it gains by: {accuracy:.1f}, and {nothing_hidden:.1f} with none hidden",
+    "mcc+implicit_alignment": "{alike:.1f} % of the target gets the label that mcc gives it, in whose term no batch of "
+    "the source takes part",
+    "implicit_alignment": "its batches have {in_common:.0f} % of their rows in common by class, random ones "
+    "{random:.0f} %, so alignment by random batches has little to lose here",
 }
-"""What most likely keeps a method from doing anything on fixed features; reasoned, not measured."""
+"""What measured figures say about a method, or about the part that a composition adds."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +95,8 @@ def gains(methods: dict[str, Method]) -> list[str]:
     ]
     best = float("inf")
     for m in rows:
-        star = " *" if m.seconds < best and m.mean > base.mean and m.name != "target_oracle" else ""
-        best = min(best, m.seconds) if m.name != "target_oracle" else best
+        star = " *" if m.seconds < best and m.mean > base.mean and m.name != ORACLE else ""
+        best = min(best, m.seconds) if m.name != ORACLE else best
         better, worse = m.ahead(base)
         cost = f"{m.seconds:.2f} | {m.seconds / base.seconds:.1f}"
         lines.append(f"| {m.name}{star} | {m.mean - base.mean:+.2f} | {better} | {worse} | {cost} |")
@@ -93,39 +116,81 @@ def compositions(methods: dict[str, Method]) -> list[str]:
     return lines
 
 
-def nothing(methods: dict[str, Method]) -> list[str]:
-    """Methods that leave things as they are or worse, each with the reason where one is known."""
+def reasons(folder: Path) -> dict[str, str]:
+    """What was measured, in words, by method; nothing where it was not."""
+    path = folder / "why.json"
+    if not path.is_file():
+        return {}
+    found: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))["figures"]
+    starts = {"covi": "dann", "mcc+mic": "mcc"}
+    less = {f"less_{k}": v for k, v in found["m_pot less"].items()}
+    extra = {
+        "erm_plus": {"base": found[BASE]["accuracy"]}, "m_pot": less,
+        "implicit_alignment": {"random": found["m_pot"]["in_common"]},
+        **{name: {"start": found[start]["accuracy"]} for name, start in starts.items()},
+    }  # fmt: skip
+    return {name: text.format(**found[name], **extra.get(name, {})) for name, text in WHY.items()}
+
+
+def nothing(methods: dict[str, Method], why: Mapping[str, str]) -> list[str]:
+    """Methods that leave things as they are or worse, each with the figures that are known of it or of its part."""
     lines = []
     for name, m in methods.items():
         first, _, second = name.partition("+")
         start = methods.get(first if second else BASE)
         if start is not None and name != BASE and m.mean - start.mean < NOTHING:
-            part = second or name
-            why = f"; most likely, {WHY[part]}." if part in WHY else "."
-            lines.append(f"- {name}: {m.mean - start.mean:+.2f} over {start.name}{why}")
+            told = why.get(name) or why.get(second or name)
+            lines.append(f"- {name}: {m.mean - start.mean:+.2f} over {start.name}{f'; {told}.' if told else '.'}")
     return lines or ["None."]
 
 
-def page(methods: dict[str, Method]) -> str:
-    """The page as Markdown."""
+def page(methods: dict[str, Method], why: Mapping[str, str], parts: Mapping[str, list[str]]) -> str:
+    """The page as Markdown. ``parts`` are further sections by title."""
     n = len(next(iter(methods.values())).scores)
-    parts = [
+    blind = {n: m.scores for n, m in methods.items() if n != ORACLE}
+    lines = [
         "# The frontier on fixed features\n",
         (__doc__ or "").split("\n\n", 1)[1].strip() + "\n",
         f"{len(methods)} methods, {n} tasks.\n",
         "## Gain against cost\n", *gains(methods),
         "\nA star: no method that costs less gains more.\n",
-        "## What composes\n", *compositions(methods),
-        "\n## What does nothing here, or loses\n", *nothing(methods),
+        "## Critical differences\n", *critical(blind),
+        "\nAs a diagram: [critical_difference.png](critical_difference.png).",
+        "\n## What composes\n", *compositions(methods),
     ]  # fmt: skip
-    return "\n".join(parts) + "\n"
+    for title, text in parts.items():
+        lines += [f"\n## {title}\n", *text]
+    lines += [
+        "\n## What does nothing here, or loses\n",
+        *(["Accuracies in percent, of six pairs and one seed.\n"] if why else []),
+        *nothing(methods, why),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def further(beside: Path) -> dict[str, list[str]]:
+    """Sections of the other result folders that are there."""
+    found: dict[str, list[str]] = {}
+    if (beside / MORE["recipes"] / "per_task.csv").is_file():
+        of = read(beside / MORE["recipes"])
+        found["Under five recipes"] = [
+            "Gain over no adaptation under the same recipe, in points, two pairs; recipes without a bottleneck leave "
+            "methods that align features nothing to move.\n",
+            *recipes({n: m.scores for n, m in of.items()}),
+        ]
+    if (beside / MORE["digits"] / "records").is_dir():
+        found["On digits, a network trained from scratch"] = scratch(beside / MORE["digits"])
+    if (beside / MORE["trials"] / "records").is_dir():
+        found["Which rule finds the gain without labels"] = trials(beside / MORE["trials"])
+    return found
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.frontier", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--folder", type=Path, default=Path("results/frontier"))
     options = parser.parse_args(arguments)
-    write_text(options.folder / "gains.md", page(read(options.folder)))
+    text = page(read(options.folder), reasons(options.folder), further(options.folder.parent))
+    write_text(options.folder / "gains.md", text)
     print(f"wrote {options.folder / 'gains.md'}")
 
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
+from string import Formatter
 
-from benchmarks import frontier, throughput
+import pytest
+import torch
+
+from benchmarks import causes, frontier, frontier_tables, frontier_why, throughput
+from dazoo.data.domain import Domain
+from dazoo.data.task import Task
+from dazoo.engine.recipe import Recipe
 
 SCORES = {
     "source_only": (0.90, 0.80), "dann": (0.95, 0.85), "dann+gh": (0.951, 0.851), "dann+mic": (0.97, 0.87),
@@ -43,7 +52,65 @@ def test_gains_costs_and_compositions(tmp_path: Path) -> None:
         "| dann+mic | 92.00 | +2.00 | - | gains |" in text and "| dann+gh | 90.10 | +0.10 | +5.10 | nothing |" in text
     )
     quiet = text.split("## What does nothing here, or loses")[1]
-    assert "- dann+gh: +0.10 over dann; most likely, " in quiet and "- m_pot" in quiet and "dann+mic" not in quiet
+    assert "- dann+gh: +0.10 over dann.\n" in quiet and "- m_pot" in quiet and "dann+mic" not in quiet
+    assert "6 methods that see no target label over 2 tasks" in text and "recipes" not in text
+
+
+def test_reasons_are_what_was_measured(tmp_path: Path) -> None:
+    names = {field for text in frontier.WHY.values() for _, field, _, _ in Formatter().parse(text) if field}
+    measured = dict.fromkeys((n.removeprefix("less_") for n in names - {"base", "start", "random"}), 12.0)
+    figures = dict.fromkeys([*frontier.WHY, "source_only", "dann", "mcc", "m_pot less"], measured)
+    (written(tmp_path) / "why.json").write_text(json.dumps({"figures": figures}))
+    frontier.main(["--folder", str(tmp_path)])
+    quiet = (tmp_path / "gains.md").read_text().split("## What does nothing here, or loses")[1]
+    assert "- dann+gh: +0.10 over dann; at 12 % of the steps the gradients" in quiet and "{" not in quiet
+    assert set(frontier.reasons(tmp_path)) == set(frontier.WHY)
+
+
+def test_ranks_against_no_adaptation() -> None:
+    tasks = [str(i) for i in range(8)]
+    scores = {
+        name: {t: 80.0 + gain + 0.01 * i * gain for i, t in enumerate(tasks)}
+        for name, gain in (("source_only", 0.0), ("good", 3.0), ("bad", -2.0), ("fair", 1.0))
+    }
+    text = "\n".join(frontier_tables.critical(scores))
+    assert "| good | 1.00 | apart | 0.023 better | - |" in text and "| bad | 4.00 | - | 0.023 worse | apart |" in text
+    lines = frontier_tables.recipes(
+        {
+            "source_only (x)": {"a": 80.0}, "m (x)": {"a": 83.0}, "source_only (y)": {"a": 70.0}, "m (y)": {"a": 69.0},
+        }
+    )  # fmt: skip
+    assert lines[-1] == "| m | +3.00 | -1.00 | +1.00 | -1.00 |" and lines[0] == "| method | x | y | mean | least |"
+
+
+def test_how_much_of_a_loss_is_closed() -> None:
+    found = {"source_only": [90.0], "jan": [86.0], "wdgrl": [89.0], "a": [89.2], "jan+b": [88.0], "c": [92.0]}
+    text = "\n".join(causes.closed(found, ["jan", "wdgrl"]))
+    assert "jan loses 4.00 points." in text and "| a | 80 | 20 | no |" in text
+    assert "| jan+b | 50 | - | yes |" in text and "| c | 150 | 300 | yes |" in text
+    assert "loses nothing" in "\n".join(causes.closed({"source_only": [90.0], "jan": [91.0], "a": [89.0]}, ["jan"]))
+
+
+@pytest.fixture
+def runs() -> frontier_why.Runs:
+    gen = torch.Generator().manual_seed(0)
+    centres = 2 * torch.randn(3, 8, generator=gen)
+    y = torch.arange(60) % 3
+    one, two = (
+        Domain(name, centres[y] + torch.randn(60, 8, generator=gen) + shift, y, ("p", "q", "r"))
+        for name, shift in (("a", 0.0), ("b", 0.7))
+    )
+    recipe = dataclasses.replace(Recipe.named("frozen"), steps=3, batch=12)
+    return frontier_why.Runs([Task("made/a->b", (one,), two, source_holdout=0.2)], recipe)
+
+
+def test_watched_runs(runs: frontier_why.Runs) -> None:
+    found = frontier_why.plans(runs, 0.6)
+    assert found["mass"] == 60.0
+    assert 0 <= found["other_class"] <= 100 and 50 < found["in_common"] <= 100
+    steps = frontier_why.gradients(runs, "dann+gh")
+    assert -1 <= steps["cosine"] <= 1 and (steps["changed"] > 0) == (steps["opposed"] > 0)
+    assert frontier_why.common(torch.tensor([0, 0, 1, 2]), torch.tensor([0, 1, 1, 1])) == 0.5
 
 
 def test_throughput_says_what_late_stages_cost_and_reach() -> None:
