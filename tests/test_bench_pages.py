@@ -94,7 +94,12 @@ def test_a_page_of_the_whole_zoo_is_packed_and_stays_below_a_megabyte(tmp_path: 
     text = page(made, sections_of(made), curves.curves_of(made), features.scatter(made))
     assert len(text.encode()) < 0.9e6 and text.count('data-packed="gzip"') == 2
     runs = embedded(tmp_path, "runs", text)
-    assert json.loads(json.dumps(runs)) == json.loads(json.dumps(provenance.payload(made, sections_of(made))))
+    expected = json.loads(json.dumps(provenance.payload(made, sections_of(made))))
+    place = expected["columns"].index("key")
+    for cell in (cell for of in expected["cells"].values() for cell in of.values()):
+        for run in cell[4]:
+            run[place] = run[place][: embedded_data.KEY]
+    assert json.loads(json.dumps(runs)) == expected
     found = embedded(tmp_path, "curves", text)
     assert len(found["runs"]) == curves.LIMIT and found["total"] == 89 * 36
     assert f"{curves.LIMIT} of {89 * 36} runs" in text
