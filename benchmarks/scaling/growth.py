@@ -1,10 +1,12 @@
 """The exponents of time and memory of every shallow method: ``python -m benchmarks.scaling.growth``.
 
-Every method is fitted to and predicts n samples a side of made data, for n = 300 ... 100k, each time in a process of
-its own (forked, so that libraries are loaded once) with a limit on CPU seconds; a method that met it is not tried at
-larger n. Rows that ``growth.csv`` has already are kept. An exponent is the slope of log seconds, or of log memory
-beyond what libraries and data take, over log n, between the smallest n that took a twentieth of a second, or added a
-twentieth of a GiB, and the largest.
+Every method is fitted to and predicts n samples a side of made data, for n = 1k ... 100k, each time in a process of
+its own (forked, so that libraries are loaded once) with a limit on CPU seconds. A method is not tried where it met a
+limit at a smaller n, or where its last two times say that it would; one that has fewer than two times gets a smaller
+n. Rows that ``growth.csv`` has already are kept. An exponent is the largest slope of log seconds, or of log memory
+beyond what libraries and data take, over log n, that any tenfold of n (or all that was measured, where that is less)
+has among the values of at least ``SHORT`` seconds, or ``LEAST`` GiB, of the method itself and, apart, of a bounded form
+that takes its place at many samples.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import csv
 import json
 import math
 import os
+import re
 import resource
 import sys
 import time
@@ -32,10 +35,17 @@ from dazoo.engine.fit import Options, fit
 from dazoo.methods.base import METHODS, ShallowMethod, create_method
 from dazoo.shallow.classifiers import classifier
 
-SIZES = (300, 1_000, 3_000, 10_000, 30_000, 100_000)
+SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
+FEWER = 300  # for methods of which less than two of the sizes were timed
+TENFOLD = 9.9
+BOUNDS = 10_000  # most bounded forms begin below it, so that smaller sizes say nothing of it
 LINEAR = 1.25  # n log n has an exponent of 1.15 or less between these sizes
 SHORT = 0.05
+LEAST = 0.03  # GiB
 FEW = 100
+SAID = 300  # characters of a message
+EXPECTED = "not tried: its smaller sizes say so"
+BOUNDED = re.compile(r"drawn at random|random parts|is approximated|is sparse")  # what such a warning says
 HEADER = ("method", "n", "status", "cpu_seconds", "added_gib", "message")
 PREFERRED = (
     "unsupervised", "few_labels", "multi_source", "heterogeneous", "heterogeneous_few", "unlabelled", "label_shift",
@@ -82,9 +92,10 @@ def measure(name: str, n: int, d: int) -> dict[str, Any]:
         result = fit(create_method(name), seen, options=Options(classifier=head))
         result.predictor.predict(seen.target.x)
     except DazooError as error:
-        return {"status": "refuses", "message": str(error)[:150]}
-    spent = time.process_time() - began
-    return {"status": "ok", "cpu_seconds": spent, "added_gib": max(resident(os.getpid(), "VmHWM") - before, 0.0)}
+        return {"status": "refuses", "message": str(error)[:SAID]}
+    spent, peak = time.process_time() - began, resident(os.getpid(), "VmHWM")
+    said = " / ".join(w for w in result.warnings if BOUNDED.search(w))
+    return {"status": "ok", "cpu_seconds": spent, "added_gib": max(peak - before, 0.0), "message": said[:SAID]}
 
 
 def apart(name: str, n: int, d: int, seconds: int, gib: float) -> dict[str, Any]:
@@ -127,14 +138,22 @@ def read(path: Path) -> dict[tuple[str, int], dict[str, str]]:
         return {(row["method"], int(row["n"])): row for row in csv.DictReader(file)}
 
 
-def exponent(points: list[tuple[int, float]]) -> float | None:
-    """The slope of log value over log n between the first point of at least ``SHORT`` and the last; None where fewer
-    than two are."""
-    long = [(n, v) for n, v in sorted(points) if v >= SHORT]
+def exponent(points: list[tuple[int, float]], least: float = SHORT) -> float | None:
+    """The largest slope of log value over log n that a tenfold of n has, of all points where they span less; of the
+    values of at least ``least``. None where fewer than two are."""
+    long = [(n, v) for n, v in sorted(points) if v >= least]
     if len(long) < 2:
         return None
-    (a, low), (b, high) = long[0], long[-1]
-    return math.log(high / low) / math.log(b / a)
+    spans = [next(((a, b) for b in long if b[0] >= TENFOLD * a[0]), None) for a in long]
+    found = [s for s in spans if s is not None] or [(long[0], long[-1])]
+    return max(math.log(high / low) / math.log(b / a) for (a, low), (b, high) in found)
+
+
+def expected(points: list[tuple[int, float]], n: int) -> float:
+    """What the slope of the last two of ``points`` says of ``n``; the last value where there are no two."""
+    (a, low), (b, high) = [points[0], *sorted(points)][-2:]
+    slope = max(math.log(high / low) / math.log(b / a), 0.0) if b > a and low > 0 else 0.0
+    return high * (n / b) ** slope
 
 
 def rounded(power: float) -> float:
@@ -147,10 +166,12 @@ def exponents(rows: dict[tuple[str, int], dict[str, str]]) -> dict[str, tuple[fl
     found = {}
     for name in sorted({m for m, _ in rows}):
         done = [r for (m, _), r in rows.items() if m == name and r["status"] == "ok"]
-        found[name] = (
-            exponent([(int(r["n"]), float(r["cpu_seconds"])) for r in done]),
-            exponent([(int(r["n"]), float(r["added_gib"])) for r in done]),
+        forms = [[r for r in done if bool(r["message"]) == bounded] for bounded in (False, True)]
+        time_, memory = (
+            [p for form in forms if (p := exponent([(int(r["n"]), float(r[key])) for r in form], least)) is not None]
+            for key, least in (("cpu_seconds", SHORT), ("added_gib", LEAST))
         )
+        found[name] = (max(time_, default=None), max(memory, default=None))
     return found
 
 
@@ -171,9 +192,11 @@ def write(folder: Path, rows: dict[tuple[str, int], dict[str, str]], d: int, sec
     text = [
         "# How time and memory of the shallow methods grow", "",
         f"CPU seconds of fit and prediction, one thread, and GiB that they add at their peak, with {d} features and n "
-        f"samples a side of made data; a measurement ends at {seconds} CPU seconds, and none follows at larger n. The "
-        "exponents are slopes between the smallest n that took 0.05 s (added 0.05 GiB) and the largest that finished; "
-        f"above {LINEAR} a method grows faster than n log n, and `dazoo info` says so.", "",
+        f"samples a side of made data; a measurement ends at {seconds} CPU seconds, none follows at larger n, and none "
+        "is made that would take longer. Exponents are the steepest tenfold of n (all of it where less was measured), "
+        f"of what took {SHORT} s or added {LEAST} GiB at least; above {LINEAR} a method grows faster than n log n, and "
+        "`dazoo info` says so. (*): a bounded form took the place of the method, as a warning of the run says: such a "
+        "method has its exponent below that size, and another one above.", "",
         f"| method | time, n^ | memory, n^ | {' | '.join(f'{n:,}' for n in sizes)} |", "|---" * (len(sizes) + 3) + "|",
         *lines, "", f"Machine: {here.text}. Versions: {', '.join(f'{k} {v}' for k, v in here.versions.items())}.", "",
         "Made by `python -m benchmarks.scaling.growth`.", "",
@@ -186,7 +209,7 @@ def _cell(row: dict[str, str] | None) -> str:
         return ""
     if row["status"] != "ok":
         return row["status"]
-    return f"{float(row['cpu_seconds']):.2f} s, {float(row['added_gib']):.2f} GiB"
+    return f"{float(row['cpu_seconds']):.2f} s, {float(row['added_gib']):.2f} GiB{' (*)' if row['message'] else ''}"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -194,26 +217,45 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("results/scaling"))
     parser.add_argument("--only", nargs="*", default=[], metavar="METHOD")
     parser.add_argument("--n", nargs="*", type=int, default=list(SIZES))
-    parser.add_argument("--d", type=int, default=64)
-    parser.add_argument("--seconds", type=int, default=60, help="limit of CPU seconds of one measurement")
-    parser.add_argument("--gib", type=float, default=8.0)
+    parser.add_argument("--d", type=int, default=32)
+    parser.add_argument("--seconds", type=int, default=20, help="limit of CPU seconds of one measurement")
+    parser.add_argument("--gib", type=float, default=6.0)
+    parser.add_argument("--anyway", action="store_true", help="also what met a limit at a smaller n")
     parser.add_argument("--again", action="store_true", help="repeat what is there")
     options = parser.parse_args(arguments)
     one_thread()
     rows = read(options.out / "growth.csv")
     names = options.only or methods()
-    for name in ("ot_emd", "sot", "label_propagation"):  # loads what the forks need
-        measure(name, 100, 8)
+    if options.again:
+        rows = {key: row for key, row in rows.items() if key[0] not in names}
+    load()
+
+    def one(name: str, n: int) -> None:
+        before = [r for (m, k), r in rows.items() if m == name and k < n]
+        if (name, n) in rows or (any(r["status"] != "ok" for r in before) and not options.anyway):
+            return
+        timed = [(int(r["n"]), float(r["cpu_seconds"])) for r in before if r["status"] == "ok"]
+        if n > BOUNDS and not options.anyway and timed and expected(timed, n) > options.seconds:
+            found: dict[str, Any] = {"status": "time limit", "message": EXPECTED}
+        else:
+            found = apart(name, n, options.d, options.seconds, options.gib)
+        shown = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in found.items()}
+        rows[name, n] = {"method": name, "n": str(n), "cpu_seconds": "", "added_gib": "", "message": "", **shown}
+        print(rows[name, n], file=sys.stderr, flush=True)
+        write(options.out, rows, options.d, options.seconds)
+
     for n in sorted(options.n):
         for name in names:
-            before = [r for (m, k), r in rows.items() if m == name and k < n]
-            if ((name, n) in rows and not options.again) or any(r["status"] != "ok" for r in before):
-                continue
-            found = apart(name, n, options.d, options.seconds, options.gib)
-            shown = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in found.items()}
-            rows[name, n] = {"method": name, "n": str(n), "cpu_seconds": "", "added_gib": "", "message": "", **shown}
-            print(rows[name, n], file=sys.stderr, flush=True)
-            write(options.out, rows, options.d, options.seconds)
+            one(name, n)
+    for name in names:
+        if sum(m == name and r["status"] == "ok" for (m, _), r in rows.items()) < 2:
+            one(name, FEWER)
+
+
+def load() -> None:
+    """What the forks need: libraries are loaded once."""
+    for name in ("ot_emd", "sot", "label_propagation"):
+        measure(name, 100, 8)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,14 @@ METHODS = ("source_only", "sa", "coral", "ot_linear", "pca", "tca", "jda", "gfk"
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "POT")
 DISTINCT = 1 << 18
 AIM_GIB = 6.0
+SA_HEADS = ("ridge", "logistic", "1nn")
+SA_WHY = """
+The answer is that of memory, and it is what the method is with a classifier that hardly penalises weights. Source
+samples get the coordinates P_s'x M with M = P_s'P_t, target samples P_t'x. The scores of least squares on the source
+are the same for every invertible M, since it finds M^-1 w: on the target every direction that the subspaces do not
+share is multiplied by the inverse of the cosine of its angle. Ridge's penalty (alpha 1) damps that for few samples
+only, since the scatter grows with them; logistic regression and neighbours do not multiply. In memory:
+"""
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,26 @@ def against_memory(method: str, folder: Path, n: int) -> float:
     return float((found[0] - found[1]).abs().max() / found[0].abs().max())
 
 
+def aligned_in_memory(n: int, d: int) -> list[dict[str, str]]:
+    """Accuracy of ``sa`` in memory by classifier, on ``n`` samples per domain, and the least cosine of an angle between
+    the subspaces."""
+    from dazoo.engine.fit import Options, fit
+    from dazoo.methods.base import create_method
+    from dazoo.ops.linalg.spectral import principal_components
+    from dazoo.shallow.classifiers import classifier
+
+    seen, y = made(n, d)
+    method: Any = create_method("sa")
+    ps, pt = (principal_components(x, method.dim)[2].numpy() for x in (seen.source.x, seen.target.x))
+    cosine = np.linalg.svd(ps.T @ pt, compute_uv=False).min()
+    rows = []
+    for head in SA_HEADS:
+        model = fit(method, seen, options=Options(classifier=classifier(head))).predictor
+        right = 100 * float((model.predict(seen.target.x).labels == y).double().mean())
+        rows.append({"n": str(n), "classifier": head, "accuracy": f"{right:.4g}", "least_cosine": f"{cosine:.4g}"})
+    return rows
+
+
 def parts(scores: Any, y: np.ndarray[Any, Any], size: int = 100_000) -> Iterable[tuple[Any, Any]]:
     return ((scores[i : i + size], y[i : i + size]) for i in range(0, len(y) - len(y) % size or len(y), size))
 
@@ -118,7 +146,7 @@ def read_bytes() -> int:
         return int(next(line for line in file if line.startswith("rchar")).split()[1])
 
 
-def page(rows: Sequence[Row], exact: Sequence[dict[str, str]] = ()) -> str:
+def page(rows: Sequence[Row], exact: Sequence[dict[str, str]] = (), sa: Sequence[dict[str, str]] = ()) -> str:
     """A Markdown table per size and classifier."""
     lines = ["# More data than memory", "", *__doc__.split("\n\n")[1].replace("\n", " ").split("\x00"), ""]
     for n, d in dict.fromkeys((r.n, r.d) for r in rows):
@@ -140,6 +168,15 @@ def page(rows: Sequence[Row], exact: Sequence[dict[str, str]] = ()) -> str:
                   "(ridge): largest difference of a score over the largest score.", "",
                   "| method | difference |", "|---|---|"]  # fmt: skip
         lines += [f"| {line['method']} | {float(line['difference']):.1e} |" for line in exact] + [""]
+    if sa:
+        lines += ["## Why sa is low with ridge", "", *SA_WHY.strip().split("\n"), ""]
+        lines += [f"| samples per domain | least cosine | {' | '.join(SA_HEADS)} |"]
+        lines += ["|---|---" + "|---" * len(SA_HEADS) + "|"]
+        for n in dict.fromkeys(line["n"] for line in sa):
+            at = {line["classifier"]: line for line in sa if line["n"] == n}
+            cells = " | ".join(f"{float(at[h]['accuracy']):.1f} %" for h in SA_HEADS)
+            lines.append(f"| {int(n):,} | {at[SA_HEADS[0]]['least_cosine']} | {cells} |")
+        lines.append("")
     places = dict.fromkeys(f"Machine: {r.machine}. Versions: {r.versions}." for r in rows)
     return "\n".join([
         *lines, "Passes: bytes read over the size of both domains, prediction (half a pass) included. Load: of the "
@@ -165,12 +202,15 @@ def main() -> None:
     parser.add_argument("--d", type=int, default=256, help="features")
     parser.add_argument("--folder", type=Path, help="where the arrays lie for as long as it takes")
     parser.add_argument("--exact", type=int, default=0, metavar="N", help="compare with N samples in memory instead")
+    parser.add_argument("--sa", nargs="*", type=int, default=[], metavar="N", help="sa in memory at N samples instead")
     parser.add_argument("--keep", action="store_true", help="leave the arrays there")
     options = parser.parse_args()
     here = Machine.here(PACKAGES)
     machine = here.text.replace(", one thread per side", ", one thread")
     versions = ", ".join(f"{k} {v}" for k, v in here.versions.items())
     path = options.out / "on_disk.csv"
+    if options.sa:
+        return record_lines(options.out, "sa", [row for n in options.sa for row in aligned_in_memory(n, options.d)])
     with tempfile.TemporaryDirectory(dir=options.folder) as made_here:
         folder = options.folder if options.keep else Path(made_here)
         if not (folder / "t.npy").exists():
@@ -202,8 +242,8 @@ def apart(order: Sequence[Any]) -> dict[str, float]:
     return found
 
 
-def read_exact(out: Path) -> list[dict[str, str]]:
-    path = out / "on_disk_exact.csv"
+def read_lines(out: Path, which: str) -> list[dict[str, str]]:
+    path = out / f"on_disk_{which}.csv"
     if not path.exists():
         return []
     with path.open(newline="") as file:
@@ -212,14 +252,24 @@ def read_exact(out: Path) -> list[dict[str, str]]:
 
 def record_exact(out: Path, method: str, n: int, difference: float) -> None:
     """Add a comparison with the fit in memory, and make the page anew."""
-    lines = {line["method"]: line for line in read_exact(out)}
+    lines = {line["method"]: line for line in read_lines(out, "exact")}
     lines[method] = {"method": method, "n": str(n), "difference": f"{difference:.2e}"}
+    record_lines(out, "exact", [lines[m] for m in METHODS if m in lines])
+
+
+def record_lines(out: Path, which: str, lines: list[dict[str, str]]) -> None:
+    """Write what stands beside the measurements, and make the page anew."""
     out.mkdir(parents=True, exist_ok=True)
-    with (out / "on_disk_exact.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["method", "n", "difference"], lineterminator="\n")
+    with (out / f"on_disk_{which}.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(lines[m] for m in METHODS if m in lines)
-    (out / "on_disk.md").write_text(page(read_rows(out / "on_disk.csv"), read_exact(out)))
+        writer.writerows(lines)
+    write_page(out)
+
+
+def write_page(out: Path) -> None:
+    text = page(read_rows(out / "on_disk.csv"), read_lines(out, "exact"), read_lines(out, "sa"))
+    (out / "on_disk.md").write_text(text)
 
 
 def record(path: Path, row: Row) -> None:
@@ -232,7 +282,7 @@ def record(path: Path, row: Row) -> None:
         writer.writeheader()
         for r in (rows[k] for k in sorted(rows)):
             writer.writerow({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in asdict(r).items()})
-    path.with_suffix(".md").write_text(page(read_rows(path), read_exact(path.parent)))
+    write_page(path.parent)
 
 
 if __name__ == "__main__":

@@ -28,11 +28,19 @@ def moments_on_disk(x: Blocks) -> Running:
         NonFiniteError: some values are NaN or infinite.
     """
     if x not in _KEPT:
-        found = running_moments(x.blocks())
-        if not bool(torch.isfinite(found.mean).all()) or not bool(torch.isfinite(found.scatter).all()):
-            raise NonFiniteError(f"{x!r} holds NaN or infinite values; remove or impute these samples before adapting")
-        _KEPT[x] = found
+        keep_moments(x, running_moments(x.blocks()))
     return _KEPT[x]
+
+
+def keep_moments(x: Blocks, found: Running) -> None:
+    """Remember the moments of blocks, which another pass has found.
+
+    Raises:
+        NonFiniteError: some values are NaN or infinite.
+    """
+    if not bool(torch.isfinite(found.mean).all()) or not bool(torch.isfinite(found.scatter).all()):
+        raise NonFiniteError(f"{x!r} holds NaN or infinite values; remove or impute these samples before adapting")
+    _KEPT[x] = found
 
 
 def on_disk(seen: Seen) -> bool:

@@ -48,6 +48,10 @@ class Running:
         scatter = self.scatter + other.scatter + share * torch.outer(delta, delta)
         return Running(n, self.mean + delta * (other.n / n), scatter)
 
+    def leading(self, k: int) -> Running:
+        """The moments of the first ``k`` features."""
+        return Running(self.n, self.mean[:k].clone(), self.scatter[:k, :k].clone())
+
     @property
     def covariance(self) -> Tensor:
         """The unbiased covariance (d, d)."""

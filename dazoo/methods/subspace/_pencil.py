@@ -133,7 +133,8 @@ def labelled_part(p: Problem, seen: Seen, ctx: Context, unit_norm: bool) -> tupl
     part = sampled(seen, ctx.sample, ctx.gen)
     xs, xt, before = _samples(part, unit_norm)
     pairs = [n_s * n_t / (n_s + n_t) for n_s, n_t in ((len(p.xs), len(p.xt)), (len(xs), len(xt)))]
-    ctx.warn(f"{len(xt)} of {len(p.xt)} target samples were labelled, for the means of the classes")
+    if len(xt) < len(p.xt):
+        ctx.warn(f"{len(xt)} of {len(p.xt)} target samples were labelled in the rounds before the last one")
     return part, Problem(xs, xt, before, whole=p, times=pairs[0] / pairs[1])
 
 

@@ -10,17 +10,24 @@ from torch import Tensor
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context
 from dazoo.methods.shallow import fit_classifier, source_of
+from dazoo.shallow.steps import Head
 
 
 def label_target(seen: Seen, ctx: Context, zs: Tensor, zt: Tensor) -> Tensor:
     """Labels (n_t,) of all visible target samples: the classifier's for the unlabelled, their own for the few."""
-    n = len(seen.target)
+    head, n = target_head(seen, ctx, zs, zt), len(seen.target)
+    if seen.few is None:
+        return head(zt).argmax(dim=1)
+    return torch.cat([head(zt[:n]).argmax(dim=1), seen.few.y.to(source_of(seen).y)])
+
+
+def target_head(seen: Seen, ctx: Context, zs: Tensor, zt: Tensor) -> Head:
+    """The classifier of projected samples, from the source and the few labelled target samples, which come last."""
     y = source_of(seen).y
     if seen.few is None:
-        return fit_classifier(seen, ctx, zs, y)(zt).argmax(dim=1)
-    known = seen.few.y.to(y)
-    head = fit_classifier(seen, ctx, torch.cat([zs, zt[n:]]), torch.cat([y, known]))
-    return torch.cat([head(zt[:n]).argmax(dim=1), known])
+        return fit_classifier(seen, ctx, zs, y)
+    few = zt[len(seen.target) :]
+    return fit_classifier(seen, ctx, torch.cat([zs, few]), torch.cat([y, seen.few.y.to(y)]))
 
 
 def alternate(

@@ -6,7 +6,8 @@ As TCA, but the means of every class are brought together too, with the current 
     M_c = e_c e_c',   e_c = 1/n_s^c on source samples of class c, -1/n_t^c on target samples labelled c, 0 elsewhere
 
 (c = 0 stands for all samples). Each of the ``rounds`` labels the target anew with the classifier on z; the first one
-uses M_0 alone. A class that the target labels do not contain is left out of that round.
+uses M_0 alone. A class that the target labels do not contain is left out of that round. Of samples that stay on
+disk, a sample goes through the rounds before the last one, which has the class means of all.
 
 Evidence: tests/test_subspace.py::test_jda_solves_its_pencil (scipy.linalg.eigh on the dense pencil),
 test_surf_averages.
@@ -17,14 +18,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dazoo.core.blocks import Blocks
 from dazoo.core.handles import Handles
 from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, source_of
-from dazoo.methods.subspace._pencil import Problem, joint_factor, labelled_part, pencil_of
-from dazoo.methods.subspace._rounds import alternate
+from dazoo.methods.subspace._classes_on_disk import joint_factor_of, labelled_sums, predicted_sums
+from dazoo.methods.subspace._pencil import Problem, joint_factor, labelled_part, mean_gap, pencil_of
+from dazoo.methods.subspace._rounds import alternate, target_head
+from dazoo.ops.linalg.blas import product
+from dazoo.ops.linalg.linear import unit_rows
 from dazoo.ops.linalg.spectral import low_rank_pencil, unit_columns
 
 
@@ -52,13 +57,28 @@ class JDA(FeatureMap):
     def align(self, seen: Seen, ctx: Context) -> Aligned:
         """Alternate between the pencil and the labels."""
         p = pencil_of(seen, ctx, self.kernel, self.unit_norm)
-        seen, part = labelled_part(p, seen, ctx, self.unit_norm)
+        if isinstance(p.xs, Blocks) and isinstance(p.xt, Blocks):
+            return p.aligned(self.on_blocks(p, p.xs, p.xt, seen, ctx))
         ys = source_of(seen).y
 
         def solve(labels: Tensor | None) -> Tensor:
-            return self.solve(part, ys, labels, seen.n_classes)
+            return self.solve(p, ys, labels, seen.n_classes)
 
-        return p.aligned(alternate(seen, ctx, self.rounds, solve, part.project))
+        return p.aligned(alternate(seen, ctx, self.rounds, solve, p.project))
+
+    def on_blocks(self, p: Problem, xs: Blocks, xt: Blocks, seen: Seen, ctx: Context) -> Tensor:
+        """The vectors of samples on disk: rounds on a sample, the last one with the class means of all samples."""
+        c, of_t = seen.n_classes, None
+        of_s = labelled_sums(xs, source_of(seen).y, c)
+        if self.rounds > 1:
+            some, part = labelled_part(p, seen, ctx, self.unit_norm)
+            ys = source_of(some).y
+            v = alternate(some, ctx, self.rounds - 1, lambda labels: self.solve(part, ys, labels, c), part.project)
+            head = target_head(some, ctx, *part.project(v))
+            known = ys[:0] if seen.few is None else seen.few.y.to(ys)
+            of_t = predicted_sums(xt, lambda x: head(unit_rows(product(x, v))).argmax(1), known, c)
+        factor = joint_factor_of(of_s, of_t, mean_gap(xs, xt), len(xt))
+        return unit_columns(low_rank_pencil(p.scatter, factor, self.mu, self.dim)[1])
 
     def solve(self, p: Problem, ys: Tensor, labels: Tensor | None, n_classes: int) -> Tensor:
         """Unit-norm eigenvectors (r, k) for the current labels of the target."""
