@@ -8,7 +8,7 @@ Neighbours should stay neighbours: exact transport plus the mean squared distanc
     A_ij = 1 where x_s,j is one of the k nearest neighbours of x_s,i,   C_ij = ||x_s,i - x_t,j||^2
 
 with all features divided by (max C)^(1/2); for ``keep="displacement"`` z_i - x_s,i takes the place of z_i. The
-objective is quadratic and convex; POT's conditional gradient solves it, with exact steps.
+objective is quadratic and convex; conditional gradients solve it, with exact steps.
 
 Section 4.4 of the paper.
 
@@ -18,10 +18,10 @@ test_laplace_keeps_neighbours_together.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
-import torch
+import numpy as np
+from scipy.sparse import csr_array, diags_array
 from torch import Tensor
 
 from dazoo.core.handles import Handles
@@ -30,8 +30,8 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import costs, pair
-from dazoo.methods.transport._plan import EMD_ITERATIONS, MovedByPlan, back, exact_plan, marginals, note_gap, top_cost
-from dazoo.ops.linalg.blas import product
+from dazoo.methods.transport._plan import MovedByPlan, back, exact_plan, note_gap, top_cost
+from dazoo.methods.transport._simplex import Plans, conditional_gradient
 
 
 @register
@@ -62,71 +62,36 @@ class OTLaplace(MovedByPlan):
 
     def plan(self, seen: Seen, ctx: Context) -> Tensor:
         """The regularised plan."""
-        import ot
-
         xs, xt = pair(seen)
         cost = costs(seen, ctx)
         top = top_cost(cost)
-        us, ut, cost = xs / top.sqrt(), xt / top.sqrt(), cost / top
-        graph_s, graph_t = _laplacian(us, self.neighbours), _laplacian(ut, self.neighbours)
-        weight_s = 2 * self.lap_weight * self.source_share * len(us) / graph_s.degrees
-        weight_t = 2 * self.lap_weight * (1 - self.source_share) * len(ut) / graph_t.degrees
+        us, ut = ((x / top.sqrt()).cpu().numpy() for x in (xs, xt))
+        price = (cost / top).cpu().numpy()
+        (graph_s, degree_s), (graph_t, degree_t) = laplacian(us, self.neighbours), laplacian(ut, self.neighbours)
+        weight_s = 2 * self.lap_weight * self.source_share * len(us) / degree_s
+        weight_t = 2 * self.lap_weight * (1 - self.source_share) * len(ut) / degree_t
         if self.keep == "displacement":
-            cost = cost - 2 * weight_s / len(us) * graph_s(us) @ ut.T - 2 * weight_t / len(ut) * us @ graph_t(ut).T
+            price -= 2 * weight_s / len(us) * (graph_s @ us) @ ut.T + 2 * weight_t / len(ut) * us @ (graph_t @ ut).T
+        gram_s, gram_t = us @ us.T, ut @ ut.T
 
-        gram_s, gram_t = product(us, us.T), product(ut, ut.T)
+        def slope(p: Any) -> np.ndarray:
+            out: np.ndarray = (2 * weight_s * (graph_s @ p)) @ gram_t
+            out += ((2 * weight_t * (graph_t @ p.T)) @ gram_s).T
+            return out
 
-        def slope(p: Tensor) -> Tensor:
-            # plans have few entries that are not 0, vertices of their polytope at most n_s + n_t - 1
-            moved_s, moved_t = p.to_sparse_csr() @ gram_t, p.T.to_sparse_csr() @ gram_s
-            return 2 * weight_s * graph_s(moved_s) + 2 * weight_t * graph_t(moved_t).T
-
-        def energy(p: Tensor) -> Tensor:
-            return (p * slope(p)).sum() / 2
-
-        gap = 0.0
-
-        def search(_: Any, p: Tensor, step: Tensor, gradient: Tensor, value: Any, at: Tensor, **__: Any) -> Any:
-            nonlocal gap
-            gap = -float((gradient * step).sum())
-            turn = slope(p + step) - at  # slope is linear, and at = slope(p)
-            curve, fall = float((step * turn).sum()) / 2, float((gradient * step).sum())
-            alpha = 1.0 if curve <= 0 else min(max(-fall / (2 * curve), 0.0), 1.0)
-            return alpha, 1, value + alpha * fall + alpha**2 * curve, at + alpha * turn
-
-        a, b = marginals(cost)
-        first = ctx.memo("emd", lambda: exact_plan(costs(seen, ctx), ctx))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            plan, log = ot.optim.cg(
-                a, b, cost, 1.0, energy, slope, G0=first, line_search=search, numItermax=self.rounds,
-                numItermaxEmd=EMD_ITERATIONS, stopThr=self.tolerance, stopThr2=0.0, log=True,
-            )  # fmt: skip
-        if len(log["loss"]) > self.rounds > 0:
+        first = csr_array(ctx.memo("emd", lambda: exact_plan(cost, ctx)).cpu().numpy())
+        found = conditional_gradient(price, slope, first, Plans(ctx), self.rounds, self.tolerance)
+        if len(found.values) > self.rounds > 0:
             ctx.warn(f"ot_laplace stopped after {self.rounds} rounds before the objective settled")
-        note_gap("ot_laplace", gap, float(log["loss"][-1]), ctx)
-        return back(plan, cost)
+        note_gap("ot_laplace", found.gap, found.values[-1], ctx)
+        return back(found.plan.toarray(), cost)
 
 
-class _Laplacian:
-    """z -> (D - S) z for a sparse symmetric S; ``degrees`` is the mean of D's diagonal."""
-
-    def __init__(self, similarity: Tensor):
-        self.similarity = similarity
-        ones = torch.ones(len(similarity), 1, dtype=similarity.dtype, device=similarity.device)
-        self.diagonal = torch.sparse.mm(similarity, ones)
-        self.degrees = float(self.diagonal.mean())
-
-    def __call__(self, z: Tensor) -> Tensor:
-        return self.diagonal * z - torch.sparse.mm(self.similarity, z)
-
-
-def _laplacian(x: Tensor, k: int) -> _Laplacian:
-    """The Laplacian of the symmetrised graph of ``k`` nearest neighbours."""
+def laplacian(x: np.ndarray, k: int) -> tuple[Any, float]:
+    """D - S (n, n) of the symmetrised graph S of ``k`` nearest neighbours, sparse, and the mean of D's diagonal."""
     from sklearn.neighbors import kneighbors_graph
 
-    graph = kneighbors_graph(x.cpu().numpy(), n_neighbors=max(min(k, len(x) - 1), 1))
-    graph = ((graph + graph.T) / 2).tocoo()
-    index = torch.stack([torch.from_numpy(graph.row).long(), torch.from_numpy(graph.col).long()])
-    values = torch.from_numpy(graph.data)
-    return _Laplacian(torch.sparse_coo_tensor(index, values, graph.shape, check_invariants=True).coalesce().to(x))
+    graph = csr_array(kneighbors_graph(x, n_neighbors=max(min(k, len(x) - 1), 1)))
+    graph = (graph + graph.T) / 2
+    degrees = np.asarray(graph.sum(axis=1)).ravel()
+    return csr_array(diags_array(degrees) - graph), float(degrees.mean())

@@ -8,7 +8,7 @@ The plan and a smooth map that follows its barycentres are estimated jointly, so
     k(x, x') = exp(-||x - x'||^2 / (bandwidth^2 m)),   m the median squared distance in the source
     z_s = f(x_s),      z_t = x_t
 
-by POT's block coordinate descent. All features are divided by (max C)^(1/2), C_ij = ||x_s,i - x_t,j||^2. Both domains
+by POT's block coordinate descent, in the samples' inner products. All features are divided by (max C)^(1/2), C_ij = ||x_s,i - x_t,j||^2. Both domains
 are centred and f maps mean to mean, which is the best b of the linear map.
 
 Evidence: tests/test_transport_regularised.py::test_linear_mapping_equals_pots_class,
@@ -17,8 +17,7 @@ test_kernel_mapping_equals_pots_class, test_mapping_recovers_an_affine_map.
 
 from __future__ import annotations
 
-import warnings
-
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,11 +28,14 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, costs, pair
 from dazoo.methods.transport._parts import blocks_of, plan_parts
-from dazoo.methods.transport._plan import back, posed, top_cost
-from dazoo.ops.linalg.linear import distances_between, median_gamma
+from dazoo.methods.transport._plan import top_cost
+from dazoo.methods.transport._simplex import STEP, Plans, conditional_gradient, inner
+from dazoo.ops.linalg.blas import product
+from dazoo.ops.linalg.linear import distances_between, gram, median_gamma
 from dazoo.shallow.steps import Affine, KernelMap, Step
 
 MAPS = 4
+SETTLED, INNER_SETTLED, INNER = 1e-5, 1e-6, 10  # POT's
 
 
 @register
@@ -63,8 +65,6 @@ class OTMapping(FeatureMap):
 
     def align(self, seen: Seen, ctx: Context) -> Aligned:
         """The map."""
-        import ot
-
         xs, xt = pair(seen)
         blocks = blocks_of(self.name, len(xs), max(len(xt), len(xs)), self.memory_gib, 120, ctx)
         if len(blocks) > 1:
@@ -80,24 +80,12 @@ class OTMapping(FeatureMap):
         mean_s, mean_t = xs.mean(dim=0), xt.mean(dim=0)
         us, ut = (xs - mean_s) / scale, (xt - mean_t) / scale
         gamma = median_gamma(us) / self.bandwidth**2
-        common = {
-            "mu": self.mu, "eta": self.eta, "numItermax": self.rounds, "numInnerItermax": 10, "stopThr": 1e-5,
-            "stopInnerThr": 1e-6, "log": True,
-        }  # fmt: skip
         maps = []
         for block in blocks:
-            sides = posed(us[block.rows]), posed(ut[block.cols])
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                if self.kernel == "linear":
-                    _, found, log = ot.mapping.joint_OT_mapping_linear(*sides, **common)
-                else:
-                    _, found, log = ot.mapping.joint_OT_mapping_kernel(
-                        *sides, sigma=float((0.5 / gamma).sqrt()), **common
-                    )
-            if len(log["loss"]) > self.rounds > 0:
+            found, settled = self.joint(us[block.rows], ut[block.cols], gamma, ctx)
+            if not settled:
                 ctx.warn(f"ot_mapping stopped after {self.rounds} block descents before the objective settled")
-            maps.append(back(found, xs))
+            maps.append(found)
         if len(blocks) == 1:
             mean, anchors = maps[0], xs
         else:  # the mean of the maps: of matrices, or of sums of kernels at all their samples
@@ -106,6 +94,46 @@ class OTMapping(FeatureMap):
             mean = mean / len(maps)
         step = self.step(mean, anchors, mean_s, mean_t, scale, gamma)
         return Aligned(step(xs), (), (step,))
+
+    def joint(self, us: Tensor, ut: Tensor, gamma: Tensor, ctx: Context) -> tuple[Tensor, bool]:
+        """L (d, d) or A (n_s, d) for centred and scaled samples, and whether the objective settled.
+
+        With B = n_s P X_t, V = (K + eta I)^-1 and R = X_s - B (linear, K = X_s X_s') or -B (gaussian), the best map of
+        a plan is L = I - X_s' V R or A = -V R, its images miss B by eta V R, and the objective is
+        eta tr(R' V R) + mu n_s <P, C>: all of it from inner products of samples.
+        """
+        n, linear = len(us), self.kernel == "linear"
+        cost = distances_between(us, ut).cpu().numpy()
+        cost *= n
+        kernel = gram("linear" if linear else "rbf", us, us, gamma).cpu().numpy()
+        across = product(us, ut.T).cpu().numpy() if linear else None
+        within = product(ut, ut.T).cpu().numpy()
+        inverse = np.linalg.inv(kernel + self.eta * np.eye(n))
+        twice = inverse @ inverse
+        plans = Plans(ctx)
+        plan, losses, settled = plans(cost), [], False
+        for turn in range(self.rounds + 1):
+            carried = n * (plan @ within)  # B X_t'
+            missed = n * (plan @ carried.T)  # R R', at first B B'
+            if across is not None:
+                mixed = n * (plan @ across.T)
+                missed += kernel - mixed - mixed.T
+            spent = inner(plan, cost)
+            losses.append(self.eta * float((inverse * missed).sum()) + self.mu * spent)
+            settled = turn > 0 and abs(losses[-1] - losses[-2]) < SETTLED * abs(losses[-2])
+            if settled or turn == self.rounds:
+                break
+            rest = across - carried if across is not None else -carried
+            images = carried + self.eta * (inverse @ rest)  # f(X_s) X_t'
+            value = spent + self.eta**2 * float((twice * missed).sum()) / self.mu
+            plan = conditional_gradient(
+                cost - 2 * n / self.mu * images, lambda p: (2 * n**2 / self.mu) * (p @ within), plan, plans, INNER,
+                INNER_SETTLED, value, STEP,
+            ).plan  # fmt: skip
+        rest = -n * torch.from_numpy(plan @ ut.cpu().numpy()).to(us)
+        weighted = product(torch.from_numpy(inverse).to(us), us + rest if linear else rest)
+        found = torch.eye(us.shape[1]).to(us) - product(us.T, weighted) if linear else -weighted
+        return found, settled or self.rounds == 0
 
     def step(self, found: Tensor, xs: Tensor, mean_s: Tensor, mean_t: Tensor, scale: Tensor, gamma: Tensor) -> Step:
         """The map of raw source samples."""
