@@ -8,8 +8,8 @@ The plan and a smooth map that follows its barycentres are estimated jointly, so
     k(x, x') = exp(-||x - x'||^2 / (bandwidth^2 m)),   m the median squared distance in the source
     z_s = f(x_s),      z_t = x_t
 
-by POT's block coordinate descent, in the samples' inner products. All features are divided by (max C)^(1/2), C_ij = ||x_s,i - x_t,j||^2. Both domains
-are centred and f maps mean to mean, which is the best b of the linear map.
+by POT's block coordinate descent, in the samples' inner products. All features are divided by (max C)^(1/2),
+C_ij = ||x_s,i - x_t,j||^2. Both domains are centred and f maps mean to mean, which is the best b of the linear map.
 
 Evidence: tests/test_transport_regularised.py::test_linear_mapping_equals_pots_class,
 test_kernel_mapping_equals_pots_class, test_mapping_recovers_an_affine_map.
