@@ -7,8 +7,9 @@ import copy
 import pytest
 import torch
 
-from dazoo.engine.optim import Update, kernels_agree, make_optimizer
+from dazoo.engine.optim import make_optimizer
 from dazoo.engine.recipe import Recipe
+from dazoo.nets.update import Update, kernels_agree
 
 
 @pytest.mark.parametrize("name", ["frozen", "digits"])
@@ -96,3 +97,25 @@ def test_the_public_step_is_the_direct_step(name: str) -> None:
             update(list(params.values()), grad)
         moved.append(params)
     assert all(torch.equal(moved[0][k], moved[1][k]) and not torch.equal(moved[0][k], start[k]) for k in start)
+
+
+@pytest.mark.parametrize("make", [
+    lambda p: torch.optim.Adam(p, lr=0.1),
+    lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.01),
+    lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
+    lambda p: torch.optim.SGD(p, lr=0.1),
+    lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, dampening=0.5),
+    lambda p: torch.optim.Adam(p, lr=0.1, amsgrad=True),
+    lambda p: torch.optim.RMSprop(p, lr=0.1),
+])  # fmt: skip
+def test_an_optimiser_that_anybody_made_steps_as_torch_does(make) -> None:
+    """Stream methods bring optimisers of their own, with whatever options."""
+    gen = torch.Generator().manual_seed(3)
+    start = torch.randn(6, generator=gen)
+    ours, plain = start.clone(), start.clone()
+    update, two = Update(make([ours])), make([plain])
+    for _ in range(3):
+        plain.grad = torch.randn(6, generator=gen)
+        update([ours], [plain.grad.clone()])
+        two.step()
+    assert torch.allclose(ours, plain, atol=1e-6) and not torch.equal(ours, start)

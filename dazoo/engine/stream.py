@@ -140,6 +140,7 @@ class Walk:
         self.net.load_state_dict(found["net"])
         if found["optimizer"] is not None and self.state.optimizer is not None:
             self.state.optimizer.load_state_dict(found["optimizer"])
+            self.state.forget()
         self.state.memory, self.state.source = found["memory"], found["source"]
         self.state.gen.set_state(found["gen"].cpu())
         torch.set_rng_state(found["rng"].cpu())

@@ -18,7 +18,7 @@ from dazoo.engine import parallel
 from dazoo.engine.learner import Alone, Learner, Stacked, stack_batches
 from dazoo.engine.look import LazyLook
 from dazoo.engine.member import Member
-from dazoo.engine.optim import Update, make_optimizer
+from dazoo.engine.optim import make_optimizer
 from dazoo.engine.precision import parts_in
 from dazoo.engine.recipe import Recipe
 from dazoo.engine.state import read_state, write_state
@@ -26,6 +26,7 @@ from dazoo.engine.terms import Terms, diverged
 from dazoo.engine.watch import Looks, look_steps, measure, probed
 from dazoo.methods.base import Batch, GradientMethod, Phase, Progress
 from dazoo.nets.stages import held
+from dazoo.nets.update import Update
 
 
 @dataclass
@@ -68,7 +69,6 @@ class Loop:
         self.log_every = max(1, self.steps // 100)
         self.looks = look_steps(self.steps)
         self.last: dict[str, list[float]] = {}
-        self.images = 0
 
     # -- the loop ---------------------------------------------------------------------------------------------
 

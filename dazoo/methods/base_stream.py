@@ -13,6 +13,7 @@ from dazoo.core.handles import Handles
 from dazoo.core.types import Prediction
 from dazoo.methods.base_method import Method
 from dazoo.nets.parts.norm_mode import STORED, NormMode, batch_statistics, norm_layers, norms_under
+from dazoo.nets.update import Update
 
 __all__ = ["StreamMethod", "StreamState", "batch_statistics", "norm_layers"]
 
@@ -40,6 +41,18 @@ class StreamState:
     view: Callable[[], Tensor] = field(default=_no_view, repr=False)
     raw: Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
     strong: Callable[[Tensor], Tensor] = field(default=lambda raw: raw, repr=False)
+    _mover: Update | None = field(default=None, init=False, repr=False)
+
+    def update(self, leaves: Sequence[Tensor], grads: Sequence[Tensor | None]) -> None:
+        """One step of ``optimizer`` by these gradients."""
+        assert self.optimizer is not None
+        if self._mover is None or self._mover.optimizer is not self.optimizer:
+            self._mover = Update(self.optimizer)
+        self._mover(leaves, grads)
+
+    def forget(self) -> None:
+        """To be called when the state of ``optimizer`` was replaced."""
+        self._mover = None
 
     def views(self, count: int) -> Tensor:
         """``count`` views (count, b, ...) of the batch at hand."""

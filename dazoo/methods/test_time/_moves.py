@@ -43,10 +43,8 @@ def moving(state: StreamState) -> list[Tensor]:
 
 def descend(state: StreamState, loss: Tensor) -> None:
     """One step of the optimiser on ``loss``."""
-    assert state.optimizer is not None
-    state.optimizer.zero_grad()
-    loss.backward()
-    state.optimizer.step()
+    theta = moving(state)
+    state.update(theta, torch.autograd.grad(loss, theta, allow_unused=True))
 
 
 def at_start(state: StreamState) -> list[Tensor]:
