@@ -18,6 +18,7 @@ import dazoo
 from dazoo.contracts.failure import difference
 from dazoo.core.blocks import Blocks
 from dazoo.core.errors import DazooError
+from dazoo.data import block_files
 from dazoo.data.block_files import open_blocks
 from dazoo.data.windows import Windows
 from dazoo.engine.feed import Feed
@@ -70,6 +71,37 @@ def test_all_files_hold_the_same_samples(kind, tmp_path):
     assert blocks.cuts(10)[-1] == N
 
 
+def test_parquet_holds_features_as_lists_too(tmp_path):
+    table = pd.DataFrame({"embedding": list(X.astype(np.float64)), "age": Y, "label": Y})
+    table.to_parquet(tmp_path / "x.parquet", row_group_size=50)
+    blocks = open_blocks(tmp_path / "x.parquet")
+    assert blocks.shape == (N, D + 1) and torch.equal(blocks[40:60], torch.from_numpy(np.c_[X, Y])[40:60].double())
+    table["embedding"] = [v[: D - i // 60] for i, v in enumerate(table["embedding"])]
+    for rows, said in ((slice(None), "every row"), (slice(0, 120), "another")):
+        table[rows].to_parquet(tmp_path / "x.parquet", row_group_size=60 if said == "another" else N)
+        with pytest.raises(DazooError, match=said):
+            open_blocks(tmp_path / "x.parquet")[0:120]
+
+
+def test_opening_shards_decodes_none(tmp_path, monkeypatch):
+    """Their heads say how many samples they hold and of which shape."""
+    Image = pytest.importorskip("PIL.Image")
+    for k in range(2):
+        with tarfile.open(tmp_path / f"{k}.tar", "w") as tar:
+            for i in range(3):
+                buffer = io.BytesIO()
+                Image.fromarray(np.full((4, 5, 3), 10 * i, np.uint8)).save(buffer, "PNG")
+                entry = tarfile.TarInfo(f"{i}.png")
+                entry.size = len(buffer.getvalue())
+                tar.addfile(entry, io.BytesIO(buffer.getvalue()))
+    with monkeypatch.context() as patch:
+        patch.setattr(block_files, "_whole", None)
+        blocks = open_blocks(tmp_path)
+    assert blocks.shape == (6, 4, 5, 3) and blocks.dtype == torch.uint8 and blocks.y is None
+    monkeypatch.setattr(block_files, "RECENT_BYTES", 1)
+    assert torch.equal(blocks[2:5][:, 0, 0, 0], torch.tensor([20, 0, 10])) and len(block_files._RECENT) == 1
+
+
 def test_what_is_no_data_gets_a_sentence(tmp_path):
     with pytest.raises(DazooError, match="one kind"):
         open_blocks(tmp_path)
@@ -85,6 +117,9 @@ def test_windows_of_a_pass_are_random_and_disjoint():
     assert len(every.unique()) == len(every) > N - WINDOW and max(map(len, parts)) <= WINDOW
     assert not torch.equal(windows.rows(0), windows.rows(windows.per_pass))
     assert torch.equal(Windows(windows.cuts, N, 0).rows(5), torch.arange(N))
+    uneven = Windows(np.array([0, 30, 32, 40, 45, 60, 61, N]), WINDOW + 60, 0)
+    held = [uneven.rows(k) for k in range(uneven.per_pass)]
+    assert max(map(len, held)) <= uneven.size and len(torch.cat(held).unique()) == sum(map(len, held))
 
 
 def test_one_window_of_all_is_training_in_memory(tmp_path):
@@ -95,10 +130,10 @@ def test_one_window_of_all_is_training_in_memory(tmp_path):
     assert not difference(inside.predictor, outside.predictor)
 
 
-@pytest.mark.parametrize("name", ["dann", "atdoc", "dine"])
-def test_a_stopped_run_reads_its_windows_again(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "kind"), [("dann", "npy"), ("atdoc", "parquet"), ("dine", "npy")])
+def test_a_stopped_run_reads_its_windows_again(name, kind, tmp_path, monkeypatch):
     """With banks and pseudo-labels of what is in memory, and never more than a window of it."""
-    blocks = open_blocks(written(tmp_path, "npy"))
+    blocks = open_blocks(written(tmp_path, kind))
     task = dazoo.Task.from_arrays(blocks, Y, blocks)
     if name == "dine":
         task = task.change(setting="black_box")

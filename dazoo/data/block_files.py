@@ -3,8 +3,8 @@
 ======================  ========================================================================================
 ``x.npy``               one array (n, ...); ``np.load(path, mmap_mode="r")`` may be given to a task as it is
 a folder of ``.npy``    arrays behind each other, in the order of their names
-``x.parquet``           a row per sample; or a folder of them. ``columns`` are the features (by default all numbers
-                        but ``label``), ``label`` the column of labels
+``x.parquet``           a row per sample; or a folder of them. ``columns`` are the features: numbers, or lists of as
+                        many numbers in every row (by default all such but ``label``), ``label`` the column of labels
 a folder of ``.tar``    shards as WebDataset writes them: ``key.npy`` (or ``.png``, ``.jpg``) and ``key.cls``
 ======================  ========================================================================================
 """
@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ from dazoo.core.errors import DazooError
 from dazoo.data.blocks import ArrayFile, mapped
 
 RECENT = 4
+RECENT_BYTES = 256 << 20
+T = TypeVar("T")
 PICTURES = (".png", ".jpg", ".jpeg")
 
 
@@ -72,7 +74,7 @@ class Groups(Blocks):
         if (self, k) not in _RECENT:
             _RECENT[self, k] = self.load(k)
         _RECENT.move_to_end((self, k))
-        while len(_RECENT) > RECENT:
+        while len(_RECENT) > 1 and (len(_RECENT) > RECENT or sum(x.nbytes for x in _RECENT.values()) > RECENT_BYTES):
             _RECENT.popitem(last=False)
         return _RECENT[self, k]
 
@@ -85,7 +87,7 @@ class Groups(Blocks):
 
 
 _RECENT: OrderedDict[tuple[Groups, int], Tensor] = OrderedDict()
-"""The groups that were read last, of all files together."""
+"""The groups that were read last, of all files together: few in number and in bytes."""
 
 
 def open_blocks(path: str | Path, label: str = "label", columns: Sequence[str] | None = None) -> Labelled:
@@ -132,42 +134,95 @@ def _parquet(path: Path, label: str, columns: Sequence[str] | None) -> tuple[Blo
 
     file = pq.ParquetFile(path)
     schema = file.schema_arrow
-    numeric = [f.name for f in schema if pa.types.is_floating(f.type) or pa.types.is_integer(f.type)]
+    kinds = {f.name: f.type.value_type if _is_list(f.type) else f.type for f in schema}
+    numeric = [n for n, kind in kinds.items() if pa.types.is_floating(kind) or pa.types.is_integer(kind)]
     names = list(columns) if columns is not None else [n for n in numeric if n != label]
     if lacking := [n for n in names if n not in numeric]:
         raise DazooError(f"{path}: {', '.join(map(repr, lacking[:5]))} are no columns of numbers in it")
     if not names or not file.metadata.num_rows:
         raise DazooError(f"{path} has no columns of numbers or no rows")
     counts = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
-    wide = any(schema.field(n).type == pa.float64() for n in names)
+    wide = any(kinds[n] == pa.float64() for n in names)
 
     def load(k: int) -> Tensor:
         table = pq.ParquetFile(path).read_row_group(k, columns=names)
         kind = np.float64 if wide else np.float32
-        return torch.from_numpy(np.stack([table.column(n).to_numpy().astype(kind) for n in names], 1))
+        parts = [_columns(path, table.column(n)).astype(kind) for n in names]
+        if (width := sum(part.shape[1] for part in parts)) != d:
+            raise DazooError(
+                f"{path}: rows of one row group have {d} numbers, of another {width}; write as many in all"
+            )
+        return torch.from_numpy(np.concatenate(parts, 1))
 
+    head = next(file.iter_batches(1, columns=names))
+    d = sum(len(head.column(n)[0]) if _is_list(head.column(n).type) else 1 for n in names)
     y = file.read(columns=[label]).column(0).to_numpy(zero_copy_only=False) if label in schema.names else None
-    return _grouped(load, counts, torch.float64 if wide else torch.float32, (len(names),)), y
+    return _grouped(load, counts, torch.float64 if wide else torch.float32, (d,)), y
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def _columns(path: Path, column: Any) -> np.ndarray[Any, Any]:
+    """A column of numbers, or of lists of as many numbers in every row, as (n, k)."""
+    if not _is_list(column.type):
+        return column.to_numpy()[:, None]  # type: ignore[no-any-return]
+    import pyarrow.compute as pc
+
+    lengths = pc.unique(pc.list_value_length(column)).to_pylist()
+    if len(lengths) != 1 or not lengths[0]:
+        raise DazooError(f"{path}: lists in a column must hold as many numbers in every row, not {lengths[:4]}")
+    flat = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
+    return np.concatenate(flat).reshape(len(column), -1)
 
 
 def _tar(path: Path) -> tuple[Blocks, np.ndarray[Any, Any] | None]:
-    """One shard, a group as a whole; its samples are looked at once for their number, shape and labels."""
-    found = _shard(path)
+    """One shard, a group as a whole; the heads of its samples are looked at once for number, shape and labels."""
+    found = _shard(path, _head)
     y = None
     if labels := [label for _, label in found if label is not None]:
         if len(labels) < len(found):
             raise DazooError(f"{path}: {len(labels)} of {len(found)} samples have a .cls; label all or none")
         y = np.array([int(v) if v.lstrip("-").isdigit() else v for v in labels])
-    if len(shapes := {x.shape for x, _ in found}) != 1:
-        raise DazooError(f"{path}: samples of one shape are needed, not of {sorted(shapes)[:4] or 'none'}")
-    first = torch.from_numpy(found[0][0])
-    load: Callable[[int], Tensor] = lambda _: torch.from_numpy(np.stack([x for x, _ in _shard(path)]))  # noqa: E731
-    return _grouped(load, [len(found)], first.dtype, tuple(first.shape)), y
+    if len(heads := {x for x, _ in found}) != 1:
+        shapes = sorted({shape for shape, _ in heads})[:4] or "none"
+        raise DazooError(f"{path}: samples of one shape and type are needed, not of {shapes}")
+    ((shape, kind),) = heads
+    load: Callable[[int], Tensor] = lambda _: torch.from_numpy(np.stack([x for x, _ in _shard(path, _whole)]))  # noqa: E731
+    return _grouped(load, [len(found)], torch.from_numpy(np.empty(0, kind)).dtype, shape), y
 
 
-def _shard(path: Path) -> list[tuple[np.ndarray[Any, Any], str | None]]:
-    """Samples and labels of a shard in the order of its members; what belongs together has one key."""
-    samples: dict[str, np.ndarray[Any, Any]] = {}
+def _whole(data: IO[bytes], picture: bool) -> np.ndarray[Any, Any]:
+    """A sample, read from a member of a shard."""
+    if not picture:
+        return np.load(io.BytesIO(data.read()))  # type: ignore[no-any-return]
+    from PIL import Image
+
+    with Image.open(data) as found:
+        return np.asarray(found.convert("RGB"))
+
+
+def _head(data: IO[bytes], picture: bool) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Its shape and type, by its first bytes."""
+    if picture:
+        from PIL import Image
+
+        with Image.open(data) as found:
+            return (found.height, found.width, 3), np.dtype(np.uint8)
+    formats = np.lib.format
+    version = formats.read_magic(data)  # type: ignore[no-untyped-call]
+    read = formats.read_array_header_1_0 if version == (1, 0) else formats.read_array_header_2_0
+    shape, _, kind = read(data)  # type: ignore[no-untyped-call]
+    return shape, kind
+
+
+def _shard(path: Path, read: Callable[[IO[bytes], bool], T]) -> list[tuple[T, str | None]]:
+    """What ``read`` takes of the samples of a shard, and their labels, in the order of its members; what belongs
+    together has one key."""
+    samples: dict[str, T] = {}
     labels: dict[str, str] = {}
     try:
         with tarfile.open(path) as tar:
@@ -178,13 +233,8 @@ def _shard(path: Path) -> list[tuple[np.ndarray[Any, Any], str | None]]:
                 key, _, ending = base.partition(".")
                 data, key = tar.extractfile(member), f"{folder}/{key}"
                 assert data is not None
-                if ending == "npy":
-                    samples[key] = np.load(io.BytesIO(data.read()))
-                elif f".{ending.lower()}" in PICTURES:
-                    from PIL import Image
-
-                    with Image.open(io.BytesIO(data.read())) as picture:
-                        samples[key] = np.asarray(picture.convert("RGB"))
+                if ending == "npy" or f".{ending.lower()}" in PICTURES:
+                    samples[key] = read(data, ending != "npy")
                 elif ending == "cls":
                     labels[key] = data.read().decode().strip()
     except (tarfile.TarError, ValueError, OSError) as error:

@@ -22,8 +22,8 @@ CHUNK_BYTES = 1 << 18
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows of about ``size`` rows, of chunks that begin at the rows ``cuts[:-1]`` and end at ``cuts[1:]``. Where one
-    window holds all rows, it is the rows in their order."""
+    """Windows of at most ``size`` rows (but of whole chunks), of chunks that begin at the rows ``cuts[:-1]`` and end at
+    ``cuts[1:]``. Where one window holds all rows, it is the rows in their order."""
 
     cuts: np.ndarray[Any, Any]
     size: int
@@ -40,8 +40,9 @@ class Windows:
 
     @property
     def each(self) -> int:
-        """Chunks of a window."""
-        return max(1, self.size * (len(self.cuts) - 1) // self.n)
+        """Chunks of a window: so many that even the largest fit into it, and at least one."""
+        largest = np.sort(np.diff(self.cuts))[::-1]
+        return max(1, int(np.searchsorted(np.cumsum(largest), self.size, side="right")))
 
     @property
     def per_pass(self) -> int:

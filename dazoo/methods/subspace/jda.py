@@ -77,7 +77,7 @@ class JDA(FeatureMap):
             head = target_head(some, ctx, *part.project(v))
             known = ys[:0] if seen.few is None else seen.few.y.to(ys)
             of_t = predicted_sums(xt, lambda x: head(unit_rows(product(x, v))).argmax(1), known, c)
-        factor = joint_factor_of(of_s, of_t, mean_gap(xs, xt), len(xt))
+        factor = joint_factor_of(of_s, of_t, mean_gap(p.xs, p.xt), len(xt))
         return unit_columns(low_rank_pencil(p.scatter, factor, self.mu, self.dim)[1])
 
     def solve(self, p: Problem, ys: Tensor, labels: Tensor | None, n_classes: int) -> Tensor:
