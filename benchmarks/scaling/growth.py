@@ -22,13 +22,14 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
 from benchmarks.peers.measure import Machine, one_thread
 from benchmarks.scaling.measure import made, resident
 from dazoo.core.errors import DazooError
+from dazoo.core.hparam import space
 from dazoo.core.setting import Setting
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.engine.fit import Options, fit
@@ -38,7 +39,7 @@ from dazoo.shallow.classifiers import classifier
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
 FEWER = 300  # for methods of which less than two of the sizes were timed
 TENFOLD = 9.9
-BOUNDS = 10_000  # most bounded forms begin below it, so that smaller sizes say nothing of it
+BOUNDS = 10_000  # bounded forms of plans begin below it, so that smaller sizes say nothing of it
 LINEAR = 1.25  # n log n has an exponent of 1.15 or less between these sizes
 SHORT = 0.05
 LEAST = 0.03  # GiB
@@ -47,6 +48,7 @@ SAID = 300  # characters of a message
 EXPECTED = "not tried: its smaller sizes say so"
 BOUNDED = re.compile(r"drawn at random|random parts|is approximated|is sparse")  # what such a warning says
 HEADER = ("method", "n", "status", "cpu_seconds", "added_gib", "message")
+Rows: TypeAlias = dict[tuple[str, int], dict[str, str]]
 PREFERRED = (
     "unsupervised", "few_labels", "multi_source", "heterogeneous", "heterogeneous_few", "unlabelled", "label_shift",
     "oracle",
@@ -131,7 +133,7 @@ def apart(name: str, n: int, d: int, seconds: int, gib: float) -> dict[str, Any]
     return found
 
 
-def read(path: Path) -> dict[tuple[str, int], dict[str, str]]:
+def read(path: Path) -> Rows:
     if not path.is_file():
         return {}
     with path.open(newline="", encoding="utf-8") as file:
@@ -149,6 +151,11 @@ def exponent(points: list[tuple[int, float]], least: float = SHORT) -> float | N
     return max(math.log(high / low) / math.log(b / a) for (a, low), (b, high) in found)
 
 
+def bounded(name: str) -> bool:
+    """Whether a hyper-parameter says from where on a bounded form takes the place of the method."""
+    return "memory_gib" in space(METHODS.get(name))
+
+
 def expected(points: list[tuple[int, float]], n: int) -> float:
     """What the slope of the last two of ``points`` says of ``n``; the last value where there are no two."""
     (a, low), (b, high) = [points[0], *sorted(points)][-2:]
@@ -161,7 +168,7 @@ def rounded(power: float) -> float:
     return 1.0 if power <= LINEAR else max(round(2 * power) / 2, 1.5)
 
 
-def exponents(rows: dict[tuple[str, int], dict[str, str]]) -> dict[str, tuple[float | None, float | None]]:
+def exponents(rows: Rows) -> dict[str, tuple[float | None, float | None]]:
     """By method: of time and of memory."""
     found = {}
     for name in sorted({m for m, _ in rows}):
@@ -175,13 +182,23 @@ def exponents(rows: dict[tuple[str, int], dict[str, str]]) -> dict[str, tuple[fl
     return found
 
 
-def write(folder: Path, rows: dict[tuple[str, int], dict[str, str]], d: int, seconds: int) -> None:
-    """The measurements as CSV, and a page with their exponents."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "growth.csv").open("w", newline="", encoding="utf-8") as file:
+def row(name: str, n: int, found: dict[str, Any]) -> dict[str, str]:
+    """A line of the table."""
+    shown = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in found.items()}
+    return {"method": name, "n": str(n), "cpu_seconds": "", "added_gib": "", "message": "", **shown}
+
+
+def write_rows(path: Path, rows: Rows) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, HEADER, lineterminator="\n", restval="")
         writer.writeheader()
         writer.writerows(rows[k] for k in sorted(rows))
+
+
+def write(folder: Path, rows: Rows, d: int, seconds: int) -> None:
+    """The measurements as CSV, and a page with their exponents."""
+    write_rows(folder / "growth.csv", rows)
     sizes, lines = sorted({n for _, n in rows}), []
     for name, powers in exponents(rows).items():
         cells = [_cell(rows.get((name, n))) for n in sizes]
@@ -235,12 +252,12 @@ def main(arguments: list[str] | None = None) -> None:
         if (name, n) in rows or (any(r["status"] != "ok" for r in before) and not options.anyway):
             return
         timed = [(int(r["n"]), float(r["cpu_seconds"])) for r in before if r["status"] == "ok"]
-        if n > BOUNDS and not options.anyway and timed and expected(timed, n) > options.seconds:
+        known = (n > BOUNDS or not bounded(name)) and not options.anyway
+        if known and timed and expected(timed, n) > options.seconds:
             found: dict[str, Any] = {"status": "time limit", "message": EXPECTED}
         else:
             found = apart(name, n, options.d, options.seconds, options.gib)
-        shown = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in found.items()}
-        rows[name, n] = {"method": name, "n": str(n), "cpu_seconds": "", "added_gib": "", "message": "", **shown}
+        rows[name, n] = row(name, n, found)
         print(rows[name, n], file=sys.stderr, flush=True)
         write(options.out, rows, options.d, options.seconds)
 
