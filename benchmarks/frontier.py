@@ -29,7 +29,7 @@ WHY = {
     "dann+gh": "at {opposed:.0f} % of the steps the gradients of classification and alignment oppose each other in the "
     "body (mean cosine {cosine:+.2f}), and what is changed then is {changed_where_opposed:.0f} % of their sum's "
     "length; {alike:.1f} % of the target gets the same label as without",
-    "gh": "with its own base cdan, gradients oppose each other at {opposed:.0f} % of the steps (mean cosine "
+    "gh": "with its base cdan, gradients oppose each other at {opposed:.0f} % of the steps (mean cosine "
     "{cosine:+.2f}), and what is changed then is {changed_where_opposed:.0f} % of their sum's length",
     "erm_plus": "averaged weights lie {apart:.0f} % of the way from the start away from the last ones and label "
     "{differ:.1f} % of the target otherwise; {without_average:.1f} without the average, {without_views:.1f} without "
@@ -38,16 +38,16 @@ WHY = {
     "m_pot": "two batches have {in_common:.0f} % of their mass in common by class, {mass:.0f} % is moved, and "
     "{other_class:.0f} % of that goes to another class; with {less_mass:.0f} % moved {less_other_class:.0f} % does, "
     "and accuracy is {less_accuracy:.1f} instead of {accuracy:.1f}",
-    "covi": "of its terms the mixtures' own gains, {vicinal_alone:.1f} alone against {start:.1f} of the dann that it "
-    "starts from; its contrast and its consensus lose it again, {without_contrast:.1f} without the one, "
-    "{without_consensus:.1f} without the other, {accuracy:.1f} with both",
+    "covi": "the term of its least sure mixtures alone reaches {vicinal_alone:.1f}, the dann that it starts from "
+    "{start:.1f}; with the contrast of both sides {without_consensus:.1f}, with the consensus {without_contrast:.1f}, "
+    "with both {accuracy:.1f}",
     "mcc+mic": "{alike:.1f} % of the target gets the label that mcc gives it; {accuracy:.1f} with seven of ten entries "
     "hidden, {nothing_hidden:.1f} with none, {start:.1f} of mcc",
     "mic": "alone, hidden entries are what it gains by: {accuracy:.1f}, and {nothing_hidden:.1f} with none hidden",
-    "mcc+implicit_alignment": "{alike:.1f} % of the target gets the label that mcc gives it, in whose term no batch of "
-    "the source takes part",
+    "mcc+implicit_alignment": "{alike:.1f} % of the target gets the label that mcc gives it; mcc's term looks at the "
+    "target alone, and which classes meet in a batch plays no part in it",
     "implicit_alignment": "its batches have {in_common:.0f} % of their rows in common by class, random ones "
-    "{random:.0f} %, so alignment by random batches has little to lose here",
+    "{random:.0f} %: the mismatch that it takes away costs the base nothing here",
 }
 """What measured figures say about a method, or about the part that a composition adds."""
 
@@ -133,14 +133,21 @@ def reasons(folder: Path) -> dict[str, str]:
 
 
 def nothing(methods: dict[str, Method], why: Mapping[str, str]) -> list[str]:
-    """Methods that leave things as they are or worse, each with the figures that are known of it or of its part."""
-    lines = []
+    """Methods that leave things as they are or worse, and the figures that are known of them or of their parts."""
+    lines, told = [], []
     for name, m in methods.items():
         first, _, second = name.partition("+")
         start = methods.get(first if second else BASE)
         if start is not None and name != BASE and m.mean - start.mean < NOTHING:
-            told = why.get(name) or why.get(second or name)
-            lines.append(f"- {name}: {m.mean - start.mean:+.2f} over {start.name}{f'; {told}.' if told else '.'}")
+            lines.append(f"- {name}: {m.mean - start.mean:+.2f} over {start.name}")
+            told += [n for n in (name, second) if n in why][:1]
+    if told:
+        lines += [
+            "",
+            "Measured of them or of the part that they add; accuracies in percent, of six pairs, one seed:",
+            "",
+        ]
+        lines += [f"- {name}: {why[name]}." for name in sorted(set(told))]
     return lines or ["None."]
 
 
@@ -160,11 +167,7 @@ def page(methods: dict[str, Method], why: Mapping[str, str], parts: Mapping[str,
     ]  # fmt: skip
     for title, text in parts.items():
         lines += [f"\n## {title}\n", *text]
-    lines += [
-        "\n## What does nothing here, or loses\n",
-        *(["Accuracies in percent, of six pairs and one seed.\n"] if why else []),
-        *nothing(methods, why),
-    ]
+    lines += ["\n## What does nothing here, or loses\n", *nothing(methods, why)]
     return "\n".join(lines) + "\n"
 
 

@@ -28,7 +28,7 @@ def critical(scores: Scores) -> list[str]:
     difference = critical_difference(test.k, test.n)
     base = names.index(BASE)
     rest = [i for i in range(len(names)) if i != base]
-    gaps = {i: values[i] - values[base] for i in rest}
+    gaps = {i: np.round(values[i] - values[base], 9) for i in rest}
     p = dict(zip(rest, holm([wilcoxon(gaps[i])[1] for i in rest])))
     lines = [
         f"{test.k} methods that see no target label over {test.n} tasks: Friedman's p = {test.f_p:.2g}, Nemenyi's "

@@ -197,4 +197,5 @@ def test_mean_ranks_average_ties_and_leave_out_the_incomplete() -> None:
     scores = np.array([[3.0, 1.0], [3.0, 2.0], [1.0, 3.0], [9.0, math.nan]])
     assert mean_ranks(scores)[:3].tolist() == [(1.5 + 3) / 2, (1.5 + 2) / 2, (3 + 1) / 2]
     assert math.isnan(mean_ranks(scores)[3])
+    assert mean_ranks(np.array([[0.1 + 0.2], [0.3], [0.2]])).tolist() == [1.5, 1.5, 3.0]
     assert mean_ranks(scores, higher_is_better=False)[:3].tolist() == [(2.5 + 1) / 2, (2.5 + 2) / 2, (1 + 3) / 2]

@@ -107,7 +107,7 @@ def _drawn(groups: Sequence[np.ndarray], draws: int, seed: int) -> np.ndarray:
 
 
 def mean_ranks(scores: np.ndarray, higher_is_better: bool = True) -> np.ndarray:
-    """Mean over tasks of each method's rank, 1 is best, ties averaged.
+    """Mean over tasks of each method's rank, 1 is best, ties averaged: means that differ by rounding alone are equal.
 
     Args:
         scores: (methods, tasks); a method with a NaN is ranked nowhere and does not move the others.
@@ -120,6 +120,6 @@ def mean_ranks(scores: np.ndarray, higher_is_better: bool = True) -> np.ndarray:
     ranks = np.full(len(scores), np.nan)
     complete = ~np.isnan(scores).any(1)
     if complete.any() and scores.shape[1]:
-        values = scores[complete]
+        values = np.round(scores[complete], 12)
         ranks[complete] = rankdata(-values if higher_is_better else values, axis=0).mean(1)
     return ranks
