@@ -26,6 +26,7 @@ test_regular_maps_are_recovered, test_objective_never_rises.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +40,8 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair
 from dazoo.methods.transport._parts import blocks_of, sent
-from dazoo.methods.transport._plan import PAIR_BYTES, barycentric, exact_plan
+from dazoo.methods.transport._plan import PAIR_BYTES
+from dazoo.methods.transport._simplex import Plans, inner
 from dazoo.ops.linalg.linear import distances_between
 from dazoo.shallow.steps import NearestShift
 
@@ -83,17 +85,19 @@ class OTNearestBrenier(FeatureMap):
             Region(xs[r].cpu().numpy(), r, self.low, self.high, self.tolerance) for r in regions_of(xs, self.size)
         ]
         images, last, values = xs, None, []
+        solvers = [Plans(ctx) for _ in blocks]
+        moved = [distances_between(xs[b.rows], xt[b.cols]).cpu().numpy() for b in blocks]
         for _ in range(max(self.rounds, 1)):
-            plans = [exact_plan(distances_between(images[b.rows], xt[b.cols]), ctx) for b in blocks]
-            if last is not None and all(map(torch.equal, plans, last)):
+            plans = [solve(cost) for solve, cost in zip(solvers, moved)]
+            if last is not None and all(map(_same, plans, last)):
                 break
             last = plans
-            towards = barycentric(plans[0], xt) if len(blocks) == 1 else sent(blocks, plans, xt, len(xs))
+            towards = sent(blocks, (torch.from_numpy(p.toarray()).to(xs) for p in plans), xt, len(xs))
             images = torch.empty_like(xs)
             for region in regions:
                 images[region.rows] = torch.from_numpy(region.solve(towards[region.rows].cpu().numpy())).to(xs)
-            moved = (p * distances_between(images[b.rows], xt[b.cols]) for b, p in zip(blocks, plans))
-            values.append(sum(float(each.sum()) for each in moved) / len(blocks))
+            moved = [distances_between(images[b.rows], xt[b.cols]).cpu().numpy() for b in blocks]
+            values.append(sum(map(inner, plans, moved)) / len(blocks))
         else:
             ctx.warn(f"ot_nearest_brenier stopped after {self.rounds} rounds before the plan settled")
         worst = max(region.violation for region in regions)
@@ -129,8 +133,9 @@ class Region:
         offset = towards.mean(axis=0)
         x, z = (self.x - self.middle) / self.radius, (towards - offset) / self.radius
         # the constraints are blind to a common shift and to directions that neither x nor z has
-        _, values, basis = np.linalg.svd(np.concatenate([x, z]), full_matrices=False)
-        basis = basis[values > 1e-12 * max(values[0], 1e-300)]
+        basis = np.eye(x.shape[1])
+        if 2 * len(x) < x.shape[1]:
+            basis = np.linalg.qr(np.concatenate([x, z]).T)[0].T
         xb, wb = x @ basis.T, z @ basis.T - self.low * (x @ basis.T)
         h, self.u, self.multipliers, self.violation = nearest_smooth_gradients(
             xb,
@@ -168,9 +173,11 @@ def nearest_smooth_gradients(
     m, r = x.shape
 
     def constraints(h: np.ndarray, u: np.ndarray) -> np.ndarray:
-        squares = np.sum(h**2, axis=1)
-        gaps = squares[:, None] + squares - 2 * h @ h.T
-        c: np.ndarray = u - u[:, None] + x @ h.T - np.sum(x * h, axis=1) + gaps / (2 * bound)
+        across, own = x @ h.T, h @ h.T
+        squares = own.diagonal() / (2 * bound)
+        c: np.ndarray = across - own / bound
+        c += u + squares - across.diagonal()
+        c += (squares - u)[:, None]
         np.fill_diagonal(c, 0.0)
         return c
 
@@ -178,18 +185,23 @@ def nearest_smooth_gradients(
         h, u = flat[: m * r].reshape(m, r), flat[m * r :]
         push = np.maximum(held + weight * constraints(h, u), 0.0)
         np.fill_diagonal(push, 0.0)
-        both = push + push.T
-        grad_h = 2 * (h - w) / m + push.T @ x - push.sum(axis=0)[:, None] * x
-        grad_h += (both.sum(axis=1)[:, None] * h - both @ h) / bound
-        value = np.sum((h - w) ** 2) / m + np.sum(push**2) / (2 * weight)
-        return float(value), np.concatenate([grad_h.ravel(), push.sum(axis=0) - push.sum(axis=1)])
+        sent, taken, gap = push.sum(axis=1), push.sum(axis=0), h - w
+        flow = push.T.copy()
+        both = (push + flow) / -bound
+        np.fill_diagonal(both, (sent + taken) / bound)
+        np.fill_diagonal(flow, -taken)
+        slope = np.empty_like(flat)
+        slope[: m * r] = (both @ h + flow @ x + 2 / m * gap).ravel()
+        slope[m * r :] = taken - sent
+        return float(np.vdot(gap, gap) / m + np.vdot(push, push) / (2 * weight)), slope
 
-    weight, worst = 1000.0 / m, np.inf
+    weight, worst = 10.0 / m, np.inf
     flat = np.concatenate([h.ravel(), u])
-    for _ in range(25):
+    for _ in range(300):
+        # a few steps between updates of the multipliers: a light weight is well conditioned
         found = minimize(
             lagrangian, flat, (multipliers, weight), method="L-BFGS-B", jac=True,
-            options={"maxiter": 200, "maxcor": 20, "ftol": 1e-6 * tolerance, "gtol": 1e-2 * tolerance / m},
+            options={"maxiter": 15, "maxcor": 10, "ftol": 1e-3 * tolerance, "gtol": 1e-1 * tolerance / m},
         )  # fmt: skip
         flat = found.x
         c = constraints(flat[: m * r].reshape(m, r), flat[m * r :])
@@ -198,8 +210,12 @@ def nearest_smooth_gradients(
         if worst <= tolerance:
             break
         if worst > 0.5 * before:
-            weight *= 4.0
+            weight *= 2.0
     return flat[: m * r].reshape(m, r), flat[m * r :], multipliers, worst
+
+
+def _same(plan: Any, other: Any) -> bool:
+    return bool(abs(plan - other).max() < 1e-12)
 
 
 def regions_of(x: Tensor, size: int) -> list[Tensor]:
