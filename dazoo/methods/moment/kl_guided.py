@@ -63,6 +63,8 @@ class KLGuided(GradientMethod):
 def mixture_log_density(z: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
     """``log 1/m sum_j N(z_i; mean_j, diag deviation_j^2)``: z (n, d), mean, deviation (m, d) -> (n,)."""
     scale = deviation.clamp_min(1e-6)
-    gap = ((z[:, None] - mean[None]) / scale[None]).square().sum(-1)
+    # the sum over d of (z - mean)^2 / scale^2 without its (n, m, d) terms; in float64, since large parts cancel
+    x, y, w = z.double(), mean.double(), scale.double().square().reciprocal()
+    gap = (x.square() @ w.T - 2.0 * x @ (y * w).T + (y.square() * w).sum(-1)).clamp_min(0.0).to(z.dtype)
     log_n = -0.5 * gap - torch.log(scale).sum(-1) - 0.5 * z.shape[-1] * math.log(2.0 * math.pi)
     return torch.logsumexp(log_n, 1) - math.log(len(mean))
