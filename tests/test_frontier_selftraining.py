@@ -97,6 +97,28 @@ def test_freematch_matches_loops():
     assert out["fair"] == pytest.approx(0.5 * expected, **CLOSE)
 
 
+# -- debias_pl ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("debias", [0.0, 0.7])
+def test_debias_pl_matches_loops(debias):
+    out, net, b = train("debias_pl", 2, trade_off=2.0, decay=0.1, debias=debias, threshold=0.5)
+    weak, strong = probs(net, b.xt), probs(net, b.xt_strong)
+    before = 0.1 / 3 + 0.9 * weak.mean(0)
+    after = 0.1 * before + 0.9 * weak.mean(0)
+    q = weak / before**debias
+    q /= q.sum(1, keepdims=True)
+    z = strong * after**debias
+    z /= z.sum(1, keepdims=True)
+    kept = [i for i in range(6) if q[i].max() >= 0.5]
+    assert len(kept) > 0
+    assert out["pseudo"] == pytest.approx(2.0 * sum(nll(z, q.argmax(1))[i] for i in kept) / 6, **CLOSE)
+    assert array(net.average.p) == pytest.approx(after, **CLOSE)
+    if not debias:
+        plain, _, _ = train("fixmatch", trade_off=2.0, threshold=0.5)
+        assert out["pseudo"] == pytest.approx(plain["pseudo"], **CLOSE)
+
+
 # -- dst ------------------------------------------------------------------------------------------------------------
 
 
