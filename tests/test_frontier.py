@@ -11,6 +11,7 @@ import torch
 from dazoo.methods.adversarial._class_ratio import ClassRatio, importance_weights
 from dazoo.methods.adversarial.asa import nearest_gap
 from dazoo.methods.adversarial.f_dal import f_divergence
+from dazoo.methods.base import create_method
 from dazoo.ops.draws import normal
 from tests.adversarial import array, cross_entropy, game, perceptron, sigmoid, softmax
 from tests.test_selftraining import nll, probs, terms
@@ -202,6 +203,13 @@ def test_m_pot_leaves_an_outlier_of_the_batch_alone():
     g.b = type(g.b)(**{**vars(g.b), "xt": far.requires_grad_()})
     (grad,) = torch.autograd.grad(g.terms()["transport"], g.b.xt)
     assert float(grad[0].abs().sum()) == 0 and float(grad[1:].abs().sum()) > 0
+
+
+def test_m_pot_draws_the_classes_of_the_source_in_turns():
+    ys = torch.tensor([0] * 20 + [1] * 5 + [2] * 2)
+    rows = {"s": torch.arange(9), "t": torch.arange(9)}
+    drawn = create_method("m_pot").redraw(rows, ys, {}, torch.Generator().manual_seed(0))
+    assert torch.bincount(ys[drawn["s"]]).tolist() == [3, 3, 3] and torch.equal(drawn["t"], rows["t"])
 
 
 # -- kl_guided ------------------------------------------------------------------------------------------------------

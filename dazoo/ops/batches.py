@@ -38,6 +38,7 @@ def even_by_class(rows: Mapping[str, Tensor], ys: Tensor, labels: Tensor, gen: G
 
 
 def even_by_source(rows: Mapping[str, Tensor], domain: Tensor, gen: Generator) -> Mapping[str, Tensor]:
-    """Rows ``s`` of a batch anew, as many of each source: domain (n_s,) is the source of every row."""
+    """Rows ``s`` of a batch anew, as many of each source: domain (n_s,) is the source of every row; with labels in its
+    place as many of each class."""
     slots = class_slots(torch.unique(domain), len(rows["s"]), gen)
     return {**rows, "s": rows_of(slots, domain, rows["s"], gen)}

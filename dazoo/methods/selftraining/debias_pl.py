@@ -6,7 +6,7 @@
 
 p (C,) is the moving average of the batch's mean softmax(C(F(x_t))), p' what it was before this batch; it starts at 1/C.
 What is predicted often has to be predicted more surely to count, and classes with many pseudo-labels keep less room.
-r(p) = 1/2 - cos(min(pi, 2 pi p)) / 2 over the fraction p of training. With debias = 0 it is FixMatch with such a weight.
+r(p) = 1/2 - cos(min(pi, 2 pi p)) / 2 over the fraction p of training. With debias = 0 it is FixMatch with that weight.
 
 PADCLIP (Lai et al., ICCV 2023) builds on this with a momentum and a learning rate that follow a measure of forgetting;
 no text of its formulas could be found, so that it is not here.

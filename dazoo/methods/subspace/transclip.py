@@ -7,7 +7,7 @@
 
 f (n, d) are target samples on the unit sphere, z_i (C,) their class probabilities, q_i (C,) those of a classifier, mu_k
 (d,) unit centres, sigma (d,) variances that all classes share, w_ij = f_i'f_j for the ``neighbours`` nearest j of i. In
-turns, ``rounds`` times, from z = q, sigma = 1/d and mu_k the mean of the eight f_i with the largest q_ik, weighted by it:
+turns, ``rounds`` times, from z = q, sigma = 1/d and mu_k the mean of the eight f_i of largest q_ik, weighted by it:
 
     z_i <- softmax(prior_weight log q_i + g_i / temperature + sum_j (w_ij + w_ji) z_j / (2 neighbours))   five times
     mu_k <- sum_i z_ik f_i / ||.||,     sigma <- 1/n sum_ik z_ik (f_i - mu_k)^2
