@@ -89,7 +89,7 @@ def test_gradients_in_closed_form_are_those_of_differences():
     assert torch.autograd.gradcheck(lambda a, b: target_information(a, b, labels), (zs, zt))
     assert torch.autograd.gradcheck(domain_information, (zs, zt))
     y, x = torch.arange(6) % 2, [z.detach() for z in (zs, zt)]
-    gap = _Gap(*x, y, one_hot(y, 2).to(x[0]), x[0].std(0), 0.3, 0.01)
+    gap = _Gap(*x, y, one_hot(y, 2).to(x[0]), x[0].mean(0), x[0].std(0), 0.3, 0.01)
     at, step = torch.randn(2, 2, 2, generator=gen, dtype=torch.float64), 1e-6 * torch.eye(8, dtype=torch.float64)
     differences = [(gap(at + e.view_as(at))[0] - gap(at - e.view_as(at))[0]) / 2e-6 for e in step]
     assert torch.allclose(gap(at)[1].flatten(), torch.stack(differences), atol=1e-8)

@@ -181,7 +181,7 @@ def _target_shift(pair: Pair) -> Any:
     return skada.MMDTarSReweight(weighted(), gamma=1 / (2 * pair.width**2))
 
 
-def _class_reg(pair: Pair) -> dict[str, Any]:
+def class_reg(pair: Pair) -> dict[str, Any]:
     return {"reg": 0.1, "class_weight": 0.1, "epsilon": 1e-3 * len(pair.xt), "rounds": 10, "iterations": 200}
 
 
@@ -195,7 +195,7 @@ SKADA: tuple[Case, ...] = (
     Case("ot_emd", "ot_emd", skada(_emd)),
     Case("ot_sinkhorn", "ot_sinkhorn", skada(_sinkhorn(None)), fixed(reg=0.1), smallest=SLOW, features=("SURF",)),
     Case("ot_sinkhorn_scaled", "ot_sinkhorn", skada(_sinkhorn("max")), fixed(reg=0.1)),
-    Case("ot_class_reg", "ot_class_reg", skada(_classes("lpl1")), _class_reg, smallest=SLOW),
+    Case("ot_class_reg", "ot_class_reg", skada(_classes("lpl1")), class_reg, smallest=SLOW),
     Case("ot_group_lasso", "ot_group_lasso", skada(_classes("l1l2")),
          fixed(reg=0.1, class_weight=0.1, rounds=10, iterations=200), smallest=SLOW),
     Case("ot_label_prop", "ot_label_prop", skada(_labels)),

@@ -43,6 +43,7 @@ class Row:
         grouped: CPU seconds of dazoo's side as one of a group of runs on the pair that share work; NaN where not run.
         library: the share of dazoo's time that passes in POT, LAPACK, BLAS and scikit-learn; NaN where not measured.
         counted: whether the row enters the means.
+        load: how many processes wanted the machine's cores in the minute before.
     """
 
     case: str
@@ -55,6 +56,7 @@ class Row:
     grouped: float = float("nan")
     library: float = float("nan")
     counted: bool = True
+    load: float = field(default_factory=lambda: round(os.getloadavg()[0], 1))
 
 
 @dataclass

@@ -53,6 +53,7 @@ import numpy as np
 import torch
 
 from benchmarks.peers.by_adapt import ADAPT
+from benchmarks.peers.by_pot import POT
 from benchmarks.peers.by_skada import SKADA
 from benchmarks.peers.cases import Case, Pair, pair_of
 from benchmarks.peers.measure import Row, Run, library_share, take_turns, timed
@@ -67,7 +68,7 @@ from dazoo.methods.base import create_method
 from dazoo.shallow.classifiers import classifier
 
 DOMAINS = ("amazon", "caltech10", "dslr", "webcam")
-PEERS: dict[str, tuple[Case, ...]] = {"skada": SKADA, "adapt": ADAPT}
+PEERS: dict[str, tuple[Case, ...]] = {"skada": SKADA, "adapt": ADAPT, "POT": POT}
 FEATURES = ("SURF", "EfficientNet-Lite0")
 LARGEST = {"SURF": 12, "EfficientNet-Lite0": 4}  # how many pairs, smallest first
 BACKBONE = "tf_efficientnet_lite0"

@@ -14,6 +14,7 @@ Gain = Callable[[Row], float]
 HEADER = (
     "features", "peer", "case", "task", "steps", "dazoo_seconds", "peer_seconds", "speedup", "dazoo_accuracy",
     "peer_accuracy", "dazoo_failure", "peer_failure", "dazoo_grouped_seconds", "library_share", "counted",
+    "load",
 )  # fmt: skip
 
 
@@ -28,16 +29,18 @@ def write(folder: Path, part: str, rows: Sequence[Row], machine: Machine, about:
             writer.writerow(
                 [r.features, r.peer, r.case, r.task, r.steps, *(f"{s.seconds:.4f}" for s in (r.ours, r.theirs)),
                  f"{speedup(r):.2f}", *(f"{s.accuracy:.2f}" for s in (r.ours, r.theirs)), r.ours.failure,
-                 r.theirs.failure, f"{r.grouped:.4f}", f"{r.library:.3f}", int(r.counted)]
+                 r.theirs.failure, f"{r.grouped:.4f}", f"{r.library:.3f}", int(r.counted),
+                 f"{r.load:.1f}"]
             )  # fmt: skip
     versions = ", ".join(f"{k} {v}" for k, v in machine.versions.items())
+    loads = [r.load for r in rows if math.isfinite(r.load)]
+    loaded = f"; load {min(loads):.0f} to {max(loads):.0f} while it ran" if loads else ""
     peers = " and ".join(dict.fromkeys(r.peer for r in rows))
     page.write_text(
         f"# dazoo and {peers} side by side: {part}\n\n{summary(rows)}\n\n"
         f"{why.section(folder) if part == 'shallow' else ''}{about}\n\n"
-        f"Times are CPU seconds of one thread, fit and prediction. Machine: {machine.text}. Versions: {versions}. "
-        f"Made by `python -m benchmarks.peers {part}`; "
-        f"single pairs are in `{part}.csv`.\n"
+        f"Times are CPU seconds of one thread, fit and prediction. Machine: {machine.text}{loaded}. "
+        f"Versions: {versions}. Made by `python -m benchmarks.peers {part}`; single pairs are in `{part}.csv`.\n"
     )
     return [table, page]
 
@@ -54,7 +57,7 @@ def read(path: Path) -> list[Row]:
                     for side in ("dazoo", "peer")
                 ), int(line["steps"]), line["peer"], line["features"],
                 float(line.get("dazoo_grouped_seconds") or "nan"), float(line.get("library_share") or "nan"),
-                bool(int(line.get("counted") or 1)),
+                bool(int(line.get("counted") or 1)), float(line.get("load") or "nan"),
             )
             for line in csv.DictReader(file)
         ]  # fmt: skip

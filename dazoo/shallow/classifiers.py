@@ -26,8 +26,8 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError, NonFiniteError, UnknownName, nearest
-from dazoo.ops.linalg.blas import all_finite
-from dazoo.ops.linalg.linear import Inner, RidgeFit
+from dazoo.ops.linalg.blas import all_finite, cholesky, product, solve_lower
+from dazoo.ops.linalg.linear import Inner, RidgeFit, second_moment
 from dazoo.shallow.steps import Affine, Head, KernelMap, LinearScores, NearestNeighbors, PairwiseVotes, Step
 from dazoo.shallow.trees import fit_trees
 
@@ -43,6 +43,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 Warn = Callable[[str], None]
 SVM_STEPS = 100_000
+SPANNED = 3  # how many features a sample there are where samples are turned into coordinates of their span
 FOR_VALUES = ("1nn", "knn_regression", "ridge", "trees")
 FOR_CLASSES = ("1nn", "logistic", "svm", "svm_rbf", "linear_svc", "ridge", "trees")
 
@@ -175,13 +176,17 @@ def _fit_linear(
         # the primal solver needs minutes on ill-conditioned features where the dual needs seconds
         model = LinearSVC(C=options["C"], max_iter=options["max_iter"], random_state=0, dual=True)
     sample_weight = None if weights is None else weights.cpu().numpy()
+    span = lower_of(z) if name == "logistic" else None
     checked = config_context(assume_finite=True, skip_parameter_validation=True)
     with python_warnings.catch_warnings(record=True) as caught, checked:
         python_warnings.simplefilter("always", ConvergenceWarning)
-        model.fit(z.cpu().numpy(), y.cpu().numpy(), sample_weight=sample_weight)
+        model.fit((z if span is None else span).cpu().numpy(), y.cpu().numpy(), sample_weight=sample_weight)
     if warn is not None and any(issubclass(w.category, ConvergenceWarning) for w in caught):
         warn(f"{name} stopped after {options.get('max_iter')} iterations before it converged")
     coef, bias = np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)
+    if span is not None:
+        inside = solve_lower(span, torch.from_numpy(np.ascontiguousarray(coef.T)).to(z), transposed=True)
+        coef = product(z.T, inside).cpu().numpy().T
     if len(coef) == 1:  # two classes share one column: log-odds for logistic, a signed distance for the others
         low = 0.0 if name == "logistic" else -1.0
         coef, bias = np.concatenate([low * coef, coef]), np.concatenate([low * bias, bias])
@@ -192,6 +197,22 @@ def _fit_linear(
         n_classes,
         "logits" if name == "logistic" else "decision",
     )
+
+
+def lower_of(z: Tensor) -> Tensor | None:
+    """L (n, n) with L L' = z z' for samples ``z`` (n, d) that are far fewer than features, else None.
+
+    Weights w = z' L^-T u are the best in the span of the samples, outside of which a penalised fit has none, and z w =
+    L u, ||w|| = ||u||: rows of L are the samples in coordinates of that span.
+    """
+    if SPANNED * len(z) > z.shape[1] or z.dtype is not torch.float64:
+        return None
+    try:
+        lower = cholesky(second_moment(z.T))
+    except torch.linalg.LinAlgError:
+        return None
+    diagonal = lower.diagonal()
+    return lower if bool(diagonal.min() > 1e-5 * diagonal.max()) else None  # samples that agree leave no digits
 
 
 def fit_svm(
@@ -232,6 +253,7 @@ def fit_svc(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, warn: Warn
     Raises:
         NonFiniteError: features so large that the solver overflows.
     """
+    from sklearn import config_context
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import SVC
 
@@ -239,7 +261,8 @@ def fit_svc(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, warn: Warn
     with python_warnings.catch_warnings(record=True) as caught:
         python_warnings.simplefilter("always", ConvergenceWarning)
         try:
-            model = SVC(max_iter=limit, **options).fit(x, y, sample_weight=weights)
+            with config_context(skip_parameter_validation=True):
+                model = SVC(max_iter=limit, **options).fit(x, y, sample_weight=weights)
         except ValueError as error:
             size = float(np.abs(x).max(initial=0.0))
             raise NonFiniteError(

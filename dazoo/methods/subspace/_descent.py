@@ -53,6 +53,23 @@ def ascend(
     return best
 
 
+def projected(rows: Tensor, w: Tensor) -> Tensor:
+    """``rows`` (n, d) times ``w`` (d, k), with a gradient for ``w`` alone, both by BLAS."""
+    found: Tensor = _Projected.apply(rows, w)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Projected(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, w: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(rows)
+        return product(rows, w.detach())
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:  # type: ignore[override]
+        return None, product(ctx.saved_tensors[0].T, grad)
+
+
 def mean_kernel(x: Tensor, y: Tensor, gamma: Tensor | float) -> Tensor:
     """mean_ij exp(-gamma ||x_i - y_j||^2) of ``x`` (n, d) and ``y`` (m, d), which may be ``x``, with its gradient
 

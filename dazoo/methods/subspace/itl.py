@@ -26,7 +26,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, components, pair, source_of
-from dazoo.methods.subspace._descent import ascend, thinned
+from dazoo.methods.subspace._descent import ascend, projected, thinned
 from dazoo.ops.classwise import one_hot
 from dazoo.ops.linalg.blas import product
 from dazoo.ops.linalg.linear import distances_between, median_gamma
@@ -62,7 +62,7 @@ class ITL(FeatureMap):
         start = directions * (spread * 2 * directions.shape[1] / 3).sqrt()
 
         def criterion(x: Tensor) -> Tensor:
-            zs, zt = (few @ x).split([len(few_s), len(few_t)])
+            zs, zt = projected(few, x).split([len(few_s), len(few_t)])
             return target_information(zs, zt, labels) - self.lam * domain_information(zs, zt)
 
         found = ascend(criterion, start, self.iterations)
@@ -138,6 +138,8 @@ class _Domain(torch.autograd.Function):
         by_domain = slope(p)
         across = (by_domain[:, 0] - by_domain[:, 1])[:, None]
         # with respect to -D, through the softmax: of its entries in the source, and in the target
-        pull = torch.cat([near[:, : ctx.n_s] * (across * p[:, 1:]), near[:, ctx.n_s :] * (-across * p[:, :1])], dim=1)
-        pull += pull.T.clone()
+        pull = torch.empty_like(near)
+        torch.mul(near[:, : ctx.n_s], across * p[:, 1:], out=pull[:, : ctx.n_s])
+        torch.mul(near[:, ctx.n_s :], -across * p[:, :1], out=pull[:, ctx.n_s :])
+        pull = pull + pull.T
         return -2 * grad * (z * pull.sum(1)[:, None] - product(pull, z)), None

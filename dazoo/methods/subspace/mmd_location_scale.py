@@ -26,7 +26,7 @@ from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
 from dazoo.ops.classwise import one_hot
 from dazoo.ops.linalg.blas import product
-from dazoo.ops.linalg.linear import distances_between, median_gamma
+from dazoo.ops.linalg.linear import median_gamma, second_moment
 from dazoo.shallow.steps import NearestShift
 
 
@@ -70,7 +70,8 @@ def location_scale(
     # both unknowns in units of one, which L-BFGS needs
     change = torch.zeros(2, n_classes, xs.shape[1], dtype=xs.dtype, device=xs.device, requires_grad=True)
     optimiser = torch.optim.LBFGS([change], max_iter=iterations, line_search_fn="strong_wolfe")
-    gap = _Gap(xs, xt, ys, one_hot(ys, n_classes).to(xs), spread, float(gamma), lam)
+    middle = xt.mean(0)  # which a common offset of all samples leaves no digits to
+    gap = _Gap(xs, xt - middle, ys, one_hot(ys, n_classes).to(xs), middle, spread, float(gamma), lam)
 
     @torch.no_grad()
     def closure() -> Tensor:
@@ -84,7 +85,7 @@ def location_scale(
 
 @dataclass(frozen=True)
 class _Gap:
-    """The criterion and its gradient, with samples as rows:
+    """The criterion and its gradient, with samples as rows, less the ``middle`` (d,) of the target:
 
     d mean k(z, z) / dz = -4 gamma / n_s^2 (diag(K 1) - K) z,
     d mean k(z, t) / dz = -2 gamma / (n_s n_t) (diag(K 1) z - K t).
@@ -94,15 +95,20 @@ class _Gap:
     target: Tensor
     ys: Tensor
     classes: Tensor
+    middle: Tensor
     spread: Tensor
     gamma: float
     lam: float
 
     def __call__(self, change: Tensor) -> tuple[Tensor, Tensor]:
         """The value () and gradient (2, C, d) at ``change`` (2, C, d)."""
-        z = self.xs * (1 + change[0])[self.ys]
-        z += (change[1] * self.spread)[self.ys]
-        own, across = (distances_between(z, x).mul_(-self.gamma).exp_() for x in (z, self.target))
+        z = torch.addcmul((change[1] * self.spread - self.middle)[self.ys], self.xs, (1 + change[0])[self.ys])
+        own, across = second_moment(z.T), product(z, self.target.T)
+        norms = own.diagonal() * -self.gamma
+        twice = 2 * self.gamma
+        own = own.mul_(twice).add_(norms[:, None]).add_(norms).clamp_(max=0).exp_()
+        far = self.target.square().sum(1) * -self.gamma
+        across = across.mul_(twice).add_(norms[:, None]).add_(far).clamp_(max=0).exp_()
         value = own.mean() - 2 * across.mean() + self.lam * change.square().mean()
         own *= 4 * self.gamma / own.numel()
         across *= 4 * self.gamma / across.numel()

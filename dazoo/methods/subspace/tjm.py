@@ -80,8 +80,8 @@ def weighted_pencil(
     start, moment = (len(tall), 0.0) if fixed is None else fixed
     moment = second_moment(tall[:start] * scale[:start, None]) + moment
     pulled = product((m * scale)[None], tall)[0]
-    moment -= shrink * (2 - shrink * size) * torch.outer(pulled, pulled)
-    values, y = leading_eigenvectors(moment, min(k, tall.shape[1]))
+    moment.addr_(pulled, pulled, alpha=-float(shrink * (2 - shrink * size)))
+    values, y = leading_eigenvectors(moment, min(k, tall.shape[1]), symmetric=True)
     keep = max(1, int((values > 1e-12 * values[0]).sum()))
     y = y[:, :keep]
     # u = (I - shrink m m') diag(scale) tall y, once more through the same root

@@ -28,7 +28,7 @@ from dazoo.core.paper import Paper
 from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, components, pair, source_of
-from dazoo.methods.subspace._descent import ascend, mean_kernel, thinned
+from dazoo.methods.subspace._descent import ascend, mean_kernel, projected, thinned
 from dazoo.methods.subspace._pencil import class_rows
 from dazoo.ops.linalg.linear import median_gamma, second_moment
 from dazoo.ops.linalg.spectral import root_of
@@ -61,7 +61,7 @@ class TSL(FeatureMap):
         xs, xt = pair(seen)
         few_s, few_t = (x[thinned(len(x), self.limit, x.device)] for x in (xs, xt))
         between, within = class_rows(xs, source_of(seen).y, seen.n_classes)
-        if len(within) > within.shape[1]:
+        if len(within) > within.shape[1]:  # any rows of the same moment will do
             within = root_of(second_moment(within)).T
         mean, _, start = components(seen, ctx, "st", self.dim)
         gamma = median_gamma(torch.cat([few_s, few_t]) @ start) / 2
@@ -70,7 +70,7 @@ class TSL(FeatureMap):
         rows, sizes = torch.cat([within, between, few_s, few_t]), [len(x) for x in (within, between, few_s, few_t)]
 
         def criterion(w: Tensor) -> Tensor:
-            near, far, zs, zt = (rows @ w).split(sizes)
+            near, far, zs, zt = projected(rows, w).split(sizes)
             fisher = near.square().sum() / far.square().sum().clamp(min=least)
             return -fisher - self.lam * divergence(zs, zt, gamma)
 

@@ -22,7 +22,8 @@ from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.methods.base import Context
 from dazoo.methods.shallow import Aligned, FeatureMap, pair, source_of
 from dazoo.methods.transport._parts import GIB, PART, PASSES, large_said
-from dazoo.ops.linalg.blas import product
+from dazoo.ops.linalg.blas import all_finite, product
+from dazoo.ops.linalg.linear import total_variance
 from dazoo.shallow.steps import NearestShift
 
 PAIR_BYTES = 48
@@ -65,7 +66,7 @@ def posed(x: Tensor, native: bool | None = None) -> Any:
 def back(plan: Any, like: Tensor) -> Tensor:
     """A plan of POT as a tensor like ``like``, checked to be finite."""
     out = torch.as_tensor(plan).to(like)
-    if not bool(torch.isfinite(out).all()):
+    if not all_finite(out):
         raise NonFiniteError("the transport plan is not finite; raise reg, or check the features' scale")
     return out
 
@@ -213,7 +214,7 @@ class MovedByPlan(FeatureMap):
         """Move the source."""
         xs, _ = pair(seen)
         zs, _ = self.move(seen, ctx)
-        kept = float(zs.var(0).sum() / pair(seen)[1].var(0).sum().clamp(min=1e-300))
+        kept = float(total_variance(zs) / total_variance(pair(seen)[1]).clamp(min=1e-300))
         if len(zs) > 1 and kept < KEPT:
             ctx.warn(
                 f"{self.name}: the plan is nearly uniform: moved source samples keep {kept:.1%} of the target's "

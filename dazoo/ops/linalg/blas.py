@@ -96,7 +96,9 @@ def inverse(a: Tensor) -> Tensor:
 
     invert = dpotri if a.dtype is torch.float64 else spotri
     found, _ = invert(lower.contiguous().numpy().T, lower=0)  # the routine reads columns: L's rows are those of L'
-    return torch.from_numpy(np.triu(found) + np.triu(found, 1).T)
+    full = found + found.T  # below the diagonal are zeros
+    full.flat[:: len(a) + 1] /= 2
+    return torch.from_numpy(full)
 
 
 def all_finite(x: Tensor) -> bool:

@@ -245,7 +245,8 @@ def distances_between(x: Tensor, y: Tensor) -> Tensor:
     if y is x and x.dtype is torch.float64 and min(x.shape) >= 64:
         return distances_within(second_moment((x - centre).T))
     x_, y_ = (x - centre).numpy(), (y - centre).numpy()
-    out = (-2.0 * x_) @ y_.T
+    out = x_ @ y_.T
+    out *= -2.0
     out += np.einsum("ij,ij->i", x_, x_)[:, None]
     out += np.einsum("ij,ij->i", y_, y_)
     return torch.from_numpy(np.maximum(out, 0.0, out=out))
@@ -259,6 +260,14 @@ def distances_within(gram: Tensor) -> Tensor:
     within += norms[:, None]
     within += norms
     return torch.from_numpy(np.maximum(within, 0.0, out=within))
+
+
+def total_variance(x: Tensor) -> Tensor:
+    """The sum () of the unbiased variances of the features of ``x`` (n, d)."""
+    if not plain(x):
+        return x.var(0).sum()
+    centred = (x - x.mean(dim=0)).numpy().ravel()
+    return torch.tensor(np.dot(centred, centred) / (len(x) - 1) if len(x) > 1 else np.nan, dtype=x.dtype)
 
 
 def middle_distance(sq: Tensor) -> Tensor:

@@ -14,14 +14,14 @@ from dazoo.ops.linalg.linear import fix_signs, second_moment, symmetrise
 LANCZOS_SIZE, LANCZOS_SHARE = 400, 10
 
 
-def leading_eigenvectors(a: Tensor, k: int, largest: bool = True) -> tuple[Tensor, Tensor]:
+def leading_eigenvectors(a: Tensor, k: int, largest: bool = True, symmetric: bool = False) -> tuple[Tensor, Tensor]:
     """The ``k`` largest (or smallest) eigenvalues (k,) and orthonormal eigenvectors (d, k) of a symmetric ``a`` (d, d).
 
-    Best first; signs as in ``fix_signs``. Only ``a``'s symmetric part counts.
+    Best first; signs as in ``fix_signs``. Only ``a``'s symmetric part counts; ``symmetric`` says it is all there is.
     """
     d = len(a)
     k = min(k, d)
-    a = symmetrise(a)
+    a = a if symmetric else symmetrise(a)
     if not all_finite(a):
         raise torch.linalg.LinAlgError("the matrix holds NaN or infinite values")
     if a.device.type == "cpu" and k < d:
