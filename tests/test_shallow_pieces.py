@@ -27,7 +27,7 @@ from dazoo.methods.shallow import Aligned, FeatureMap, Reweighting, pair, source
 from dazoo.ops.classwise import one_hot
 from dazoo.ops.linalg import linear, spectral
 from dazoo.shallow import steps as st
-from dazoo.shallow.classifiers import classifier
+from dazoo.shallow.classifiers import classifier, lower_of
 
 RNG = np.random.default_rng(0)
 
@@ -126,6 +126,21 @@ def test_three_neighbours_agree_with_scikit_learn():
     values = torch.from_numpy(RNG.standard_normal(80))
     reference = KNeighborsRegressor(5).fit(x.numpy(), values.numpy()).predict(z.numpy())
     assert np.allclose(classifier("knn_regression").fit(x, values, 0)(z)[:, 0], reference)
+
+
+@pytest.mark.parametrize("c", [2, 3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_logistic_on_few_samples_is_stationary_in_all_features(c, weighted):
+    """Twelve samples of sixty features are fitted in coordinates of their span."""
+    gen = torch.Generator().manual_seed(0)
+    z, y = torch.randn(12, 60, generator=gen, dtype=torch.float64) + 1, torch.arange(12) % c
+    weights = torch.rand(12, generator=gen, dtype=torch.float64) + 0.1 if weighted else None
+    head = classifier("logistic").fit(z, y, c, weights=weights)
+    scaled = weights * (12 / weights.sum()) if weighted else torch.ones(12, dtype=torch.float64)
+    off = scaled[:, None] * (head(z).exp() - torch.nn.functional.one_hot(y, c))
+    pull = (z.T @ off + head.weight)[:, int(c == 2) :]  # of two classes the first has no weights
+    assert lower_of(z) is not None and lower_of(torch.cat([z, z[:1]])) is None
+    assert off.sum(0).abs().max() < 5e-3 and pull.abs().max() < 5e-3
 
 
 @pytest.mark.parametrize("c", [2, 3])

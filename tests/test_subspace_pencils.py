@@ -108,9 +108,9 @@ def test_jgsa_solves_its_pencil(shape):
     assert np.allclose(np.diag(w.T @ bottom @ w), 1)
 
 
-@pytest.mark.parametrize("gamma", [0.0, 2.0])
-def test_mida_solves_its_eigenproblem(gamma):
-    seen = toy(14, 10, d=6)
+@pytest.mark.parametrize(("gamma", "d"), [(0.0, 6), (2.0, 6), (2.0, 40)])
+def test_mida_solves_its_eigenproblem(gamma, d):
+    seen = toy(14, 10, d=d)
     xs, xt, ys = arrays(seen)
     x, n = np.concatenate([xs, xt]), 24
     k, h = x @ x.T, centring(n)
