@@ -171,6 +171,7 @@ class Feed:
             self.x["s"] = _to(source.x if source is not None else EMPTY, device)
             self.y["s"] = _labels(source, device, self.units)
             self.ds = source.domain.to(device) if source is not None else EMPTY
+            self._first: Tensor | None = None
         if "t" in new:
             self.x["t"] = _to(seen.target.x, device)
             self.dt = None if seen.target.domain is None else seen.target.domain.to(device)
@@ -238,13 +239,17 @@ class Feed:
 
     def _sources(self, rows: Tensor) -> Tensor:
         """Source index of every row; with one source, all rows have that of the first."""
-        return self.ds.index_select(0, rows) if self.seen.n_sources > 1 else self.ds[:1].expand(len(rows))
+        if self.seen.n_sources > 1:
+            return self.ds.index_select(0, rows)
+        if self._first is None or len(self._first) != len(rows):
+            self._first = self.ds[:1].expand(len(rows))
+        return self._first
 
     def _gather(self, key: str, rows: Tensor) -> Tensor:
         x = self.x[key]
         # the same rows by a call with less around it; for pictures the copying is all that counts
         picked = x.index_select(0, rows) if x.ndim == 2 else x[rows]
-        return picked.to(self.device, non_blocking=True)
+        return picked if picked.device == self.device else picked.to(self.device, non_blocking=True)
 
     def state(self) -> dict[str, Any]:
         return {

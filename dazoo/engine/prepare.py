@@ -54,4 +54,4 @@ def _same(x: Tensor) -> Tensor:
 
 
 def _floats(x: Tensor) -> Tensor:
-    return x.to(torch.float32)
+    return x if x.dtype == torch.float32 else x.to(torch.float32)

@@ -25,6 +25,7 @@ from dazoo.engine.state import read_state, write_state
 from dazoo.engine.terms import Terms, diverged
 from dazoo.engine.watch import Looks, look_steps, measure, probed
 from dazoo.methods.base import Batch, GradientMethod, Phase, Progress
+from dazoo.nets.gradients import gradients
 from dazoo.nets.stages import held
 from dazoo.nets.update import Update
 
@@ -230,9 +231,8 @@ class Loop:
         if not moving:
             return [None] * len(leaves)
         weight = share * self.scaler.get_scale() if self.scaler.is_enabled() else share
-        # None is torch's own start of a sum, which is one
         starts = None if weight == 1 and not moving[0].ndim else [torch.full_like(v, weight) for v in moving]
-        return list(torch.autograd.grad(moving, leaves, starts, allow_unused=True, retain_graph=keep))
+        return gradients(moving, leaves, starts, keep)
 
     def _sharp_gradients(
         self, phase: Phase, terms: Terms, leaves: list[Tensor], batch: Batch, t: Progress, share: float

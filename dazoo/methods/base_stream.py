@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dazoo.core.handles import Handles
 from dazoo.core.types import Prediction
 from dazoo.methods.base_method import Method
+from dazoo.nets.gradients import gradients
 from dazoo.nets.parts.norm_mode import STORED, NormMode, batch_statistics, norm_layers, norms_under
 from dazoo.nets.update import Update
 
@@ -43,12 +44,12 @@ class StreamState:
     strong: Callable[[Tensor], Tensor] = field(default=lambda raw: raw, repr=False)
     _mover: Update | None = field(default=None, init=False, repr=False)
 
-    def update(self, leaves: Sequence[Tensor], grads: Sequence[Tensor | None]) -> None:
-        """One step of ``optimizer`` by these gradients."""
+    def descend(self, leaves: Sequence[Tensor], loss: Tensor) -> None:
+        """One step of ``optimizer`` on ``loss``, a scalar, as a function of its ``leaves``."""
         assert self.optimizer is not None
         if self._mover is None or self._mover.optimizer is not self.optimizer:
             self._mover = Update(self.optimizer)
-        self._mover(leaves, grads)
+        self._mover(leaves, gradients([loss], leaves))
 
     def forget(self) -> None:
         """To be called when the state of ``optimizer`` was replaced."""

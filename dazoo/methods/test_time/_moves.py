@@ -43,8 +43,7 @@ def moving(state: StreamState) -> list[Tensor]:
 
 def descend(state: StreamState, loss: Tensor) -> None:
     """One step of the optimiser on ``loss``."""
-    theta = moving(state)
-    state.update(theta, torch.autograd.grad(loss, theta, allow_unused=True))
+    state.descend(moving(state), loss)
 
 
 def at_start(state: StreamState) -> list[Tensor]:
