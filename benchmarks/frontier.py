@@ -183,6 +183,13 @@ def further(beside: Path) -> dict[str, list[str]]:
         ]
     if (beside / MORE["digits"] / "records").is_dir():
         found["On digits, a network trained from scratch"] = scratch(beside / MORE["digits"])
+    if (shift := beside / "diagnosis" / "causes_label_shift.md").is_file():
+        blocks = shift.read_text(encoding="utf-8").split("\n\n")
+        found["On class-imbalanced draws"] = [
+            "What methods for label shift close of what others lose against no adaptation, from "
+            "[causes_label_shift.md](../diagnosis/causes_label_shift.md): 100 % is no adaptation, more a gain.\n",
+            "\n\n".join(b for b in blocks if " loses " in b or " closes of " in b),
+        ]
     if (beside / MORE["trials"] / "records").is_dir():
         found["Which rule finds the gain without labels"] = trials(beside / MORE["trials"])
     return found
