@@ -184,14 +184,15 @@ def test_vada_looks_where_predictions_change_most():
 
     g = game("vada", seed=3)
     x = g.b.xt
-    worst = smoothness(g.net, x, T, 0.1, "vat target").item()
+    seen = {"vat target": (x, g.net.head(g.net.body(x)))}
+    worst = smoothness(g.net, seen, T, 0.1)[0].item()
     random = []
     for i in range(20):
         d = unit_rows(draws.normal(tuple(x.shape), i, x, "elsewhere"))
         moved = x + 0.1 * x.norm(dim=1).mean() * d
         random.append(kl_of_logits(g.net.head(g.net.body(x)), g.net.head(g.net.body(moved))).item())
     assert worst > np.mean(random) > 0
-    assert smoothness(g.net, x, T, 0.0, "vat target").item() == pytest.approx(0.0, abs=1e-12)
+    assert smoothness(g.net, seen, T, 0.0)[0].item() == pytest.approx(0.0, abs=1e-12)
 
 
 def test_dirt_t_teacher_answers_in_evaluation_mode_and_keeps_its_statistics(monkeypatch):

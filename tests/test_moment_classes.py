@@ -148,7 +148,7 @@ def test_spherical_k_means_improves_every_round():
 
 def test_mran_terms():
     st = stage("mran", trade_off=0.5, branch_weight=0.3, branches=2, branch_width=4)
-    (ls, hs), (lt, ht) = st.method.scores(st.net, st.fs), st.method.scores(st.net, st.ft)
+    (ls, hs), (lt, ht) = st.method._both(st.net, st.fs), st.method._both(st.net, st.ft)
     guess, y = lt.argmax(1).numpy(), st.ys.numpy()
     values = []
     for a, b in zip([st.fs, *hs], [st.ft, *ht]):
@@ -164,7 +164,7 @@ def test_mran_terms():
 
 def test_mran_scores_are_linear_in_all_representations():
     st = stage("mran", branch_weight=0.3, branches=2, branch_width=4)
-    scores, hidden = st.method.scores(st.net, st.fs)
+    scores, hidden = st.method._both(st.net, st.fs)
     side_by_side = torch.cat([st.fs, *hidden], 1)
     weight = torch.cat([st.net.head.weight, *(0.3 * h.weight for h in st.net.branch_head)], 1)
     bias = st.net.head.bias + 0.3 * sum(h.bias for h in st.net.branch_head)

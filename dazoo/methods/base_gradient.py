@@ -57,6 +57,7 @@ class Batch:
     dt: Tensor | None = None  # of which target the target samples are (b,), where the task tells targets apart
     xt_more: Tensor | None = None  # further strong views of the target (b, k - 1, ...) where ``strong_views`` is k > 1
     memory: dict[str, Tensor] = field(default_factory=dict)  # what ``refresh`` returned
+    held: dict[str, Any] = field(default_factory=dict, repr=False)  # what phases of an iteration share (``features``)
 
 
 class Look:

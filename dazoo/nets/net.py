@@ -18,6 +18,7 @@ from dazoo.nets.backbones.none import Flat
 from dazoo.nets.lookup import get_backbone
 from dazoo.nets.own import own_backbone
 from dazoo.nets.parts.common import WeightNormLinear, bottleneck
+from dazoo.nets.parts.held import held_features
 
 
 @dataclass(frozen=True)
@@ -133,13 +134,16 @@ class Net(nn.Module):
         """The body that source samples go through."""
         return self.body if self.body_source is None else self.body_source
 
-    def features(self, xs: Tensor, xt: Tensor) -> tuple[Tensor, Tensor]:
+    def features(self, xs: Tensor, xt: Tensor, held: dict[str, Any] | None = None) -> tuple[Tensor, Tensor]:
         """Features of both batches, (b_s, width) and (b_t, width).
 
         In one pass where the recipe joins batch statistics or where rows do not meet, else with batch statistics of
         their own (``Body.each``): so the source half is bit for bit what a source-only method computes, unless the
-        recipe joins batch statistics.
+        recipe joins batch statistics. With ``held`` (``Batch.held``) they serve all phases of an iteration up to the
+        one that moves the body.
         """
+        if held is not None:
+            return held_features(self, held, xs, xt)
         if self.joint:
             both = self.body(torch.cat([xs, xt]))
             fs, ft = both.split([len(xs), len(xt)])  # one step backwards, unlike two slices

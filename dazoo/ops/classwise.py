@@ -59,16 +59,19 @@ def lmmd(fs: Tensor, ft: Tensor, ws: Tensor, wt: Tensor, k: Tensor | None = None
         wt: target class probabilities (m, C).
         k: kernel matrix (n + m, n + m); default ``multi_gaussian`` of all rows.
     """
-    c = ws.shape[1]
-    ws, wt = ws.detach().to(fs.dtype), wt.detach().to(fs.dtype)
     if k is None:
         k = multi_gaussian(squared_distances(torch.cat([fs, ft])))
+    return (k * lmmd_weights(ws.to(fs.dtype), wt.to(fs.dtype))).sum()
+
+
+def lmmd_weights(ws: Tensor, wt: Tensor) -> Tensor:
+    """Weights (n + m, n + m) of the kernel entries whose sum is ``lmmd``: ws (n, C), wt (m, C); no gradient."""
+    ws, wt = ws.detach(), wt.detach()
     us, in_source = normalised(ws)
     ut, _ = normalised(wt)
-    shared = in_source * one_hot(wt.argmax(1), c, fs.dtype).amax(0)
+    shared = in_source * one_hot(wt.argmax(1), ws.shape[1], ws.dtype).amax(0)
     u = torch.cat([us, -ut])
-    per_class = (u * (k @ u)).sum(0)
-    return (shared * per_class).sum() / shared.sum().clamp_min(1.0)
+    return (u * (shared / shared.sum().clamp_min(1.0))) @ u.T
 
 
 def class_mmd(k: Tensor, us: Tensor, ut: Tensor) -> Tensor:

@@ -7,6 +7,9 @@ they would alone.
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,10 +19,26 @@ def _rng(what: str, step: int) -> np.random.Generator:
     return np.random.default_rng([step, *what.encode()])
 
 
+def _drawn(what: str, step: int, kind: str, shape: tuple[int, ...]) -> np.ndarray:
+    """An array of the generator's ``kind``, which nobody writes to."""
+    return (_small if math.prod(shape) <= 1 << 16 else _small.__wrapped__)(what, step, kind, shape)
+
+
+@lru_cache(maxsize=8)
+def _small(what: str, step: int, kind: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Kept, since the phases of an iteration ask for the same."""
+    drawn: np.ndarray = getattr(_rng(what, step), kind)(shape)
+    return drawn
+
+
+def _as(drawn: np.ndarray, like: Tensor) -> Tensor:
+    return torch.from_numpy(drawn).to(like.device, like.dtype, copy=True)
+
+
 def unit_directions(d: int, m: int, step: int, like: Tensor) -> Tensor:
     """``m`` directions drawn uniformly from the unit sphere of R^d, as columns (d, m) like ``like``."""
-    drawn = _rng("directions", step).standard_normal((d, m))
-    return torch.from_numpy(drawn / np.linalg.norm(drawn, axis=0)).to(like.device, like.dtype)
+    drawn = _drawn("directions", step, "standard_normal", (d, m))
+    return _as(drawn / np.linalg.norm(drawn, axis=0), like)
 
 
 def index_tuples(d: int, order: int, n: int, step: int, like: Tensor) -> Tensor:
@@ -29,7 +48,7 @@ def index_tuples(d: int, order: int, n: int, step: int, like: Tensor) -> Tensor:
 
 def uniform(n: int, step: int, like: Tensor, what: str = "uniform") -> Tensor:
     """``n`` numbers drawn uniformly from [0, 1), (n,). Different ``what`` give independent draws."""
-    return torch.from_numpy(_rng(what, step).random(n)).to(like.device, like.dtype)
+    return _as(_drawn(what, step, "random", (n,)), like)
 
 
 def beta(n: int, a: float, step: int, like: Tensor, what: str = "beta") -> Tensor:
@@ -55,4 +74,4 @@ def partners(n: int, groups: int, step: int, like: Tensor, what: str = "partners
 
 def normal(shape: tuple[int, ...], step: int, like: Tensor, what: str = "normal") -> Tensor:
     """Standard normal numbers of the given shape. Different ``what`` give independent draws."""
-    return torch.from_numpy(_rng(what, step).standard_normal(shape)).to(like.device, like.dtype)
+    return _as(_drawn(what, step, "standard_normal", tuple(shape)), like)

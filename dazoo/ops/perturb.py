@@ -13,12 +13,24 @@ from dazoo.ops.linalg.linear import unit_rows
 
 
 def kl_of_logits(logits_p: Tensor, logits_q: Tensor) -> Tensor:
-    """Mean over rows of ``KL(p | q) = sum_c p_c (log p_c - log q_c)`` for softmax probabilities: (n, C), (n, C)."""
+    """Mean over rows of ``kl_rows``: (n, C), (n, C)."""
+    return kl_rows(logits_p, logits_q).mean()
+
+
+def kl_rows(logits_p: Tensor, logits_q: Tensor) -> Tensor:
+    """``KL(p | q) = sum_c p_c (log p_c - log q_c)`` of softmax probabilities: (n, C), (n, C) -> (n,)."""
     log_p, log_q = functional.log_softmax(logits_p, dim=-1), functional.log_softmax(logits_q, dim=-1)
-    return (log_p.exp() * (log_p - log_q)).sum(-1).mean()
+    return (log_p.exp() * (log_p - log_q)).sum(-1)
 
 
-def vat_direction(f: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, xi: float = 1e-2, steps: int = 1) -> Tensor:
+def vat_direction(
+    f: Callable[[Tensor], Tensor],
+    x: Tensor,
+    start: Tensor,
+    xi: float = 1e-2,
+    steps: int = 1,
+    answer: Tensor | None = None,
+) -> Tensor:
     """Direction in which the predictions of ``f`` change most, by power iteration: (n, ...) of norm 1 per sample.
 
         d <- grad_d KL(softmax f(x) | softmax f(x + xi d)) / | . |
@@ -31,10 +43,10 @@ def vat_direction(f: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, xi: f
         start: standard normal noise of x's shape, drawn by the caller.
         xi: length of the probing step. The divergence is quadratic in it, so in float32 it must not be tiny.
         steps: power iterations.
+        answer: f(x), where it is known.
     """
     x = x.detach()
-    with torch.no_grad():
-        base = f(x).detach()
+    base = _answer(f, x, answer)
     d = unit_rows(start)
 
     def divergence(direction: Tensor) -> Tensor:
@@ -48,13 +60,35 @@ def vat_direction(f: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, xi: f
 def vat(
     f: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, radius: float | Tensor, xi: float = 1e-2, steps: int = 1
 ) -> Tensor:
-    """Virtual adversarial loss, ``KL(stop(softmax f(x)) | softmax f(x + radius d))`` with d of ``vat_direction``.
+    """Mean over rows of ``vat_rows``, the virtual adversarial loss."""
+    return vat_rows(f, x, start, radius, xi, steps).mean()
+
+
+def vat_rows(
+    f: Callable[[Tensor], Tensor],
+    x: Tensor,
+    start: Tensor,
+    radius: float | Tensor,
+    xi: float = 1e-2,
+    steps: int = 1,
+    answer: Tensor | None = None,
+) -> Tensor:
+    """Per row ``KL(stop(softmax f(x)) | softmax f(x + radius d))`` with d of ``vat_direction``: (n,).
+
+    ``radius`` is a number or one for every row (n, 1, ...); ``answer`` is f(x), where it is known.
 
     Miyato et al., TPAMI 2019, https://arxiv.org/abs/1704.03976; Shu et al., ICLR 2018 (VADA),
     https://arxiv.org/abs/1802.08735
     """
-    d = vat_direction(f, x, start, xi, steps)
-    return kl_of_logits(f(x).detach(), f(x.detach() + radius * d))
+    x = x.detach()
+    base = _answer(f, x, answer)
+    return kl_rows(base, f(x + radius * vat_direction(f, x, start, xi, steps, base)))
+
+
+def _answer(f: Callable[[Tensor], Tensor], x: Tensor, answer: Tensor | None) -> Tensor:
+    """f(x) without gradient."""
+    with torch.no_grad():
+        return (f(x) if answer is None else answer).detach()
 
 
 def entropy_direction(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

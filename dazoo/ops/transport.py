@@ -11,6 +11,7 @@ import math
 import warnings
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -109,10 +110,13 @@ def unbalanced_plan(
     650 ``reg``, since exp(-cost / reg) is zero in float64 soon after.
     Chizat et al., 2018; Fatras et al., ICML 2021 (JUMBOT), https://arxiv.org/abs/2103.03606
     """
-    import ot
-
     m, wa, wb, scale = _problem(cost, a, b)
     m = (m * scale).clip(max=650.0 * reg)
+    found = _translation_invariant(m, wa, wb, reg, mass, iterations)
+    if found is not None:
+        return _back(found, cost)
+    import ot
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # the stabilised solver returns plans of wrong mass where one cost stands out; this one also converges sooner
@@ -120,6 +124,41 @@ def unbalanced_plan(
             wa, wb, m, reg, mass, method="sinkhorn_translation_invariant", reg_type="kl", numItermax=iterations
         )
     return _back(plan, cost)
+
+
+def _translation_invariant(m: Any, a: Any, b: Any, reg: float, mass: float, iterations: int) -> Any:
+    """The plan of POT's solver of this name, with a third of its operations; None where it leaves floating point.
+
+    POT stops where the potentials move by 1e-6 of their largest; here that is asked every fifth iteration, of the plan
+    and for 1e-7 of every entry. Sejourne, Vialard, Peyre, AISTATS 2022, https://proceedings.mlr.press/v151/sejourne22a.html
+    """
+    power, e = mass / (mass + reg), reg / mass
+    shift, back = mass / (2.0 * (mass + reg)), mass / (2.0 * mass + reg)
+    with np.errstate(all="ignore"):
+        k = np.exp(-m / reg) * a[:, None] * b
+        across, log_a, log_b = np.ascontiguousarray(k.T), np.log(a), np.log(b)
+        log_u, log_v, v = np.zeros(len(a)), np.zeros(len(b)), np.ones(len(b))
+        spread = 1.0  # sum_j b_j v_j^e
+        for i in range(iterations):
+            before = (log_u, log_v)
+            log_u = power * (log_a - np.log(k @ v)) + shift * math.log(spread)
+            total = float(a @ np.exp(-e * log_u))
+            log_u = log_u - back * math.log(total)
+            total *= total ** (e * back)  # of the u that were moved
+            log_v = power * (log_b - np.log(across @ np.exp(log_u))) + shift * math.log(total)
+            small = np.exp(-e * log_v)
+            total = float(b @ small)
+            log_v = log_v - back * math.log(total)
+            spread = float(b @ (1.0 / small)) * total ** (-e * back)
+            v = np.exp(log_v)
+            if not 0.0 < spread < math.inf:
+                return None
+            if i % 5 == 4:
+                du, dv = log_u - before[0], log_v - before[1]
+                if max(du.max() + dv.max(), -du.min() - dv.min()) < 1e-7:
+                    break
+        plan = np.exp(log_u)[:, None] * k * v
+    return plan if np.isfinite(plan).all() else None
 
 
 def partial_plan(cost: Tensor, share: float, a: Tensor | None = None, b: Tensor | None = None) -> Tensor:

@@ -52,11 +52,11 @@ class ASA(GradientMethod):
         return {"s": net.disc(look.source[0]).squeeze(-1), "t": net.disc(look.target[0]).squeeze(-1)}
 
     def losses_disc(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
-        fs, ft = net.features(b.xs, b.xt)
+        fs, ft = net.features(b.xs, b.xt, b.held)
         return {"dom": domain_bce(net.disc(torch.cat([fs, ft]).detach()), len(fs))}
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
-        fs, ft = net.features(b.xs, b.xt)
+        fs, ft = net.features(b.xs, b.xt, b.held)
         zs, zt = net.disc(torch.cat([fs, ft])).squeeze(-1).split([len(fs), len(ft)])
         zs, zt = torch.cat([zs, b.memory["s"].to(zs)]), torch.cat([zt, b.memory["t"].to(zt)])
         to_target, to_source = nearest_gap(zs, zt), nearest_gap(zt, zs)

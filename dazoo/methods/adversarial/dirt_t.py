@@ -69,7 +69,7 @@ class DIRTT(GradientMethod):
             goal = net.teacher_head(net.teacher_body(b.xt))
         return {
             "ent": self.trade_off * entropy_of_logits(scores).mean(),
-            "vat": self.vat_weight * smoothness(net, b.xt, t, self.radius, "vat target"),
+            "vat": self.vat_weight * smoothness(net, {"vat target": (b.xt, scores)}, t, self.radius)[0],
             "teacher": self.teacher_weight * kl_of_logits(goal, scores),
         }
 

@@ -51,16 +51,17 @@ class SymNets(GradientMethod):
         return {"head_s": nn.Linear(width, n_classes)}
 
     def losses_classifiers(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
-        fs, ft = (f.detach() for f in net.features(b.xs, b.xt))
+        fs, ft = (f.detach() for f in net.features(b.xs, b.xt, b.held))
+        zs, zt = net.head_s(fs), net.head(fs)
         return {
-            "cls": net.criterion(net.head_s(fs), b.ys),
-            "cls_t": net.criterion(net.head(fs), b.ys),
-            "dom_s": symmetric_domain(net.head_s(fs), net.head(fs), source=True),
+            "cls": net.criterion(zs, b.ys),
+            "cls_t": net.criterion(zt, b.ys),
+            "dom_s": symmetric_domain(zs, zt, source=True),
             "dom_t": symmetric_domain(net.head_s(ft), net.head(ft), source=False),
         }
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
-        fs, ft = net.features(b.xs, b.xt)
+        fs, ft = net.features(b.xs, b.xt, b.held)
         strength = self.trade_off * t.ramp
         zs, zt = net.head_s(ft), net.head(ft)
         return {

@@ -12,6 +12,8 @@ d than along a random direction).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +27,7 @@ from dazoo.nets.parts.domain_norm import still_norms
 from dazoo.ops.adversarial import domain_bce
 from dazoo.ops.draws import normal
 from dazoo.ops.entropy import entropy_of_logits
-from dazoo.ops.perturb import vat
+from dazoo.ops.perturb import vat_rows
 from dazoo.ops.reversal import reverse_gradient
 
 
@@ -56,19 +58,33 @@ class VADA(GradientMethod):
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         fs, ft = net.features(b.xs, b.xt)
+        ls, lt = net.head(fs), net.head(ft)
+        seen = {"vat source": (b.xs, ls), "vat target": (b.xt, lt)}
+        vat_s, vat_t = smoothness(net, seen, t, self.radius)
         d = net.disc(reverse_gradient(torch.cat([fs, ft]), self.trade_off * t.ramp))
         return {
-            "cls": net.criterion(net.head(fs), b.ys),
+            "cls": net.criterion(ls, b.ys),
             "dom": domain_bce(d, len(fs)),
-            "vat_s": self.source_vat_weight * smoothness(net, b.xs, t, self.radius, "vat source"),
-            "vat_t": self.target_vat_weight * smoothness(net, b.xt, t, self.radius, "vat target"),
-            "ent": self.entropy_weight * entropy_of_logits(net.head(ft)).mean(),
+            "vat_s": self.source_vat_weight * vat_s,
+            "vat_t": self.target_vat_weight * vat_t,
+            "ent": self.entropy_weight * entropy_of_logits(lt).mean(),
         }
 
 
-def smoothness(net: Net, x: Tensor, t: Progress, radius: float, what: str) -> Tensor:
-    """V(x) of the network's predictions, with the perturbation's length relative to the mean norm of ``x``."""
-    noise = normal(tuple(x.shape), t.step, x, what)
-    length = radius * x.flatten(1).norm(dim=1).mean()
+def smoothness(net: Net, seen: Mapping[str, tuple[Tensor, Tensor]], t: Progress, radius: float) -> list[Tensor]:
+    """V of batches x (b, ...) with their scores (b, C), by what names their noise; the perturbation's length is
+    relative to the mean norm of a batch. Batches keep batch statistics of their own."""
+    given = [x.detach() for x, _ in seen.values()]
+    rows = [len(x) for x in given]
+    noise = torch.cat([normal(tuple(x.shape), t.step, x, what) for what, x in zip(seen, given)])
+    length = torch.cat([radius * x.flatten(1).norm(dim=1).mean().expand(len(x)) for x in given])
+    length = length.reshape(-1, *[1] * (noise.ndim - 1))
+    answer = torch.cat([scores for _, scores in seen.values()])
+
+    def scores_of(z: Tensor) -> Tensor:
+        scores: Tensor = net.head(torch.cat(net.body.each(*z.split(rows))))
+        return scores
+
     with still_norms(net.body):
-        return vat(lambda z: net.head(net.body(z)), x, noise, length)
+        found = vat_rows(scores_of, torch.cat(given), noise, length, answer=answer)
+    return [part.mean() for part in found.split(rows)]

@@ -24,6 +24,14 @@ class Once:
             self._kept[key] = (x, call(*x))
         return self._kept[key][1]
 
+    def each(self, what: str, module: Any, batches: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """As a call of ``module`` for each batch; those that were not seen yet go through ``Body.each`` together."""
+        keys = [(what, torch.is_grad_enabled(), id(x)) for x in batches]
+        new = {key: x for key, x in zip(keys, batches) if key not in self._kept}
+        if new:
+            self._kept.update({key: ((x,), f) for (key, x), f in zip(new.items(), module.each(*new.values()))})
+        return tuple(self._kept[key][1] for key in keys)
+
 
 class SharedPart:
     """A module whose calls go through ``Once``; everything else is the module's."""
@@ -34,6 +42,9 @@ class SharedPart:
     def __call__(self, x: Tensor) -> Tensor:
         out: Tensor = self._once(self._name, self._module, x)
         return out
+
+    def each(self, *batches: Tensor) -> tuple[Tensor, ...]:
+        return self._once.each(self._name, self._module, batches)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._module, name)
@@ -101,14 +112,15 @@ class View:
         found: nn.Module = self._net.get_submodule(path if head in ("body", "head", "") else self._prefix + path)
         return found
 
-    def features(self, xs: Tensor, xt: Tensor) -> tuple[Tensor, Tensor]:
-        """As ``Net.features``, shared."""
+    def features(self, xs: Tensor, xt: Tensor, held: Any = None) -> tuple[Tensor, Tensor]:
+        """As ``Net.features``, shared by the methods that are put together; not by phases."""
         if self._once is None or self._net.joint:
             both: tuple[Tensor, Tensor] = (
                 self._net.features(xs, xt) if self._once is None else self._once("features", self._net.features, xs, xt)
             )
             return both
-        return self.body(xs), self.body(xt)
+        fs, ft = self.body.each(xs, xt)
+        return fs, ft
 
 
 def shared(net: Any) -> Any:

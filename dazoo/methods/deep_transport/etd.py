@@ -85,11 +85,15 @@ class ETD(GradientMethod):
         return semi_dual(self.cost(net, fs, ft), net.kantorovich(ft).squeeze(1), self.reg)
 
     def potential(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
-        fs, ft = net.features(b.xs, b.xt)
-        return {"potential": -self.distance(net, fs.detach(), ft.detach())}
+        fs, ft = net.features(b.xs, b.xt, b.held)
+        if b.held.get("of") is not fs:  # the cost is the same in all steps of the potential
+            with torch.no_grad():
+                b.held.update({"of": fs, "cost": self.cost(net, fs, ft)})
+        v = net.kantorovich(ft.detach()).squeeze(1)
+        return {"potential": -semi_dual(b.held["cost"], v, self.reg)}
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
-        fs, ft = net.features(b.xs, b.xt)
+        fs, ft = net.features(b.xs, b.xt, b.held)
         return {
             "cls": net.criterion(net.head(fs), b.ys),
             "transport": self.trade_off * t.ramp * self.distance(net, fs, ft),

@@ -57,7 +57,7 @@ class SWD(GradientMethod):
         return {"cls": net.criterion(net.head(fs), b.ys), "cls2": net.criterion(net.head2(fs), b.ys)}
 
     def apart(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
-        fs, ft = net.features(b.xs, b.xt)
+        fs, ft = net.features(b.xs, b.xt, b.held)
         return {
             "cls": net.criterion(net.head(fs), b.ys),
             "cls2": net.criterion(net.head2(fs), b.ys),
@@ -65,7 +65,7 @@ class SWD(GradientMethod):
         }
 
     def together(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
-        return {"together": self.distance(net, net.features(b.xs, b.xt)[1], t)}
+        return {"together": self.distance(net, net.features(b.xs, b.xt, b.held)[1], t)}
 
     def distance(self, net: Net, ft: Tensor, t: Progress) -> Tensor:
         """The weighted discrepancy of both classifiers on target features (b, width)."""

@@ -13,7 +13,7 @@ test_wdgrl_penalty_of_a_linear_critic).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,7 @@ class WDGRL(GradientMethod):
         return {"disc": mlp(width, self.disc_width, 1)}
 
     def critic(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
-        fs, ft = (f.detach() for f in net.features(b.xs, b.xt))
+        fs, ft = (f.detach() for f in net.features(b.xs, b.xt, b.held))
         n = min(len(fs), len(ft))
         u = uniform(n, t.step, fs)[:, None]
         points = torch.cat([fs, ft, u * fs[:n] + (1.0 - u) * ft[:n]])
@@ -65,7 +65,7 @@ class WDGRL(GradientMethod):
         }
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
-        fs, ft = net.features(b.xs, b.xt)
+        fs, ft = net.features(b.xs, b.xt, b.held)
         gap = critic_gap(net.disc(torch.cat([fs, ft])), len(fs))
         return {"cls": net.criterion(net.head(fs), b.ys), "wasserstein": self.trade_off * gap}
 
@@ -83,5 +83,29 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], points: Tensor) -> Tens
     def total(h: Tensor) -> Tensor:
         return critic(h).sum()
 
-    slope = torch.func.grad(total)(points.detach())
+    slope = perceptron_slope(critic, points.detach())
+    slope = torch.func.grad(total)(points.detach()) if slope is None else slope
     return (safe_norm(slope) - 1.0).square().mean()
+
+
+def perceptron_slope(critic: Callable[[Tensor], Tensor], points: Tensor) -> Tensor | None:
+    """Gradients (n, d) of a perceptron's output with respect to its inputs (n, d), without a backward pass.
+
+        w_L diag(a_L-1 > 0) W_L-1 .. diag(a_1 > 0) W_1,   a_l what goes into the l-th ReLU
+
+    Differentiable in the weights, and in nothing else: where the gates are as they are, that is all there is. None for
+    what is no ``Sequential`` of linear layers and ReLU in turns.
+    """
+    layers: list[Any] = list(critic) if type(critic) is nn.Sequential else []
+    if not layers or any(type(m) is not (nn.ReLU if i % 2 else nn.Linear) for i, m in enumerate(layers)):
+        return None
+    gates = []
+    with torch.no_grad():
+        for layer in layers[:-1]:
+            points = layer(points)
+            if type(layer) is nn.ReLU:
+                gates.append((points > 0).to(points.dtype))
+    slope: Tensor = layers[-1].weight
+    for layer, gate in zip(reversed(layers[:-1:2]), reversed(gates)):
+        slope = (gate * slope) @ layer.weight
+    return slope

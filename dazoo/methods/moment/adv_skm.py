@@ -67,10 +67,10 @@ class AdvSKM(GradientMethod):
         return {"spectral": SpectralMap(width, self.spectral_width)}
 
     def ascend(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
-        fs, ft = (f.detach() for f in net.features(b.xs, b.xt))
+        fs, ft = (f.detach() for f in net.features(b.xs, b.xt, b.held))
         return {"kernel": -mk_mmd(net.spectral(fs), net.spectral(ft))}
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
-        fs, ft = net.features(b.xs, b.xt)
+        fs, ft = net.features(b.xs, b.xt, b.held)
         distance = mk_mmd(net.spectral(fs), net.spectral(ft))
         return {"cls": net.criterion(net.head(fs), b.ys), "mmd": self.trade_off * distance}

@@ -14,6 +14,7 @@ test_balance_follows_the_shift).
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from dazoo.core.handles import Handles
@@ -23,7 +24,8 @@ from dazoo.methods.base import Batch, GradientMethod, Look, Progress, register
 from dazoo.nets.net import Net
 from dazoo.ops.adistance import conditional_share
 from dazoo.ops.classwise import lmmd, one_hot
-from dazoo.ops.mmd import mk_mmd
+from dazoo.ops.kernels import multi_gaussian, squared_distances
+from dazoo.ops.mmd import mmd_of_kernel
 
 
 @register
@@ -51,9 +53,10 @@ class DDAN(GradientMethod):
         fs, ft = net.features(b.xs, b.xt)
         ls, lt = net.head(fs), net.head(ft)
         c, mu = ls.shape[1], b.memory["mu"]
-        within = lmmd(fs, ft, one_hot(b.ys, c, fs.dtype), one_hot(lt.argmax(1), c, ft.dtype))
+        k = multi_gaussian(squared_distances(torch.cat([fs, ft])))
+        within = lmmd(fs, ft, one_hot(b.ys, c, fs.dtype), one_hot(lt.argmax(1), c, ft.dtype), k)
         return {
             "cls": net.criterion(ls, b.ys),
-            "marginal": self.trade_off * t.ramp * (1.0 - mu) * mk_mmd(fs, ft),
+            "marginal": self.trade_off * t.ramp * (1.0 - mu) * mmd_of_kernel(k, len(fs), unbiased=True),
             "conditional": self.trade_off * t.ramp * mu * within,
         }

@@ -53,10 +53,12 @@ class KLGuided(GradientMethod):
         ss, st = softplus(net.spread(fs)), softplus(net.spread(ft))
         zs = fs + ss * normal(tuple(fs.shape), t.step, fs, "source")
         zt = ft + st * normal(tuple(ft.shape), t.step, ft, "target")
+        z, n = torch.cat([zs, zt]), len(zs)
+        ratio = mixture_log_density(z, ft, st) - mixture_log_density(z, fs, ss)  # log p_t - log p_s
         return {
             "cls": net.criterion(net.head(zs), b.ys),
-            "kl": self.trade_off * (mixture_log_density(zt, ft, st) - mixture_log_density(zt, fs, ss)).mean(),
-            "aux": self.aux_weight * (mixture_log_density(zs, fs, ss) - mixture_log_density(zs, ft, st)).mean(),
+            "kl": self.trade_off * ratio[n:].mean(),
+            "aux": -self.aux_weight * ratio[:n].mean(),
         }
 
 

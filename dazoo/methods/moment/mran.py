@@ -22,7 +22,8 @@ from dazoo.core.paper import Paper
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import mlp
-from dazoo.ops.classwise import lmmd, one_hot
+from dazoo.ops.classwise import lmmd_weights, one_hot
+from dazoo.ops.kernels import multi_gaussian, squared_distances
 
 
 @register
@@ -65,8 +66,9 @@ class MRAN(GradientMethod):
         fs, ft = net.features(b.xs, b.xt)
         (ls, hs), (lt, ht) = self._both(net, fs), self._both(net, ft)
         c = ls.shape[1]
-        ws, wt = one_hot(b.ys, c, fs.dtype), one_hot(lt.argmax(1), c, ft.dtype)
-        distances = [lmmd(s, d, ws, wt) for s, d in zip([fs, *hs], [ft, *ht])]
+        weights = lmmd_weights(one_hot(b.ys, c, fs.dtype), one_hot(lt.argmax(1), c, ft.dtype))
+        layers = (torch.cat(pair) for pair in zip([fs, *hs], [ft, *ht]))
+        distances = [(multi_gaussian(squared_distances(h)) * weights).sum() for h in layers]
         return {
             "cls": net.criterion(ls, b.ys),
             "cmmd": self.trade_off * t.ramp * torch.stack(distances).mean(),

@@ -66,11 +66,12 @@ def class_covariances(f: Tensor, w: Tensor) -> Tensor:
     """
     share = w / w.sum(0).clamp_min(_TINY)
     mu = share.T @ f
-    rows = []
+    found = []
     for c in range(w.shape[1]):
-        centred = f - mu[c]
-        rows.append((centred * share[:, c : c + 1]).T @ centred)
-    return torch.stack(rows)
+        of_class = share[:, c] > 0
+        centred = f[of_class] - mu[c]
+        found.append((centred * share[of_class, c : c + 1]).T @ centred)
+    return torch.stack(found)
 
 
 def semantic_shift(weight: Tensor, shift: Tensor, spread: Tensor) -> Tensor:

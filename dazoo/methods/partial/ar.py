@@ -73,7 +73,7 @@ class AR(GradientMethod):
         return {"weights": weights_in_budget(ds, self.budget, float(dt.mean())).to(ds.dtype)}
 
     def critic(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
-        fs, ft = (f.detach() for f in net.features(b.xs, b.xt))
+        fs, ft = (f.detach() for f in net.features(b.xs, b.xt, b.held))
         n, f = fs.shape[0], normalize(torch.cat([fs, ft]), dim=-1)
         d = net.disc(f).squeeze(-1)
         return {
@@ -82,7 +82,7 @@ class AR(GradientMethod):
         }
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
-        fs, ft = net.features(b.xs, b.xt)
+        fs, ft = net.features(b.xs, b.xt, b.held)
         scores = linear(ft, net.head.weight.detach(), net.head.bias.detach())
         return {
             "cls": hard_cross_entropy(net.head(fs), b.ys, b.memory["weights"][b.s_rows]),

@@ -53,9 +53,10 @@ class APA(GradientMethod):
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         fs, ft = net.features(b.xs, b.xt)
-        direction = vat_direction(net.head, ft, normal(tuple(ft.shape), t.step, ft, "perturbation"))
+        lt = net.head(ft).detach()
+        direction = vat_direction(net.head, ft, normal(tuple(ft.shape), t.step, ft, "perturbation"), answer=lt)
         moved = ft + self.radius * ft.detach().norm(dim=-1, keepdim=True) * direction
         return {
             "cls": net.criterion(net.head(fs), b.ys),
-            "adv": self.trade_off * kl_of_logits(net.head(ft).detach(), net.head(moved)),
+            "adv": self.trade_off * kl_of_logits(lt, net.head(moved)),
         }

@@ -57,13 +57,14 @@ class CoVi(GradientMethod):
         top, yt = net.head(net.body(b.xt)).detach().softmax(-1).max(-1)
         best = least_sure(net, b.xs, b.xt)
         sides = [best, (best + self.margin), (best - self.margin)]
-        middle, upper, lower = (net.head(net.body(_mix(b.xs, b.xt, s))) for s in sides)
+        order = uniform(len(b.xt), t.step, best, "consensus").argsort()
+        mixed = [_mix(b.xs, b.xt, s) for s in sides]
+        mixed += [_mix(b.xs, xt, torch.full_like(best, 0.9)) for xt in (b.xt, b.xt[order])]
+        middle, upper, lower, *pairs = net.head(torch.cat(net.body.each(*mixed))).split(len(b.xs))
         up, low = upper.detach().argmax(-1), lower.detach().argmax(-1)
         inside = (sides[1] < 0.9 + 1e-6) & (sides[2] > 0.1 - 1e-6) & (top >= top.mean() - unbiased_variance(top).sqrt())
         taken = inside.to(best.dtype)
         contrast = _soft(upper, b.ys, low, sides[1]) + _soft(lower, yt, up, sides[2])
-        order = uniform(len(b.xt), t.step, best, "consensus").argsort()
-        pairs = [net.head(net.body(_mix(b.xs, xt, torch.full_like(best, 0.9)))) for xt in (b.xt, b.xt[order])]
         return {
             "vicinal": _soft(middle, b.ys, yt, best).mean(),
             "contrast": self.contrast_weight * (taken * contrast).sum() / (2.0 * taken.sum().clamp_min(1.0)),
@@ -76,7 +77,8 @@ def least_sure(net: Any, xs: Tensor, xt: Tensor) -> Tensor:
     """The share of xs (b, ...) in its mixture with xt whose prediction has the largest entropy: (b,)."""
     shares = SHARES.to(xs)
     with still_norms(net.body):
-        h = torch.stack([entropy_of_logits(net.head(net.body(_mix(xs, xt, s.expand(len(xs)))))) for s in shares])
+        f = net.body.each(*(_mix(xs, xt, s.expand(len(xs))) for s in shares))
+    h = entropy_of_logits(net.head(torch.cat(f))).reshape(len(shares), -1)
     return shares[h.argmax(0)]
 
 

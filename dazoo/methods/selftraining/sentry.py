@@ -68,7 +68,7 @@ class SENTRY(GradientMethod):
         scores = net.head(ft)
         y, c = scores.detach().argmax(-1), scores.shape[-1]
         (q,) = net.average(self.decay, ["q"], one_hot(y, c, scores.dtype).mean(0))
-        views = torch.stack([net.head(net.body(x)) for x in (b.xt_strong, *b.xt_more.unbind(1))])
+        views = net.head(torch.stack(net.body.each(b.xt_strong, *b.xt_more.unbind(1))))
         votes = (views.detach().argmax(-1) == y).to(scores.dtype)
         agreed = (votes.sum(0) > len(views) / 2).to(scores.dtype)
         h = entropy_of_logits(views)

@@ -17,6 +17,8 @@ Evidence: tests/test_frontier_mixtures.py (terms equal transcriptions in loops; 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, normalize
@@ -38,17 +40,22 @@ class Covariances(nn.Module):
         self.s: Tensor
         self.register_buffer("s", torch.zeros(n_classes, width, width))
 
-    def forward(self, f: Tensor, w: Tensor, decay: float | Tensor) -> Tensor:
-        """Moved by features f (n, d) of one-hot classes w (n, C); stored in training mode."""
-        scaled, present = normalised(w)
-        mean, _ = class_means(f, w)
-        centred = f - w @ mean
-        now = (scaled.T[:, :, None] * centred).transpose(1, 2) @ centred
-        moved = self.s + (1.0 - decay) * present[:, None, None] * (now - self.s)
-        if self.training:
-            with torch.no_grad():
-                self.s.copy_(moved)
-        return moved
+    def forward(self, f: Tensor, w: Tensor, decay: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Moved by features f (n, d) of one-hot classes w (n, C); stored in training mode.
+
+        Returns them without gradient, and what of them this batch moves, ``sum_i rate_ic x_i x_i'``: centred features x
+        (n, d) and rates (n, C). Losses take their gradient from these, since (C, d, d) is much to go through backwards.
+        """
+        scaled, _ = normalised(w)
+        x, rates = f - w @ (scaled.T @ f), (1.0 - decay) * scaled
+        with torch.no_grad():
+            stays = (1.0 - rates.sum(0))[:, None, None]
+            moved = torch.baddbmm(
+                stays * self.s, (rates.T[:, :, None] * x).transpose(1, 2), x.expand(len(stays), *x.shape)
+            )
+            if self.training:
+                self.s = moved
+        return moved, x, rates
 
 
 @register
@@ -90,17 +97,15 @@ class SFDA2(GradientMethod):
         count = min(self.neighbours, len(bank_p) - 1)
         alike = (p @ p.T).square()
         y = one_hot(z.detach().argmax(-1), c, z.dtype)
-        s = net.covariances(f, y, 0.9)
+        s, x, rates = net.covariances(f, y, 0.9)
         means, _ = class_means(bank_p, one_hot(bank_p.argmax(-1), c, z.dtype))
         like = (means @ means.T) * (1.0 - torch.eye(c).to(z))
-        shape = normalize(s.flatten(1), dim=-1)
-        apart = 1.0 - shape @ shape.T
         return {
             "cluster": -count * (p * near).sum(-1).mean(),
             "spread": self.spread_weight * (1.0 + 10.0 * t.fraction) ** -self.fading
             * (alike.sum() - alike.diagonal().sum()) / len(p),
-            "augment": self.augment_weight * augmented(z, net.head.weight, y, s, self.strength * t.fraction),
-            "disentangle": -self.disentangle_weight * 0.5 * (like * apart).sum(),
+            "augment": self.augment_weight * augmented(z, net.head.weight, y, s, self.strength * t.fraction, x, rates),
+            "disentangle": -self.disentangle_weight * apart(s, like, x, rates),
         }  # fmt: skip
 
     def after_step(self, net: Net, b: Batch, t: Progress) -> None:
@@ -109,11 +114,34 @@ class SFDA2(GradientMethod):
         b.memory["bank_p"][b.t_rows] = net.head(features).softmax(-1)
 
 
-def augmented(z: Tensor, w: Tensor, y: Tensor, s: Tensor, strength: float | Tensor) -> Tensor:
+def augmented(
+    z: Tensor, w: Tensor, y: Tensor, s: Tensor, strength: float | Tensor, x: Tensor | None = None, rates: Any = None
+) -> Tensor:
     """``2/n sum_ik CE(z_i + strength / 2 q_ik, k)`` with q_ikl = (w_l - w_k)' S_y(i) (w_l - w_k): scores z (n, C),
-    weights w (C, d), one-hot classes y (n, C), covariances s (C, d, d)."""
+    weights w (C, d), one-hot classes y (n, C), covariances s (C, d, d). Gradients to s go to x and rates of
+    ``Covariances`` where they are given."""
     inner = w @ s @ w.T
+    if x is not None:
+        seen = x @ w.detach().T
+        moved = torch.einsum("nc,nk,nl->ckl", rates, seen, seen)
+        inner = inner + (moved - moved.detach())
     own = inner.diagonal(dim1=1, dim2=2)
     form = own[:, :, None] + own[:, None] - 2.0 * inner
     scores = z[:, None] + 0.5 * strength * torch.einsum("nc,ckl->nkl", y, form)
     return -2.0 * log_softmax(scores, -1).diagonal(dim1=1, dim2=2).sum(1).mean()
+
+
+def apart(s: Tensor, like: Tensor, x: Tensor, rates: Tensor) -> Tensor:
+    """``1/2 sum_ck like_ck (1 - cos(S_c, S_k))``: s, x and rates of ``Covariances``, like (C, C) symmetric.
+
+    With U = S / |S| the slope in S_c is ``-sum_k like_ck (U_k - cos_ck U_c) / |S_c|``, and in x_i twice that of its
+    class times x_i.
+    """
+    with torch.no_grad():
+        flat = s.flatten(1)
+        size = flat.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        unit = flat / size
+        cos = unit @ unit.T
+        pull = torch.addmm((like * cos).sum(1, keepdim=True) * unit, like, unit, beta=-1.0).div_(size).reshape(s.shape)
+        slope = -2.0 * ((rates.T[:, :, None] * x) @ pull).sum(0)
+    return 0.5 * (like * (1.0 - cos)).sum() + (slope * (x - x.detach())).sum()
