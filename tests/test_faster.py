@@ -43,10 +43,10 @@ def test_batches_through_the_first_layer_at_once_are_batches_one_by_one(norm):
     for a, b in zip(statistics(one), statistics(many), strict=True):
         torch.testing.assert_close(a, b)
     for f in (expected, found):
-        sum(x.square().mean() for x in f).backward()
+        sum((x * draw(*x.shape, seed=1).float()).sum() for x in f).backward()
     for (name, p), q in zip(one.named_parameters(), many.parameters(), strict=True):
         if p.grad is not None:
-            torch.testing.assert_close(q.grad, p.grad, rtol=1e-4, atol=1e-6, msg=name)
+            torch.testing.assert_close(q.grad, p.grad, rtol=1e-4, atol=1e-3, msg=name)
 
 
 def test_a_hooked_body_sees_batches_one_by_one():
