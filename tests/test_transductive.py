@@ -1,4 +1,4 @@
-"""Answers for the whole target at once: TransCLIP against a slow transcription, and its limits."""
+"""Answers for the whole target at once: TransCLIP and LaplacianShot against slow transcriptions, and their limits."""
 
 from __future__ import annotations
 
@@ -109,3 +109,26 @@ def test_a_sure_classifier_has_the_last_word():
     _, q = sides(seen)
     assert (answer("transclip", seen, prior_weight=1e6).argmax(1) == q.argmax(1)).all()
     assert (answer("transclip", seen, prior_weight=0.1, temperature=5.0).argmax(1) != q.argmax(1)).any()
+
+
+# -- laplacian_shot -------------------------------------------------------------------------------------------------
+
+
+def test_laplacian_shot_equals_a_transcription():
+    seen = blobs()
+    f, _ = sides(seen)
+    xs, ys = seen.source.x.numpy(), seen.source.y.numpy()
+    zs = unit(xs - xs.mean(0))
+    a = np.array([[((x - zs[ys == c].mean(0)) ** 2).sum() for c in range(K)] for x in f])
+    w, y = (neighbours(f, 2) != 0).astype(float), softmax(-a)
+    for _ in range(7):
+        y = softmax(-a + 0.8 * w @ y)
+    hparams = {"trade_off": 0.8, "neighbours": 2, "centres": "means", "rounds": 7}
+    np.testing.assert_allclose(answer("laplacian_shot", seen, **hparams), y, atol=1e-9)
+
+
+def test_laplacian_shot_without_neighbours_is_spherical_kmeans():
+    seen = blobs()
+    plain = answer("spherical_kmeans", seen).argmax(1)
+    assert (answer("laplacian_shot", seen, trade_off=1e-9).argmax(1) == plain).all()
+    assert (answer("laplacian_shot", seen, trade_off=1.5, neighbours=5).argmax(1) != plain).any()

@@ -20,12 +20,13 @@ def spheres(seen: Seen, centre: bool) -> tuple[tuple[Step, ...], tuple[Step, ...
 
 class Near:
     """The graph of the ``k`` nearest neighbours of unit samples z (n, d), never formed as a matrix: w_ij is the cosine
-    of i and j where j is one of i's neighbours, else 0."""
+    of i and j, or 1 where ``equal``, if j is one of i's neighbours, else 0."""
 
-    def __init__(self, z: Tensor, k: int):
+    def __init__(self, z: Tensor, k: int, equal: bool = False):
         k = min(k, len(z) - 1)
         self.rows = _others(nearest_rows(z, z, k + 1), k)
-        self.values = torch.einsum("nd,nkd->nk", z, z[self.rows])
+        cosines = torch.einsum("nd,nkd->nk", z, z[self.rows])
+        self.values = torch.ones_like(cosines) if equal else cosines
 
     def of(self, f: Tensor) -> Tensor:
         """W f (n, C)."""
