@@ -2,7 +2,8 @@
 
 Each row runs the way of before and the one of now in one process, in turns: CPU seconds of both, their ratio, and how
 far the results are apart. For methods that treat many samples in another way that is 20,000 + 20,000 samples of 128
-features (``--n``), and the way of before is had by raising the limit above which they do.
+features (``--n``), and the way of before is had by raising the limit above which they do; for others it is kept in
+``benchmarks.before``, and those of ``FEATURES`` see the frozen features of Office-Caltech10.
 """
 
 from __future__ import annotations
@@ -20,11 +21,16 @@ from unittest import mock
 import torch
 from torch import Tensor
 
+from benchmarks.before import FEATURES
 from benchmarks.peers.measure import Machine, one_thread
 from benchmarks.scaling.growth import task_of
 from benchmarks.scaling.measure import made
+from dazoo.core.types import Seen
+from dazoo.data.registry import load_domain
+from dazoo.data.task import Task
 from dazoo.engine.fit import Options, fit
 from dazoo.methods.base import create_method
+from dazoo.nets.frozen import frozen
 from dazoo.ops import moments
 from dazoo.ops.linalg.linear import gram
 from dazoo.shallow.classifiers import classifier
@@ -39,9 +45,17 @@ LIMITS = {
 KERNELS = {"tsl": "dazoo.methods.subspace.tsl.mean_kernel"}
 
 
-def fitted(name: str, n: int, d: int) -> Callable[[], Tensor]:
+def photographs() -> Seen:
+    """amazon -> caltech10 as features of a frozen network, 766 + 1,123 x 1,280."""
+    source, target = (
+        frozen(load_domain("office_caltech10", d, features="images"), "tf_efficientnet_lite0")
+        for d in ("amazon", "caltech10")
+    )
+    return Task("office_caltech10/amazon->caltech10", (source,), target, source_holdout=0.2).seen()
+
+
+def fitted(name: str, seen: Seen) -> Callable[[], Tensor]:
     """Fit and predict; returns the predicted labels."""
-    seen = task_of(name, n, d)
 
     def run() -> Tensor:
         result = fit(create_method(name), seen, options=Options(classifier=classifier("logistic")))
@@ -88,7 +102,7 @@ def told(before: Tensor, now: Tensor) -> str:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ratios", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("results/ratios"))
-    parser.add_argument("--only", nargs="*", default=["log_coral", *KERNELS, *LIMITS])
+    parser.add_argument("--only", nargs="*", default=["log_coral", *KERNELS, *LIMITS, *FEATURES])
     parser.add_argument("--n", type=int, default=20_000)
     options = parser.parse_args(arguments)
     one_thread()
@@ -102,11 +116,15 @@ def main(arguments: list[str] | None = None) -> None:
         patch: tuple[str, Any] | None = None
         if name == "log_coral":
             what, old, new = "log_coral, 100 steps of 32 + 32 x 256", log_coral(True), log_coral(False)
+        elif name in FEATURES:
+            what, patch = f"{name}, amazon -> caltech10, 766 + 1,123 x 1,280", FEATURES[name]
+            fitted(name, task_of(name, 100, 8))()
+            old = new = fitted(name, photographs())
         else:
             n, d = (options.n, 128) if name in LIMITS else (1_000, 256)
             what = f"{name}, {n:,} + {n:,} x {d}"
-            old = new = fitted(name, n, d)
-            fitted(name, 300, 8)()  # loads what the libraries load late
+            old = new = fitted(name, task_of(name, n, d))
+            fitted(name, task_of(name, 300, 8))()  # loads what the libraries load late
             if name in LIMITS:
                 patch = (LIMITS[name], 1 << 60)
             else:

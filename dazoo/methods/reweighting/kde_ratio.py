@@ -31,6 +31,7 @@ FLOOR = 1e-3
 MANY_PAIRS = 25_000_000  # above which single precision is worth its lines
 FAR = 4096.0  # largest square norm, in bandwidths, at which single precision is enough
 ROWS, COLUMNS = 256, 1024
+FEW_ROWS, MANY_TERMS, PAIRS = 256, 50, 4096  # a pair by itself costs about fifty times what it does in a product
 
 
 @register
@@ -78,7 +79,10 @@ def log_sums(x: Tensor, data: Tensor) -> Tensor:
     if plain(x, data) and len(x) * len(data) > MANY_PAIRS:
         # rounding errors of a row are shares of its square norm; far columns add nothing to it
         near = x.square().sum(1) <= FAR
-        out[near] = torch.from_numpy(_single_sums(x[near].numpy(), data.numpy()))
+        for sums in (_few_terms, _single_sums):
+            some = ~torch.isfinite(out) & (near | (sums is _few_terms))
+            if bool(some.any()):
+                out[some] = torch.from_numpy(sums(x[some].numpy(), data.numpy()))
     left = ~torch.isfinite(out)
     blocks = x[left].split(rows_per_block(len(data))) if bool(left.any()) else ()
     if blocks:
@@ -107,3 +111,30 @@ def _single_sums(x: np.ndarray, data: np.ndarray) -> np.ndarray:
                 total[i : i + ROWS] += np.exp(ranks, out=ranks).sum(axis=1)
         logs: np.ndarray = np.log(total) - left[:, -1] - np.einsum("ij,ij->i", x, x) / 2
     return logs
+
+
+def _few_terms(x: np.ndarray, data: np.ndarray) -> np.ndarray:
+    """``log_sums`` of rows nearer to some of ``data`` than to the rest, so that few terms count: single precision finds
+    those that may exceed e^-10 / m of the largest, double precision adds them up; NaN from the first rows on
+    where they are many."""
+    out, width, m = np.full(len(x), np.nan), x.shape[1], len(data)
+    norms = np.sqrt(np.einsum("ij,ij->i", data, data))
+    longest = float(norms.max())
+    right = np.concatenate([data, norms[:, None] ** 2 / 2], 1).astype(np.float32).T.copy()
+    for i in range(0, len(x), FEW_ROWS):
+        rows = x[i : i + FEW_ROWS]
+        left = np.concatenate([rows, np.full((len(rows), 1), -1.0)], 1).astype(np.float32)
+        error = (width + 16) * 2.0**-24 * longest * (np.sqrt(np.einsum("ij,ij->i", rows, rows)) + longest)
+        ranks = left @ right
+        found = np.flatnonzero(ranks >= (ranks.max(axis=1) - 10 - math.log(m) - 2 * error)[:, None])
+        if len(found) * MANY_TERMS > ranks.size:
+            break
+        row, column = np.divmod(found, m)
+        value = np.empty(len(found))
+        for k in range(0, len(found), PAIRS):
+            gap = rows[row[k : k + PAIRS]]
+            gap -= data[column[k : k + PAIRS]]
+            value[k : k + PAIRS] = np.einsum("ij,ij->i", gap, gap) / -2
+        top = np.maximum.reduceat(value, np.searchsorted(row, np.arange(len(rows))))
+        out[i : i + FEW_ROWS] = top + np.log(np.bincount(row, np.exp(value - top[row]), len(rows)))
+    return out

@@ -37,7 +37,7 @@ ITERATIONS = 300
 COMPONENTS = 64
 MANY = 5_000  # source samples above which steps that cost less, and agree but for rounding, are worth their lines
 PATIENCE = 20
-NEGLIGIBLE = 1e-12  # share of the largest below which weights and directions do not matter
+NEGLIGIBLE = 1e-9  # share of the largest below which weights and directions do not matter
 
 
 @register
