@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("benchmarks.scaling", reason="needs the repository's root on the path")
 
 from benchmarks.scaling import __main__ as command
-from benchmarks.scaling import growth
+from benchmarks.scaling import growth, large
 from benchmarks.scaling.measure import CASES, Case, Result, measure, run_apart
 from benchmarks.scaling.tables import Row, page, read, write
 from dazoo.cli.listing import _growth
@@ -82,13 +82,41 @@ def test_exponents_are_slopes_of_what_can_be_timed(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not GROWTH.is_file(), reason="the committed table is not here")
 def test_methods_say_how_they_were_measured_to_grow() -> None:
-    """Every method whose measured exponent is above that of n log n has it in ``growth``, and no other one."""
+    """Every method whose measured exponent of time or memory is above that of n log n has it in ``growth`` or
+    ``memory_growth`` and says it in ``dazoo info``, and no other one; the page holds the same exponents."""
+    text = GROWTH.with_suffix(".md").read_text()
     said, measured = {}, {}
-    for name, (power, _) in growth.exponents(growth.read(GROWTH)).items():
-        if name in METHODS and power is not None:
-            said[name] = METHODS.get(name).growth
-            measured[name] = growth.rounded(power)
-    assert said == measured and len(said) > 30
+    for name, powers in growth.exponents(growth.read(GROWTH)).items():
+        shown = [w if p is None else f"{p:.2f}" for p, w in zip(powers, ("under the clock", "little"))]
+        assert f"| {name} | {' | '.join(shown)} |" in text
+        if name in METHODS:
+            cls, rounded = METHODS.get(name), [1.0 if p is None else growth.rounded(p) for p in powers]
+            said[name], measured[name] = [cls.growth, cls.memory_growth], rounded
+            info = _growth(cls)
+            for what, power in zip(("time", "memory"), rounded):
+                assert (f"{what} about as n^{power:g}" in info) == (power > 1), name
+    assert said == measured and len(said) > 90
+
+
+def test_bounded_forms_have_exponents_of_their_own() -> None:
+    rows = {
+        ("x", n): growth.row("x", n, {"status": "ok", "cpu_seconds": s, "added_gib": 0.0, "message": said})
+        for n, s, said in ((1000, 0.1, ""), (3000, 0.9, ""), (10_000, 1.0, "parts"), (30_000, 3.0, "parts"))
+    }
+    assert growth.exponents(rows) == {"x": (pytest.approx(2.0), None)}
+    assert growth.expected([(1000, 0.1), (3000, 0.9)], 10_000) == pytest.approx(10.0)
+    assert growth.bounded("ot_emd") and not growth.bounded("sa")
+
+
+def test_one_size_says_what_finishes_and_what_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "load", lambda: None)
+    order = ["--out", str(tmp_path), "--only", "sa", "source_only", "--n", "80", "--d", "4"]
+    rows = {("sa", 80): growth.row("sa", 80, {"status": "refuses", "message": "too many"})}
+    growth.write_rows(tmp_path / "large.csv", rows)
+    large.main(order)
+    text = (tmp_path / "large.md").read_text()
+    assert "1 of 2 methods finish, 0 of them by a form" in text and "(1 refuses)" in text
+    assert "- sa: refuses: too many" in text and "| source_only | " in text
 
 
 def test_a_fork_is_ended_beyond_its_time() -> None:
@@ -100,4 +128,4 @@ def test_a_fork_is_ended_beyond_its_time() -> None:
 def test_info_says_what_grows_fast() -> None:
     slow = dataclasses.make_dataclass("Slow", [])
     slow.growth = 2.0  # type: ignore[attr-defined]
-    assert "n^2 " in _growth(slow) and _growth(METHODS.get("sa")) == ""
+    assert _growth(slow).startswith("time about as n^2 with") and _growth(METHODS.get("sa")) == ""

@@ -225,7 +225,7 @@ def method_info(name: str) -> Row | None:
         "url": paper.url,
         "deviations": paper.deviations or "none known",
         "starts from": cls.start,
-        "time grows": _growth(cls),
+        "grows": _growth(cls),
         "text": method_doc(cls),
         "hyper-parameters": [
             {
@@ -240,9 +240,13 @@ def method_info(name: str) -> Row | None:
 
 
 def _growth(cls: Any) -> str:
-    """What is said of a method whose time was measured to grow faster than n log n."""
-    power = getattr(cls, "growth", 1.0)
-    return f"about as n^{power:g} with the samples of a domain, faster than n log n" if power > 1 else ""
+    """What is said of a method whose time or memory was measured to grow faster than n log n."""
+    from dazoo.core.hparam import space
+
+    powers = {"time": getattr(cls, "growth", 1.0), "memory": getattr(cls, "memory_growth", 1.0)}
+    said = " and ".join(f"{what} about as n^{power:g}" for what, power in powers.items() if power > 1)
+    end = "; beyond memory_gib by random parts, as n" if "memory_gib" in space(cls) else ""
+    return f"{said} with the samples of a domain, faster than n log n{end}" if said else ""
 
 
 def _range(low: float | None, high: float | None, log: bool) -> str:

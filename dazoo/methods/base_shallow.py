@@ -36,12 +36,13 @@ class ShallowMethod(Method):
     Class attributes:
         on_disk: of samples that stay on disk (``data.blocks``), what ``fit`` takes as it is: ``both`` domains, the
             ``target`` alone, or ``none``; of the rest it is given a sample in memory.
-        growth: the exponent with which time grows with the samples of a domain, to half a unit, where it was measured
-            to be faster than n log n (``python -m benchmarks.scaling.growth``).
+        growth, memory_growth: the exponents with which time and memory grow with the samples of a domain, to half a
+            unit, where they were measured to be above those of n log n (``python -m benchmarks.scaling.growth``).
     """
 
     on_disk: ClassVar[str] = "none"
     growth: ClassVar[float] = 1.0
+    memory_growth: ClassVar[float] = 1.0
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Fit on what is visible and return a predictor for target samples."""

@@ -77,6 +77,29 @@ def alignment_pencil(x1: Tensor, x2: Tensor, y1: Tensor, y2: Tensor, w: Tensor, 
     return z.T @ (mu * _laplacian(w) + same) @ z, z.T @ apart @ z
 
 
+def alignment_pencil_of_moments(
+    x1: Tensor, x2: Tensor, y1: Tensor, y2: Tensor, graph: Tensor, mu: float
+) -> tuple[Tensor, Tensor]:
+    """``alignment_pencil`` with Z L_W Z' given as ``graph`` (d1 + d2, d1 + d2), without a matrix of all pairs.
+
+    With n_c labelled samples of class c, their sums s_c and second moments S_c in Z, N = sum_c n_c, s = sum_c s_c,
+
+        Z L_same Z' = sum_c n_c S_c - s_c s_c',   Z L_different Z' = sum_c (N - n_c) S_c - s s' + sum_c s_c s_c'
+    """
+    total = x1.new_zeros(x1.shape[1] + x2.shape[1])
+    same, apart = (torch.zeros_like(graph) for _ in range(2))
+    labels = torch.cat([y1, y2])
+    for c in labels[labels >= 0].unique():
+        of1, of2 = x1[y1 == c], x2[y2 == c]
+        n = len(of1) + len(of2)
+        sums = torch.cat([of1.sum(0), of2.sum(0)])
+        second, outer = torch.block_diag(of1.T @ of1, of2.T @ of2), torch.outer(sums, sums)
+        same += n * second - outer
+        apart += (int((labels >= 0).sum()) - n) * second + outer
+        total += sums
+    return mu * graph + same, apart - torch.outer(total, total)
+
+
 def _laplacian(w: Tensor) -> Tensor:
     return torch.diag(w.sum(1)) - w
 

@@ -24,6 +24,7 @@ from dazoo.shallow.classifiers import Warn, fit_svc
 from dazoo.shallow.steps import AsScores, KernelMap, Pipeline
 
 MOST = 6000
+DRAWN = 2000  # samples of each domain that stand for more than that
 RANK = 1e-10
 
 

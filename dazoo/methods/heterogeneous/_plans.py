@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from dazoo.core.errors import DazooError, NonFiniteError
-from dazoo.core.types import Seen
+from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context
+from dazoo.methods.on_disk import sampled
 from dazoo.methods.shallow import Aligned, FeatureMap, sides, source_of
 from dazoo.methods.transport._plan import back, barycentric
 from dazoo.ops.linalg.blas import all_finite
@@ -18,6 +19,7 @@ from dazoo.ops.linalg.linear import distances_between
 from dazoo.shallow.steps import NearestImage
 
 MOST = 4000
+DRAWN = 2000  # samples of each domain that stand for more than can be compared
 
 
 class MovedAcross(FeatureMap):
@@ -29,6 +31,11 @@ class MovedAcross(FeatureMap):
     def plan(self, xs: Tensor, xt: Tensor, seen: Seen, ctx: Context) -> Tensor:
         """The transport plan (n_s, n_t) of samples whose spread is 1."""
         raise NotImplementedError(f"{self.name} does not define plan")
+
+    def fit(self, seen: Seen, ctx: Context) -> Predictor:
+        """Move the source, or of more than ``MOST`` samples as many as can be compared, then train the classifier."""
+        many = max(map(len, sides(seen))) > MOST
+        return super().fit(drawn(seen, ctx, self.name, DRAWN) if many else seen, ctx)
 
     def align(self, seen: Seen, ctx: Context) -> Aligned:
         """Move the source."""
@@ -42,6 +49,13 @@ class MovedAcross(FeatureMap):
         plan = self.plan(spread_one(xs, self.name), spread_one(xt, self.name), seen, ctx)
         zs = barycentric(plan, xt)
         return Aligned(zs, (), (NearestImage(xs, zs),))
+
+
+def drawn(seen: Seen, ctx: Context, name: str, count: int) -> Seen:
+    """``count`` samples of each domain, of which at least one of every class, and a warning."""
+    numbers = " + ".join(f"{len(x):,}" for x in sides(seen))
+    ctx.warn(f"{name}: compares all pairs, so {count:,} samples of each domain, drawn at random, stand for {numbers}")
+    return sampled(seen, count, ctx.gen)
 
 
 def spread_one(x: Tensor, name: str) -> Tensor:

@@ -25,11 +25,12 @@ from dazoo.core.types import Seen
 from dazoo.methods.base import Context, register
 from dazoo.methods.heterogeneous._maps import components_of, few_target
 from dazoo.methods.shallow import Aligned, FeatureMap, sides, source_of
-from dazoo.methods.subspace._graph import check_dense
-from dazoo.ops.across import alignment_pencil
-from dazoo.ops.linalg.linear import distances_between, middle_distance
+from dazoo.ops.across import alignment_pencil, alignment_pencil_of_moments
+from dazoo.ops.linalg.linear import distances_between, median_gamma, middle_distance, rows_per_block
 from dazoo.ops.linalg.spectral import generalised_eigenvectors, unit_columns
 from dazoo.shallow.steps import Affine
+
+DENSE = 6000  # samples of both domains, whose matrices of all pairs take about 1.5 GiB
 
 
 @register
@@ -58,13 +59,20 @@ class DAMA(FeatureMap):
         xs, xt = sides(seen)
         few_target(seen)
         assert seen.few is not None
-        check_dense(len(xs) + len(xt), self.name)
         to_s, to_t = components_of(xs, self.components), components_of(xt, self.components)
         ps, pt = to_s(xs), to_t(xt)
         yt = torch.full((len(xt),), -1, dtype=torch.int64, device=xt.device)
         yt[-len(seen.few) :] = seen.few.y
-        w = torch.block_diag(heat_graph(ps, self.neighbours), heat_graph(pt, self.neighbours))
-        a, b = alignment_pencil(ps, pt, source_of(seen).y, yt, w, self.mu)
+        ys = source_of(seen).y
+        if len(ps) + len(pt) <= DENSE:
+            w = torch.block_diag(heat_graph(ps, self.neighbours), heat_graph(pt, self.neighbours))
+            a, b = alignment_pencil(ps, pt, ys, yt, w, self.mu)
+        else:
+            ctx.warn(
+                f"dama: the graph of {len(ps) + len(pt)} samples is sparse, its width the median of some distances"
+            )
+            graphs = [graph_moment(x, self.neighbours) for x in (ps, pt)]
+            a, b = alignment_pencil_of_moments(ps, pt, ys, yt, torch.block_diag(*graphs), self.mu)
         a.diagonal().add_(self.reg * a.trace() / len(a))
         vectors = unit_columns(generalised_eigenvectors(b, a, self.dim)[1])
         k = ps.shape[1]
@@ -80,3 +88,25 @@ def heat_graph(x: Tensor, neighbours: int) -> Tensor:
     near = d.topk(min(neighbours, len(x) - 1), dim=1, largest=False)
     w = torch.zeros_like(d).scatter_(1, near.indices, torch.exp(-near.values / middle))
     return torch.maximum(w, w.T)
+
+
+def graph_moment(x: Tensor, neighbours: int) -> Tensor:
+    """X L X' (d, d) of the Laplacian of ``heat_graph``, half the sum of w_ij (x_i - x_j)(x_i - x_j)'.
+
+    Without a matrix of all pairs; the width is the median of the distances of at most 2,000 samples.
+    """
+    from scipy.sparse import csr_array
+
+    n, k, gamma = len(x), min(neighbours, len(x) - 1), median_gamma(x)
+    near, squares = [], []
+    for start in range(0, n, size := rows_per_block(n)):
+        d = distances_between(x[start : start + size], x)
+        d.diagonal(start).fill_(torch.inf)
+        found = d.topk(k, dim=1, largest=False)
+        near.append(found.indices)
+        squares.append(found.values)
+    weights, at = torch.exp(-gamma * torch.cat(squares)).numpy().ravel(), torch.cat(near).numpy().ravel()
+    w = csr_array((weights, at, range(0, n * k + 1, k)), shape=(n, n))
+    w = w.maximum(w.T)
+    degree = torch.from_numpy(w.sum(axis=1))
+    return (x.T * degree) @ x - x.T @ torch.from_numpy(w @ x.numpy())

@@ -20,9 +20,9 @@ from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
-from dazoo.methods.heterogeneous._augmented import Augmented, Side, check_kernel, one_against_rest
+from dazoo.methods.heterogeneous._augmented import DRAWN, MOST, Augmented, Side, check_kernel, one_against_rest
 from dazoo.methods.heterogeneous._maps import few_target
-from dazoo.methods.heterogeneous._plans import spread_one
+from dazoo.methods.heterogeneous._plans import drawn, spread_one
 from dazoo.methods.shallow import source_of, source_x
 
 
@@ -46,8 +46,10 @@ class HFA(ShallowMethod):
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """One machine per class."""
-        xs, ys = source_x(seen), source_of(seen).y
         xf, yf = few_target(seen)
+        if len(source_of(seen)) + len(xf) > MOST:
+            seen = drawn(seen, ctx, self.name, DRAWN)
+        xs, ys = source_x(seen), source_of(seen).y
         check_kernel(len(xs) + len(xf), self.name)
         spread_one(xs, self.name), spread_one(xf, self.name)
         problem = Augmented(Side(xs, self.kernel), Side(xf, self.kernel))

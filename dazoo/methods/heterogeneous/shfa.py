@@ -18,9 +18,9 @@ from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
-from dazoo.methods.heterogeneous._augmented import Augmented, Side, check_kernel, one_against_rest
+from dazoo.methods.heterogeneous._augmented import DRAWN, MOST, Augmented, Side, check_kernel, one_against_rest
 from dazoo.methods.heterogeneous._maps import few_target
-from dazoo.methods.heterogeneous._plans import spread_one
+from dazoo.methods.heterogeneous._plans import drawn, spread_one
 from dazoo.methods.shallow import sides, source_of
 
 
@@ -47,6 +47,8 @@ class SHFA(ShallowMethod):
 
     def fit(self, seen: Seen, ctx: Context) -> Predictor:
         """Alternate between labels and machines."""
+        if sum(map(len, sides(seen))) > MOST:
+            seen = drawn(seen, ctx, self.name, DRAWN)
         xs, xt = sides(seen)
         ys, yf = source_of(seen).y, few_target(seen)[1]
         n_s, n_u, n = len(xs), len(seen.target), seen.n_classes

@@ -8,16 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dazoo.core.errors import DazooError
 from dazoo.ops.linalg.linear import rows_per_block, unit_rows
 
 DENSE_LIMIT = 20_000
-
-
-def check_dense(n: int, name: str) -> None:
-    """Raise ``DazooError`` where an (n, n) matrix would not fit."""
-    if n > DENSE_LIMIT:
-        raise DazooError(f"{name} needs an {n} x {n} matrix, more than {DENSE_LIMIT} allow; draw a subsample")
 
 
 def fits_dense(n: int) -> bool:
