@@ -25,6 +25,7 @@ from dazoo.engine.feed import Feed
 from dazoo.engine.fit import fit
 from dazoo.engine.train import Loop
 from dazoo.methods.base import create_method
+from dazoo.ops.rows import drawn_rows
 from tests.toys import options_for
 
 N, D, WINDOW = 160, 6, 48
@@ -100,6 +101,16 @@ def test_opening_shards_decodes_none(tmp_path, monkeypatch):
     assert blocks.shape == (6, 4, 5, 3) and blocks.dtype == torch.uint8 and blocks.y is None
     monkeypatch.setattr(block_files, "RECENT_BYTES", 1)
     assert torch.equal(blocks[2:5][:, 0, 0, 0], torch.tensor([20, 0, 10])) and len(block_files._RECENT) == 1
+
+
+def test_a_draw_decodes_each_shard_once(tmp_path, monkeypatch):
+    """Without a reservoir: the number of samples is known, so rows are drawn first, and read in their order."""
+    blocks, whole, read = open_blocks(written(tmp_path, "tar")), block_files._whole, []
+    monkeypatch.setattr(block_files, "_whole", lambda *given: read.append(1) or whole(*given))
+    monkeypatch.setattr(block_files, "RECENT", 1)
+    rows = drawn_rows(N, N // 2, torch.Generator().manual_seed(0))
+    assert len(rows.unique()) == N // 2 and torch.equal(blocks[rows], torch.from_numpy(X)[rows])
+    assert len(read) == N
 
 
 def test_what_is_no_data_gets_a_sentence(tmp_path):

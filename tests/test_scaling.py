@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("benchmarks.scaling", reason="needs the repository's root on the path")
 
 from benchmarks.scaling import __main__ as command
-from benchmarks.scaling import growth, large
+from benchmarks.scaling import growth, large, on_disk
 from benchmarks.scaling.measure import CASES, Case, Result, measure, run_apart
 from benchmarks.scaling.tables import Row, page, read, write
 from dazoo.cli.listing import _growth
@@ -129,3 +129,19 @@ def test_info_says_what_grows_fast() -> None:
     slow = dataclasses.make_dataclass("Slow", [])
     slow.growth = 2.0  # type: ignore[attr-defined]
     assert _growth(slow).startswith("time about as n^2 with") and _growth(METHODS.get("sa")) == ""
+
+
+def test_the_page_of_samples_on_disk_holds_all_its_tables() -> None:
+    row = on_disk.Row("sa", "ridge", 1000, 4, 2.0, 1.0, 7.0, 2.0, 50.0, 1.0, "a machine", "numpy 2")
+    exact = [{"method": "sa", "n": "100000", "difference": "1e-12"}]
+    sa = [{"n": "1000", "classifier": c, "accuracy": "70", "least_cosine": "0.01"} for c in on_disk.SA_HEADS]
+    samples = [{"method": "ot_sinkhorn", "n": "1000", "sample": "300", "cpu_seconds": "2.1", "accuracy": "95"}]
+    text = on_disk.page([row], exact, sa, samples)
+    for line in (
+        "0 of 1 stayed under 6 GiB",
+        "| sa | 1.0e-12 |",
+        "| 1,000 | 0.01 | 70.0 % | 70.0 % |",
+        "300 | 2 s | 95.0 %",
+    ):
+        assert line in text
+    assert "sa is low" not in on_disk.page([row])
