@@ -33,9 +33,9 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "POT")
 DISTINCT = 1 << 18
 AIM_GIB = 6.0
 SAMPLES_WHY = """
-A plan is made on a sample, cut into random parts of at most 1,024 samples a side. More samples are more such parts: the
-classifier learns from more moved samples, each of which is moved as before, since that depends on the size of a part.
-So the whole stream is not gone through: time grows with the samples, while the accuracy does what this table says.
+A plan is made on a sample of both domains, as a whole or, beyond memory_gib, in random parts of at most 1,024 samples a
+side. More samples are more such mini-batches, and more moved samples for the classifier to learn from. Time and memory
+grow with them, so that 10,000 are the default and `sample=` takes more; the whole stream is not gone through.
 """
 SA_HEADS = ("ridge", "logistic", "1nn")
 SA_WHY = """

@@ -6,7 +6,7 @@
 where L is the Laplacian of nearest-neighbour graphs within the domains, weights exp(-d^2 / median), and L_same,
 L_different those of all pairs of labelled samples, of either domain, of the same class and of different ones. Domains
 enter as their k leading principal components. The maps bring samples of one class together and keep classes apart,
-whatever space they come from.
+whatever space they come from. Beyond ``DENSE`` samples the same matrices are made of class sums and a sparse graph.
 
 Evidence: tests/test_heterogeneous.py::test_dama_solves_its_pencil, fixture het_dama_eigenvalues.
 """
@@ -41,7 +41,7 @@ class DAMA(FeatureMap):
         title="Heterogeneous Domain Adaptation Using Manifold Alignment", authors="Chang Wang, Sridhar Mahadevan",
         year=2011, url="https://www.ijcai.org/Proceedings/11/Papers/259.pdf", venue="IJCAI",
         deviations="principal components first, and reg trace(A) / k added to the diagonal of A, whose null space "
-        "would win otherwise",
+        "would win otherwise; beyond 6,000 samples of both domains the graph's width is the median distance of 2,000",
     )  # fmt: skip
     growth = 2.5
     handles = Handles(marked="few", spaces="own")

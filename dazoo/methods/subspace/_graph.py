@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dazoo.ops.linalg.linear import rows_per_block, unit_rows
 
-DENSE_LIMIT = 20_000
+DENSE_LIMIT = 10_000  # samples of both domains: methods that form several such matrices stay near 4 GiB
 
 
 def fits_dense(n: int) -> bool:

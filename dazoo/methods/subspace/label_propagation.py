@@ -35,7 +35,7 @@ class LabelPropagation(ShallowMethod):
         title="Learning with Local and Global Consistency",
         authors="Dengyong Zhou, Olivier Bousquet, Thomas Lal, Jason Weston, Bernhard Schölkopf", year=2003,
         url="https://papers.nips.cc/paper/2506-learning-with-local-and-global-consistency", venue="NIPS",
-        deviations="a nearest-neighbour graph with cosine weights instead of the full Gaussian one; beyond 20,000 "
+        deviations="a nearest-neighbour graph with cosine weights instead of the full Gaussian one; beyond 10,000 "
         "samples of both domains the graph is sparse, its neighbours ranked in single precision, and the system is "
         "solved by conjugate gradients to 1e-10",
     )  # fmt: skip

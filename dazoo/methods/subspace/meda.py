@@ -10,7 +10,7 @@ graph of all samples:
 
 E marks the labelled samples and L is the normalised Laplacian of the 10-nearest-neighbour graph with cosine weights.
 The balance b = 1 - d_0 / (d_0 + sum_c d_c) compares the proxy A-distances 2 (1 - 2 error) of the domains (d_0) and of
-each class (d_c), the error being that of a linear classifier told to separate source from target. Beyond 20,000 samples
+each class (d_c), the error being that of a linear classifier told to separate source from target. Beyond 10,000 samples
 f is a sum of kernels at 2,000 of them (``_Landmarks``) and the graph is sparse.
 
 Evidence: tests/test_subspace.py::test_meda_is_a_stationary_point_of_its_objective,
@@ -52,7 +52,7 @@ class MEDA(ShallowMethod):
         url="https://arxiv.org/abs/1807.07258", venue="ACM Multimedia",
         deviations="the balance is estimated with domain classifiers that are ridge regressions, tested on the half "
         "of the samples they were not fitted on; the authors' program weighs M_0, the means of the domains, by the "
-        "number of classes; beyond 20,000 samples the function is a sum of kernels at 2,000 of them and "
+        "number of classes; beyond 10,000 samples the function is a sum of kernels at 2,000 of them and "
         "the graph is sparse",
     )  # fmt: skip
     growth = 2.5
