@@ -4,9 +4,9 @@ Every method is fitted to and predicts n samples a side of made data, for n = 1k
 its own (forked, so that libraries are loaded once) with a limit on CPU seconds. A method is not tried where it met a
 limit at a smaller n, or where its last two times say that it would; one that has fewer than two times gets a smaller
 n. Rows that ``growth.csv`` has already are kept. An exponent is the largest slope of log seconds, or of log memory
-beyond what libraries and data take, over log n, that any tenfold of n (or all that was measured, where that is less)
-has among the values of at least ``SHORT`` seconds, or ``LEAST`` GiB, of the method itself and, apart, of a bounded form
-that takes its place at many samples.
+beyond what libraries and data take, over log n: among the values of at least ``SHORT`` seconds, or ``LEAST`` GiB, of any
+tenfold of n (of all that was measured, where that is less), and of any step from ten times that on. A bounded form that
+takes the place of a method at many samples is looked at apart, and the larger exponent is the method's.
 """
 
 from __future__ import annotations
@@ -141,13 +141,14 @@ def read(path: Path) -> Rows:
 
 
 def exponent(points: list[tuple[int, float]], least: float = SHORT) -> float | None:
-    """The largest slope of log value over log n that a tenfold of n has, of all points where they span less; of the
-    values of at least ``least``. None where fewer than two are."""
+    """The largest slope of log value over log n that a tenfold of n has (all points where they span less), or a step
+    from ten times ``least`` on; of the values of at least ``least``. None where fewer than two are."""
     long = [(n, v) for n, v in sorted(points) if v >= least]
     if len(long) < 2:
         return None
     spans = [next(((a, b) for b in long if b[0] >= TENFOLD * a[0]), None) for a in long]
     found = [s for s in spans if s is not None] or [(long[0], long[-1])]
+    found += [(a, b) for a, b in zip(long, long[1:]) if a[1] >= 10 * least]
     return max(math.log(high / low) / math.log(b / a) for (a, low), (b, high) in found)
 
 
@@ -210,8 +211,8 @@ def write(folder: Path, rows: Rows, d: int, seconds: int) -> None:
         "# How time and memory of the shallow methods grow", "",
         f"CPU seconds of fit and prediction, one thread, and GiB that they add at their peak, with {d} features and n "
         f"samples a side of made data; a measurement ends at {seconds} CPU seconds, none follows at larger n, and none "
-        "is made that would take longer. Exponents are the steepest tenfold of n (all of it where less was measured), "
-        f"of what took {SHORT} s or added {LEAST} GiB at least; above {LINEAR} a method grows faster than n log n, and "
+        "is made that would take longer. Exponents are the steepest tenfold of n (all of it where less was measured) "
+        f"of what took {SHORT} s or added {LEAST} GiB at least, or step from ten times that on; above {LINEAR} a method grows faster than n log n, and "
         "`dazoo info` says so. (*): a bounded form took the place of the method, as a warning of the run says: such a "
         "method has its exponent below that size, and another one above.", "",
         f"| method | time, n^ | memory, n^ | {' | '.join(f'{n:,}' for n in sizes)} |", "|---" * (len(sizes) + 3) + "|",

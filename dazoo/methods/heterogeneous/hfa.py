@@ -34,8 +34,8 @@ class HFA(ShallowMethod):
         title="Learning with Augmented Features for Heterogeneous Domain Adaptation",
         authors="Lixin Duan, Dong Xu, Ivor W. Tsang", year=2012, url="https://arxiv.org/abs/1206.4660", venue="ICML",
         deviations="Frank-Wolfe steps over H, in the paper projected gradients; width of the kernels by the median; no "
-        "gain at the defaults on SURF and deep features, where it is the machine of the labelled target within a point; of "
-        "more than 6,000 samples 2,000 of each domain are learned from",
+        "gain at the defaults on SURF and deep features, where it is the machine of the labelled target within a "
+        "point; of more than 6,000 samples 2,000 of each domain are learned from",
     )  # fmt: skip
     growth = 1.5
     handles = Handles(marked="few", spaces="own")
