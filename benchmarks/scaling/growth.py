@@ -4,9 +4,9 @@ Every method is fitted to and predicts n samples a side of made data, for n = 1k
 its own (forked, so that libraries are loaded once) with a limit on CPU seconds. A method is not tried where it met a
 limit at a smaller n, or where its last two times say that it would; one that has fewer than two times gets a smaller
 n. Rows that ``growth.csv`` has already are kept. An exponent is the largest slope of log seconds, or of log memory
-beyond what libraries and data take, over log n: among the values of at least ``SHORT`` seconds, or ``LEAST`` GiB, of any
-tenfold of n (of all that was measured, where that is less), and of any step from ten times that on. A bounded form that
-takes the place of a method at many samples is looked at apart, and the larger exponent is the method's.
+beyond what libraries and data take, over log n: among the values of at least ``SHORT`` seconds, or ``LEAST`` GiB, of
+any tenfold of n (of all that was measured, where that is less), and of any step from ten times that on. A bounded form
+that takes the place of a method at many samples is looked at apart, and the larger exponent is the method's.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import resource
 import sys
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -40,7 +41,7 @@ SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
 FEWER = 300  # for methods of which less than two of the sizes were timed
 TENFOLD = 9.9
 BOUNDS = 10_000  # bounded forms of plans begin below it, so that smaller sizes say nothing of it
-LINEAR = 1.25  # n log n has an exponent of 1.15 or less between these sizes
+LINEAR = 1.3  # n log n has an exponent of 1.15 or less between these sizes; the rest is caches, and a loaded machine
 SHORT = 0.05
 LEAST = 0.03  # GiB
 FEW = 100
@@ -148,7 +149,7 @@ def exponent(points: list[tuple[int, float]], least: float = SHORT) -> float | N
         return None
     spans = [next(((a, b) for b in long if b[0] >= TENFOLD * a[0]), None) for a in long]
     found = [s for s in spans if s is not None] or [(long[0], long[-1])]
-    found += [(a, b) for a, b in zip(long, long[1:]) if a[1] >= 10 * least]
+    found += [(a, b) for a, b in pairwise(long) if a[1] >= 10 * least]
     return max(math.log(high / low) / math.log(b / a) for (a, low), (b, high) in found)
 
 
@@ -212,9 +213,10 @@ def write(folder: Path, rows: Rows, d: int, seconds: int) -> None:
         f"CPU seconds of fit and prediction, one thread, and GiB that they add at their peak, with {d} features and n "
         f"samples a side of made data; a measurement ends at {seconds} CPU seconds, none follows at larger n, and none "
         "is made that would take longer. Exponents are the steepest tenfold of n (all of it where less was measured) "
-        f"of what took {SHORT} s or added {LEAST} GiB at least, or step from ten times that on; above {LINEAR} a method grows faster than n log n, and "
-        "`dazoo info` says so. (*): a bounded form took the place of the method, as a warning of the run says: such a "
-        "method has its exponent below that size, and another one above.", "",
+        f"of what took {SHORT} s or added {LEAST} GiB at least, or step from ten times that on; above {LINEAR} a "
+        "method grows faster than n log n, and `dazoo info` says so. (*): a bounded form took the place of the method, "
+        "as a warning of the run says: such a method has its exponent below that size, and another one above. No cell: "
+        "not measured.", "",
         f"| method | time, n^ | memory, n^ | {' | '.join(f'{n:,}' for n in sizes)} |", "|---" * (len(sizes) + 3) + "|",
         *lines, "", f"Machine: {here.text}. Versions: {', '.join(f'{k} {v}' for k, v in here.versions.items())}.", "",
         "Made by `python -m benchmarks.scaling.growth`.", "",

@@ -41,7 +41,7 @@ class COOT(MovedAcross):
         "(settled after accuracies on two pairs of the committed suite had been seen); of more than 4,000 samples "
         "2,000 of each domain are compared",
     )  # fmt: skip
-    growth = 2.0
+    growth = 1.5
     handles = Handles(marked={"none", "few"}, spaces="own")
 
     toy_hparams: ClassVar[dict[str, Any]] = {"rounds": 3}

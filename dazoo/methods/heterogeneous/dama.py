@@ -43,7 +43,8 @@ class DAMA(FeatureMap):
         deviations="principal components first, and reg trace(A) / k added to the diagonal of A, whose null space "
         "would win otherwise; beyond 6,000 samples of both domains the graph's width is the median distance of 2,000",
     )  # fmt: skip
-    growth = 2.5
+    growth = 2.0
+    memory_growth = 1.5
     handles = Handles(marked="few", spaces="own")
 
     toy_hparams: ClassVar[dict[str, Any]] = {"components": 3, "dim": 2}

@@ -37,7 +37,8 @@ class HFA(ShallowMethod):
         "gain at the defaults on SURF and deep features, where it is the machine of the labelled target within a "
         "point; of more than 6,000 samples 2,000 of each domain are learned from",
     )  # fmt: skip
-    growth = 1.5
+    growth = 2.0
+    memory_growth = 1.5
     handles = Handles(marked="few", spaces="own")
 
     C: float = hp(1.0, 0.1, 100.0, log=True, help="cost of a violated margin", positive=True)

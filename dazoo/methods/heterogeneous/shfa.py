@@ -36,6 +36,8 @@ class SHFA(ShallowMethod):
         "labellings with a squared hinge and a balance constraint per class; no gain at the defaults on SURF and deep "
         "features; of more than 6,000 samples 2,000 of each domain are learned from",
     )  # fmt: skip
+    growth = 1.5
+    memory_growth = 1.5
     handles = Handles(marked="few", spaces="own")
 
     C: float = hp(1.0, 0.1, 100.0, log=True, help="cost of a violated margin", positive=True)

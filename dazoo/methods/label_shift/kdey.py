@@ -41,6 +41,7 @@ class KDEy(Quantifier):
         deviations="the variant of maximum likelihood (KDEy-ML), with the maximum by expectation maximisation; answers "
         "are corrected by the shares",
     )  # fmt: skip
+    growth = 2.0
 
     bandwidth: float = hp(0.1, 0.02, 0.2, log=True, help="width h of the kernels on the simplex", positive=True)
     folds: int = hp(5, 2, 10, help="folds of the cross-validation that gives the source's posteriors")

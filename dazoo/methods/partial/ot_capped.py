@@ -45,6 +45,8 @@ class OTCapped(OTPartial):
         "partial_office_caltech10, office_caltech10_features); beyond memory_gib random parts of the samples are "
         "matched (``transport/_parts``), which lost 2.1 points in results/bounded",
     )  # fmt: skip
+    growth = 2.0
+    memory_growth = 2.0
     handles = Handles(labels={"closed", "partial"}, marked={"none", "few"})
     family = "partial"
 

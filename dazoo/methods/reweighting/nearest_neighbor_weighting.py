@@ -34,6 +34,7 @@ class NearestNeighborWeighting(Reweighting):
         url="https://doi.org/10.1109/MLSP.2012.6349714",
         venue="IEEE International Workshop on Machine Learning for Signal Processing",
     )  # fmt: skip
+    growth = 1.5
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 

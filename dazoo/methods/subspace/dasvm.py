@@ -46,6 +46,7 @@ class DASVM(ShallowMethod):
         "would leave one side empty ends the walk for that class; no gain at the defaults where the source's model is "
         "wrong about half of the target, whose labels it then learns",
     )  # fmt: skip
+    growth = 1.5
     handles = Handles(marked={"none", "few"})
 
     C: float = hp(1.0, 1e-3, 1e2, log=True, help="cost of the source's errors", positive=True)

@@ -39,7 +39,8 @@ class LabelPropagation(ShallowMethod):
         "samples of both domains the graph is sparse, its neighbours ranked in single precision, and the system is "
         "solved by conjugate gradients to 1e-10",
     )  # fmt: skip
-    growth = 2.0
+    growth = 2.5
+    memory_growth = 1.5
     handles = Handles(marked={"none", "few"})
 
     neighbours: int = hp(10, 3, 30, log=True, help="neighbours in the graph")

@@ -55,7 +55,8 @@ class MEDA(ShallowMethod):
         "number of classes; beyond 10,000 samples the function is a sum of kernels at 2,000 of them and "
         "the graph is sparse",
     )  # fmt: skip
-    growth = 2.5
+    growth = 2.0
+    memory_growth = 1.5
     handles = Handles(marked={"none", "few"})
     knob_needs: ClassVar[dict[str, dict[str, bool]]] = {"balance": {"adaptive": False}}
 

@@ -61,7 +61,8 @@ class JCPOT(ShallowMethod):
         "the constraints, and is refused; beyond memory_gib random parts with all classes of all sources are solved "
         "one by one, each with its own proportions (``transport/_parts``)",
     )  # fmt: skip
-    growth = 2.0
+    growth = 2.5
+    memory_growth = 1.5
     handles = Handles(n_sources="many")
 
     use: str = hp("labels", choices=("labels", "features"), help="what the plans carry to the target")

@@ -43,7 +43,7 @@ class JDOT(ShallowMethod):
         "memory_gib the plan is one of random parts, cut once (``transport/_parts``), and f is fitted to what they "
         "send on average",
     )  # fmt: skip
-    growth = 3.0
+    growth = 2.5
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 

@@ -41,7 +41,8 @@ class OTClassReg(MovedByPlan):
         "target sample, so that the regulariser does not fade as n_t grows (POT's sinkhorn_lpl1_mm is the case "
         "class_weight = eta sqrt(n_t), epsilon = n_t / 1000, and needs C copies of the plan)",
     )  # fmt: skip
-    growth = 2.0
+    growth = 2.5
+    memory_growth = 1.5
     handles = Handles(marked={"none", "few"})
     pair_bytes = 72
 

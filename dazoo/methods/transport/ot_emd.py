@@ -34,6 +34,7 @@ class OTEMD(MovedByPlan):
         venue="IEEE Transactions on Pattern Analysis and Machine Intelligence (Journal)",
     )  # fmt: skip
     growth = 2.5
+    memory_growth = 2.0
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 

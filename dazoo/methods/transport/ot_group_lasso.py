@@ -48,6 +48,7 @@ class OTGroupLasso(MovedByPlan):
         "plan",
     )  # fmt: skip
     growth = 2.0
+    memory_growth = 2.0
     handles = Handles(marked={"none", "few"})
     pair_bytes = 120
 

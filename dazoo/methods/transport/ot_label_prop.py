@@ -44,6 +44,8 @@ class OTLabelProp(ShallowMethod):
         "POT; the first paper propagates histograms over a graph; beyond memory_gib random parts of the samples are "
         "transported one by one (``transport/_parts``)",
     )  # fmt: skip
+    growth = 2.5
+    memory_growth = 2.0
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
     knob_needs = {"reg": {"solver": "sinkhorn"}}

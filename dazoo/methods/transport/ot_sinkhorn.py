@@ -45,6 +45,7 @@ class OTSinkhorn(MovedByPlan):
         "sample is sent, so it loses where class proportions differ",
     )  # fmt: skip
     growth = 2.0
+    memory_growth = 2.0
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
     ways: ClassVar[tuple[str, ...]] = ("auto", "error", "minibatch", "lazy", "dense")

@@ -41,6 +41,7 @@ class OTUnbalanced(MovedByPlan):
         "features",
     )  # fmt: skip
     growth = 2.5
+    memory_growth = 2.0
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
 

@@ -47,6 +47,8 @@ class WBT(ShallowMethod):
         "(which underflow); beyond memory_gib a barycenter is that of 1024 random samples of each source's class, and "
         "random parts are transported one by one (``transport/_parts``)",
     )  # fmt: skip
+    growth = 1.5
+    memory_growth = 2.0
     handles = Handles(n_sources="many")
 
     support: float = hp(
