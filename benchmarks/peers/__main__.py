@@ -39,7 +39,7 @@ def main() -> None:
         ]  # fmt: skip
 
     def report(row: Row) -> None:
-        known.append(row)
+        known.append(dataclasses.replace(row, machine=machine.text))
         write(options.out, options.part, known, machine, about)  # what is measured survives an interruption
         print(
             f"{row.features[:4]:4s} {row.case:26s} {row.task:18s} "

@@ -44,6 +44,7 @@ class Row:
         library: the share of dazoo's time that passes in POT, LAPACK, BLAS and scikit-learn; NaN where not measured.
         counted: whether the row enters the means.
         load: how many processes wanted the machine's cores in the minute before.
+        machine: where it was measured.
     """
 
     case: str
@@ -57,6 +58,7 @@ class Row:
     library: float = float("nan")
     counted: bool = True
     load: float = field(default_factory=lambda: round(os.getloadavg()[0], 1))
+    machine: str = ""
 
 
 @dataclass
@@ -136,8 +138,7 @@ def timed(run: Run, y: np.ndarray) -> Side:
 
 # where a profile's time counts as a library's: its own files, and dazoo's thin calls of BLAS and LAPACK
 LIBRARIES = (
-    "/ot/", "/numpy/linalg/", "/scipy/linalg/", "/scipy/sparse/", "/scipy/optimize/", "/sklearn/", "/dazoo/ops/blas.py",
-    "/dazoo/ops/linear.py", "/dazoo/ops/spectral.py", "/dazoo/ops/neighbours.py",
+    "/ot/", "/numpy/linalg/", "/scipy/linalg/", "/scipy/sparse/", "/scipy/optimize/", "/sklearn/", "/dazoo/ops/linalg/",
 )  # fmt: skip
 
 

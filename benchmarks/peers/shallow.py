@@ -1,5 +1,5 @@
-"""Shallow methods on Office-Caltech10 against skada and adapt: twelve pairs of SURF histograms after row_sum and zscore
-per domain, and pairs of frozen EfficientNet-Lite0 features after zscore, of which the four smallest.
+"""Shallow methods on Office-Caltech10 against skada, adapt and POT's own classes: twelve pairs of SURF histograms after
+row_sum and zscore per domain, and pairs of frozen EfficientNet-Lite0 features after zscore, of which the four smallest.
 
 What makes the two sides equal, per case: the classifier (1-NN; ridge regression where samples are weighted, and for
 methods of few labels), the number of dimensions (20) and the regularisation. Where the libraries state it differently,
@@ -13,6 +13,9 @@ the value is converted:
 - OT: squared Euclidean costs. dazoo divides the cost by its largest entry before an entropic problem; skada does so in
   `ot_sinkhorn_scaled` (reg 0.1 on both sides), has its own defaults in `ot_sinkhorn`, and gets multiples of the largest
   cost in `ot_class_reg` and `ot_group_lasso`.
+- POT's classes move the source and nearest neighbours label the target. They get the cost divided by its largest entry
+  where they offer that, features divided by its root in `ot_laplace` and `ot_mapping`, whose weights are converted;
+  `ot_mapping` moves training samples by the map on both sides, where POT's class would move them by the plan.
 - JDOT: skada fits logistic regression to the transported labels, dazoo least squares; at most ten rounds. skada weighs
   features and labels alike and divides the distances by their mean, which in dazoo is alpha = largest / mean distance.
 - Kernel widths: around the median distance, which is given to both sides, as is the grid of widths around it.
@@ -29,11 +32,11 @@ the value is converted:
 Alone, a run shares nothing with any other. In a group, all cases of a table run one after another on a pair, and pair
 after pair, and share what the runs of a suite do: costs, plans and kernels of a pair, moments, decompositions and inner
 products of a domain, which is source or target of six pairs; the first that needs a piece pays for it. The peers share
-nothing between runs, so their times are those of single runs. The aim of five times is about runs in a group. "In
-libraries" is the share of dazoo's time alone within POT, LAPACK, BLAS and scikit-learn, by a profile: where it is near
-all and the peer calls the same solver (EMD, the eigenproblem of CORAL, least squares after a reweighting) or a rougher
-one (SA), five times cannot be had alone without a faster solver. Sides take turns and CPU time is counted, since other
-jobs may run on the machine.
+nothing between runs, so their times are those of single runs. The aims are six times in a group and four times alone.
+"In libraries" is the share of dazoo's time alone within POT, LAPACK, BLAS and scikit-learn, by a profile: where it is
+near all and the peer calls the same solver (EMD, the eigenproblem of CORAL, least squares after a reweighting) or a
+rougher one (SA), four times cannot be had alone without a faster solver. Sides take turns and CPU time is counted,
+since other jobs may run on the machine.
 
 Where accuracies differ although the problem is the same, the reasons that were measured stand above. Beyond those: TJM
 scales every eigenvector, and skada gives it norm 1 in another metric than dazoo, which follows the authors' code; the

@@ -14,7 +14,7 @@ Gain = Callable[[Row], float]
 HEADER = (
     "features", "peer", "case", "task", "steps", "dazoo_seconds", "peer_seconds", "speedup", "dazoo_accuracy",
     "peer_accuracy", "dazoo_failure", "peer_failure", "dazoo_grouped_seconds", "library_share", "counted",
-    "load",
+    "load", "machine",
 )  # fmt: skip
 
 
@@ -30,19 +30,30 @@ def write(folder: Path, part: str, rows: Sequence[Row], machine: Machine, about:
                 [r.features, r.peer, r.case, r.task, r.steps, *(f"{s.seconds:.4f}" for s in (r.ours, r.theirs)),
                  f"{speedup(r):.2f}", *(f"{s.accuracy:.2f}" for s in (r.ours, r.theirs)), r.ours.failure,
                  r.theirs.failure, f"{r.grouped:.4f}", f"{r.library:.3f}", int(r.counted),
-                 f"{r.load:.1f}"]
+                 f"{r.load:.1f}", r.machine]
             )  # fmt: skip
     versions = ", ".join(f"{k} {v}" for k, v in machine.versions.items())
-    loads = [r.load for r in rows if math.isfinite(r.load)]
-    loaded = f"; load {min(loads):.0f} to {max(loads):.0f} while it ran" if loads else ""
     peers = " and ".join(dict.fromkeys(r.peer for r in rows))
     page.write_text(
         f"# dazoo and {peers} side by side: {part}\n\n{summary(rows)}\n\n"
         f"{why.section(folder) if part == 'shallow' else ''}{about}\n\n"
-        f"Times are CPU seconds of one thread, fit and prediction. Machine: {machine.text}{loaded}. "
+        f"Times are CPU seconds of one thread, fit and prediction. {_machines(rows, machine)} "
         f"Versions: {versions}. Made by `python -m benchmarks.peers {part}`; single pairs are in `{part}.csv`.\n"
     )
     return [table, page]
+
+
+def _machines(rows: Sequence[Row], machine: Machine) -> str:
+    """Where each table was measured, and under which load."""
+    told = []
+    for text in dict.fromkeys(r.machine or machine.text for r in rows):
+        mine = [r for r in rows if (r.machine or machine.text) == text]
+        tables = dict.fromkeys(f"{r.features}, {r.peer}" for r in mine if r.features)
+        of = f" ({'; '.join(tables)})" if len(tables) and len(mine) < len(rows) else ""
+        loads = [r.load for r in mine if math.isfinite(r.load)]
+        load = f", load {min(loads):.0f} to {max(loads):.0f}" if loads else ""
+        told.append(f"Machine{of}: {text}{load}.")
+    return " ".join(told)
 
 
 def read(path: Path) -> list[Row]:
@@ -58,6 +69,7 @@ def read(path: Path) -> list[Row]:
                 ), int(line["steps"]), line["peer"], line["features"],
                 float(line.get("dazoo_grouped_seconds") or "nan"), float(line.get("library_share") or "nan"),
                 bool(int(line.get("counted") or 1)), float(line.get("load") or "nan"),
+                line.get("machine") or "",
             )
             for line in csv.DictReader(file)
         ]  # fmt: skip
