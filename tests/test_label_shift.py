@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from dazoo.core.memo import Memo
 from dazoo.core.types import Labeled, Seen, Unlabeled
 from dazoo.data.registry import load_task
 from dazoo.engine.fit import fit
 from dazoo.methods.base import Context, create_method
 from dazoo.methods.reweighting import _ratio, bbse, em_prior, rlls
 from dazoo.methods.reweighting._label_shift import Confusion, confusion, stratified_folds
-from dazoo.shallow.classifiers import classifier
+from dazoo.shallow.classifiers import Classifier, classifier
 from tests.gaussians import accuracy, context, kmm_problem
 
 
@@ -46,6 +47,21 @@ def test_mmd_target_shift_equals_a_generic_solver():
         options={"ftol": 1e-15, "maxiter": 1000},
     )
     np.testing.assert_allclose(method.class_weights(seen, context()).numpy(), best.x, atol=1e-4)
+
+
+def test_methods_on_the_same_folds_share_their_models(monkeypatch):
+    seen, memo, fits = doubles(label_task(n=60).seen()), Memo(), []
+    original = Classifier.fit
+    monkeypatch.setattr(Classifier, "fit", lambda *args, **kw: fits.append(1) or original(*args, **kw))
+
+    def weights(name: str, memo: Memo) -> torch.Tensor:
+        ctx = Context(torch.Generator().manual_seed(0), classifier("logistic"), memo)
+        return create_method(name).class_weights(seen, ctx)
+
+    alone = [weights(name, Memo()) for name in ("bbse", "rlls")]
+    assert len(fits) == 10
+    assert all(torch.equal(weights(name, memo), a) for name, a in zip(("bbse", "rlls"), alone))
+    assert len(fits) == 15
 
 
 def test_mmd_target_shift_means_are_those_of_the_kernel():

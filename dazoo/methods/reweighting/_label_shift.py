@@ -12,6 +12,7 @@ from dazoo.core.types import Prediction, Predictor, Seen
 from dazoo.methods.base import Context
 from dazoo.methods.shallow import Aligned, Reweighting, finished, inner_of, pair, source_of
 from dazoo.ops.classwise import one_hot
+from dazoo.shallow.classifiers import Classifier
 from dazoo.shallow.steps import Head, run_steps
 
 LOST = 0.1
@@ -91,16 +92,7 @@ def held_out(seen: Seen, ctx: Context, folds: int) -> Tensor:
     Raises:
         DazooError: fewer than two folds.
     """
-    if folds < 2:
-        raise DazooError(f"at least two folds are needed, not {folds}")
-    x, y = pair(seen)[0], source_of(seen).y
-    fold = stratified_folds(y, folds, ctx)
-    scores = torch.zeros(len(x), seen.n_classes, dtype=x.dtype, device=x.device)
-    for f in range(folds):
-        out = fold == f
-        if bool(out.any()):
-            scores[out] = ctx.classifier.fit(x[~out], y[~out], seen.n_classes, gen=ctx.gen, warn=ctx.warn)(x[out])
-    return scores
+    return out_of_fold(seen, ctx, folds)[0]
 
 
 def confusion(seen: Seen, ctx: Context, folds: int, soft: bool) -> Confusion:
@@ -110,20 +102,43 @@ def confusion(seen: Seen, ctx: Context, folds: int, soft: bool) -> Confusion:
     Raises:
         DazooError: fewer than two folds.
     """
+    held, target = out_of_fold(seen, ctx, folds)
+    belongs = one_hot(source_of(seen).y, seen.n_classes).to(held)
+    found = torch.stack([_predicted(scores, soft).mean(0) for scores in target]).mean(0)
+    return Confusion(_predicted(held, soft).T @ belongs / len(held), found, belongs.mean(0))
+
+
+def out_of_fold(seen: Seen, ctx: Context, folds: int) -> tuple[Tensor, list[Tensor]]:
+    """Scores (n_s, C) of source samples by the model of the other folds, and of the target (n_t, C) by every model.
+
+    Fitted once for all runs on the same folds.
+
+    Raises:
+        DazooError: fewer than two folds.
+    """
     if folds < 2:
         raise DazooError(f"at least two folds are needed, not {folds}")
-    (x, xt), y, classes = pair(seen), source_of(seen).y, seen.n_classes
+    (x, xt), y = pair(seen), source_of(seen).y
     fold = stratified_folds(y, folds, ctx)
-    held, target = torch.zeros(len(x), classes, dtype=x.dtype, device=x.device), []
-    for f in range(folds):
-        out = fold == f
-        if not bool(out.any()):
-            continue
-        head = ctx.classifier.fit(x[~out], y[~out], classes, gen=ctx.gen, warn=ctx.warn)
-        held[out] = _predicted(head(x[out]), soft)
-        target.append(_predicted(head(xt), soft).mean(0))
-    belongs = one_hot(y, classes).to(x)
-    return Confusion(held.T @ belongs / len(x), torch.stack(target).mean(0), belongs.mean(0))
+
+    def make() -> tuple[Tensor, list[Tensor], list[str]]:
+        notes: list[str] = []
+        held, target = torch.zeros(len(x), seen.n_classes, dtype=x.dtype, device=x.device), []
+        for f in range(folds):
+            out = fold == f
+            if bool(out.any()):
+                head = ctx.classifier.fit(x[~out], y[~out], seen.n_classes, gen=ctx.gen, warn=notes.append)
+                held[out] = head(x[out])
+                target.append(head(xt))
+        return held, target, notes
+
+    # other classifiers may draw from the run's generator, which a shared result would leave where it was
+    drawn = not isinstance(ctx.classifier, Classifier)
+    key = ("out_of_fold", ctx.classifier, folds, fold.cpu().numpy().tobytes())
+    held, target, notes = make() if drawn else ctx.memo(key, make)
+    for note in notes:
+        ctx.warn(note)
+    return held, target
 
 
 def stratified_folds(y: Tensor, folds: int, ctx: Context) -> Tensor:
