@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 from benchmarks.peers import deep, shallow, why
 from benchmarks.peers.measure import Machine, Row, one_thread
@@ -21,6 +22,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="names of cases")
     parser.add_argument("--peers", nargs="*", default=list(shallow.PEERS), choices=shallow.PEERS, help="shallow only")
     parser.add_argument("--features", nargs="*", default=list(shallow.FEATURES), choices=shallow.FEATURES)
+    parser.add_argument("--pairs", type=int, default=12, help="shallow only: how many pairs at most, smallest first")
     options = parser.parse_args()
     one_thread()
 
@@ -49,7 +51,9 @@ def main() -> None:
             flush=True,
         )
 
-    restricted = {"peers": tuple(options.peers), "features": tuple(options.features)} if module is shallow else {}
+    restricted: dict[str, Any] = {}
+    if module is shallow:
+        restricted = {"peers": tuple(options.peers), "features": tuple(options.features), "most": options.pairs}
     module.compare(options.data_root, options.only, report, **restricted)
     paths = write(options.out, options.part, known, machine, about)
     print(summary(known))

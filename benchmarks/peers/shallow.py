@@ -154,19 +154,21 @@ def compare(
     report: Callable[[Row], None],
     peers: tuple[str, ...] = tuple(PEERS),
     features: tuple[str, ...] = FEATURES,
+    most: int = 12,
 ) -> list[Row]:
-    """All cases on their pairs, smallest pairs first, so that what an interrupted run has measured is comparable.
+    """All cases on their pairs, at most ``most`` of them, smallest pairs first, so that what an interrupted run has
+    measured is comparable.
 
     On the smallest pair every case first runs once, unmeasured, on both sides.
     """
     rows: list[Row] = []
     by_size = {
-        kind: sorted(tasks(root, kind), key=lambda t: len(t.sources[0]) * len(t.target))[: LARGEST[kind]]
+        kind: sorted(tasks(root, kind), key=lambda t: len(t.sources[0]) * len(t.target))[: min(LARGEST[kind], most)]
         for kind in features
     }
     shelves = {(kind, peer): (Domains(), Domains()) for kind in features for peer in peers}
     for i, kind, peer in itertools.product(range(max(LARGEST.values())), features, peers):
-        if i < LARGEST[kind]:
+        if i < len(by_size[kind]):
             cases = [c for c in PEERS[peer] if kind in c.features and (not wanted or c.name in wanted)]
             for row in on_one_pair(
                 [c for c in cases if i < c.smallest], by_size[kind][i], i, peer, kind, shelves[kind, peer]
