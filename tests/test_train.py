@@ -150,3 +150,14 @@ def test_cuda_agrees_with_cpu():
     ).predictor.state
     for key, value in cpu.items():
         torch.testing.assert_close(gpu[key].cpu(), value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["asa", "mcd", "wdgrl"])
+def test_parts_without_parameters_do_not_move(name):
+    """On fixed features under a recipe without a bottleneck only the head learns, with phases of any kind."""
+    recipe = dataclasses.replace(TINY, bottleneck=0, norm="none")
+    task = task_for(METHODS.get(name))
+    found = fit(create_method(name), task.seen(), seed=0, options=Options(recipe=recipe))
+    assert "cls" in found.curves
+    with pytest.raises(DazooError, match=r"nothing can learn: .* take a recipe with a bottleneck"):
+        fit(create_method("shot"), task.seen(), seed=0, options=Options(recipe=recipe))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from dazoo.core.errors import DazooError
 from dazoo.engine.recipe import Recipe
 
 
@@ -20,7 +21,16 @@ def rate_of(name: str, multipliers: dict[str, float], recipe: Recipe) -> float:
 def make_optimizer(
     parameters: Mapping[str, Tensor], names: Sequence[str], multipliers: dict[str, float], recipe: Recipe
 ) -> torch.optim.Optimizer:
-    """The recipe's optimiser over ``names``; parameters without a gradient in a phase stay as they are."""
+    """The recipe's optimiser over ``names``; parameters without a gradient in a phase stay as they are.
+
+    Raises:
+        DazooError: there is no parameter to move.
+    """
+    if not names:
+        raise DazooError(
+            "nothing can learn: the method holds the head fixed, and the network has no parameters before it; take a "
+            f"recipe with a bottleneck (that of {recipe.name!r} is {recipe.bottleneck}) or a backbone that learns"
+        )
     groups: dict[float, list[Tensor]] = {}
     for name in names:
         groups.setdefault(rate_of(name, multipliers, recipe), []).append(parameters[name])

@@ -136,7 +136,7 @@ class Loop:
             for phase, every in self.learner.phases.items():
                 moving = [n for n in every if n not in resting] if resting else every
                 parts = of_each_source(batch) if phase.each_source else [batch]
-                for turn, part in enumerate(parts * phase.repeat):
+                for turn, part in enumerate(parts * phase.repeat if moving else ()):  # a body may have no parameters
                     terms = self._advance(phase, moving, part, t, look=turn == 0 and self.step in self.looks)
                     self._check(terms)
         if isinstance(self.learner, Alone):

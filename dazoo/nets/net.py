@@ -248,12 +248,14 @@ def build_body(spec: NetSpec, shape: tuple[int, ...], seed: int, wanted: bool) -
 
 
 def parts_of(net: nn.Module, patterns: tuple[str, ...]) -> list[str]:
-    """Names of the parameters that belong to parts such as ``"body"``, ``"body.bottleneck"`` or ``"*"``."""
+    """Names of the parameters that belong to parts such as ``"body"``, ``"body.bottleneck"`` or ``"*"``. A part may
+    have none, as the body of frozen features without a bottleneck."""
     names = [n for n, _ in net.named_parameters()]
     if "*" in patterns:
         return names
     chosen = [n for n in names if any(n == p or n.startswith(p + ".") for p in patterns)]
+    known = {*names, *(n for n, _ in net.named_modules())}
     for p in patterns:
-        if not any(n == p or n.startswith(p + ".") for n in names):
+        if p not in known:
             raise DazooError(f"no part {p!r} in this network; parts: {sorted({n.split('.')[0] for n in names})}")
     return chosen
