@@ -86,11 +86,11 @@ class ETD(GradientMethod):
 
     def potential(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         fs, ft = net.features(b.xs, b.xt, b.held)
-        if b.held.get("of") is not fs:  # the cost is the same in all steps of the potential
+        if b.held.get("etd", [None])[0] is not fs:  # the cost is the same in all steps of the potential
             with torch.no_grad():
-                b.held.update({"of": fs, "cost": self.cost(net, fs, ft)})
+                b.held["etd"] = fs, self.cost(net, fs, ft)
         v = net.kantorovich(ft.detach()).squeeze(1)
-        return {"potential": -semi_dual(b.held["cost"], v, self.reg)}
+        return {"potential": -semi_dual(b.held["etd"][1], v, self.reg)}
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         fs, ft = net.features(b.xs, b.xt, b.held)

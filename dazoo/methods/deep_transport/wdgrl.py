@@ -55,12 +55,14 @@ class WDGRL(GradientMethod):
         return {"disc": mlp(width, self.disc_width, 1)}
 
     def critic(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
-        fs, ft = (f.detach() for f in net.features(b.xs, b.xt, b.held))
-        n = min(len(fs), len(ft))
-        u = uniform(n, t.step, fs)[:, None]
-        points = torch.cat([fs, ft, u * fs[:n] + (1.0 - u) * ft[:n]])
+        fs, ft = net.features(b.xs, b.xt, b.held)
+        if b.held.get("wdgrl", [None])[0] is not fs:  # all steps of the critic take the same points
+            n = min(len(fs), len(ft))
+            u = uniform(n, t.step, fs)[:, None]
+            b.held["wdgrl"] = fs, torch.cat([fs, ft, u * fs[:n] + (1.0 - u) * ft[:n]]).detach()
+        points = b.held["wdgrl"][1]
         return {
-            "critic": -critic_gap(net.disc(torch.cat([fs, ft])), len(fs)),
+            "critic": -critic_gap(net.disc(points[: len(fs) + len(ft)]), len(fs)),
             "penalty": self.penalty_weight * gradient_penalty(net.disc, points),
         }
 
