@@ -5,9 +5,11 @@ shards still grow. In processes of their own, with the version here and that of 
 
 - ``keys``: what is stored already, as ``dazoo run`` asks when it begins (from lines, then from parts);
 - ``look``: one look of a driver or a worker at what was appended since, while 16 shards grow;
+- ``look at so many shards``: the same while so many workers append, each one line of 1.6 kB since the last look;
 - ``claim``: claiming 64 runs, looking, and releasing them, per run; ``append``: writing 64 records, per run;
 - ``compact``: making parts of lines; ``report``: the whole report from parts;
-- ``plan``: all keys of a suite of so many runs, and units for 256 workers.
+- ``plan``: all keys of a suite of so many runs, and units for 256 workers; ``divide``: the division of what waits that
+  follows when half of them have run.
 
 CPU seconds, imports not counted. What takes long is left out above a number of runs (``MOST``).
 """
@@ -28,9 +30,13 @@ from pathlib import Path
 from dazoo.bench.execute.clock import load
 from dazoo.bench.execute.machine import machine
 
+COLUMNS = ("runs", "what", "from", "MB on disk", "CPU seconds", "GB", "microseconds per run", "before", "times faster")
+ORDER = ("keys", "look", "claim", "append", "plan", "divide", "report", "compact", "look at so many shards")
 SHARD, GROWING = 800_000, 16
 TASKS, SEEDS = 50, 10
-MOST = {"compact": 100_000, "report": 10_000, "plan": 100_000}
+MOST = {"report": 100_000}
+SHARDS = (16, 256, 4096)
+"""Workers of one sweep, whose shards a look opens."""
 BEFORE = ("keys", "look", "claim", "report")
 """What is measured with ``--base``, too."""
 IMPORTS = """
@@ -43,6 +49,15 @@ folder = Path(sys.argv[1])
 CALLS = {
     "keys": ("", "stored(folder)", 1),
     "look": ("f = Follower(folder); f.new_keys()", "for _ in range(20): f.new_keys()", 20),
+    "workers": (
+        "root = folder / 'records'; root.mkdir(parents=True, exist_ok=True); n = int(folder.name.split('-')[1])\n"
+        "w = [Writer(folder) for _ in range(n)]; body = {'cpu_seconds': 1.0, 'x': 'y' * 1500}\n"
+        "[o.append('%032x' % i, 'ok', body) or o.close() for i, o in enumerate(w)]\n"
+        "paths = list(root.iterdir()); line = paths[0].read_bytes(); f = Follower(folder); f.new_keys()\n"
+        "[p.open('ab').write(line) for p in paths]",
+        "assert len(f.new_keys()) == n",
+        1,
+    ),
     "claim": (
         "f = Follower(folder); f.new_keys(); c = Claims(folder); keys = ['%032x' % (i << 64) for i in range(64)]",
         "for _ in range(5): c.take(keys); f.new_keys(); c.release(keys)",
@@ -60,6 +75,14 @@ CALLS = {
         "from dazoo.bench.execute.schedule import units\n"
         "s = Suite.of(json.loads((folder / 'plan-me.json').read_text()))",
         "p = make_plan(s); p.missing([]); units(p.specs, 256)",
+        1,
+    ),
+    "divide": (
+        "from dazoo.bench.plan.plan import make_plan; from dazoo.bench.plan.suite import Suite\n"
+        "from dazoo.bench.execute.schedule import Schedule\n"
+        "p = make_plan(Suite.of(json.loads((folder / 'plan-me.json').read_text())))\n"
+        "s = Schedule(); s.units(p.specs, 256); n = len(p.specs) // 2; [s.learn(r, 1.0) for r in p.specs[:n]]",
+        "s.units(p.specs[n:], 256)",
         1,
     ),
 }
@@ -109,7 +132,16 @@ def cost(code: Path, what: str, folder: Path) -> tuple[float, float]:
     return float(seconds), float(memory)
 
 
-def measure(work: Path, runs: int, base: Path | None) -> list[dict[str, object]]:
+def measure_look(work: Path, shards: int) -> dict[str, object]:
+    """The row of a look at so many shards that grow."""
+    folder = work / f"workers-{shards}"
+    seconds, memory = cost(Path(__file__).resolve().parent.parent, "workers", folder)
+    shutil.rmtree(folder)
+    row = dict.fromkeys(COLUMNS, "") | {"runs": shards, "what": "look at so many shards", "from": "lines"}
+    return row | {"CPU seconds": round(seconds, 4), "GB": round(memory, 2)}
+
+
+def measure(work: Path, runs: int, base: Path | None, only: list[str]) -> list[dict[str, object]]:
     """One row per thing that was measured."""
     here = Path(__file__).resolve().parent.parent
     folder, rows = work / f"runs-{runs}", []
@@ -120,6 +152,8 @@ def measure(work: Path, runs: int, base: Path | None) -> list[dict[str, object]]
     (folder / "plan-me.json").write_text(json.dumps(suite | {"seeds": max(1, runs // pairs), "recipe": None}))
 
     def row(what: str, source: str) -> None:
+        if only and what not in only:
+            return
         size = sum(p.stat().st_size for p in (folder / "records").iterdir()) / 1e6
         was = cost(base, what, folder) if base is not None and what in BEFORE else None
         found, times = cost(here, what, folder), CALLS[what][2]
@@ -134,15 +168,14 @@ def measure(work: Path, runs: int, base: Path | None) -> list[dict[str, object]]
 
     for what in ("keys", "look", "claim", "append"):
         row(what, "lines")
-    if runs <= MOST["plan"]:
-        row("plan", "")
+    row("plan", "")
+    row("divide", "")
     if runs <= MOST["report"]:
         row("report", "lines")
-    if runs <= MOST["compact"]:
-        row("compact", "lines")
-        row("keys", "parts")
-        if runs <= MOST["report"]:
-            row("report", "parts")
+    row("compact", "lines")
+    row("keys", "parts")
+    if runs <= MOST["report"]:
+        row("report", "parts")
     shutil.rmtree(folder)
     return rows
 
@@ -152,8 +185,9 @@ def write(rows: list[dict[str, object]], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if (out / "million.csv").is_file():
         with (out / "million.csv").open(newline="") as file:
-            known = [row for row in csv.DictReader(file) if int(row["runs"]) not in {r["runs"] for r in rows}]
-        rows = sorted([*known, *rows], key=lambda row: int(str(row["runs"])))
+            made = {(int(str(r["runs"])), r["what"], r["from"]) for r in rows}
+            known = [r for r in csv.DictReader(file) if (int(r["runs"]), r["what"], r["from"]) not in made]
+        rows = sorted([*known, *rows], key=lambda row: (int(str(row["runs"])), ORDER.index(str(row["what"]))))
     with (out / "million.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -171,14 +205,21 @@ def write(rows: list[dict[str, object]], out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--runs", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--shards", type=int, nargs="*", default=SHARDS, help="That grow, for a look at all of them.")
+    parser.add_argument("--only", nargs="*", default=[], help="What to measure, of the words above.")
     parser.add_argument("--base", type=Path, help="A checkout of the version to compare with.")
     parser.add_argument("--out", type=Path, help="Write million.csv and million.md there.")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         base = chosen.base and chosen.base.resolve()
         for runs in chosen.runs:
-            rows = measure(Path(work), runs, base)
+            rows = measure(Path(work), runs, base, chosen.only)
+            if chosen.out is not None and rows:
+                write(rows, chosen.out)
+        for shards in chosen.shards:
+            rows = [measure_look(Path(work), shards)]
+            print(rows[0], flush=True)
             if chosen.out is not None:
                 write(rows, chosen.out)
 

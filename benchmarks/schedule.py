@@ -8,6 +8,7 @@ or the longest run. Expectations are those of
 - ``other suites``: the records of all suites but the one that is planned, and nothing of its own,
 - ``nothing``: recipe and size of the data.
 
+Then they follow what runs have taken (``plan.learned``), and what waits is divided again, ``divided`` times in all.
 ``before`` is the division of version 0.1.0 in the same simulation: whole tasks, or pairs of task and row, in the order
 of the plan. The seconds that opening takes are measured.
 """
@@ -20,14 +21,14 @@ import heapq
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from dazoo.bench.execute.clock import load
 from dazoo.bench.execute.grouping import in_order
 from dazoo.bench.execute.machine import machine
-from dazoo.bench.execute.schedule import Part, units
+from dazoo.bench.execute.schedule import Part, Schedule
 from dazoo.bench.execute.tasks import Tasks
 from dazoo.bench.plan.costs import Costs
 from dazoo.bench.plan.plan import RunSpec
@@ -76,13 +77,13 @@ def before(specs: Sequence[RunSpec], jobs: int) -> list[Part]:
 
 
 def makespan(
-    shared: Sequence[Part], seconds: dict[int, float], workers: int, opening: float, tails: Costs | None = None
+    shared: Sequence[Part], seconds: dict[int, float], workers: int, opening: float, schedule: Schedule | None = None
 ) -> float:
     """When the last of ``workers`` ends that take one unit after the other.
 
     Args:
-        tails: what runs are expected to take, where idle workers are given the ends of units that others are at, as
-            ``executor`` does; without, they are not.
+        schedule: learns what runs took and divides again what waits, and idle workers are given the ends of units that
+            others are at, as ``executor`` does; without, neither.
     """
     waiting, running = deque(shared), [Running() for _ in range(workers)]
     events = [(0.0, i) for i in range(workers)]
@@ -90,46 +91,65 @@ def makespan(
     while events:
         now, i = heapq.heappop(events)
         mine = running[i]
+        if schedule is not None and mine.at is not None:
+            schedule.learn(mine.at, seconds[id(mine.at)])
+            if schedule.due and waiting:
+                going = [(r.at, now - r.began) for r in running if r.at is not None and r is not mine]
+                waiting = deque(schedule.units([s for unit in waiting for s in unit], workers, going))
+        mine.at = None
         if not mine.runs:
             if waiting:
-                mine.take(waiting.popleft(), tails)
-            elif tails is not None:
+                mine.take(waiting.popleft(), schedule)
+            elif schedule is not None:
                 other = max(running, key=lambda r: r.left)
                 if not other.runs:
                     continue
-                mine.take(other.second_half(tails), tails)
+                mine.take(other.second_half(schedule), schedule)
             else:
                 continue
-        spec = mine.next(tails)
+        spec = mine.next(schedule)
         took = seconds[id(spec)] + (opening if spec.data_key != mine.opened else 0.0)
-        mine.opened = spec.data_key
+        mine.opened, mine.began = spec.data_key, now
         last = max(last, now + took)
         heapq.heappush(events, (now + took, i))
     return last
 
 
 class Running:
-    """What a worker has before it, the next run last; ``left`` are the seconds expected of it."""
+    """The run that a worker is ``at`` since ``began``, and those before it, the next one last; ``left`` are seconds."""
 
     def __init__(self) -> None:
+        self.at: RunSpec | None = None
         self.runs: list[RunSpec] = []
-        self.left = 0.0
+        self.left = self.began = 0.0
         self.opened: object = None
 
-    def take(self, unit: Sequence[RunSpec], costs: Costs | None) -> None:
+    def take(self, unit: Sequence[RunSpec], schedule: Schedule | None) -> None:
         self.runs, self.opened = in_order(unit)[::-1], None
-        self.left = sum(map(costs, self.runs)) if costs is not None else 0.0
+        self.left = sum(map(schedule.learned, self.runs)) if schedule is not None else 0.0
 
-    def next(self, costs: Costs | None) -> RunSpec:
-        spec = self.runs.pop()
-        self.left -= costs(spec) if costs is not None else 0.0
-        return spec
+    def next(self, schedule: Schedule | None) -> RunSpec:
+        self.at = self.runs.pop()
+        self.left = self.left - schedule.learned(self.at) if schedule is not None and self.runs else 0.0
+        return self.at
 
-    def second_half(self, costs: Costs) -> list[RunSpec]:
+    def second_half(self, schedule: Schedule) -> list[RunSpec]:
         n = (len(self.runs) + 1) // 2
         gone, self.runs = self.runs[:n][::-1], self.runs[n:]
-        self.left = sum(map(costs, self.runs)) if self.runs else 0.0
+        self.left = sum(map(schedule.learned, self.runs)) if self.runs else 0.0
         return gone
+
+
+class Timed(Schedule):
+    """A schedule that says what it takes itself."""
+
+    spent, times = 0.0, 0
+
+    def units(self, specs: Iterable[RunSpec], jobs: int, going: Iterable[tuple[RunSpec, float]] = ()) -> list[Part]:
+        start = time.process_time()
+        found = super().units(specs, jobs, going)
+        self.spent, self.times = self.spent + time.process_time() - start, self.times + 1
+        return found
 
 
 def opening_of(runs: Sequence[RunSpec], root: str | None) -> float | None:
@@ -155,12 +175,16 @@ def expectations(suites: dict[str, list[tuple[RunSpec, float]]], opening: float)
 
     return {
         "records": lambda name: Costs.of(observed([name], own=True), opening),
-        "other suites": lambda name: Costs.of(observed([n for n in suites if n != name], own=False), opening),
+        "other suites": lambda name: Costs.of(
+            observed([n for n in suites if n != name], own=False), opening, own=False
+        ),
         "nothing": lambda name: Costs(opening=opening),
     }
 
 
-def simulate(suites: dict[str, list[tuple[RunSpec, float]]], opening: float) -> Iterator[dict[str, object]]:
+def simulate(
+    suites: dict[str, list[tuple[RunSpec, float]]], opening: float, workers: Sequence[int] = WORKERS
+) -> Iterator[dict[str, object]]:
     """One row per table, expectation and number of workers."""
     for table in ("all suites", WHOLE):
         names = list(suites) if table == "all suites" else [WHOLE]
@@ -169,54 +193,52 @@ def simulate(suites: dict[str, list[tuple[RunSpec, float]]], opening: float) -> 
         specs = [spec for spec, _ in runs]
         longest, total = max(seconds.values()) + opening, sum(seconds.values())
         for known, costs_of in expectations(suites, opening).items():
-            costs = {name: costs_of(name) for name in names}
-            expected = _Each(costs, opening)
-            for workers in WORKERS:
-                start = time.process_time()
-                shared = units(specs, workers, expected)
-                planning = time.process_time() - start
-                ideal = max(total / workers, longest)
-                took = makespan(shared, seconds, workers, opening, _Known(expected, specs))
-                was = makespan(before(specs, workers), seconds, workers, opening)
+            expected = _Each({name: costs_of(name) for name in names}, opening)
+            for n in workers:
+                schedule = Timed(expected)
+                shared = schedule.units(specs, n)
+                ideal = max(total / n, longest)
+                took = makespan(shared, seconds, n, opening, schedule)
+                was = makespan(before(specs, n), seconds, n, opening)
                 yield {
                     "table": table,
                     "runs": len(specs),
                     "expected from": known,
-                    "workers": workers,
-                    "units": len(shared),
+                    "workers": n,
+                    "units at first": len(shared),
                     "ideal (s)": round(ideal, 1),
-                    "bound by": "the longest run" if longest >= total / workers else "all seconds",
+                    "bound by": "the longest run" if longest >= total / n else "all seconds",
                     "makespan (s)": round(took, 1),
                     "over ideal": round(took / ideal, 3),
                     "aim": AIM,
                     "before, over ideal": round(was / ideal, 3),
-                    "planning (s)": round(planning, 2),
+                    "divided": schedule.times,
+                    "planning (s)": round(schedule.spent, 2),
                 }
 
 
-class _Known(Costs):
-    """Expectations, each found once."""
-
-    def __init__(self, costs: Costs, specs: Sequence[RunSpec]):
-        super().__init__(opening=costs.opening)
-        object.__setattr__(self, "found", {id(s): costs(s) for s in specs})
-
-    def __call__(self, spec: RunSpec) -> float:
-        return float(self.found[id(spec)])  # type: ignore[attr-defined]
-
-
 class _Each(Costs):
-    """Expectations that differ between suites."""
+    """Expectations that differ between suites, each found once."""
 
     def __init__(self, costs: dict[str, Costs], opening: float):
         super().__init__(opening=opening)
         object.__setattr__(self, "of_suite", costs)
+        object.__setattr__(self, "found", {})
 
     def __call__(self, spec: RunSpec) -> float:
-        suite, _, task = spec.task.partition("~")
-        costs = self.of_suite[suite]  # type: ignore[attr-defined]
-        own = (spec.label, spec.task) in costs.known
-        return float(costs(spec if own else replace(spec, task=task)))
+        return self._of(spec)[0]
+
+    def doubt(self, spec: RunSpec) -> float:
+        return self._of(spec)[1]
+
+    def _of(self, spec: RunSpec) -> tuple[float, float]:
+        found = self.found  # type: ignore[attr-defined]
+        if id(spec) not in found:
+            suite, _, task = spec.task.partition("~")
+            costs = self.of_suite[suite]  # type: ignore[attr-defined]
+            named = spec if (spec.label, spec.task) in costs.known else replace(spec, task=task)
+            found[id(spec)] = float(costs(named)), float(costs.doubt(named))
+        return found[id(spec)]  # type: ignore[no-any-return]
 
 
 def write(rows: list[dict[str, object]], said: list[str], out: Path) -> None:

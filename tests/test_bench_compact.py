@@ -237,3 +237,19 @@ def test_scores_computed_later_join_parts(tmp_path: Path) -> None:
 def test_nothing_to_compact(tmp_path: Path) -> None:
     with pytest.raises(DazooError, match="holds no records"):
         compact(tmp_path)
+
+
+def test_parts_are_read_once_however_many_batches_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import dazoo.bench.records.compact as module
+
+    fill(tmp_path)
+    compact(tmp_path)
+    lines = by_key(tmp_path)
+    fill(tmp_path)  # the same keys, begun anew or not
+    monkeypatch.setattr(module, "FILES", 1)
+    monkeypatch.setattr(module, "SMALL", 0)  # all parts stay
+    read: list[str] = []
+    real = module.read_part
+    monkeypatch.setattr(module, "read_part", lambda path, *columns: read.append(path.name) or real(path, *columns))
+    assert len(shards(tmp_path)) > 2 and compact(tmp_path).runs and not shards(tmp_path)
+    assert len(read) == 1 and set(by_key(tmp_path)) == set(lines)

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from dazoo.bench.execute.base import Setup
+from dazoo.bench.execute.place import Place
 from dazoo.bench.execute.runner import Runner
 from dazoo.bench.records.remote import Remote, filesystem, is_remote, mirror_of, normal
 from dazoo.bench.records.remote_claims import RemoteClaims
@@ -167,3 +169,18 @@ def test_what_is_missing_or_wrong_is_said(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(DazooError, match=r"needs the package fsspec; pip install 'dazoo\[remote\]'"):
         filesystem("s3://bucket/a")
+
+
+def test_jobs_whose_results_go_to_a_store_are_handed_over_in_a_folder(tmp_path: Path) -> None:
+    pytest.importorskip("submitit", reason="the extra slurm is not installed")
+    from dazoo.bench.execute.executors.local import Local
+    from dazoo.bench.execute.executors.slurm import Slurm
+
+    place = Place(f"file://{tmp_path}/store")
+    with pytest.raises(DazooError, match="name a folder that all nodes share as --with folder="):
+        Slurm(Setup(place, 2, {}))
+    assert Local(Setup(place, 2, {}))._folder.parent == place.folder / "jobs", "the mirror is on this machine"
+    named = Local(Setup(place, 2, {}, {"folder": str(tmp_path / "jobs")}))
+    assert named._folder.parent == tmp_path / "jobs"
+    named.close()
+    assert list((tmp_path / "jobs").iterdir()) == [], "the folder itself is the user's"

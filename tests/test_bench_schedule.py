@@ -11,13 +11,14 @@ import pytest
 from dazoo.bench.execute.base import Executor, Outcome, Setup, Unit
 from dazoo.bench.execute.executor import _Driver
 from dazoo.bench.execute.grouping import in_order
-from dazoo.bench.execute.runner import Runner
-from dazoo.bench.execute.schedule import SHARE, Splitting, limit_of, tail, units
-from dazoo.bench.plan.costs import LEAST, Costs, prior
+from dazoo.bench.execute.runner import Runner, rest_of_looks
+from dazoo.bench.execute.schedule import FIRST, SHARE, Schedule, Splitting, limit_of, tail, units
+from dazoo.bench.plan.costs import ELSEWHERE, LEAST, SURE, UNSURE, Costs, prior
+from dazoo.bench.plan.learned import NEAR, Learned
 from dazoo.bench.plan.plan import RunSpec, make_plan
 from dazoo.bench.plan.suite import Suite
 from dazoo.bench.records.compact import compact
-from dazoo.bench.records.store import Writer, records
+from dazoo.bench.records.store import Follower, Writer, records
 from dazoo.bench.suite_run import prepare
 from tests.bench_tools import SMALL, accuracies, write_run
 
@@ -54,7 +55,7 @@ def test_the_longest_expected_comes_first_and_small_ones_stay_together() -> None
     costs = Costs.of([(s.label, s.task, 30.0 if s.label == "sa" else 0.01) for s in specs], opening=0.0)
     shared = units(specs, 4, costs)
     made = Splitting(costs, 4)
-    assert [made.seconds(u) for u in shared] == sorted((made.seconds(u) for u in shared), reverse=True)
+    assert [made.weight(u) for u in shared] == sorted((made.weight(u) for u in shared), reverse=True)
     assert all(len(u) == 1 for u in shared if any(s.label == "sa" for s in u))
     assert all(s.label == "sa" for u in shared[:15] for s in u) and {len(u) for u in shared[15:]} == {2}
 
@@ -72,7 +73,7 @@ def test_no_worker_waits_long_for_the_last() -> None:
 
 def test_opening_the_data_is_not_paid_for_nothing() -> None:
     assert limit_of(100.0, 0.01) == pytest.approx(100 * SHARE)
-    assert limit_of(1.0, 0.1) == pytest.approx(0.4) and limit_of(0.1, 0.1) == pytest.approx(0.1)
+    assert limit_of(1.0, 0.05) == pytest.approx(0.4) and limit_of(0.1, 0.1) == pytest.approx(0.1)
 
 
 def test_a_group_is_divided_only_where_it_would_hold_up_the_table() -> None:
@@ -104,6 +105,82 @@ def test_what_no_record_tells_of_is_estimated() -> None:
     shallow, trained = plan()[0], make_plan(Suite.of({**GRADIENT, "recipe": {"name": "adatime", "steps": 50}})).specs[0]
     assert prior(trained) == pytest.approx(0.2) and prior(shallow) > 0
     assert Costs()(trained) == prior(trained)
+
+
+def test_what_is_guessed_is_tried_early_and_alone() -> None:
+    specs = plan(tasks="upright->*", seeds=4, methods=["source_only", "sa", "coral"])
+    known = Costs.of([(s.label, s.task, 1.0) for s in specs if s.label != "coral"], opening=0.0)
+    shared = units(specs, 4, known)
+    first = next(s for s in specs if s.label == "coral")
+    assert shared[0] == [first], "one run of it tells of the others"
+    assert any(len(u) > 1 for u in shared if {s.label for s in u} != {"coral"}) or len(specs) == len(shared)
+    assert known.doubt(first) == UNSURE and known.doubt(specs[0]) == SURE
+    foreign = Costs.of([(s.label, s.task, 1.0) for s in specs], own=False)
+    assert foreign.doubt(first) == ELSEWHERE, "other suites do other things under the same names"
+
+
+def test_expectations_follow_what_runs_took() -> None:
+    specs = plan(tasks=["upright->noisy", "upright->rotated"], seeds=3, methods=["source_only", "sa", "coral"])
+    learned = Learned(Costs(known={("sa", "digits/upright->noisy"): 7.0}))
+    usual = {s.key: learned(s) for s in specs}
+    assert usual[next(s for s in specs if s.label == "sa" and "noisy" in s.task).key] == 7.0
+    one = next(s for s in specs if s.label == "coral" and "noisy" in s.task)
+    learned.learn(one, 100 * usual[one.key])
+    assert learned(one) == usual[one.key], "nothing changes before a fit"
+    learned.fit()
+    factor = {(s.label, s.task.partition("->")[2]): learned(s) / usual[s.key] for s in specs}
+    assert 50 < factor["coral", "noisy"] < 100 and factor["coral", "noisy"] > factor["coral", "rotated"]
+    assert factor["coral", "rotated"] > factor["source_only", "noisy"] > factor["source_only", "rotated"] > 1
+    doubts = {(s.label, s.task.partition("->")[2]): learned.doubt(s) for s in specs}
+    assert doubts["coral", "noisy"] == SURE < doubts["coral", "rotated"] == NEAR < doubts["source_only", "noisy"]
+
+
+def test_a_run_that_goes_on_for_long_tells_of_others_like_it() -> None:
+    specs = plan(tasks="upright->*", seeds=2, methods=["source_only", "sa"])
+    learned = Learned(Costs(opening=0.0))
+    one, other = (next(s for s in specs if s.label == label) for label in ("sa", "source_only"))
+    usual = learned(one)
+    learned.learn(other, usual)
+    learned.fit([(one, usual / 2)])
+    assert learned(specs[-1]) == pytest.approx(usual) and learned.doubt(one) > NEAR, (
+        "shorter than expected says nothing"
+    )
+    learned.fit([(one, 50 * usual)])
+    assert learned(one) > 20 * usual and learned.doubt(specs[-1]) <= NEAR
+
+
+def test_what_waits_is_divided_again_when_more_is_known() -> None:
+    specs = plan(tasks="upright->*", seeds=8, methods=["source_only", "sa", "coral"])
+    schedule = Schedule(Costs(opening=0.0), kind=lambda s: s.label == "sa")
+    assert keys(schedule.units(specs, 4)) == sorted(s.key for s in specs) and not schedule.due
+    long = [s for s in specs if s.label == "coral"]
+    for i, spec in enumerate([*long[:4], *(s for s in specs if s.label == "sa")][:FIRST]):
+        schedule.learn(spec, 60.0 if i < 4 else 0.1)
+    assert schedule.due
+    again = schedule.units(specs[10:], 4)
+    assert not schedule.due and keys(again) == sorted(s.key for s in specs[10:])
+    assert {s.label for s in again[0]} == {"coral"}
+    assert all(len({s.label == "sa" for s in unit}) == 1 for unit in again), "kinds are apart"
+
+
+def test_one_look_tells_what_runs_took(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    writer.append("0a", "ok", {"seconds": 2.0, "cpu_seconds": 1.5e-05, "x": {"cpu_seconds": 3}})
+    writer.append("0b", "failed", {"seconds": None})
+    writer.append("0c", "ok", {"cpu_seconds": None})
+    writer.close()
+    assert Follower(tmp_path, {}).new_runs() == [("0a", 1.5e-05), ("0b", None), ("0c", None)]
+
+
+def test_thousands_of_shards_are_not_looked_at_all_the_time(tmp_path: Path) -> None:
+    assert rest_of_looks(16) == rest_of_looks(256) == 0 and rest_of_looks(4096) == pytest.approx(82, abs=1)
+    writers = [Writer(tmp_path) for _ in range(3)]
+    for i, writer in enumerate(writers):
+        writer.append(f"0{i}", "ok", {})
+    follower = Follower(tmp_path, {})
+    assert len(follower.new_keys()) == follower.opened == 3
+    for writer in writers:
+        writer.close()
 
 
 def test_idle_workers_get_the_second_half_of_what_most_is_left_of() -> None:
@@ -151,8 +228,11 @@ def test_every_run_is_recorded_once_where_ends_of_units_are_given_away(tmp_path:
     job = prepare(SMALL | {"tasks": ["upright->rotated"], "seeds": 4, "keep": "0"}, out=tmp_path, device="cpu")
     setup = Setup(job.place, 2, job.since)
     driver = _Driver(Two(setup), job.missing, lambda n: None)
+    learned: list[RunSpec] = []
+    driver.watch.learn = lambda spec, seconds: learned.append(spec)
     driver._units = lambda specs, jobs: [Unit(tuple(specs))]  # type: ignore[method-assign]
     driver()
     driver.claims.close()
+    assert {s.key for s in learned} == {s.key for s in job.missing}
     assert driver.workers.given[0] == 12 and len(driver.workers.given) > 2  # type: ignore[attr-defined]
     assert sorted(r["key"] for r in records(tmp_path)) == sorted(s.key for s in job.missing)

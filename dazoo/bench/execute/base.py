@@ -82,10 +82,12 @@ class Executor(abc.ABC):
     Attributes:
         options: what its options are called, and what they mean.
         remote: whether its workers may be on other machines, whose devices and files are theirs.
+        queues: whether units that it was given may wait in it.
     """
 
     options: ClassVar[Mapping[str, str]] = {}
     remote: ClassVar[bool] = False
+    queues: ClassVar[bool] = False
 
     def __init__(self, setup: Setup):
         self.setup = setup

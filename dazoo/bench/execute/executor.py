@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dazoo.bench.execute.base import EXECUTORS, Executor, Outcome, Refusal, Setup, Unit
 from dazoo.core.errors import DazooError
@@ -29,6 +29,7 @@ REST = 20.0
 """How many times as long as a look at the records took nobody looks again."""
 Tick = Callable[[int], None]
 Tell = Callable[[str], None]
+Learn = Callable[["RunSpec", float], None]
 
 
 def execute(
@@ -111,19 +112,23 @@ class _Driver:
     """Hands units to workers until every run has a record."""
 
     def __init__(self, workers: Executor, specs: Sequence[RunSpec], tick: Tick):
+        from dazoo.bench.execute.schedule import Schedule
         from dazoo.bench.plan.costs import Costs
         from dazoo.bench.records.stores import store_of
 
-        self.costs = Costs.read(workers.setup.place.folder)
         self.setup, self.workers, self.specs = workers.setup, workers, specs
+        self.schedule = Schedule(Costs.read(self.setup.place.folder), self.setup.place.group, workers.kind)
+        # jobs of a queue are handed over all at once, and not divided again
+        self.whole = type(workers).pack is not Executor.pack
+        self._again = 0.0
         self.waiting: deque[Unit] = deque()
-        self.running: list[tuple[Unit, list[RunSpec]]] = []
+        self.running: list[tuple[Unit, list[RunSpec], float]] = []
         self.left: list[RunSpec] = []
         self.busy = 0
         self.deaths: Counter[str] = Counter()
         self.refusals: list[Refusal] = []
         self.claims = store_of(self.setup.place.out).claims()
-        self.watch = _Watch(self.setup.place, {s.key for s in specs}, tick, self.setup.since)
+        self.watch = _Watch(self.setup.place, {s.key: s for s in specs}, tick, self.setup.since, self.schedule.learn)
 
     def __call__(self) -> None:
         self.waiting.extend(self._domains())
@@ -154,12 +159,13 @@ class _Driver:
         if not self.workers.workers and not self.busy:
             told = "; ".join(dict.fromkeys(f"{r.node}: {r.why}" for r in self.refusals))
             raise DazooError(f"no worker is left ({told}); what is recorded stays, the same command goes on from there")
+        self._divide_again()
         ready = [self.waiting.popleft() for _ in range(min(self.workers.free(), len(self.waiting)))]
         # an executor may take more than it has workers for: these have not begun
         ready += self._tails(min(self.workers.free(), self.workers.workers - self.busy) - len(ready))
         if ready:
             self.workers.submit(ready)
-            self.running += [(unit, list(unit.runs)) for unit in ready]
+            self.running += [(unit, list(unit.runs), time.monotonic()) for unit in ready]
             self.busy += len(ready)
         outcomes = self.workers.wait(0.2)
         self.watch()
@@ -168,20 +174,44 @@ class _Driver:
             self.running = [entry for entry in self.running if entry[0] is not outcome.unit]
             self._take(outcome)
 
+    def _divide_again(self) -> None:
+        """Divide what waits by what was learned of runs; that takes no more than a part of the time (``REST``)."""
+        began = time.monotonic()
+        if self.whole or not self.schedule.due or began < self._again:
+            return
+        plain = [unit for unit in self.waiting if not (unit.domains or unit.trusted)]
+        if len(plain) > 1:
+            others = [unit for unit in self.waiting if unit.domains or unit.trusted]
+            waiting = [s for unit in plain for s in unit.runs]
+            self.waiting = deque(others + self._units(waiting, self.workers.workers, self._going()))
+        ended = time.monotonic()
+        self._again = ended + REST * (ended - began)
+
+    def _going(self) -> Iterator[tuple[RunSpec, float]]:
+        """The runs that workers are at, as far as that can be told from here, and since how many seconds."""
+        from dazoo.bench.execute.grouping import in_order
+
+        now, ended = time.monotonic(), self.watch.recorded
+        for unit, _, began in [] if self.workers.queues else self.running:
+            at = next((s for s in in_order(unit.runs) if s.key not in ended), None)
+            if at is not None:
+                yield at, now - max([began, *(ended[s.key] for s in unit.runs if s.key in ended)])
+
     def _tails(self, idle: int) -> list[Unit]:
         """When nothing waits: for workers without work, the ends of units that others are at. Claims see to it that no
         run of them is done twice, and those who were at them find them recorded, or leave them."""
         from dazoo.bench.execute.schedule import tail
 
         found: list[Unit] = []
-        whole = type(self.workers).pack is not Executor.pack or self.setup.place.group > 1
+        whole = self.whole or self.setup.place.group > 1
         while len(found) < idle and not (self.waiting or whole):
-            at, part = tail([runs for _, runs in self.running], self.watch.recorded, self.costs)
+            at, part = tail([runs for _, runs, _ in self.running], self.watch.recorded, self.schedule.learned)
             if not part:
                 break
             taken = {s.key for s in part}
-            self.running[at] = self.running[at][0], [s for s in self.running[at][1] if s.key not in taken]
-            found.append(replace(self.running[at][0], runs=tuple(part)))
+            unit, runs, began = self.running[at]
+            self.running[at] = unit, [s for s in runs if s.key not in taken], began
+            found.append(replace(unit, runs=tuple(part)))
         return found
 
     def _take(self, outcome: Outcome) -> None:
@@ -214,15 +244,8 @@ class _Driver:
         except (DazooError, OSError):
             return False
 
-    def _units(self, specs: Sequence[RunSpec], jobs: int) -> list[Unit]:
-        from dazoo.bench.execute.schedule import units
-
-        place, costs = self.setup.place, None if jobs <= 1 else self.costs
-        kinds: dict[Any, list[RunSpec]] = {}
-        for spec in specs:
-            kinds.setdefault(self.workers.kind(spec), []).append(spec)
-        found = [Unit(tuple(unit)) for part in kinds.values() for unit in units(part, jobs, costs, place.group)]
-        return self.workers.pack(found)
+    def _units(self, specs: Sequence[RunSpec], jobs: int, going: Iterable[tuple[RunSpec, float]] = ()) -> list[Unit]:
+        return self.workers.pack([Unit(tuple(unit)) for unit in self.schedule.units(specs, jobs, going)])
 
     def _domains(self) -> list[Unit]:
         """Where features are frozen, make each domain's once before the runs, instead of in every worker at once."""
@@ -256,16 +279,19 @@ class _Driver:
 
 
 class _Watch:
-    """Reports how many of the wanted runs are on disk, by following what is appended; ``recorded`` are all new keys.
+    """Reports how many of the wanted runs are on disk, by following what is appended; ``recorded``: new keys, and when.
+    ``learn`` is told what wanted runs took.
 
     Where there are many shards a look takes long: it is then taken less often.
     """
 
-    def __init__(self, place: Place, wanted: set[str], tick: Tick, since: dict[str, int]):
+    def __init__(
+        self, place: Place, wanted: dict[str, RunSpec], tick: Tick, since: dict[str, int], learn: Learn
+    ) -> None:
         from dazoo.bench.records.stores import store_of
 
-        self.wanted, self.tick = wanted, tick
-        self.recorded: set[str] = set()
+        self.wanted, self.tick, self.learn = wanted, tick, learn
+        self.recorded: dict[str, float] = {}
         self.follower = store_of(place.out).follower(since)
         self._next = 0.0
 
@@ -273,10 +299,12 @@ class _Watch:
         began = time.monotonic()
         if began < self._next and not at_once:
             return
-        found = set(self.follower.new_keys())
-        self.recorded |= found
-        fresh = found & self.wanted
-        self.wanted -= fresh
+        found = dict(self.follower.new_runs())
+        self.recorded |= dict.fromkeys(found, began)
+        fresh = [(spec, seconds) for key, seconds in found.items() if (spec := self.wanted.pop(key, None)) is not None]
+        for spec, seconds in fresh:
+            if seconds is not None:
+                self.learn(spec, seconds)
         if fresh:
             self.tick(len(fresh))
         ended = time.monotonic()

@@ -35,6 +35,9 @@ from dazoo.shallow.classifiers import classifier
 
 Outcome = tuple[str, dict[str, Any]]
 CLAIMED = 0.5
+FEW, EACH = 256, 0.02
+"""Shards that are opened in every look, and seconds of rest for each where there are more: on a network file system one
+takes about a millisecond."""
 
 
 class Runner:
@@ -51,6 +54,7 @@ class Runner:
         store = store_of(place.out)
         self.writer, self.claims, self.follower = store.writer(), store.claims(token), store.follower(since)
         self.recorded: set[str] = set()
+        self._next = 0.0
         self.domains = Domains()
         for path in place.method_files:
             METHODS.load_file(path)
@@ -96,7 +100,9 @@ class Runner:
     def _claim(self, specs: list[RunSpec], done: Callable[[RunSpec], None] | None) -> tuple[set[str], list[RunSpec]]:
         """The keys of ``specs`` to run here, and the runs that others are at; what has a record by now is neither."""
         mine = self.claims.take(s.key for s in specs)
-        self.recorded |= set(self.follower.new_keys())  # after claiming: what was released before is on disk
+        if time.monotonic() >= self._next:
+            self.recorded |= set(self.follower.new_keys())  # after claiming: what was released before is on disk
+            self._next = time.monotonic() + rest_of_looks(self.follower.opened)
         self.claims.release(mine & self.recorded)
         for spec in specs:
             if spec.key in self.recorded and done is not None:
@@ -232,6 +238,15 @@ class Runner:
         if spec.protocol.asking is not None and Setting.of(spec.setting).marked == "query":
             points = spec.protocol.asking["ask_rounds"] + 1
         return Keeper(self.place.folder, spec.key, self.place.keep, points, portable_model=spec.code is None)
+
+
+def rest_of_looks(opened: int) -> float:
+    """Seconds without a look at what others recorded after one that had to open so many shards.
+
+    Of n workers each looks at n shards; where that is no small part of the work any more, a run that somebody else did
+    in the meantime is done twice, which costs time alone.
+    """
+    return 0.0 if opened <= FEW else opened * EACH
 
 
 def options_of(protocol: Protocol, device: str = "cpu", processes: int = 1) -> Options:

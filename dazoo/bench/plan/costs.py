@@ -34,6 +34,9 @@ SOLVE, SAMPLES = 0.5, 2000
 """Seconds of a shallow method on so many samples; with n samples (n / SAMPLES)^2 times as long."""
 ALONE = 10.0
 """What a run alone costs over its share of a full group that trains as one batched model (``grouping``)."""
+SURE, UNSURE, ELSEWHERE = 2.0, 10.0, 30.0
+"""How many times as long as expected 97 of 100 runs take at most: where others of the row and task are recorded in the
+same folder, where nothing is recorded of the row, and where its records are of other suites, whose data differ."""
 NEIGHBOURS, PARTS = 8, 16
 """Result folders beside one without records that are asked, and parts of each."""
 
@@ -45,6 +48,7 @@ class Costs:
     Attributes:
         known: mean seconds by (label, task). rows, tasks: terms of log seconds by label and by task.
         opening: seconds until the data of a unit are there. alone: see ``ALONE``.
+        own: whether ``known`` is of the very suite, and not of others that may do something else under the same names.
     """
 
     known: Mapping[tuple[str, str], float] = field(default_factory=dict)
@@ -52,9 +56,12 @@ class Costs:
     tasks: Mapping[str, float] = field(default_factory=dict)
     opening: float = OPENING
     alone: float = ALONE
+    own: bool = True
 
     @staticmethod
-    def of(observed: Iterable[tuple[str, str, float]], opening: float = OPENING, alone: float = ALONE) -> Costs:
+    def of(
+        observed: Iterable[tuple[str, str, float]], opening: float = OPENING, alone: float = ALONE, own: bool = True
+    ) -> Costs:
         """From (label, task, seconds) of earlier runs."""
         cells: dict[tuple[str, str], list[float]] = {}
         for label, task, seconds in observed:
@@ -64,13 +71,14 @@ class Costs:
         rows = _means((label, math.log(s)) for (label, _), s in known.items())
         tasks = _means((task, math.log(s) - rows[label]) for (label, task), s in known.items())
         rows = _means((label, math.log(s) - tasks[task]) for (label, task), s in known.items())
-        return Costs(known, rows, tasks, opening, alone)
+        return Costs(known, rows, tasks, opening, alone, own)
 
     @staticmethod
     def read(folder: str | Path) -> Costs:
         """From the records of a result folder; from those of its neighbours where it has none."""
         folder = Path(folder)
-        return Costs.of(list(_observed(folder)) or list(_beside(folder)))
+        found = list(_observed(folder))
+        return Costs.of(found or list(_beside(folder)), own=bool(found))
 
     def __call__(self, spec: RunSpec) -> float:
         """Expected seconds of one run, its share where it trains in a full group."""
@@ -79,6 +87,12 @@ class Costs:
             return seconds
         row = self.rows.get(spec.label)
         return prior(spec) if row is None else math.exp(row + self.tasks.get(spec.task, 0.0))
+
+    def doubt(self, spec: RunSpec) -> float:
+        """How many times as long as expected a run may take: what may be long has to begin early."""
+        if self.own and (spec.label, spec.task) in self.known:
+            return SURE
+        return ELSEWHERE if spec.label in self.rows else UNSURE
 
     def together(self, n: int, size: int) -> float:
         """Seconds of a batched group of ``n`` runs over what one run's share of a full group of ``size`` takes.

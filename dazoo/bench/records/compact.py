@@ -64,12 +64,13 @@ def compact(folder: str | Path) -> Compacted:
     out = Compacted()
     before = _state(root)
     paths = sorted(_candidates(Path(folder), root, out), key=lambda p: (_time(p), p.name))
+    known = _known(root, {p.name for p in paths})
     while paths:
         with ExitStack() as stack:
             batch: list[_Input] = []
             while paths and len(batch) < FILES and sum(b.size for b in batch) < BATCH:
                 batch += _opened(paths.pop(0), stack, out)
-            _merge(root, batch, out)
+            _merge(root, batch, known, out)
     after = _state(root)
     out.files, out.bytes = (before[0], after[0]), (before[1], after[1])
     return out
@@ -120,11 +121,10 @@ def _opened(path: Path, stack: ExitStack, out: Compacted) -> list[_Input]:
     return [_Input(path, found, file.tell(), file)]
 
 
-def _merge(root: Path, batch: list[_Input], out: Compacted) -> None:
-    known = _known(root, {b.path.name for b in batch})
+def _merge(root: Path, batch: list[_Input], known: set[str], out: Compacted) -> None:
     records: list[Record] = []
     for record in (r for b in batch for r in b.records):
-        mark = (record["key"], record["started"])
+        mark = f"{record['key']} {record['started']}"
         if mark not in known:  # it is in a part already where an earlier call was killed before it removed the shard
             known.add(mark)
             records.append(thinned(record))
@@ -144,13 +144,15 @@ def _merge(root: Path, batch: list[_Input], out: Compacted) -> None:
             _rescue(root, b)
 
 
-def _known(root: Path, without: set[str]) -> set[tuple[str, str]]:
-    """Key and start of the records in parts that stay."""
-    found: set[tuple[str, str]] = set()
+def _known(root: Path, without: set[str]) -> set[str]:
+    """Key and start of the records in parts that stay, read once, however many batches there are."""
+    found: set[str] = set()
     for path in part_paths(root):
         if path.name not in without:
             with suppress(OSError, ValueError):
-                found |= {(r["key"], r["started"]) for r in records_of(read_part(path, ["key", "field:started"]))}
+                table = read_part(path, ["key", "field:started"])
+                columns = (table[name].to_pylist() for name in ("key", "field:started"))
+                found |= {f"{key} {started}" for key, started in zip(*columns)}
     return found
 
 

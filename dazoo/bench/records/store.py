@@ -21,6 +21,7 @@ import io
 import json
 import math
 import os
+import re
 import secrets
 import time
 import zlib
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 FOLDER = RECORDS
 KEYS = ["key", "status"]
+SECONDS = re.compile(rb'"cpu_seconds":([0-9.]+(?:e[+-]?\d+)?)[,}]')
 SYNC = 0.1
 SHARD = 800_000
 """Bytes from which on a shard is full and the next record opens another one: small files merge and travel well."""
@@ -261,41 +263,57 @@ class Follower:
 
     Args:
         at: sizes of the shards and parts at an earlier look (``Follower.at``), by name; those of now by default.
+
+    Attributes:
+        opened: how many shards the last look had to open.
     """
 
     def __init__(self, folder: str | Path, at: dict[str, int] | None = None):
         self.root = Path(folder) / FOLDER
         self.at = dict(at) if at is not None else dict(_sizes(self.root))
         self._done: set[str] = set()
+        self.opened = 0
 
     def new_keys(self) -> list[str]:
-        """Keys of the whole lines that are new.
+        """Keys of the whole lines that are new."""
+        return [key for key, _ in self.new_runs()]
+
+    def new_runs(self) -> list[tuple[str, float | None]]:
+        """Keys of the whole lines that are new, and the CPU seconds of the runs where they are told.
 
         Shards that are full were read to their end, and parts, are not looked at again: a look costs a listing and the
         shards that still grow, however many there are.
         """
-        found = []
+        found: list[tuple[str, float | None]] = []
         with suppress(OSError):  # on a network file system: ask the server which shards there are
             os.utime(self.root)
         new = sorted(name for name in _names(self.root) if name not in self._done)
-        for name in (n for n in new if n.endswith(".jsonl")):
+        shards = [name for name in new if name.endswith(".jsonl")]
+        self.opened = len(shards)
+        for name in shards:
             start = self.at.get(name, 0)
             # a shard that is gone was merged into a part
             with suppress(FileNotFoundError, IsADirectoryError):
                 if text := retried(partial(_from, self.root / name, start)):
                     end = text.rfind(b"\n") + 1
                     self.at[name] = start + end
-                    heads = [HEAD.match(line) for line in text[:end].splitlines(True) if whole(line) is not False]
-                    found += [head[2].decode() for head in heads if head is not None]
+                    lines = [line for line in text[:end].splitlines(True) if whole(line) is not False]
+                    found += [(head[2].decode(), _seconds(line)) for line in lines if (head := HEAD.match(line))]
                 if self.at.get(name, 0) > SHARD:
                     self._done.add(name)
         for name in (n for n in new if n.endswith(".parquet")):  # lines that were merged before they were seen
             if name not in self.at:
                 with suppress(OSError, ValueError):
                     self.at[name] = (self.root / name).stat().st_size
-                    found += read_part(self.root / name, ["key"])["key"].to_pylist()
+                    keys = read_part(self.root / name, ["key"])["key"].to_pylist()
+                    found += [(key, None) for key in keys]
             self._done.add(name)
         return found
+
+
+def _seconds(line: bytes) -> float | None:
+    found = SECONDS.search(line)
+    return float(found[1]) if found else None
 
 
 def _from(path: Path, start: int) -> bytes:

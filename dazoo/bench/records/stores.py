@@ -110,6 +110,6 @@ class RemoteFollower(Follower):
         super().__init__(remote.folder, at)
         self.remote = remote
 
-    def new_keys(self) -> list[str]:
+    def new_runs(self) -> list[tuple[str, float | None]]:
         self.remote.pull([RECORDS])
-        return super().new_keys()
+        return super().new_runs()

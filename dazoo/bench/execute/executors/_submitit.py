@@ -60,24 +60,21 @@ class Submitit(Executor):
     """Jobs that submitit submits to ``cluster``."""
 
     cluster: ClassVar[str]
-    remote = True
+    remote = queues = True
     options: ClassVar[Mapping[str, str]] = {
         "minutes": f"of expected work in a job ({MINUTES:g})",
+        "folder": "that all nodes share, where jobs are handed over (in the result folder)",
         "time": f"minutes after which a job has to queue again ({MORE:g} times that, an hour at least)",
     }
 
     def __init__(self, setup: Setup):
         import submitit
 
-        if is_remote(setup.place.out):
-            raise DazooError(
-                f"jobs are handed over in the result folder: name one that all nodes share, not {setup.place.out}"
-            )
         super().__init__(replace(setup, place=from_anywhere(setup.place)))
         self._nodes: dict[str, str] = {}
         self._refused: list[str] = []
         post = self._post()
-        self._folder = self.setup.place.folder / FOLDER / post.token
+        self._folder = self._handed_over() / post.token
         self._queue = submitit.AutoExecutor(folder=self._folder / "%j", cluster=self.cluster)
         self._queue.update_parameters(timeout_min=self.timeout, **self.parameters())
         self._jobs: list[tuple[Any, Chunk]] = []
@@ -93,6 +90,17 @@ class Submitit(Executor):
             import submitit  # noqa: F401
         except ImportError as error:
             raise DazooError("this executor needs submitit: pip install 'dazoo[slurm]'") from error
+
+    def _handed_over(self) -> Path:
+        """Where jobs and nodes find each other."""
+        if "folder" in self.setup.options:
+            return Path(self.setup.options["folder"]).resolve()
+        if is_remote(self.setup.place.out) and self.cluster != "local":
+            raise DazooError(
+                f"jobs are handed over in files: with results in {self.setup.place.out}, name a folder that all nodes "
+                "share as --with folder=/shared/jobs"
+            )
+        return self.setup.place.folder / FOLDER
 
     def parameters(self) -> dict[str, Any]:
         """What else submitit is told."""
@@ -168,8 +176,9 @@ class Submitit(Executor):
                 job.cancel()
         if self._well and not self._jobs:  # logs are for what went wrong
             shutil.rmtree(self._folder, ignore_errors=True)
-            with suppress(OSError):
-                self._folder.parent.rmdir()
+            if "folder" not in self.setup.options:
+                with suppress(OSError):
+                    self._folder.parent.rmdir()
 
     def _post(self) -> Post:
         return Post.of(self.setup.place, self.setup.since)

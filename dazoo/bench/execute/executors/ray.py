@@ -43,7 +43,7 @@ class Needs:
 class Ray(Executor):
     """As many actors as there are jobs."""
 
-    remote = True
+    remote = queues = True
     options = {
         "address": "of the cluster, as in ray start; without, one of this machine is started",
         "cpus": "processor cores that a worker reserves (1); cpus:PATTERN for methods",
@@ -94,7 +94,9 @@ class Ray(Executor):
         return self.setup.jobs - self._refused
 
     def free(self) -> int:
-        return 1 << 30 if self.workers else 0
+        if any(":" in name for name in self.setup.options):  # an actor that is idle looks for units of its kind in all
+            return 1 << 30 if self.workers else 0
+        return max(0, self.workers - len(self._waiting) - sum(slot.unit is not None for slot in self._slots))
 
     def submit(self, units: Sequence[Unit]) -> None:
         self._waiting.extend(units)
