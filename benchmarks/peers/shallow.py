@@ -1,5 +1,6 @@
 """Shallow methods on Office-Caltech10 against skada, adapt and POT's own classes: twelve pairs of SURF histograms after
-row_sum and zscore per domain, and pairs of frozen EfficientNet-Lite0 features after zscore, of which the four smallest.
+row_sum and zscore per domain, and pairs of frozen EfficientNet-Lite0 features after zscore, of which the four smallest;
+the column "pairs" says how many of them, smallest first, a case ran on.
 
 What makes the two sides equal, per case: the classifier (1-NN; ridge regression where samples are weighted, and for
 methods of few labels), the number of dimensions (20) and the regularisation. Where the libraries state it differently,
