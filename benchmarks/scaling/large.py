@@ -52,7 +52,9 @@ def page(rows: growth.Rows, d: int, seconds: int, gib: float) -> str:
         )
     lines += ["", "## Not finished", ""]
     rest = [f"- {r['method']}: {r['status']}: {r['message']}".removesuffix(": ") for r in rows.values() if r not in ok]
-    lines += [*(rest or ["Everything finished."]), ""]
+    lines += [*(rest or ["Everything that was measured finished."]), ""]
+    if waiting := [name for name in growth.methods() if name not in {m for m, _ in rows}]:
+        lines += [f"Not measured yet (the same command goes on): {', '.join(waiting)}.", ""]
     lines += [f"Machine: {here.text}. Versions: {', '.join(f'{k} {v}' for k, v in here.versions.items())}.", ""]
     return "\n".join([*lines, "Made by `python -m benchmarks.scaling.large`.", ""])
 
