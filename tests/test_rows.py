@@ -163,12 +163,12 @@ class Still:
 
 
 def rolled(b: Batch) -> Batch:
-    return dataclasses.replace(b, s_rows=b.s_rows.roll(1), t_rows=b.t_rows.roll(1))
+    return dataclasses.replace(b, s_rows=b.s_rows.roll(1), t_rows=b.t_rows.roll(1), held={})
 
 
 def nudged(b: Batch) -> Batch:
     """Samples that differ by little more than rounding."""
-    return dataclasses.replace(b, xs=b.xs * (1 + 1e-6), xt=b.xt * (1 + 1e-6))
+    return dataclasses.replace(b, xs=b.xs * (1 + 1e-6), xt=b.xt * (1 + 1e-6), held={})
 
 
 def reordered(b: Batch) -> Batch:
@@ -179,7 +179,7 @@ def reordered(b: Batch) -> Batch:
             return x
         return x[torch.randperm(len(x), generator=torch.Generator().manual_seed(len(x)))]
 
-    return dataclasses.replace(b, **{k: turn(v) for k, v in vars(b).items() if k != "memory"})
+    return dataclasses.replace(b, **{k: turn(v) for k, v in vars(b).items() if k not in ("memory", "held")}, held={})
 
 
 def distance(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
