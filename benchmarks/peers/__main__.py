@@ -1,5 +1,6 @@
 """``python -m benchmarks.peers shallow|deep``: run one comparison and write its tables; ``reasons`` measures why the
-accuracies of shallow methods differ and adds that to their page."""
+accuracies of shallow methods differ and adds that to their page; ``seeds`` repeats deep runs with further seeds, and
+``hooks`` compares with pytorch-adapt, which needs an environment of its own."""
 
 from __future__ import annotations
 
@@ -7,31 +8,37 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from benchmarks.peers import deep, shallow, why
+from benchmarks.peers import deep, hooks, seeds, shallow, why
 from benchmarks.peers.measure import Machine, Row, one_thread
 from benchmarks.peers.tables import read, summary, write
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
-    parser.add_argument("part", choices=("shallow", "deep", "reasons"))
+    parser.add_argument("part", choices=("shallow", "deep", "reasons", "seeds", "hooks"))
     parser.add_argument("--data-root", help="where datasets lie; by default DAZOO_DATA")
     parser.add_argument("--out", type=Path, default=Path("results/peers"))
     parser.add_argument("--only", nargs="*", default=[], help="names of cases")
     parser.add_argument("--peers", nargs="*", default=list(shallow.PEERS), choices=shallow.PEERS, help="shallow only")
     parser.add_argument("--features", nargs="*", default=list(shallow.FEATURES), choices=shallow.FEATURES)
     parser.add_argument("--pairs", type=int, default=12, help="shallow only: how many pairs at most, smallest first")
+    parser.add_argument("--seeds", type=int, default=5, help="seeds only: how many")
     options = parser.parse_args()
     one_thread()
 
     if options.part == "reasons":
         explain(options)
         return
-    module = shallow if options.part == "shallow" else deep
+    if options.part == "seeds":
+        repeat(options)
+        return
+    module: ModuleType = {"shallow": shallow, "deep": deep, "hooks": hooks}[options.part]
     packages = ["skada", "numpy", "scipy", "scikit-learn", "torch", "POT"]
-    machine = Machine.here([*packages, *(["adapt", "tensorflow", "cvxopt"] if module is shallow else ["skorch"])])
+    more = {"shallow": ["adapt", "tensorflow", "cvxopt"], "deep": ["skorch"], "hooks": ["pytorch-adapt", "setuptools"]}
+    machine = Machine.here([*packages, *more[options.part]])
     about, known = (module.__doc__ or "").strip(), []
     if module is shallow:  # what was not asked for now stays as it was measured
         anew = {(kind, peer) for kind in options.features for peer in options.peers}
@@ -39,9 +46,13 @@ def main() -> None:
             r for r in read(options.out / "shallow.csv")
             if (r.features, r.peer) not in anew or (options.only and r.case not in options.only)
         ]  # fmt: skip
+    elif options.only:
+        known = [r for r in read(options.out / f"{options.part}.csv") if r.case.split(",")[0] not in options.only]
 
     def report(row: Row) -> None:
         known.append(dataclasses.replace(row, machine=machine.text))
+        if module is deep:
+            known.sort(key=deep.place)
         write(options.out, options.part, known, machine, about)  # what is measured survives an interruption
         print(
             f"{row.features[:4]:4s} {row.case:26s} {row.task:18s} "
@@ -58,6 +69,19 @@ def main() -> None:
     paths = write(options.out, options.part, known, machine, about)
     print(summary(known))
     print("written: " + ", ".join(str(p) for p in paths))
+
+
+def repeat(options: argparse.Namespace) -> None:
+    """Deep runs over seeds; methods that were not asked for now stay as they were measured."""
+    machine = Machine.here(["skada", "skorch", "torch", "numpy"])
+    rows = [r for r in seeds.read(options.out / "seeds.csv") if options.only and r.method not in options.only]
+
+    def report(row: seeds.Seeded) -> None:
+        rows.append(row)
+        print(row, file=sys.stderr, flush=True)
+
+    seeds.compare(options.data_root, options.only, options.seeds, report)
+    print("written: " + ", ".join(str(p) for p in seeds.write(options.out, rows, machine)))
 
 
 def explain(options: argparse.Namespace) -> None:

@@ -150,7 +150,7 @@ def epochs(case: Case, seen: Seen) -> tuple[int, int]:
     return count, count * per_epoch
 
 
-def ours(case: Case, seen: Seen, width: int, steps: int) -> Run:
+def ours(case: Case, seen: Seen, width: int, steps: int, seed: int = 0) -> Run:
     """dazoo's side: building, training and predicting."""
     recipe = Recipe.named(
         "frozen", optimizer="adam", lr=RATE, weight_decay=0.0, schedule="constant", steps=steps, batch=BATCH,
@@ -159,22 +159,23 @@ def ours(case: Case, seen: Seen, width: int, steps: int) -> Run:
     hparams = {**case.hparams, **({"disc_width": width} if "disc_width" in space(METHODS.get(case.method)) else {})}
 
     def run() -> np.ndarray:
-        result = fit(create_method(case.method, **hparams), seen, seed=0, options=Options(recipe=recipe))
+        result = fit(create_method(case.method, **hparams), seen, seed=seed, options=Options(recipe=recipe))
         return result.predictor.predict(seen.target.x).labels.numpy()
 
     return run
 
 
-def theirs(case: Case, seen: Seen, width: int, count: int) -> Run:
-    """skada's side: the same, through skorch without its printing and without a validation split."""
+def theirs(case: Case, seen: Seen, width: int, count: int, seed: int = 0, scale: float = 1.0) -> Run:
+    """skada's side: the same, through skorch without its printing and without a validation split; samples times
+    ``scale``."""
     assert seen.source is not None
-    xs, xt, ys = seen.source.x.numpy(), seen.target.x.numpy(), seen.source.y.numpy()
+    xs, xt, ys = scale * seen.source.x.numpy(), scale * seen.target.x.numpy(), seen.source.y.numpy()
     x = np.concatenate([xs, xt]).astype(np.float32)
     y = np.concatenate([ys, np.full(len(xt), -1)])
     domain = np.concatenate([np.ones(len(xs), dtype=int), np.full(len(xt), TARGET)])
 
     def run() -> np.ndarray:
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         net = case.peer(
             Small(x.shape[1], width, seen.n_classes), optimizer=torch.optim.Adam, lr=RATE, batch_size=BATCH,
             max_epochs=count, train_split=None, verbose=0,
@@ -183,6 +184,12 @@ def theirs(case: Case, seen: Seen, width: int, count: int) -> Run:
         return np.asarray(net.predict(xt.astype(np.float32), sample_domain=np.full(len(xt), TARGET)))
 
     return run
+
+
+def place(row: Row) -> tuple[int, int]:
+    """Where a row stands in the table: by width, then by case."""
+    name, width = row.case.split(", w = ")
+    return int(width), [c.method for c in CASES].index(name)
 
 
 def compare(root: str | None, wanted: list[str], report: Callable[[Row], None]) -> list[Row]:
