@@ -9,7 +9,8 @@ One thread, everything in turns within one process, CPU seconds (a compiler's ow
   ``torch.jit`` with oneDNN's own layout;
 - a step of a tiny perceptron (1,280 -> 64 -> 10, batch 32, Adam), as it is and compiled.
 
-*pays after* is how many steps of 32 it takes until what was spent before the first step is won back.
+*pays after* is how many steps of 32 it takes until what was spent before the first step is won back. What has no row
+was not measured.
 """
 
 from __future__ import annotations
