@@ -111,7 +111,7 @@ def trials(folder: Path) -> list[str]:
     at_default = fmean(default[i] - base[t] for i, _, t in cells)
     failed = sum(not r.ok for r in grid.runs)
     lines = [
-        f"{len({n for _, n, _ in cells})} methods, {len(base)} pairs, {n_trials} settings each, {len(grid.runs)} runs, "
+        f"{len({n for _, n, _ in cells})} methods, {len(base)} pair{'s' * (len(base) > 1)}, {n_trials} settings each, {len(grid.runs)} runs, "
         f"{failed} of them failed; gains over `{BASE}` at its last checkpoint. With its defaults and at its last "
         f"checkpoint a method gains {at_default:+.2f} points on average. A rule chooses trial and checkpoint of every "
         "method; in the last column, of all methods at once, one model per pair. The oracle sees target labels.",
