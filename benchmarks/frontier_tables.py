@@ -111,10 +111,11 @@ def trials(folder: Path) -> list[str]:
     at_default = fmean(default[i] - base[t] for i, _, t in cells)
     failed = sum(not r.ok for r in grid.runs)
     lines = [
-        f"{len({n for _, n, _ in cells})} methods, {len(base)} pair{'s' * (len(base) > 1)}, {n_trials} settings each, {len(grid.runs)} runs, "
-        f"{failed} of them failed; gains over `{BASE}` at its last checkpoint. With its defaults and at its last "
-        f"checkpoint a method gains {at_default:+.2f} points on average. A rule chooses trial and checkpoint of every "
-        "method; in the last column, of all methods at once, one model per pair. The oracle sees target labels.",
+        f"{len({n for _, n, _ in cells})} methods, {len(base)} pair{'s' * (len(base) > 1)}, {n_trials} settings each, "
+        f"{len(grid.runs)} runs, {failed} of them failed; gains over `{BASE}` at its last checkpoint. With its "
+        f"defaults and at its last checkpoint a method gains {at_default:+.2f} points on average. A rule chooses trial "
+        "and checkpoint of every method; in the last column, of all methods at once, one model per pair. The oracle "
+        "sees target labels.",
         "",
         "| rule | gain | over the defaults | regret | rank correlation | better than the default in | worse in | "
         "gain, of all methods at once |",
