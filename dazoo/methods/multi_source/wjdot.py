@@ -42,8 +42,7 @@ class WJDOT(ShallowMethod):
         year=2022, url="https://arxiv.org/abs/2006.12938", venue="UAI",
         deviations="squared loss on one-hot labels and a linear f, fitted exactly, instead of gradient steps on a "
         "network; as jdot, it ends below the classifier of the pooled sources on Office-Caltech10's features; beyond "
-        "memory_gib plan and potentials are those of random parts, cut once (``transport/_parts``), which lost 1.7 "
-        "points in results/bounded",
+        "memory_gib plan and potentials are those of random parts, cut once (``transport/_parts``)",
     )  # fmt: skip
     growth = 2.0
     handles = Handles(n_sources="many")

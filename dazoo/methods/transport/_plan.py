@@ -158,6 +158,16 @@ def note_gap(name: str, gap: float, value: float, ctx: Context) -> None:
         )
 
 
+def note_uniform(name: str, zs: Tensor, xt: Tensor, ctx: Context) -> None:
+    """Warn where samples ``zs`` (n_s, d) moved along a plan keep less than ``KEPT`` of the variance of ``xt``."""
+    kept = float(total_variance(zs) / total_variance(xt).clamp(min=1e-300))
+    if len(zs) > 1 and kept < KEPT:
+        ctx.warn(
+            f"{name}: the plan is nearly uniform: moved source samples keep {kept:.1%} of the target's "
+            "variance, so one far sample may set the scale of the costs; lower reg, or standardise the features"
+        )
+
+
 def barycentric(plan: Tensor, xt: Tensor) -> Tensor:
     """sum_j P_ij x_t,j / sum_j P_ij (n_s, d); rows without mass give the mean of ``xt``."""
     return _mean(_carried(plan, xt), plan.sum(dim=1), xt)
@@ -214,12 +224,7 @@ class MovedByPlan(FeatureMap):
         """Move the source."""
         xs, _ = pair(seen)
         zs, _ = self.move(seen, ctx)
-        kept = float(total_variance(zs) / total_variance(pair(seen)[1]).clamp(min=1e-300))
-        if len(zs) > 1 and kept < KEPT:
-            ctx.warn(
-                f"{self.name}: the plan is nearly uniform: moved source samples keep {kept:.1%} of the target's "
-                "variance, so one far sample may set the scale of the costs; lower reg, or standardise the features"
-            )
+        note_uniform(self.name, zs, pair(seen)[1], ctx)
         return Aligned(zs, (), (NearestShift(xs, zs - xs),))
 
     def move(self, seen: Seen, ctx: Context) -> tuple[Tensor, Tensor]:
@@ -228,7 +233,7 @@ class MovedByPlan(FeatureMap):
         if self.large not in self.ways:
             raise DazooError(f"{self.name}.large must be one of {list(self.ways)}, not {self.large!r}")
         need = len(xs) * len(xt) * self.bytes_per_pair(seen) / GIB
-        if need > self.memory_gib and self.large != "dense":
+        if self.in_parts(seen):
             ways = " or ".join(f"large={w!r}" for w in self.ways if w != "error")
             if self.large == "error" and not ctx.on_disk:  # a sample of what is on disk goes by mini-batches
                 check_size(len(xs), len(xt), self.memory_gib, self.bytes_per_pair(seen), f"choose {ways}")
@@ -239,6 +244,11 @@ class MovedByPlan(FeatureMap):
             return self.move_large(seen, ctx)
         plan = self.plan(seen, ctx)
         return barycentric(plan, xt), plan.sum(dim=1)
+
+    def in_parts(self, seen: Seen) -> bool:
+        """Whether the whole plan would be too large."""
+        xs, xt = pair(seen)
+        return len(xs) * len(xt) * self.bytes_per_pair(seen) > self.memory_gib * GIB and self.large != "dense"
 
     def bytes_per_pair(self, seen: Seen) -> int:
         """``pair_bytes``, unless it depends on the data."""

@@ -32,7 +32,7 @@ from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import costs, fit_classifier, pair, source_of
 from dazoo.methods.transport._parts import PART, PASSES, blocks_of, gib_of, part_of
-from dazoo.methods.transport._plan import PAIR_BYTES, barycentric, check_size, top_cost
+from dazoo.methods.transport._plan import PAIR_BYTES, barycentric, check_size, note_uniform, top_cost
 from dazoo.methods.transport._sources import rows_of_sources
 from dazoo.ops.classwise import one_hot
 from dazoo.shallow.steps import EPS_VOTE, NearestScores, NearestShift, Pipeline
@@ -89,11 +89,11 @@ class JCPOT(ShallowMethod):
                     (p.T @ members[r] / p.sum(0)[:, None] for r, p in zip(joint.rows, joint.plans)), xt.new_zeros(())
                 )
                 shares[block.cols] += share
-                continue
             for rows, plan in zip(joint.rows, joint.plans):
                 own = rows if isinstance(block.rows, slice) else block.rows[rows]
                 zs[own] += barycentric(plan, xt[block.cols])
         passes = 1 if len(blocks) == 1 else PASSES
+        note_uniform(self.name, zs / passes, xt, ctx)
         if self.use == "labels":
             scores = torch.log((1 - EPS_VOTE) * shares / (passes * len(joint.rows)) + EPS_VOTE / seen.n_classes)
             return Pipeline((), None, NearestScores(xt, scores))

@@ -53,7 +53,9 @@ class OTPartial(MovedByPlan):
         source = source_of(seen)
         part = replace(seen, source=Labeled(xs[kept], source.y[kept], source.domain[kept]))
         z, y = labelled(part, images[kept], lambda x: x.flatten(1).to(xs))
-        head = fit_classifier(part, ctx, z, y)
+        # mean over parts: who sends in some of them counts for as much as it sends
+        weights = mass[kept] if self.in_parts(seen) else None
+        head = fit_classifier(part, ctx, z, y, weights)
         return Pipeline((), (NearestShift(xs[kept], images[kept] - xs[kept]),), head)
 
     def plan(self, seen: Seen, ctx: Context) -> Tensor:

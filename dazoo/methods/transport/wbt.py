@@ -26,7 +26,7 @@ from dazoo.core.types import Predictor, Seen
 from dazoo.methods.base import Context, ShallowMethod, register
 from dazoo.methods.shallow import fit_classifier, pair, source_of
 from dazoo.methods.transport._parts import PART, blocks_of, gib_of, sent
-from dazoo.methods.transport._plan import PAIR_BYTES, back, barycentric, entropic_plan, exact_plan, posed
+from dazoo.methods.transport._plan import PAIR_BYTES, back, barycentric, entropic_plan, exact_plan, note_uniform, posed
 from dazoo.methods.transport._sources import rows_of_sources
 from dazoo.ops.linalg.linear import distances_between
 from dazoo.shallow.steps import NearestShift, Pipeline
@@ -75,6 +75,7 @@ class WBT(ShallowMethod):
             entropic_plan(distances_between(points[b.rows], xt[b.cols]), self.reg, ctx, self.iterations) for b in blocks
         )
         zs = barycentric(next(plans), xt) if len(blocks) == 1 else sent(blocks, plans, xt, len(points))
+        note_uniform(self.name, zs, xt, ctx)
         images, y = torch.empty_like(xs), source_of(seen).y
         for rows in rows_of_sources(seen):
             for c in torch.unique(y[rows]):
