@@ -60,11 +60,11 @@ def vat_direction(
 def vat(
     f: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, radius: float | Tensor, xi: float = 1e-2, steps: int = 1
 ) -> Tensor:
-    """Mean over rows of ``vat_rows``, the virtual adversarial loss."""
-    return vat_rows(f, x, start, radius, xi, steps).mean()
+    """Mean over rows of ``vat_each``, the virtual adversarial loss."""
+    return vat_each(f, x, start, radius, xi, steps).mean()
 
 
-def vat_rows(
+def vat_each(
     f: Callable[[Tensor], Tensor],
     x: Tensor,
     start: Tensor,

@@ -27,7 +27,7 @@ from dazoo.nets.parts.domain_norm import still_norms
 from dazoo.ops.adversarial import domain_bce
 from dazoo.ops.draws import normal
 from dazoo.ops.entropy import entropy_of_logits
-from dazoo.ops.perturb import vat_rows
+from dazoo.ops.perturb import vat_each
 from dazoo.ops.reversal import reverse_gradient
 
 
@@ -86,5 +86,5 @@ def smoothness(net: Net, seen: Mapping[str, tuple[Tensor, Tensor]], t: Progress,
         return scores
 
     with still_norms(net.body):
-        found = vat_rows(scores_of, torch.cat(given), noise, length, answer=answer)
+        found = vat_each(scores_of, torch.cat(given), noise, length, answer=answer)
     return [part.mean() for part in found.split(rows)]

@@ -149,15 +149,15 @@ def conditional_gradient(
     """
     plan, slope = start, quadratic(start)
     slope += linear
-    values = [(inner(plan, slope) + inner(plan, linear)) / 2 if value is None else value]
+    values = [(plan_cost(plan, slope) + plan_cost(plan, linear)) / 2 if value is None else value]
     gap = 0.0
     for _ in range(max(rounds, 1)):
         vertex = plans(slope)
         there = quadratic(vertex)
         there += linear
         move = vertex - plan
-        fall = inner(move, slope)
-        gap, curve = -fall, (inner(move, there) - fall) / 2
+        fall = plan_cost(move, slope)
+        gap, curve = -fall, (plan_cost(move, there) - fall) / 2
         length = 1.0 if curve <= 0 else min(max(-fall / (2 * curve), 0.0), 1.0)
         if step is not None and step * fall + step**2 * curve <= ENOUGH * step * fall:
             length = step
@@ -171,7 +171,7 @@ def conditional_gradient(
     return Descent(plan, values, gap)
 
 
-def inner(plan: Any, cost: Array) -> float:
+def plan_cost(plan: Any, cost: Array) -> float:
     """<plan, cost> of a sparse ``plan`` (n_s, n_t)."""
     entries = plan.tocoo()
     return float(entries.data @ cost[entries.row, entries.col])

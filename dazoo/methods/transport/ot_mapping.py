@@ -29,7 +29,7 @@ from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, costs, pair
 from dazoo.methods.transport._parts import blocks_of, plan_parts
 from dazoo.methods.transport._plan import top_cost
-from dazoo.methods.transport._simplex import STEP, Plans, conditional_gradient, inner
+from dazoo.methods.transport._simplex import STEP, Plans, conditional_gradient, plan_cost
 from dazoo.ops.linalg.blas import product
 from dazoo.ops.linalg.linear import distances_between, gram, median_gamma
 from dazoo.shallow.steps import Affine, KernelMap, Step
@@ -119,7 +119,7 @@ class OTMapping(FeatureMap):
             if across is not None:
                 mixed = n * (plan @ across.T)
                 missed += kernel - mixed - mixed.T
-            spent = inner(plan, cost)
+            spent = plan_cost(plan, cost)
             losses.append(self.eta * float((inverse * missed).sum()) + self.mu * spent)
             settled = turn > 0 and abs(losses[-1] - losses[-2]) < SETTLED * abs(losses[-2])
             if settled or turn == self.rounds:

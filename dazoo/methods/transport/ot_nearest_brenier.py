@@ -41,7 +41,7 @@ from dazoo.methods.base import Context, register
 from dazoo.methods.shallow import Aligned, FeatureMap, pair
 from dazoo.methods.transport._parts import blocks_of, sent
 from dazoo.methods.transport._plan import PAIR_BYTES
-from dazoo.methods.transport._simplex import Plans, inner
+from dazoo.methods.transport._simplex import Plans, plan_cost
 from dazoo.ops.linalg.linear import distances_between
 from dazoo.shallow.steps import NearestShift
 
@@ -97,7 +97,7 @@ class OTNearestBrenier(FeatureMap):
             for region in regions:
                 images[region.rows] = torch.from_numpy(region.solve(towards[region.rows].cpu().numpy())).to(xs)
             moved = [distances_between(images[b.rows], xt[b.cols]).cpu().numpy() for b in blocks]
-            values.append(sum(map(inner, plans, moved)) / len(blocks))
+            values.append(sum(map(plan_cost, plans, moved)) / len(blocks))
         else:
             ctx.warn(f"ot_nearest_brenier stopped after {self.rounds} rounds before the plan settled")
         worst = max(region.violation for region in regions)
