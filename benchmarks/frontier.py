@@ -74,7 +74,7 @@ def read(folder: Path) -> dict[str, Method]:
     """The methods of a result folder by name, those with a number on every task."""
     scores: dict[str, dict[str, float]] = {}
     for row in csv.DictReader((folder / "per_task.csv").read_text(encoding="utf-8").splitlines()):
-        if row["metric"] == "accuracy" and row["mean"]:
+        if row["metric"] == "accuracy" and row["mean"] and not row["mean"].startswith("failed"):
             scores.setdefault(row["method"], {})[f"{row['source']}->{row['target']}"] = 100 * float(row["mean"])
     spent: dict[str, list[float]] = {}
     for row in csv.DictReader((folder / "seconds.csv").read_text(encoding="utf-8").splitlines()):
@@ -126,7 +126,6 @@ def reasons(folder: Path) -> dict[str, str]:
     less = {f"less_{k}": v for k, v in found["m_pot less"].items()}
     extra = {
         "erm_plus": {"base": found[BASE]["accuracy"]}, "m_pot": less,
-        "implicit_alignment": {"random": found["m_pot"]["in_common"]},
         **{name: {"start": found[start]["accuracy"]} for name, start in starts.items()},
     }  # fmt: skip
     return {name: text.format(**found[name], **extra.get(name, {})) for name, text in WHY.items()}

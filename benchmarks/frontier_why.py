@@ -29,6 +29,7 @@ from dazoo.data.registry import data_root, load_domain
 from dazoo.data.task import Task
 from dazoo.engine.fit import Options, fit
 from dazoo.engine.recipe import Recipe
+from dazoo.methods.adversarial.dann import DANN
 from dazoo.methods.adversarial.gh import GH
 from dazoo.methods.adversarial.implicit_alignment import ImplicitAlignment
 from dazoo.methods.base import Batch, create_method
@@ -182,15 +183,19 @@ def plans(runs: Runs, mass: float | None = None) -> Figures:
 
 
 def batches(runs: Runs) -> Figures:
-    """How much of an aligned batch agrees in its classes, by the target's hidden labels."""
+    """How much of aligned and of random batches agrees in its classes, by the target's hidden labels."""
     shared: list[float] = []
+    random: list[float] = []
 
     def drawn(method: Any, net: Any, b: Batch, t: Any) -> None:
-        shared.append(common(b.ys, runs.truth[runs.now][b.t_rows]))
+        kept = random if isinstance(method, DANN) else shared
+        kept.append(common(b.ys, runs.truth[runs.now][b.t_rows]))
 
-    with watched(ImplicitAlignment, "losses", drawn, before=True):
+    with watched(ImplicitAlignment, "losses", drawn, before=True), watched(DANN, "losses", drawn, before=True):
         accuracy = runs.accuracy("implicit_alignment")
-    return {"accuracy": accuracy, "in_common": percent(shared)}
+        runs.done.pop("dann {}", None)
+        runs.accuracy("dann")
+    return {"accuracy": accuracy, "in_common": percent(shared), "random": percent(random)}
 
 
 def without(runs: Runs, name: str, parts: dict[str, dict[str, float]]) -> Figures:
@@ -198,8 +203,12 @@ def without(runs: Runs, name: str, parts: dict[str, dict[str, float]]) -> Figure
     return {"accuracy": runs.accuracy(name), **{part: runs.accuracy(name, **values) for part, values in parts.items()}}
 
 
-def figures(runs: Runs) -> dict[str, Figures]:
-    """All of them by method."""
+def figures(runs: Runs, only: Sequence[str] = ()) -> dict[str, Figures]:
+    """All of them by method, or those of batches and plans alone."""
+    if only:
+        made = {"m_pot": lambda: plans(runs), "m_pot less": lambda: plans(runs, 0.5)}
+        made["implicit_alignment"] = lambda: batches(runs)
+        return {name: made[name]() for name in only}
     found = {n: {"accuracy": runs.accuracy(n)} for n in ("source_only", "dann", "mcc")}
     found |= {"gh": gradients(runs, "gh"), "dann+gh": gradients(runs, "dann+gh"), "erm_plus": averages(runs)}
     found |= {"m_pot": plans(runs), "m_pot less": plans(runs, 0.5), "implicit_alignment": batches(runs)}
@@ -218,13 +227,16 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m benchmarks.frontier_why", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--only", nargs="+", default=[], help="m_pot, 'm_pot less', implicit_alignment; others stay")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     loaded = {d: load_domain("office_caltech10", d, data_root(), features="images") for d in DOMAINS}
     domains = {n: frozen(d, "tf_efficientnet_lite0") for n, d in loaded.items()}
     pairs = [tuple(p.split("->")) for p in PAIRS]
     tasks = [Task(f"{s}->{t}", (domains[s],), domains[t], source_holdout=0.2) for s, t in pairs]
-    found = {n: {k: round(v, 3) for k, v in f.items()} for n, f in figures(Runs(tasks, Recipe.named("frozen"))).items()}
+    made = figures(Runs(tasks, Recipe.named("frozen")), options.only)
+    found = json.loads(options.out.read_text(encoding="utf-8"))["figures"] if options.only else {}
+    found |= {n: {k: round(v, 3) for k, v in f.items()} for n, f in made.items()}
     write_text(options.out, json.dumps({"pairs": PAIRS, "figures": found}, indent=1) + "\n")
     print(f"wrote {options.out}")
 

@@ -58,7 +58,7 @@ def test_gains_costs_and_compositions(tmp_path: Path) -> None:
 
 def test_reasons_are_what_was_measured(tmp_path: Path) -> None:
     names = {field for text in frontier.WHY.values() for _, field, _, _ in Formatter().parse(text) if field}
-    measured = dict.fromkeys((n.removeprefix("less_") for n in names - {"base", "start", "random"}), 12.0)
+    measured = dict.fromkeys((n.removeprefix("less_") for n in names - {"base", "start"}), 12.0)
     figures = dict.fromkeys([*frontier.WHY, "source_only", "dann", "mcc", "m_pot less"], measured)
     (written(tmp_path) / "why.json").write_text(json.dumps({"figures": figures}))
     frontier.main(["--folder", str(tmp_path)])
