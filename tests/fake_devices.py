@@ -25,6 +25,7 @@ def on_a_cpu(module):
         with open(os.environ["FAKE_DEVICES"], "a") as file:
             file.write(f"{place.device} {os.environ.get('CUDA_VISIBLE_DEVICES')}\\n")
         real(self, replace(place, device="cpu"), since, token)
+        sys.modules["torch"].cuda.is_available = lambda: False  # it would look for a driver from here on
 
     module.Worker.__init__ = init
 
