@@ -140,11 +140,13 @@ def trained(
     with monkeypatch.context() as patch:
         patch.setattr(Feed, "__call__", call)
         patch.setattr(counted, "_rng", lambda what, step: rng(what, step + 1000 * draws))
+        counted._small.cache_clear()
         for home in {c.__module__ for c in METHODS.get(name).__mro__}:
             if hasattr(sys.modules[home], "step_draws"):
                 patch.setattr(sys.modules[home], "step_draws", lambda step, label: Still())
         shift = SHIFTS.get(name, 0.3)
         predictor = toys.fit_toy(METHODS.get(name), toys.task_for(METHODS.get(name), shift=shift), 3, recipe).predictor
+    counted._small.cache_clear()
     state: dict[str, Tensor] = predictor.state  # type: ignore[attr-defined]
     return {**state, **bank}
 
