@@ -8,7 +8,7 @@ small), and what follows below. "-" stands where a side has no such number.
   equation B v = l A v, l the best fit, and the accuracy of the peer's equation solved as a symmetric pencil.
 - kmm: the same quadratic programme. Its objective is the squared distance of the means, ||mean_s(w) - mean_t||^2; skada
   takes 1000 Frank-Wolfe steps. With 20,000 it comes to dazoo's objective and to dazoo's accuracy: the higher one is
-  that of unfinished weights. The peer's classifier on dazoo's weights has dazoo's accuracy.
+  that of unfinished weights.
 - rulsif: width and ridge by cross-validation. adapt's score is (1 - alpha) times the sum of all three terms of the
   objective, one of them also times alpha, and its moments are sums over min(n_s, n_t) samples divided by n_s and n_t.
   Measured is the paper's objective, alpha/2 E_t r^2 + (1 - alpha)/2 E_s r^2 - E_t r, by five folds at what each side
