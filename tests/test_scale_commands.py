@@ -35,7 +35,10 @@ pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parent.parent
 PATIENCE = 400.0
 SUITE = SMALL | {"tasks": ["upright->rotated"], "methods": ["source_only", "coral"], "keep": "0"}
-PICTURES = SUITE | {"methods": ["source_only"], "seeds": 1, "backbone": "cnn", "recipe": {"name": "digits", "steps": 4}}
+PICTURES = SUITE | {
+    "dataset": {"name": "digits", "kind": "image"}, "backbone": "cnn", "recipe": {"name": "digits", "steps": 4},
+    "methods": ["source_only"], "seeds": 1,
+}  # fmt: skip
 SECTIONS = (
     "A laptop",
     "A workstation with several GPUs",
