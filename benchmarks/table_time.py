@@ -5,6 +5,9 @@ a user gives, with two workers and an empty folder. Counted are the CPU seconds 
 reading, evaluation, validators and records included. Each two domains stand in one of the six pairs, so that means of
 costs that grow with the samples of either domain, or with their product, are those of the twelve. The whole table is
 the sample's seconds times its runs over those of the sample; what its seeds share is left out.
+
+The accuracies of the sample are compared with those of the committed records of the same runs: a table that is made
+faster has to stay the table.
 """
 
 from __future__ import annotations
@@ -44,6 +47,32 @@ def before(path: Path) -> dict[str, float]:
     return dict(spent)
 
 
+def moved(now: dict[str, tuple[str, float]], then: dict[str, tuple[str, float]]) -> list[str]:
+    """Methods whose mean accuracy (%) at the last checkpoint differs from the committed one, the largest first."""
+    gaps: dict[str, list[float]] = defaultdict(list)
+    for key, (label, value) in now.items():
+        if key in then:
+            gaps[label].append(100 * (value - then[key][1]))
+    means = {label: (sum(of) / len(of), max(of, key=abs)) for label, of in gaps.items()}
+    found = sorted((item for item in means.items() if item[1][0]), key=lambda item: -abs(item[1][0]))
+    lines = [
+        f"{len(means)} methods have committed records of the same runs; the mean of {len(means) - len(found)} is the "
+        f"same, that of {sum(abs(mean) < 0.1 for _, (mean, _) in found)} differs by less than 0.1 points.\n",
+        "| method | mean difference (points) | largest of a run |", "|---|---|---|",
+        *(f"| {label} | {mean:+.2f} | {most:+.2f} |" for label, (mean, most) in found if abs(mean) >= 0.1),
+    ]  # fmt: skip
+    return lines
+
+
+def accuracies(folder: Path) -> dict[str, tuple[str, float]]:
+    """Label and accuracy at the last checkpoint of every run by its key."""
+    return {
+        record["key"]: (record["spec"]["label"], record["checkpoints"][-1]["target"]["accuracy"])
+        for record in records(folder, Damage())
+        if record["status"] == "ok"
+    }
+
+
 def run(pairs: Sequence[str], out: Path) -> tuple[float, float]:
     """CPU seconds of the command and its workers, and its wall clock."""
     began, spent = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -78,6 +107,7 @@ def page(pairs: Sequence[str], out: Path, cpu: float, wall: float, loads: tuple[
     for name, spent in sorted(fits.items(), key=lambda item: -item[1])[:25]:
         old = f"{recorded[name]:.0f}" if name in recorded else "-"
         lines.append(f"| {name} | {spent * runs / done:.0f} | {old} |")
+    lines += ["\n## The same table\n", *moved(accuracies(out), accuracies(BEFORE.parent))]
     here = machine("cpu")
     versions = ", ".join(f"{k} {v}" for k, v in here["versions"].items())
     lines.append(
