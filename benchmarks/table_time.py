@@ -24,7 +24,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from dazoo.bench.execute.clock import load
 from dazoo.bench.execute.machine import machine
 from dazoo.bench.plan.plan import make_plan
 from dazoo.bench.plan.shipped import find_suite
@@ -124,9 +123,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / SUITE
-        first = load()
+        first = os.getloadavg()[0]
         cpu, wall = run(options.pairs, out)
-        text = page(options.pairs, out, cpu, wall, (first or 0.0, load() or 0.0))
+        text = page(options.pairs, out, cpu, wall, (first, os.getloadavg()[0]))
     options.out.mkdir(parents=True, exist_ok=True)
     write_text(options.out / "table_time.md", text)
     print(f"wrote {options.out / 'table_time.md'}")
