@@ -63,6 +63,22 @@ def pictures() -> Tensor:
     return torch.randn(BATCH, 3, SIDE, SIDE, generator=gen).to(memory_format=torch.channels_last)
 
 
+def stepping(
+    answer: Callable[[], Tensor], y: Tensor, parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer
+) -> Step:
+    """A step of the cross-entropy of the scores (b, C) that ``answer`` gives with labels y (b,); returns the scores."""
+
+    def step() -> Tensor:
+        scores = answer()
+        loss = nn.functional.cross_entropy(scores, y)
+        for p, g in zip(parameters, torch.autograd.grad(loss, parameters)):
+            p.grad = g
+        optimizer.step()
+        return scores.detach()
+
+    return step
+
+
 def training(way: str) -> Step:
     """One SGD step of the whole network; returns the scores."""
     torch.manual_seed(0)
@@ -74,15 +90,7 @@ def training(way: str) -> Step:
     if way != "as it is":
         body.compile(backend="inductor")
 
-    def step() -> Tensor:
-        scores: Tensor = head(body(x))
-        loss = nn.functional.cross_entropy(scores, y)
-        for p, g in zip(parameters, torch.autograd.grad(loss, parameters)):
-            p.grad = g
-        optimizer.step()
-        return scores.detach()
-
-    return step
+    return stepping(lambda: head(body(x)), y, parameters, optimizer)
 
 
 def early(way: str) -> Step:
@@ -116,15 +124,7 @@ def tiny(way: str) -> Step:
     if way != "as it is":
         net.compile(backend="inductor")
 
-    def step() -> Tensor:
-        scores: Tensor = net(x)
-        loss = nn.functional.cross_entropy(scores, y)
-        for p, g in zip(parameters, torch.autograd.grad(loss, parameters)):
-            p.grad = g
-        optimizer.step()
-        return scores.detach()
-
-    return step
+    return stepping(lambda: net(x), y, parameters, optimizer)
 
 
 CASES: dict[str, tuple[Callable[[str], Step], tuple[str, ...], int]] = {

@@ -171,8 +171,6 @@ def _write(rows: list[dict[str, str]], options: argparse.Namespace) -> None:
         f"largest value. All together {long:.1f} before, {short:.1f} now.",
         "", "| what | before | now | ratio | losses differ by | labels differ |", "|---|---|---|---|---|---|",
         *(f"| {' | '.join(r[k] for k in HEADER)} |" for r in ranked), "",
-        "Rounding grows in games (`wdgrl` agrees to 1e-7 for thirty steps) and in directions of steepest change, which "
-        "single precision finds to about 1e-3 (`vada`).", "",
         f"Machine: {here.text}, load {os.getloadavg()[0]:.0f}. "
         f"Versions: {', '.join(f'{k} {v}' for k, v in here.versions.items())}.", "",
         "Made by `python -m benchmarks.ratios_deep`.", "",

@@ -13,7 +13,7 @@ from dazoo.engine.fit import Options, fit
 from dazoo.methods.base import create_method
 from dazoo.methods.multi_source._by_source import sources_of
 from dazoo.ops import moments
-from dazoo.ops.batches import even_by_source
+from dazoo.ops.batches import even_groups
 from dazoo.ops.sources import (
     aggregation_weights,
     coral_by_source,
@@ -50,7 +50,7 @@ def losses(st: Stage, score=None) -> tuple[np.ndarray, np.ndarray]:
 def test_batches_hold_as_many_rows_of_each_source() -> None:
     domain = torch.tensor([0] * 50 + [1] * 4 + [2] * 11)
     rows = {"s": torch.arange(12), "t": torch.arange(12)}
-    drawn = even_by_source(rows, domain, torch.Generator().manual_seed(0))
+    drawn = even_groups(rows, domain, torch.Generator().manual_seed(0))
     assert domain[drawn["s"]].bincount().tolist() == [4, 4, 4] and torch.equal(drawn["t"], rows["t"])
     assert len(drawn["s"].unique()) == 12
 

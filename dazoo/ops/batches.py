@@ -37,8 +37,7 @@ def even_by_class(rows: Mapping[str, Tensor], ys: Tensor, labels: Tensor, gen: G
     return {**rows, "s": rows_of(slots, ys, rows["s"], gen), "t": rows_of(slots, labels, rows["t"], gen)}
 
 
-def even_by_source(rows: Mapping[str, Tensor], domain: Tensor, gen: Generator) -> Mapping[str, Tensor]:
-    """Rows ``s`` of a batch anew, as many of each source: domain (n_s,) is the source of every row; with labels in its
-    place as many of each class."""
-    slots = class_slots(torch.unique(domain), len(rows["s"]), gen)
-    return {**rows, "s": rows_of(slots, domain, rows["s"], gen)}
+def even_groups(rows: Mapping[str, Tensor], groups: Tensor, gen: Generator) -> Mapping[str, Tensor]:
+    """Rows ``s`` of a batch anew, as many of each group: groups (n_s,) says of which source, or class, a sample is."""
+    slots = class_slots(torch.unique(groups), len(rows["s"]), gen)
+    return {**rows, "s": rows_of(slots, groups, rows["s"], gen)}

@@ -27,7 +27,7 @@ from dazoo.core.hparam import hp
 from dazoo.core.paper import Paper
 from dazoo.methods.base import Batch, GradientMethod, Progress, register
 from dazoo.nets.net import Net
-from dazoo.ops.batches import even_by_source
+from dazoo.ops.batches import even_groups
 from dazoo.ops.classwise import one_hot
 from dazoo.ops.transport import joint_cost, partial_plan, transport_loss
 
@@ -56,7 +56,7 @@ class MPOT(GradientMethod):
     def redraw(
         self, rows: Mapping[str, Tensor], ys: Tensor, memory: Mapping[str, Tensor], gen: Generator
     ) -> Mapping[str, Tensor]:
-        return even_by_source(rows, ys, gen)
+        return even_groups(rows, ys, gen)
 
     def losses(self, net: Net, b: Batch, t: Progress) -> dict[str, Tensor]:
         fs, ft = net.features(b.xs, b.xt)

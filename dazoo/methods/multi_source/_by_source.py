@@ -13,7 +13,7 @@ from dazoo.core.handles import Handles
 from dazoo.methods.base import GradientMethod, Look
 from dazoo.nets.net import Net
 from dazoo.nets.parts.common import mlp
-from dazoo.ops.batches import even_by_source
+from dazoo.ops.batches import even_groups
 from dazoo.ops.classwise import class_means, one_hot
 from dazoo.ops.reversal import reverse_gradient
 
@@ -30,7 +30,7 @@ class BySource(GradientMethod):
     def redraw(
         self, rows: Mapping[str, Tensor], ys: Tensor, memory: Mapping[str, Tensor], gen: Generator
     ) -> Mapping[str, Tensor]:
-        return even_by_source(rows, memory["domain"], gen)
+        return even_groups(rows, memory["domain"], gen)
 
 
 def sources_of(net: Net, ds: Tensor, like: Tensor) -> Tensor:
