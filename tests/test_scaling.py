@@ -96,6 +96,8 @@ def test_methods_say_how_they_were_measured_to_grow() -> None:
             for what, power in zip(("time", "memory"), rounded):
                 assert (f"{what} about as n^{power:g}" in info) == (power > 1), name
     assert said == measured and len(said) > 90
+    guessed = {n for n in METHODS.names() if n not in said and _growth(METHODS.get(n))}
+    assert not guessed, f"{guessed} are not in the table"
 
 
 def test_bounded_forms_have_exponents_of_their_own() -> None:

@@ -44,6 +44,7 @@ class LaplacianShot(ShallowMethod):
         "which tunes the weight on other classes",
     )  # fmt: skip
     growth = 2.0
+    memory_growth = 1.5
 
     trade_off: float = hp(0.5, 0.1, 1.5, log=True, help="weight of the neighbours")
     neighbours: int = hp(2, 1, 10, log=True, help="neighbours in the graph")

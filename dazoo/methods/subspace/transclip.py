@@ -49,6 +49,7 @@ class TransCLIP(ShallowMethod):
         "program's",
     )  # fmt: skip
     growth = 2.0
+    memory_growth = 1.5
 
     neighbours: int = hp(3, 1, 10, log=True, help="neighbours in the graph")
     prior_weight: float = hp(1.0, 0.1, 3.0, log=True, help="weight of the classifier's log probabilities")

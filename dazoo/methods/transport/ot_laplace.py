@@ -50,6 +50,7 @@ class OTLaplace(MovedByPlan):
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
     pair_bytes = 120
+    growth = 2.0
 
     lap_weight: float = hp(1.0, 1e-2, 1e2, log=True, help="weight of the Laplacian regulariser")
     source_share: float = hp(0.5, 0.0, 1.0, help="share of the source's energy in the regulariser")

@@ -50,7 +50,7 @@ class OTMapping(FeatureMap):
         "the median distance; training samples move by f too, not by the plan; beyond memory_gib f is the mean of the "
         "maps of four random parts (``transport/_parts``)",
     )  # fmt: skip
-    growth = 2.0
+    growth = 1.5
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
     knob_needs = {"bandwidth": {"kernel": "gaussian"}}

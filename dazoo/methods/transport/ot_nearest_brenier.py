@@ -61,6 +61,8 @@ class OTNearestBrenier(FeatureMap):
     )  # fmt: skip
     handles = Handles(marked={"none", "few"})
     targets = frozenset({"classes", "values"})
+    growth = 2.0
+    memory_growth = 2.0
 
     low: float = hp(0.6, 0.05, 0.9, help="strong convexity of the potential in a region")
     high: float = hp(1.4, 1.0, 5.0, log=True, help="Lipschitz constant of its gradient in a region")
