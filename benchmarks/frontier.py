@@ -189,6 +189,13 @@ def further(beside: Path) -> dict[str, list[str]]:
             "[causes_label_shift.md](../diagnosis/causes_label_shift.md): 100 % is no adaptation, more a gain.\n",
             "\n\n".join(b for b in blocks if " loses " in b or " closes of " in b),
         ]
+        if (others := beside / "diagnosis" / "causes_frontier.md").is_file():
+            blocks = others.read_text(encoding="utf-8").split("\n\n")
+            found["On class-imbalanced draws"] += [
+                "\nThe other methods there, from [causes_frontier.md](../diagnosis/causes_frontier.md), mean "
+                "accuracy in percent:\n",
+                "\n\n".join(b for b in blocks if b.startswith("| method ")),
+            ]
     if (beside / MORE["trials"] / "records").is_dir():
         found["Which rule finds the gain without labels"] = trials(beside / MORE["trials"])
     return found
