@@ -20,7 +20,7 @@ from tests.bench_tools import SMALL
 KEYS = ["0a", "0b", "0c"]
 DIES = (
     "import os, sys; from dazoo.bench.records.claims import Claims; "
-    "print(Claims(sys.argv[1]).take(['0a', '0b'])); os._exit(9)"
+    "print(Claims(sys.argv[1]).take(['0a', '0b']), flush=True); os._exit(9)"
 )
 
 
